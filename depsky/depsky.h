@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * DepSky-CA over n = 3f+1 providers, f of which may be Byzantine (Bessani et al., "DepSky:
+ * Dependable and Secure Storage in a Cloud-of-Clouds", EuroSys 2011, §3.3-3.5; preferred quorums
+ * §3.6). Objects are immutable: written once under a fresh id, verified on reading against a hash
+ * that a trusted place holds (SCFS's consistency anchor). docs/formats.md has the share format.
+ *
+ * One loop thread owns a client and all its requests. Requests are caller-owned from start until
+ * done; done runs exactly once, never from inside start. An acknowledged put has w = k + f
+ * verified acks and stays readable with any f seats faulty in any way, lying acks included.
+ */
+#ifndef C2_DEPSKY_DEPSKY_H
+#define C2_DEPSKY_DEPSKY_H
+
+#include "backends/provider.h"
+#include "base/env.h"
+
+#define DS_SEATS_MAX           8
+#define DS_F_MAX               2
+#define DS_ROOT_LEN            32
+#define DS_SEGMENT_SIZE        (64u << 10) /* plaintext per sealed segment */
+#define DS_OBJECT_SIZE_MAX     (32u << 20) /* plaintext of one object */
+#define DS_OBJECT_SIZE_DEFAULT (8u << 20)
+#define DS_CUTS_MAX            8192 /* files in one pack */
+#define DS_KEY_PREFIX_MAX      200
+
+/* Written by one session only, never reused: (session, counter, random). 24 bytes encoded, BE. */
+struct ds_oid {
+    uint64_t sid;
+    uint64_t seq;
+    uint8_t rnd[8];
+};
+
+/* What a trusted place must remember of an object: 72 bytes encoded. */
+struct ds_ref {
+    struct ds_oid oid;
+    uint8_t root[DS_ROOT_LEN];
+    uint64_t plain_len;
+    uint32_t key_epoch;
+    uint32_t domain_id;
+};
+
+#define DS_REF_LEN 72
+struct c2_rd;
+void ds_ref_encode(const struct ds_ref *ref, struct c2_buf *out);
+struct ds_ref ds_ref_decode(struct c2_rd *r); /* failure is sticky in r */
+
+enum ds_kind {                     /* which folder of the bucket */
+               DS_KIND_OBJECT,     /* <prefix>/v1/<vol8>/o/<sid16>/<seq16> */
+               DS_KIND_JOURNAL,    /* <prefix>/v1/<vol8>/j/<gen8>/<seq16>: oid.sid = generation */
+               DS_KIND_CHECKPOINT, /* <prefix>/v1/<vol8>/c/<gen8>/<seq16> */
+};
+
+enum ds_engine { DS_ENGINE_ISAL, DS_ENGINE_JERASURE };
+enum ds_compress { DS_COMPRESS_NONE, DS_COMPRESS_ISAL, DS_COMPRESS_ZLIB };
+
+struct ds_config {
+    unsigned n, f;  /* n >= 3f+1; k = f+1, w = k+f are derived */
+    bool write_all; /* redundancy = full: all n seats must be tried, w acks suffice */
+    uint8_t volume[16];
+    bool keyless;         /* plain DepSky-CA: content key from the shared secret alone */
+    uint8_t data_key[32]; /* domain epoch key, mixed with each object's secret */
+    uint32_t key_epoch, domain_id, config_epoch;
+    enum ds_engine engine;
+    enum ds_compress compress;
+    uint64_t put_hedge_min_ns; /* spare seat starts after max(p95, this); default 2 s */
+    uint64_t get_hedge_min_ns; /* default 200 ms */
+    uint64_t put_timeout_ns;   /* per attempt on one seat; default 60 s */
+    uint64_t get_timeout_ns;   /* default 30 s */
+    size_t header_cache_max;   /* verified share headers kept; default 4096 */
+};
+
+void ds_config_default(struct ds_config *c); /* n = 4, f = 1 and the times above */
+
+struct ds_client;
+
+/* seats[i] occupies seat i; borrowed, NULL = an empty seat. The config is copied. */
+C2_RESULT ds_client_new(struct c2_env *env, const struct ds_config *config,
+                        struct provider *const *seats, struct ds_client **ret_client);
+void ds_client_free(struct ds_client *c); /* no request outstanding; stragglers are cancelled by
+                                           * ds_client_drain first */
+/* Cancels stragglers (a late fourth PUT) and calls done when none is left. */
+void ds_client_drain(struct ds_client *c, void (*done)(void *arg), void *arg);
+
+/* ---- put ------------------------------------------------------------------------------- */
+
+struct ds_put {
+    enum ds_kind kind;
+    struct ds_oid oid;           /* fresh; never used before with other bytes */
+    const struct c2_slice *data; /* plaintext pieces; borrowed until done */
+    size_t ndata;
+    const uint32_t *cuts; /* ascending plaintext offsets where another file begins: compression
+                           * history is reset there; borrowed until done */
+    size_t ncuts;
+    void (*done)(struct ds_put *p);
+
+    enum c2_err err; /* out: OK, QUORUM (fewer than w acks), EXISTS (another object has the key) */
+    struct ds_ref ref;                  /* out */
+    uint32_t placed;                    /* out: bitmap of seats that acknowledged */
+    uint64_t stored_bytes;              /* out: sum over acknowledged seats */
+    enum c2_err seat_err[DS_SEATS_MAX]; /* out */
+    void *priv;
+};
+
+void ds_put_start(struct ds_client *c, struct ds_put *p);
+/* done runs soon with C2_E_CANCELED unless the outcome was decided already. */
+void ds_put_cancel(struct ds_client *c, struct ds_put *p);
+
+/* ---- get ------------------------------------------------------------------------------- */
+
+struct ds_get {
+    enum ds_kind kind;
+    struct ds_ref ref;    /* the anchor. root all zero and self_certified set: see below */
+    bool self_certified;  /* take the root on which k seats agree; the CALLER must then authenticate
+                           * the content (journal objects are signed inside) */
+    uint32_t placed;      /* seats that should hold a share; 0 = unknown, all are asked in turn */
+    uint64_t offset, len; /* plaintext range; len 0 = to the end */
+    void (*done)(struct ds_get *g);
+
+    enum c2_err
+        err; /* out: OK, NOT_FOUND (f+1 seats say absent and too few have it), QUORUM, KEY */
+    struct c2_blob *data;    /* out: exactly the range, cut at the object's end; the caller's */
+    struct ds_ref ref_found; /* out: for self_certified */
+    uint32_t seats_bad;      /* out: seats whose share was absent, corrupt or of another object */
+    uint32_t seats_slow;     /* out: seats that failed or were late */
+    void *priv;
+};
+
+void ds_get_start(struct ds_client *c, struct ds_get *g);
+void ds_get_cancel(struct ds_client *c, struct ds_get *g);
+
+/* ---- delete ---------------------------------------------------------------------------- */
+
+struct ds_delete {
+    enum ds_kind kind;
+    const struct ds_oid *oids; /* borrowed; at most PROV_DELETE_MANY_MAX */
+    size_t noids;
+    void (*done)(struct ds_delete *d);
+    enum c2_err err;    /* out: OK only when every occupied seat confirmed */
+    uint32_t confirmed; /* out: bitmap of seats */
+    void *priv;
+};
+
+void ds_delete_start(struct ds_client *c, struct ds_delete *d);
+
+/* ---- list ------------------------------------------------------------------------------ */
+
+/* The (sid, seq) of journal or checkpoint objects of one generation, or of one session's objects:
+ * the union over at least n-f seats that answered completely. */
+struct ds_list {
+    enum ds_kind kind;
+    bool all_sids; /* false: only `sid` */
+    uint64_t sid;
+    uint64_t after_seq; /* with one sid: strictly after; UINT64_MAX = from the start */
+    size_t max;         /* stop after that many per seat: more = true */
+    void (*done)(struct ds_list *l);
+    enum c2_err err; /* out: OK, QUORUM */
+    struct ds_list_item {
+        uint64_t sid, seq;
+        uint32_t seats; /* who lists it */
+    } * items;          /* out: sorted, the caller's (c2_free) */
+    size_t nitems;
+    bool more;
+    uint32_t answered; /* out: seats whose list is complete */
+    void *priv;
+};
+
+void ds_list_start(struct ds_client *c, struct ds_list *l);
+
+/* ---- health ---------------------------------------------------------------------------- */
+
+enum ds_seat_state {
+    DS_SEAT_EMPTY,
+    DS_SEAT_ONLINE,
+    DS_SEAT_DEGRADED, /* answers, but errors or missing shares were seen recently */
+    DS_SEAT_UNREACH,  /* does not answer */
+    DS_SEAT_SUSPECT,  /* returned bytes that fail verification */
+};
+
+const char *ds_seat_state_name(enum ds_seat_state s); /* "online" */
+
+struct ds_seat_status {
+    enum ds_seat_state state;
+    const char *name; /* provider's, borrowed */
+    uint64_t puts_ok, gets_ok;
+    uint64_t errors;  /* failed or late requests */
+    uint64_t absent;  /* shares that should be there and are not */
+    uint64_t corrupt; /* shares that failed verification */
+    enum c2_err last_error;
+    char last_detail[160];
+    uint64_t last_ok_ns;            /* monotonic, 0 = never */
+    const struct prov_stats *stats; /* may be NULL; borrowed */
+};
+
+unsigned ds_client_n(const struct ds_client *c);
+unsigned ds_client_f(const struct ds_client *c);
+void ds_seat_status(const struct ds_client *c, unsigned seat, struct ds_seat_status *ret_status);
+
+/* Asks every occupied seat whether it answers (a tiny HEAD); updates the states. */
+struct ds_probe {
+    void (*done)(struct ds_probe *p);
+    uint32_t answered; /* out */
+    void *priv;
+};
+void ds_probe_start(struct ds_client *c, struct ds_probe *p);
+
+/* The key of an object in every bucket, without the provider's own prefix. */
+void ds_object_key(const struct ds_client *c, enum ds_kind kind, struct ds_oid oid,
+                   char out[PROV_KEY_MAX]);
+
+#endif

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The coordination service: an ordered key-value store with multi-key conditional transactions,
+ * sessions, ephemeral keys and watches. Keys and values are opaque bytes. Two implementations,
+ * local: (embedded, on LMDB) and bft: (replicated), behave the same.
+ *
+ * Every successful transaction gets the next sequence number; a key's version is the number of
+ * the transaction that changed it last. A lock is an ephemeral key; its version is the fencing
+ * token, and a commit that lists "version(lock) == token" among its conditions can never be made
+ * by a stale holder.
+ *
+ * Caller owns the request until done; done runs exactly once, on the loop, never from inside
+ * submit. A completed TXN is durable. Reads are linearizable: they see every transaction completed
+ * before they were submitted.
+ */
+#ifndef C2_METADATA_COORD_H
+#define C2_METADATA_COORD_H
+
+#include "base/env.h"
+
+#define COORD_KEY_MAX          512
+#define COORD_VALUE_MAX        (64u << 10)
+#define COORD_TXN_BYTES_MAX    (1u << 20)
+#define COORD_TXN_OPS_MAX      4096
+#define COORD_TXN_CONDS_MAX    256
+#define COORD_RANGE_MAX        4096 /* entries in one answer */
+#define COORD_REPLY_BYTES_MAX  (1u << 20)
+#define COORD_GET_KEYS_MAX     1024
+#define COORD_DELETE_RANGE_MAX 4096
+
+enum coord_cond_kind {
+    COORD_EXISTS,
+    COORD_ABSENT,
+    COORD_VERSION_EQ, /* key's version == number */
+    COORD_VERSION_LE, /* key's version <= number; absent counts as 0 */
+    COORD_VALUE_EQ,
+    COORD_SESSION_ALIVE, /* session == number; key unused */
+};
+
+struct coord_cond {
+    enum coord_cond_kind kind;
+    struct c2_slice key;
+    struct c2_slice value;
+    uint64_t number;
+};
+
+enum coord_op_kind {
+    COORD_PUT,
+    COORD_DELETE,        /* absent is fine */
+    COORD_DELETE_RANGE,  /* key = prefix; at most COORD_DELETE_RANGE_MAX keys, else TOO_LARGE */
+    COORD_ADD,           /* value is a little-endian signed 64-bit counter; absent counts as 0 */
+    COORD_PUT_EPHEMERAL, /* number = session; deleted in the step that ends the session */
+};
+
+struct coord_op {
+    enum coord_op_kind kind;
+    struct c2_slice key;
+    struct c2_slice value;
+    int64_t number;
+};
+
+enum coord_verb {
+    COORD_TXN,
+    COORD_GET,               /* keys[nkeys] -> entries, absent keys have version 0 */
+    COORD_RANGE,             /* keys[0] = prefix, after, limit -> entries in key order */
+    COORD_SESSION_OPEN,      /* ttl_ns -> session */
+    COORD_SESSION_KEEPALIVE, /* session */
+    COORD_SESSION_CLOSE,     /* session: its ephemeral keys go */
+    COORD_LOG_READ,          /* version = after, limit = bytes: -> log, see below */
+    COORD_LOG_TRIM,          /* version: entries up to it are stored elsewhere */
+};
+
+struct coord_entry {
+    struct c2_slice key;   /* borrowed from the request's reply */
+    struct c2_slice value; /* empty when absent */
+    uint64_t version;      /* 0 = absent */
+    uint64_t session;      /* of an ephemeral key, else 0 */
+};
+
+struct coord_req {
+    enum coord_verb verb;
+    const struct coord_cond *conds; /* borrowed until done, with the bytes behind it */
+    size_t nconds;
+    const struct coord_op *ops; /* borrowed until done, with the bytes behind it */
+    size_t nops;
+    const struct c2_slice *keys; /* borrowed until done, with the bytes behind it */
+    size_t nkeys;
+    struct c2_slice after; /* RANGE: strictly after this full key; empty = from the start */
+    size_t limit;
+    uint64_t session;
+    uint64_t ttl_ns;
+    uint64_t version_in;
+    uint64_t deadline_ns; /* C2_NEVER = wait */
+    void (*done)(struct coord_req *r);
+
+    /* out */
+    enum c2_err err;             /* TXN: C2_E_CONFLICT when a condition failed */
+    uint64_t version;            /* TXN: the new number; reads: the state they saw */
+    uint64_t cond_failed;        /* TXN: index of the first condition that failed */
+    struct coord_entry *entries; /* TXN conflict: current state of each failed condition's key */
+    size_t nentries;
+    bool more;           /* RANGE: the limit cut the answer */
+    struct c2_buf reply; /* backing store of entries; for LOG_READ the encoded transactions:
+                          * u64 version, u32 len, len bytes of coord_txn_encode, repeated */
+
+    struct c2_task task; /* private to the implementation */
+    struct c2_link link; /* private to the implementation */
+    void *priv;          /* private to the implementation */
+};
+
+/* Frees what a completed request holds; the struct stays the caller's. */
+void coord_req_done(struct coord_req *r);
+
+/* An event for every changed key under the prefix, in version order; `reload` = events were lost,
+ * read the prefix again. Runs on the loop. */
+struct coord_watch {
+    struct c2_slice prefix; /* borrowed while watching */
+    void (*event)(struct coord_watch *w, struct c2_slice key, uint64_t version, bool deleted);
+    void (*reload)(struct coord_watch *w);
+    struct c2_link link; /* private */
+};
+
+struct coord;
+
+struct coord_ops {
+    void (*submit)(struct coord *c, struct coord_req *r);
+    void (*cancel)(struct coord *c, struct coord_req *r);
+    void (*watch)(struct coord *c, struct coord_watch *w);
+    void (*unwatch)(struct coord *c, struct coord_watch *w);
+    void (*close)(struct coord *c); /* no request may be outstanding */
+};
+
+struct coord {
+    const struct coord_ops *ops;
+    struct c2_env *env;
+    uint64_t txns; /* counters for tests and status */
+    uint64_t reads;
+};
+
+/* Checked entry points. A request beyond a bound fails with TOO_LARGE through done. */
+void coord_submit(struct coord *c, struct coord_req *r);
+void coord_cancel(struct coord *c, struct coord_req *r);
+void coord_watch(struct coord *c, struct coord_watch *w);
+void coord_unwatch(struct coord *c, struct coord_watch *w);
+void coord_close(struct coord *c); /* NULL is fine */
+
+/* The canonical encoding of a transaction: what is ordered, logged and shipped. */
+void coord_txn_encode(const struct coord_req *r, struct c2_buf *out);
+
+#endif
