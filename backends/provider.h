@@ -74,6 +74,7 @@ struct prov_req {
     struct c2_blob *reply;           /* GET: one reference, the caller's */
     uint64_t size;                   /* HEAD, GET: size of the whole object when known */
     uint64_t retry_after_ns;         /* the cloud's wish, 0 = none */
+    uint64_t server_wall_ns;         /* the cloud's own clock when it answered, 0 = unknown */
     struct prov_list_entry *entries; /* LIST: owned by the request, prov_req_done frees */
     size_t nentries;
     struct c2_buf list_text; /* LIST: where entries point into */

@@ -35,4 +35,57 @@ C2_RESULT prov_fault_set(struct provider *fault_layer, const char *spec);
 /* How many faults of any kind were injected so far. */
 uint64_t prov_fault_count(const struct provider *fault_layer);
 
+/*
+ * Probe: exercises a provider stack under keys "<key_prefix>/probe/<random>/..." and removes them
+ * again. Every check runs even when others fail, except those that cannot without an earlier one.
+ */
+enum prov_check {
+    PROV_CHECK_PUT,               /* writes an object */
+    PROV_CHECK_GET,               /* reads it back, byte by byte */
+    PROV_CHECK_RANGE,             /* inner range, cut range, range past the end */
+    PROV_CHECK_HEAD,              /* size without the bytes */
+    PROV_CHECK_OVERWRITE,         /* a second PUT replaces, the next GET sees it */
+    PROV_CHECK_IF_ABSENT,         /* conditional PUT is refused on an existing key ... */
+    PROV_CHECK_IF_ABSENT_GUARD,   /* ... and the first object is untouched by it */
+    PROV_CHECK_LIST,              /* read-after-write: all keys are listed, in byte order */
+    PROV_CHECK_LIST_PAGING,       /* the same, in pages of two */
+    PROV_CHECK_DELETE,            /* DELETE, again DELETE, DELETE_MANY */
+    PROV_CHECK_NOT_FOUND,         /* a deleted key is "not found", for GET and HEAD */
+    PROV_CHECK_LIST_AFTER_DELETE, /* and no longer listed */
+    PROV_CHECK_CLOCK,             /* the cloud's clock and ours agree */
+    PROV_CHECK_COUNT,
+};
+
+#define PROV_PROBE_PREFIX_MAX 128
+
+struct prov_probe_check {
+    const char *name;  /* "put": stable, for JSON */
+    const char *title; /* "write an object": for people */
+    bool required;     /* false: a failure costs comfort or safety margin, the provider is usable */
+    bool ran;
+    enum c2_err err;
+    char detail[160]; /* "" or a sentence: what failed, what it means */
+};
+
+struct prov_probe {
+    struct provider *provider; /* borrowed until done */
+    const char *key_prefix;    /* borrowed until done; "" or without a slash at the end */
+    uint64_t deadline_ns;      /* monotonic, of the whole probe; C2_NEVER = one minute */
+    void (*done)(struct prov_probe *p);
+
+    /* out */
+    enum c2_err err; /* of the first required check that failed, else C2_E_OK */
+    struct prov_probe_check checks[PROV_CHECK_COUNT];
+    uint64_t latency_put_ns, latency_get_ns; /* medians of small requests; 0 = none succeeded */
+    bool clock_known;
+    int64_t clock_skew_ns; /* the cloud's minus ours */
+
+    void *private_state; /* owned by the probe while it runs */
+};
+
+/* done runs exactly once, never from inside the call; the struct is the caller's. */
+void prov_probe_start(struct prov_probe *p);
+/* done will run soon with C2_E_CANCELED. */
+void prov_probe_cancel(struct prov_probe *p);
+
 #endif
