@@ -41,13 +41,13 @@ struct c2_work {
 enum c2_disk_verb {
     C2_DISK_OPEN,     /* path, flags -> file */
     C2_DISK_CLOSE,    /* file */
-    C2_DISK_PREAD,    /* file, offset, data.len = wanted; reply = blob, shorter at the end */
+    C2_DISK_PREAD,    /* file, offset, len_max -> reply, shorter at the end */
     C2_DISK_PWRITE,   /* file, offset, iov[niov]: all of it or an error */
     C2_DISK_SYNC,     /* file: fdatasync */
     C2_DISK_TRUNCATE, /* file, offset = new size */
-    C2_DISK_READ,     /* path, offset, len_max -> reply; a whole small file or a range of one */
+    C2_DISK_READ,     /* path, offset, len_max -> reply, size; a small file or a range of one */
     C2_DISK_WRITE,    /* path, iov[niov], flags: the file appears whole or not at all */
-    C2_DISK_STAT,     /* path -> size, mtime_ns */
+    C2_DISK_STAT,     /* path -> size, mtime_ns, is_dir */
     C2_DISK_UNLINK,   /* path */
     C2_DISK_RENAME,   /* path -> path2 */
     C2_DISK_MKDIR,    /* path and its parents, mode 0700; an existing directory is fine */
@@ -58,6 +58,8 @@ enum c2_disk_verb {
 };
 
 #define C2_DISK_IOV_MAX 64
+/* WRITE goes through a file beside its target, and a crash may leave one: its name starts so. */
+#define C2_DISK_TMP_PREFIX ".c2tmp-"
 
 enum {
     C2_DISK_CREATE = 1 << 0,    /* OPEN: create when absent, mode 0600 */
@@ -65,6 +67,7 @@ enum {
     C2_DISK_READ_ONLY = 1 << 2, /* OPEN */
     C2_DISK_MAKE_DIRS = 1 << 3, /* WRITE: create missing parents, mode 0700 */
     C2_DISK_DURABLE = 1 << 4,   /* WRITE: fsync file and directory before done */
+    C2_DISK_MARK_DIRS = 1 << 5, /* LIST: the names of directories end in '/' */
 };
 
 /*
@@ -85,9 +88,10 @@ struct c2_disk_req {
 
     enum c2_err err;       /* out */
     struct c2_blob *reply; /* out: one reference, the caller's */
-    uint64_t size;         /* out */
+    uint64_t size;         /* out: READ, STAT: of the whole file */
     uint64_t free_bytes;   /* out */
     uint64_t mtime_ns;     /* out */
+    bool is_dir;           /* out */
 
     struct c2_link link; /* private to the env */
     struct c2_timer sim; /* private to the env */
