@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Allocation that cannot fail: it aborts with a message. Everything here goes through malloc's
+ * family, so one c2_free fits all (secrets excepted, see crypto.c).
+ */
+#include "base/alloc.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+
+#define ALIGNMENT ((size_t)64)
+
+C2_NORETURN static void
+out_of_memory(size_t count, size_t size)
+{
+    fprintf(stderr, "c2fs: out of memory: %zu x %zu bytes cannot be allocated; aborting\n", count,
+            size);
+    abort();
+}
+
+void *
+c2_alloc(size_t size)
+{
+    void *p = malloc(size == 0 ? 1 : size);
+    if (p == NULL)
+        out_of_memory(1, size);
+    return p;
+}
+
+void *
+c2_calloc(size_t count, size_t size)
+{
+    void *p = calloc(count == 0 ? 1 : count, size == 0 ? 1 : size);
+    if (p == NULL)
+        out_of_memory(count, size);
+    return p;
+}
+
+void *
+c2_realloc(void *ptr, size_t count, size_t size)
+{
+    bool empty = count == 0 || size == 0;
+    void *p = reallocarray(ptr, empty ? 1 : count, empty ? 1 : size);
+    if (p == NULL)
+        out_of_memory(count, size);
+    return p;
+}
+
+void *
+c2_alloc_aligned(size_t size)
+{
+    if (size > SIZE_MAX - ALIGNMENT)
+        out_of_memory(1, size);
+    size_t rounded = size == 0 ? ALIGNMENT : (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    void *p = aligned_alloc(ALIGNMENT, rounded);
+    if (p == NULL)
+        out_of_memory(1, size);
+    return p;
+}
+
+char *
+c2_strndup(const char *s, size_t len)
+{
+    size_t n = strnlen(s, len);
+    char *p = c2_alloc(n + 1);
+    memcpy(p, s, n);
+    p[n] = '\0';
+    return p;
+}
+
+char *
+c2_strdup(const char *s)
+{
+    return c2_strndup(s, strlen(s));
+}
+
+char *
+c2_asprintf(const char *fmt, ...)
+{
+    char *p = NULL;
+    va_list args;
+    va_start(args, fmt);
+    int n = vasprintf(&p, fmt, args);
+    va_end(args);
+    if (n < 0)
+        out_of_memory(1, strlen(fmt));
+    return p;
+}
+
+void
+c2_free(void *ptr)
+{
+    free(ptr);
+}
+
+void
+c2_free_auto(void *ptr_to_ptr)
+{
+    void *p;
+    memcpy(&p, ptr_to_ptr, sizeof(p));
+    free(p);
+}
