@@ -92,6 +92,10 @@ struct ds_put {
     const uint32_t *cuts; /* ascending plaintext offsets where another file begins: compression
                            * history is reset there; borrowed until done */
     size_t ncuts;
+    bool
+        persist; /* go on until w seats have acknowledged, paced by the seats' probes: QUORUM is
+                  * never returned, only OK, CANCELED or a permanent error; seat_err and placed tell
+                  * the progress meanwhile. The same sealed bytes are sent again, never new ones. */
     void (*done)(struct ds_put *p);
 
     enum c2_err err; /* out: OK, QUORUM (fewer than w acks), EXISTS (another object has the key) */

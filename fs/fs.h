@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One mounted volume, private to fs/. Everything lives on the loop thread.
+ *
+ * The way of data: op_write -> content (chunks in memory) -> publish (journal groups on disk) ->
+ * txg (transaction groups: consistent cuts of everything that changed) -> pack (objects of 8 MiB)
+ * -> depsky -> anchor (one coordination transaction per group) -> journal space is freed.
+ */
+#ifndef C2_FS_FS_H
+#define C2_FS_FS_H
+
+#include "fs/cache.h"
+#include "fs/inode.h"
+#include "metadata/coord.h"
+
+struct ds_client;
+struct fs_txgs;
+struct fs_packer;
+struct fs_publisher;
+
+struct fs_config {
+    bool close_sync;  /* close = sync: FLUSH waits for clouds and commit */
+    bool fsync_cloud; /* fsync = cloud */
+    uint64_t write_buffer;
+    unsigned upload_parallel;
+    uint64_t readahead;
+    uint64_t pack_size;
+    uint64_t pack_delay_ns;
+    uint64_t journal_delay_ns; /* dirty metadata reaches the disk within this time: 5 s */
+};
+
+/* What a mount is made of, all borrowed. */
+struct fs_parts {
+    struct c2_env *env;
+    struct coord *coord;
+    struct ds_client *ds;
+    struct keys *keys;
+    struct cache *cache;
+    uint64_t session;
+    struct c2_slice fence_key; /* the mount's lock and its version: every commit names them */
+    uint64_t fence_token;
+    const char *journal_dir;
+    uint8_t journal_key[32];
+    uint64_t journal_size;
+};
+
+struct fs {
+    struct fs_parts part;
+    struct fs_config conf;
+    struct journal *journal; /* owned */
+
+    struct c2_map inodes, dentries, objects, lookups;
+    struct c2_list inode_lru, dentry_lru;            /* clean and unpinned, oldest first */
+    struct c2_list journal_inodes, journal_dentries; /* dirty for the journal */
+    struct c2_list commit_inodes, commit_dentries;   /* dirty for the store */
+    struct c2_list chunks_mem;                       /* chunks with bytes in memory, oldest first */
+    uint64_t chunk_bytes;                            /* in memory */
+    uint64_t chunk_order;
+    uint64_t next_ino;
+    uint64_t next_object;            /* counter part of object ids of this session */
+    uint64_t used_bytes, used_files; /* what the store's counters say plus what changed since */
+
+    struct fs_publisher *publisher; /* owned: journal groups */
+    struct fs_packer *packer;       /* owned: uploads */
+    struct fs_txgs *txgs;           /* owned: transaction groups */
+
+    struct c2_list loads;          /* running loads, fs/load.c */
+    struct c2_list blocked_writes; /* fs_req.link: waiting for memory or journal space */
+    unsigned requests;             /* submitted, not answered */
+    bool fenced;                   /* the session is lost: no change is accepted any more */
+    bool stopping;
+};
+
+/* ---- life ---------------------------------------------------------------------------------- */
+
+/* The operations that format puts into the first transaction (root inode, counters). */
+void fs_format_ops(struct keys *keys, uint32_t uid, uint32_t gid, struct c2_buf *backing,
+                   struct coord_op *ops, size_t ops_max, size_t *ret_nops);
+
+struct fs_open_report {
+    uint64_t replayed_groups, replayed_bytes, damaged_groups;
+    char damage[200];
+};
+
+/* Replays the journal and is ready for requests when done runs. */
+void fs_open(const struct fs_parts *parts, const struct fs_config *config,
+             void (*done)(void *arg, enum c2_err err, struct fs *fs, char *error), void *arg,
+             struct fs_open_report *report);
+/* No request outstanding. Does not flush: fs_sync first. */
+void fs_close(struct fs *fs, void (*done)(void *arg), void *arg);
+
+/* ---- operations ---------------------------------------------------------------------------- */
+
+/* One per opcode; C2_E_AGAIN = not finished, the request was parked. */
+enum c2_err fs_op_lookup(struct fs_req *r);
+enum c2_err fs_op_forget(struct fs_req *r);
+enum c2_err fs_op_getattr(struct fs_req *r);
+enum c2_err fs_op_setattr(struct fs_req *r);
+enum c2_err fs_op_readlink(struct fs_req *r);
+enum c2_err fs_op_mknod(struct fs_req *r);
+enum c2_err fs_op_mkdir(struct fs_req *r);
+enum c2_err fs_op_symlink(struct fs_req *r);
+enum c2_err fs_op_unlink(struct fs_req *r);
+enum c2_err fs_op_rmdir(struct fs_req *r);
+enum c2_err fs_op_rename(struct fs_req *r);
+enum c2_err fs_op_link(struct fs_req *r);
+enum c2_err fs_op_create(struct fs_req *r);
+enum c2_err fs_op_open(struct fs_req *r);
+enum c2_err fs_op_read(struct fs_req *r);
+enum c2_err fs_op_write(struct fs_req *r);
+enum c2_err fs_op_flush(struct fs_req *r);
+enum c2_err fs_op_release(struct fs_req *r);
+enum c2_err fs_op_fsync(struct fs_req *r);
+enum c2_err fs_op_opendir(struct fs_req *r);
+enum c2_err fs_op_readdir(struct fs_req *r);
+enum c2_err fs_op_releasedir(struct fs_req *r);
+enum c2_err fs_op_statfs(struct fs_req *r);
+enum c2_err fs_op_setxattr(struct fs_req *r);
+enum c2_err fs_op_getxattr(struct fs_req *r);
+enum c2_err fs_op_listxattr(struct fs_req *r);
+enum c2_err fs_op_removexattr(struct fs_req *r);
+enum c2_err fs_op_fallocate(struct fs_req *r);
+enum c2_err fs_op_lseek(struct fs_req *r);
+enum c2_err fs_op_copy_range(struct fs_req *r);
+enum c2_err fs_op_syncfs(struct fs_req *r);
+
+/* Runs a parked request again from its operation function (fs.c). */
+void fs_rerun(struct fs_req *r);
+/* Answers a request that returned C2_E_AGAIN. */
+void fs_reply(struct fs_req *r, enum c2_err err);
+
+struct fs_handle {
+    struct fs_inode *inode; /* one pin */
+    int flags;              /* O_* of open */
+    uint64_t read_next;     /* sequential reading: where the next read would begin */
+    uint64_t ahead_to;      /* read ahead up to here */
+    unsigned streak;        /* sequential reads in a row */
+    void *dir;              /* READDIR's own state, fs/op_dir.c */
+};
+
+struct fs_handle *fs_handle_new(struct fs *fs, struct fs_inode *i, int flags);
+void fs_handle_free(struct fs *fs, struct fs_handle *h);
+
+/* ---- durability (publish.c, txg.c) ---------------------------------------------------------- */
+
+/* Writes a journal group with everything that is dirty and not held. */
+struct fs_publish {
+    bool sync; /* fdatasync as well */
+    void (*done)(struct fs_publish *p);
+    enum c2_err err;
+    struct c2_link link;
+    void *priv;
+};
+void fs_publish_start(struct fs *fs, struct fs_publish *p);
+
+/* Everything changed so far (held files included) is in the clouds and committed. */
+struct fs_sync {
+    void (*done)(struct fs_sync *s);
+    enum c2_err err;
+    struct c2_link link;
+    uint64_t txg; /* private */
+    void *priv;
+    struct fs_publish publish; /* private */
+};
+void fs_sync_start(struct fs *fs, struct fs_sync *s);
+void fs_sync_cancel(struct fs *fs, struct fs_sync *s); /* done runs soon with CANCELED */
+
+/* After a change: arms timers, cuts a group when one is full. */
+void fs_changed(struct fs *fs);
+/* Whether a write or change has to wait now; parks r if so and returns C2_E_AGAIN. */
+C2_RESULT fs_admit(struct fs_req *r, size_t bytes);
+void fs_unblock(struct fs *fs); /* memory or journal space became free */
+
+struct fs_status {
+    uint64_t backlog_files, backlog_bytes, backlog_oldest_ns; /* not yet committed; age */
+    uint64_t journal_used, journal_max;
+    uint64_t txgs, txgs_committed;
+    uint64_t objects_written, object_bytes, stored_bytes;
+    uint64_t chunk_bytes;
+    uint64_t inodes_cached, dentries_cached;
+    uint64_t used_bytes, used_files;
+    enum c2_err last_error; /* of the latest failed upload or commit, OK after a success */
+    bool fenced;
+};
+void fs_status(struct fs *fs, struct fs_status *ret_status);
+
+/* "local" "uploading" "committed" "failed" for user.c2fs.state. */
+const char *fs_inode_state(struct fs *fs, const struct fs_inode *i);
+
+#endif
