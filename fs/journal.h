@@ -6,7 +6,7 @@
  *
  * A group is a metadata record (opaque here) plus data pieces; it is in the journal whole or not
  * at all, and gets the next sequence number. A data piece can be read back by its location.
- * Segments are freed in order when their groups are trimmed and no piece in them is held.
+ * A segment is freed when its groups are trimmed and no piece in it is held.
  */
 #ifndef C2_FS_JOURNAL_H
 #define C2_FS_JOURNAL_H
@@ -35,6 +35,7 @@ struct journal_config {
     const char *dir; /* borrowed for the call */
     uint8_t key[32]; /* the device's; wiped by the caller */
     uint64_t size_max;
+    uint64_t segment_size; /* 0 = JOURNAL_SEGMENT_SIZE; a larger group gets a segment of its own */
 };
 
 /* What replay found: groups come in order, each once. Pieces of the group are at locs[]. */
@@ -50,14 +51,20 @@ struct journal_replay {
 };
 
 /*
- * Opens the folder (made when absent), replays it and is ready to append. Start-up only: blocks,
- * by running disk requests one after the other. A torn tail is cut. Damage in the middle is
- * reported in *replay and what is intact after it is still delivered. DAMAGED only when nothing
- * can be read although files are there; KEY when sealed by another key.
+ * Opens the folder (made when absent), replays it and is ready to append. A torn tail is cut.
+ * Damage in the middle is reported in *replay and what is intact after it is still delivered.
+ * DAMAGED only when nothing can be read although files are there; KEY when sealed by another key.
  */
-C2_RESULT journal_open(struct c2_env *env, const struct journal_config *config,
-                       struct journal_replay *replay, struct journal **ret_journal,
-                       char **ret_error);
+struct journal_open {
+    struct journal_config config;  /* copied; the caller may wipe the key after start */
+    struct journal_replay *replay; /* borrowed until done */
+    void (*done)(struct journal_open *o);
+    enum c2_err err;         /* out */
+    struct journal *journal; /* out: the caller's, NULL on failure */
+    char *error;             /* out: on failure a sentence for people; the caller's (c2_free) */
+    void *priv;              /* the caller's */
+};
+void journal_open_start(struct c2_env *env, struct journal_open *o);
 void journal_close(struct journal *j); /* nothing outstanding */
 
 struct journal_append {
@@ -66,11 +73,14 @@ struct journal_append {
     size_t npieces;
     bool sync; /* durable (fdatasync) before done; else written to the file */
     void (*done)(struct journal_append *a);
-    enum c2_err err; /* out: NO_SPACE, IO. After IO every later append fails the same way. */
-    uint64_t seq;    /* out: set already when journal_append_start returns */
+    /* out: NO_SPACE (so do all appends that are outstanding then: no later group overtakes an
+     * earlier one; try again when there is space), else the journal is broken: every later append
+     * fails the same way. */
+    enum c2_err err;
+    uint64_t seq;             /* out: set already when journal_append_start returns; never reused */
     struct journal_loc *locs; /* out: npieces, the caller's (c2_free); one hold each */
-    struct c2_link link;
-    void *priv;
+    struct c2_link link;      /* private to the journal */
+    void *priv;               /* the caller's */
 };
 
 /* Appends are written in the order of the calls; several may be outstanding. */
@@ -80,8 +90,9 @@ void journal_append_start(struct journal *j, struct journal_append *a);
 struct journal_sync {
     void (*done)(struct journal_sync *s);
     enum c2_err err;
-    struct c2_link link;
-    void *priv;
+    uint64_t seq;        /* private to the journal */
+    struct c2_link link; /* private to the journal */
+    void *priv;          /* the caller's */
 };
 void journal_sync_start(struct journal *j, struct journal_sync *s);
 
@@ -90,7 +101,7 @@ struct journal_read {
     void (*done)(struct journal_read *r);
     enum c2_err err;
     struct c2_blob *data; /* out: the caller's */
-    void *priv;
+    void *priv;           /* the caller's */
 };
 void journal_read_start(struct journal *j, struct journal_read *r);
 
