@@ -126,6 +126,9 @@ enum c2_err fs_op_syncfs(struct fs_req *r);
 
 /* Runs a parked request again from its operation function (fs.c). */
 void fs_rerun(struct fs_req *r);
+/* Puts a request on a waiting list (fs_interrupt takes it off and answers), or takes it off. */
+void fs_park(struct fs_req *r, struct c2_list *list);
+void fs_unpark(struct fs_req *r);
 /* Answers a request that returned C2_E_AGAIN. */
 void fs_reply(struct fs_req *r, enum c2_err err);
 

@@ -137,9 +137,9 @@ struct fs_req {
     /* private to fs/ */
     struct fs *fs;
     struct c2_link link;
+    struct c2_list *parked;     /* the list `link` is in while the request waits, see fs_park */
     struct c2_blob *data_owned; /* WRITE that has to wait */
     void *priv;
-    bool interrupted;
 };
 
 /* Frees what a completed request holds; the struct stays the submitter's. */

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sources of bytes: objects (one per id and mount, found by id) and chunks (bytes that are in
+ * memory, in the journal, or already in an object).
+ */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "fs/fs.h"
+
+static void
+chunk_free(struct fs_chunk *c)
+{
+    struct fs *fs = c->source.fs;
+    if (c->mem != NULL) {
+        c2_list_remove(&fs->chunks_mem, &c->link);
+        fs->chunk_bytes -= c->cap;
+        c2_free(c->mem);
+    }
+    if (c->journaled)
+        journal_unhold(fs->journal, &c->loc);
+    if (c->object != NULL)
+        fs_source_unref(&c->object->source);
+    c2_free(c);
+}
+
+void
+fs_source_ref(struct fs_source *s)
+{
+    C2_ASSERT(s->refs > 0);
+    s->refs++;
+}
+
+void
+fs_source_unref(struct fs_source *s)
+{
+    if (s == NULL)
+        return;
+    C2_ASSERT(s->refs > 0);
+    if (--s->refs > 0)
+        return;
+    if (s->kind == FS_SOURCE_CHUNK) {
+        chunk_free(C2_CONTAINER_OF(s, struct fs_chunk, source));
+        return;
+    }
+    struct fs_object *o = C2_CONTAINER_OF(s, struct fs_object, source);
+    c2_map_remove(&s->fs->objects, &o->node);
+    c2_free(o);
+}
+
+static bool
+same_oid(const struct ds_oid *a, const struct ds_oid *b)
+{
+    return a->sid == b->sid && a->seq == b->seq && memcmp(a->rnd, b->rnd, sizeof(a->rnd)) == 0;
+}
+
+struct fs_object *
+fs_object_get(struct fs *fs, const struct ds_ref *ref)
+{
+    uint64_t hash =
+        c2_map_hash_u64(&fs->objects, ref->oid.sid * 0x9e3779b97f4a7c15ull ^ ref->oid.seq);
+    for (struct c2_map_node *n = c2_map_find(&fs->objects, hash); n != NULL;
+         n = c2_map_find_next(n)) {
+        struct fs_object *o = C2_CONTAINER_OF(n, struct fs_object, node);
+        if (same_oid(&o->ref.oid, &ref->oid)) {
+            fs_source_ref(&o->source);
+            return o;
+        }
+    }
+    struct fs_object *o = c2_calloc(1, sizeof(*o));
+    o->source = (struct fs_source){ .kind = FS_SOURCE_OBJECT, .refs = 1, .fs = fs };
+    o->ref = *ref;
+    o->node.hash = hash;
+    c2_map_insert(&fs->objects, &o->node);
+    return o;
+}
+
+struct fs_chunk *
+fs_chunk_new(struct fs *fs, uint32_t cap)
+{
+    C2_ASSERT(cap <= FS_CHUNK_SIZE_MAX);
+    struct fs_chunk *c = c2_calloc(1, sizeof(*c));
+    c->source = (struct fs_source){ .kind = FS_SOURCE_CHUNK, .refs = 1, .fs = fs };
+    c->order = fs->chunk_order++;
+    if (cap > 0) {
+        c->mem = c2_alloc(cap);
+        c->cap = cap;
+        fs->chunk_bytes += cap;
+        c2_list_append(&fs->chunks_mem, &c->link);
+    }
+    return c;
+}
+
+void
+fs_chunk_drop_mem(struct fs *fs, struct fs_chunk *c)
+{
+    C2_ASSERT(c->journaled || c->object != NULL);
+    if (c->mem == NULL)
+        return;
+    c2_list_remove(&fs->chunks_mem, &c->link);
+    fs->chunk_bytes -= c->cap;
+    c2_free(c->mem);
+    c->mem = NULL;
+    c->cap = 0;
+}
