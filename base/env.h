@@ -52,7 +52,8 @@ enum c2_disk_verb {
     C2_DISK_RENAME,   /* path -> path2 */
     C2_DISK_MKDIR,    /* path and its parents, mode 0700; an existing directory is fine */
     C2_DISK_RMDIR,    /* path */
-    C2_DISK_LIST,     /* path -> reply: names, each zero-terminated, unsorted, without . and .. */
+    C2_DISK_LIST,     /* path -> reply: names, each zero-terminated, unsorted, without . and ..;
+                         C2_E_TOO_LARGE over len_max bytes, 0 = no limit */
     C2_DISK_SYNC_DIR, /* path: fsync of a directory */
     C2_DISK_STATFS,   /* path -> size = total bytes, free_bytes */
 };
@@ -66,7 +67,7 @@ enum {
     C2_DISK_EXCL = 1 << 1,      /* OPEN, WRITE: fail with C2_E_EXISTS when present */
     C2_DISK_READ_ONLY = 1 << 2, /* OPEN */
     C2_DISK_MAKE_DIRS = 1 << 3, /* WRITE: create missing parents, mode 0700 */
-    C2_DISK_DURABLE = 1 << 4,   /* WRITE: fsync file and directory before done */
+    C2_DISK_DURABLE = 1 << 4,   /* WRITE, MKDIR: fsync file and directories before done */
     C2_DISK_MARK_DIRS = 1 << 5, /* LIST: the names of directories end in '/' */
 };
 

@@ -20,8 +20,8 @@ struct c2_env *c2_os_env(struct c2_os *os);
 
 /* Runs until c2_os_stop; the loop may be run again afterwards. */
 void c2_os_run(struct c2_os *os);
-void c2_os_stop(struct c2_os *os);
-/* Runs until *flag becomes true. For tools and tests. */
+void c2_os_stop(struct c2_os *os); /* from any thread; before a run: that run ends at once */
+/* Runs until *flag becomes true, or c2_os_stop. For tools and tests. */
 void c2_os_run_until(struct c2_os *os, const bool *flag);
 
 enum { C2_FD_IN = 1, C2_FD_OUT = 2 };
