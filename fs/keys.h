@@ -28,6 +28,10 @@ void keys_free(struct keys *k);
 
 /* Before the first seal: the session that numbers the nonces. A session id is never used twice. */
 void keys_set_session(struct keys *k, uint64_t session);
+/* Where the session's counter starts (default 0), before the first seal. A mount gives a random
+ * value: a store restored from the clouds can hand out a session id that a lost tail of its log
+ * had used before, and the two must not meet at one nonce. */
+void keys_set_counter(struct keys *k, uint64_t counter);
 /* Appends session, counter, ciphertext, tag. aad = the coordination key the value is stored under:
  * a value moved to another key does not open. */
 void keys_seal(struct keys *k, struct c2_slice aad, struct c2_slice plain, struct c2_buf *out);
@@ -58,12 +62,16 @@ struct key_file {
 /* passphrase NULL: plain. */
 C2_RESULT key_file_encode(const struct key_file *info, const uint8_t volume_key[C2_KEY_LEN],
                           const char *passphrase, struct c2_buf *out);
-/* passphrase NULL and the file is sealed: KEY, with *ret_info filled. */
+/* passphrase NULL and the file is sealed, or the passphrase is wrong: KEY, with *ret_info filled.
+ * PARSE: not a key file; VERSION: a newer one; CORRUPT: damaged; TOO_LARGE: costs out of bounds. */
 C2_RESULT key_file_decode(struct c2_slice text, const char *passphrase, struct key_file *ret_info,
                           uint8_t ret_volume_key[C2_KEY_LEN]);
 void key_recovery_kit(const struct key_file *info, const uint8_t volume_key[C2_KEY_LEN],
                       struct c2_buf *out);
+/* PARSE: a line is missing or not one of a kit; VERSION; CORRUPT: a line's checksum is wrong. */
 C2_RESULT key_recovery_kit_decode(struct c2_slice text, struct key_file *ret_info,
                                   uint8_t ret_volume_key[C2_KEY_LEN]);
+/* Which numbered line has a typing error, 0 = none. */
+unsigned key_recovery_kit_bad_line(struct c2_slice text);
 
 #endif
