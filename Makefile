@@ -1,14 +1,26 @@
-# C2FS: one Makefile, no recursion. `make help` lists the targets.
+# C2FS: one Makefile for everything. `make help` lists the targets.
+#
+# No recursion into folders. The targets that install packages (check, demo, lint, ...) call make
+# once more afterwards, because pkg-config could not answer before.
 
 VARIANT ?= asan
-CC ?= gcc
 ifeq ($(origin CC),default)
 CC := gcc
 endif
 BUILD ?= build/$(notdir $(CC))-$(VARIANT)
 PREFIX ?= /usr/local
+SBINDIR ?= /sbin
+SYSCONFDIR ?= /etc
+JOBS ?= $(shell nproc)
 
-LAYERS := base backends depsky metadata fs
+# Quiet unless V=1.
+ifeq ($(V),1)
+run = $(2)
+else
+run = @printf '  %-8s%s\n' '$(1)' '$(@:$(BUILD)/%=%)'; $(2)
+endif
+
+# ---- compiler -----------------------------------------------------------------------------------
 
 PKGS := fuse3 libcurl libcrypto libssl zlib lmdb libisal libsodium libargon2
 ISYSTEM := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(PKGS) 2>/dev/null)) \
@@ -33,10 +45,12 @@ OPT_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
 OPT_tsan := -O1 -g -fsanitize=thread -DC2_TEST_BUILD
 OPT_debug := -Og -g -DC2_TEST_BUILD
 OPT_cov := -O0 -g --coverage -DC2_TEST_BUILD
+OPT_fuzz := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
+            -fno-omit-frame-pointer -DC2_TEST_BUILD
 OPT_release := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-clash-protection -fcf-protection
 OPT := $(OPT_$(VARIANT))
 ifeq ($(OPT),)
-$(error VARIANT must be one of asan tsan debug cov release)
+$(error VARIANT must be one of asan tsan debug cov fuzz release)
 endif
 # gcc reports false -Wnull-dereference inside instrumented code.
 ifneq ($(VARIANT),release)
@@ -48,61 +62,247 @@ CFLAGS_ALL := -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DC2_VERSION='"$(V
               -ffile-prefix-map=$(CURDIR)=. $(OPT) $(HARDEN) $(WARN) $(ISYSTEM) $(CFLAGS)
 LDFLAGS_ALL := $(filter -fsanitize% --coverage,$(OPT)) $(LDHARDEN) $(LDFLAGS)
 
-MAINS := fs/main.c tools/c2fsctl.c
-SRC := $(foreach d,$(LAYERS),$(wildcard $(d)/*.c)) $(wildcard tools/*.c)
-LIBSRC = $(filter-out $(MAINS),$(wildcard $(1)/*.c))
-ARCHIVES := $(foreach d,$(LAYERS) tools,$(BUILD)/lib$(d).a)
+# ---- what there is to build ---------------------------------------------------------------------
 
-# Which archives a layer's unit tests link, in link order.
+LAYERS := base backends depsky metadata fs
+MAINS := fs/main.c tools/c2fsctl.c
+LIBSRC = $(filter-out $(MAINS),$(wildcard $(1)/*.c))
+
+# Which archives a layer's unit tests link, in link order: the layer and what is below it.
 DEPS_base := base
 DEPS_backends := backends base
 DEPS_depsky := depsky backends base
 DEPS_metadata := metadata base
 DEPS_fs := fs depsky metadata backends base
 DEPS_tools := tools fs depsky metadata backends base
+ARCHIVES_fs := $(foreach l,$(DEPS_fs),$(BUILD)/lib$(l).a)
+ARCHIVES_tools := $(foreach l,$(DEPS_tools),$(BUILD)/lib$(l).a)
 
 PROGRAMS := $(patsubst %.c,$(BUILD)/%,$(notdir $(patsubst fs/main.c,c2fs.c,$(wildcard $(MAINS)))))
+PRODUCT_SRC := $(foreach d,$(LAYERS) tools,$(wildcard $(d)/*.c))
+TEST_SRC := $(wildcard tests/unit/*.c)
+TESTLIB_SRC := $(wildcard tests/lib/*.c)
+SIM_SRC := $(wildcard tests/sim/*.c)
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+HELPER_SRC := $(wildcard tests/helpers/*.c tests/posix/*.c tests/bench/*.c)
+HEADERS := $(foreach d,$(LAYERS) tools tests/lib tests/sim tests/fuzz,$(wildcard $(d)/*.h))
+ALL_SRC := $(PRODUCT_SRC) $(TEST_SRC) $(TESTLIB_SRC) $(SIM_SRC) $(FUZZ_SRC) $(HELPER_SRC)
+
 TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
-TESTLIB := $(wildcard tests/lib/*.c)
+FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
+REPLAYS := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/fuzz/replay_%,$(FUZZ_SRC))
+HELPERS := $(patsubst tests/%.c,$(BUILD)/%,$(HELPER_SRC))
+SIM := $(if $(SIM_SRC),$(BUILD)/c2sim)
+MAN := $(wildcard docs/man/*.[1-8])
+
+# The rest of a command line that runs make again with the packages installed.
+AGAIN = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all help check check-unit clean
+.DEFAULT_GOAL := all
 
+# ---- programs -----------------------------------------------------------------------------------
+
+.PHONY: help all objects clean
+##   all                   the programs (default), in build/<compiler>-<variant>/
 all: $(PROGRAMS)
 
-$(BUILD)/%.o: %.c
+help:
+	@echo "make [TARGET] [VARIANT=asan|tsan|debug|cov|release] [CC=gcc|clang] [V=1]"
+	@sed -n 's/^##//p' $(firstword $(MAKEFILE_LIST))
+
+$(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(dir $@)
-	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	$(call run,CC,$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<)
 
 define archive_rule
 $(BUILD)/lib$(1).a: $(patsubst %.c,$(BUILD)/%.o,$(call LIBSRC,$(1)))
+	@mkdir -p $(BUILD)
 	@rm -f $$@
-	ar rcD $$@ $$^
+	$$(call run,AR,ar rcD $$@ $$^)
 endef
 $(foreach d,$(LAYERS) tools,$(eval $(call archive_rule,$(d))))
 
-$(BUILD)/c2fs: $(BUILD)/fs/main.o $(foreach l,$(DEPS_fs),$(BUILD)/lib$(l).a)
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
-$(BUILD)/c2fsctl: $(BUILD)/tools/c2fsctl.o $(foreach l,$(DEPS_tools),$(BUILD)/lib$(l).a)
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+$(BUILD)/c2fs: $(BUILD)/fs/main.o $(ARCHIVES_fs)
+	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS))
+$(BUILD)/c2fsctl: $(BUILD)/tools/c2fsctl.o $(ARCHIVES_tools)
+	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS))
 
-$(BUILD)/libtestlib.a: $(patsubst %.c,$(BUILD)/%.o,$(TESTLIB))
+objects: $(patsubst %.c,$(BUILD)/%.o,$(PRODUCT_SRC))
+
+clean:
+	rm -rf build compile_commands.json
+
+# ---- tests --------------------------------------------------------------------------------------
+
+$(BUILD)/libtestlib.a: $(patsubst %.c,$(BUILD)/%.o,$(TESTLIB_SRC))
 	@rm -f $@
-	ar rcD $@ $^
+	$(call run,AR,ar rcD $@ $^)
 
 # tests/unit/test_<layer>_<file>.c links the layer and what is below it.
 define unit_rule
-$(BUILD)/unit/test_$(1)_%: $(BUILD)/tests/unit/test_$(1)_%.o $(BUILD)/libtestlib.a $(foreach l,$(DEPS_$(1)),$(BUILD)/lib$(l).a)
+$(BUILD)/unit/test_$(1)_%: $(BUILD)/tests/unit/test_$(1)_%.o $(BUILD)/libtestlib.a \
+                           $(foreach l,$(DEPS_$(1)),$(BUILD)/lib$(l).a)
 	@mkdir -p $$(dir $$@)
-	$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ $$(LIBS) -lcmocka
+	$$(call run,LD,$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ $$(LIBS) -lcmocka)
 endef
 $(foreach d,$(LAYERS) tools,$(eval $(call unit_rule,$(d))))
 
-check-unit: $(TESTS)
-	tools/dev/run-unit $(TESTS)
+$(BUILD)/c2sim: $(patsubst %.c,$(BUILD)/%.o,$(SIM_SRC)) $(BUILD)/libtestlib.a $(ARCHIVES_fs)
+	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka)
 
-clean:
-	rm -rf build
+# A fuzz target with libFuzzer, and the same target fed from the corpus without it.
+$(BUILD)/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/libtestlib.a $(ARCHIVES_tools)
+	@mkdir -p $(dir $@)
+	$(call run,LD,$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(LIBS) -lcmocka)
+$(BUILD)/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o \
+                        $(BUILD)/libtestlib.a $(ARCHIVES_tools)
+	@mkdir -p $(dir $@)
+	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka)
+
+# Programs that integration tests and benchmarks call; each is one file.
+$(HELPERS): $(BUILD)/%: $(BUILD)/tests/%.o
+	@mkdir -p $(dir $@)
+	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ -lm -lpthread)
+
+.PHONY: check check-steps check-unit check-fuzz check-lint check-integration check-posix
+.PHONY: check-valgrind check-tsan sim sim-run fuzz fuzz-run cover
+##   check                 install what the tests need, build, unit tests, simulator, fuzz corpora
+check:
+	@tools/dev/install-deps build test
+	+@$(AGAIN) check-steps
+check-steps: all $(TESTS) $(SIM) $(REPLAYS)
+	+@tools/dev/run-steps check-unit check-lint $(if $(SIM),sim-run) $(if $(REPLAYS),check-fuzz)
+
+##   check-unit            unit tests only
+check-unit: $(TESTS)
+	@tools/dev/run-unit $(TESTS)
+
+##   check-fuzz            every file of the fuzz corpora once, without a fuzzer
+check-fuzz: $(REPLAYS)
+	@tools/dev/run-replay $(REPLAYS)
+
+##   check-lint            the self-tests of the checkers in tools/dev
+check-lint:
+	@tests/lint/run
+
+##   check-integration     real mounts; T="name ..." picks tests (tests/integration/run --list)
+check-integration:
+	@tools/dev/install-deps build integration
+	+@$(AGAIN) $(BUILD)/integration-ready
+	@C2FS_BUILD=$(BUILD) tests/integration/run $(T)
+.PHONY: $(BUILD)/integration-ready
+$(BUILD)/integration-ready: all $(HELPERS)
+
+##   check-posix           calls x errors x side effects on a mount and on a native file system
+check-posix:
+	@$(MAKE) --no-print-directory check-integration T="posix"
+
+##   check-valgrind        unit tests under valgrind
+check-valgrind:
+	@tools/dev/install-deps build test valgrind
+	+@$(AGAIN) VARIANT=debug BUILD=$(subst -$(VARIANT),-debug,$(BUILD)) WRAP=valgrind check-unit
+
+##   check-tsan            unit tests with the thread sanitizer
+check-tsan:
+	@tools/dev/install-deps build test
+	+@$(AGAIN) VARIANT=tsan BUILD=$(subst -$(VARIANT),-tsan,$(BUILD)) check-unit
+
+N ?= 2000
+##   sim SEED=1 N=2000     N simulated runs from a seed on; TRACE=1 with one seed prints all events
+sim:
+	@tools/dev/install-deps build test
+	+@$(AGAIN) sim-run
+sim-run: $(BUILD)/c2sim
+	$(if $(SEED),,@)$(BUILD)/c2sim $(or $(SEED),1) $(if $(SEED),$(if $(filter command,$(origin N)),$(N),1),$(N)) $(if $(TRACE),--trace)
+
+##   fuzz T=60             each fuzz target T seconds with libFuzzer; F="share wire" picks some
+fuzz:
+	@tools/dev/install-deps build test fuzz
+	+@$(AGAIN) CC=clang VARIANT=fuzz BUILD=build/clang-fuzz fuzz-run
+fuzz-run: $(FUZZERS)
+	@tools/dev/run-fuzz $(or $(T),60) $(if $(F),$(foreach f,$(F),$(BUILD)/fuzz/fuzz_$(f)),$(FUZZERS))
+
+##   cover                 line coverage per folder and file of unit tests and simulator
+cover:
+	@tools/dev/install-deps build test
+	@rm -f $(shell find build/gcc-cov -name '*.gcda' 2>/dev/null)
+	+@$(AGAIN) CC=gcc VARIANT=cov BUILD=build/gcc-cov N=200 check-unit $(if $(SIM),sim-run)
+	@tools/dev/cover build/gcc-cov $(LAYERS)
+
+# ---- checks of the text -------------------------------------------------------------------------
+
+.PHONY: lint lint-steps hdr-check compile_commands.json repro
+.PHONY: lint-style lint-format lint-layers lint-sizes lint-globals lint-shell lint-tidy
+##   lint                  style, format, layers, sizes, globals, headers, shell, clang-tidy
+##                         (changed files; LINT_FULL=1: all)
+lint:
+	@tools/dev/install-deps build test lint
+	+@$(AGAIN) CC=gcc VARIANT=debug BUILD=build/gcc-debug lint-steps
+lint-steps: objects
+	+@tools/dev/run-steps lint-style lint-format lint-layers lint-sizes lint-globals hdr-check \
+	    lint-shell lint-tidy check-lint
+lint-style:
+	@tools/dev/check-style
+lint-format:
+	@tools/dev/check-format
+lint-layers:
+	@tools/dev/check-layers
+lint-sizes:
+	@tools/dev/check-sizes
+lint-globals: objects
+	@tools/dev/check-globals $(BUILD) $(LAYERS) tools
+lint-shell:
+	@tools/dev/check-shell
+lint-tidy: compile_commands.json
+	@tools/dev/check-tidy $(JOBS)
+
+##   hdr-check             every header compiles alone, and twice
+hdr-check: $(patsubst %,$(BUILD)/hdr/%.ok,$(HEADERS))
+	@echo "hdr-check: $(words $^) headers, $(words $^) passed, 0 failed, 0 skipped"
+$(BUILD)/hdr/%.ok: % Makefile
+	@mkdir -p $(dir $@)
+	@$(CC) $(CFLAGS_ALL) -MMD -MP -MT $@ -MF $(@:.ok=.d) -include $< -include $< \
+	    -fsyntax-only -x c /dev/null
+	@touch $@
+
+##   compile_commands.json for clangd and clang-tidy
+compile_commands.json:
+	@tools/dev/compile-db $(CC) $(CFLAGS_ALL) -- $(ALL_SRC) >$@
+
+##   repro                 two builds in different folders give the same programs
+repro:
+	@tools/dev/install-deps build
+	@tools/dev/repro
+
+# ---- for people ---------------------------------------------------------------------------------
+
+.PHONY: demo bench install uninstall deb
+##   demo                  four directory providers, a mount, a disaster; KEEP=1 leaves it mounted
+demo:
+	@tools/dev/install-deps build demo
+	+@$(AGAIN) VARIANT=release BUILD=$(subst -$(VARIANT),-release,$(BUILD)) all
+	@C2FS_BUILD=$(subst -$(VARIANT),-release,$(BUILD)) tools/dev/demo
+
+##   bench                 throughput and files per second; RESULT=FILE.json keeps the figures
+bench:
+	@tools/dev/install-deps build integration
+	+@$(AGAIN) CC=gcc VARIANT=release BUILD=build/gcc-release build/gcc-release/integration-ready
+	@C2FS_BUILD=build/gcc-release tests/bench/run $(RESULT)
+
+##   install               programs, manual pages, units, completion; DESTDIR= PREFIX=/usr/local
+install:
+	+@$(AGAIN) CC=$(CC) VARIANT=release BUILD=build/$(notdir $(CC))-release all
+	@BUILD=build/$(notdir $(CC))-release DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' \
+	    SBINDIR='$(SBINDIR)' SYSCONFDIR='$(SYSCONFDIR)' packaging/install $(MAN)
+
+##   deb                   a Debian package in build/
+deb:
+	@tools/dev/install-deps build deb
+	+@$(AGAIN) CC=gcc VARIANT=release BUILD=build/gcc-release all
+	@BUILD=build/gcc-release VERSION=$(VERSION) packaging/deb $(MAN)
+
+##   clean                 remove everything that was built
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
