@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How a content map is stored. A few extents are inline in the inode record. Beyond that the record
+ * names the leaves of a manifest: runs of extents, each with its own dictionary of objects, stored
+ * like file data in packs; inline extents then say what changed since the manifest was written, so
+ * that an append to a large file writes no manifest. docs/formats.md has the bytes.
+ */
+#ifndef C2_FS_MANIFEST_H
+#define C2_FS_MANIFEST_H
+
+#include "fs/extent.h"
+
+#define FS_LEAF_EXTENTS_MAX 1024
+#define FS_LEAVES_MAX 65536
+
+struct fs_leaf {
+    uint64_t off;             /* file offset where it begins; it ends where the next one begins */
+    struct fs_source *source; /* owned; the bytes of the leaf, source_off 0 for a chunk */
+    uint64_t source_off;
+    uint32_t len;
+};
+
+struct fs_manifest {
+    size_t nleaves;
+    struct fs_leaf *leaves; /* sorted; the first one has off 0 */
+    struct fs_map *base;    /* what the leaves say; NULL until loaded */
+    struct c2_buf inlined;  /* encoded inline extents, until base is loaded */
+};
+
+void fs_manifest_free(struct fs_manifest *m); /* NULL is fine */
+
+struct fs_inode;
+struct c2_rd;
+
+/* Whether the map can be stored as inline extents over the manifest (NULL = none). */
+bool fs_content_fits_inline(const struct fs_manifest *m, const struct fs_map *map);
+/* A manifest of the whole map. Unchanged leaves of `old` are kept; new ones are frozen chunks that
+ * must be uploaded before the record is encoded. All sources of the map must be objects. */
+struct fs_manifest *fs_manifest_build(struct fs *fs, const struct fs_manifest *old,
+                                      struct fs_map *map);
+/* Content part of the inode record. Everything must be in objects. */
+void fs_content_encode(const struct fs_manifest *m, const struct fs_map *map, struct c2_buf *out);
+/* Sets i->map and i->committed, or i->manifest when leaves have to be read first. */
+C2_RESULT fs_content_decode(struct fs *fs, struct c2_rd *r, struct fs_inode *i);
+/* One leaf's bytes into the base map; fails on anything outside [off, end). */
+C2_RESULT fs_leaf_decode(struct fs *fs, struct c2_slice bytes, uint64_t off, uint64_t end,
+                         struct fs_map **map);
+/* Base is complete: applies the inline extents and sets i->map and i->committed. */
+C2_RESULT fs_content_loaded(struct fs *fs, struct fs_inode *i);
+
+#endif
