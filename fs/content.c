@@ -14,10 +14,6 @@
 static void
 changed(struct fs *fs, struct fs_inode *i)
 {
-    if (!i->unpublished) {
-        i->unpublished = true;
-        i->unpublished_since_ns = c2_now_ns(fs->part.env);
-    }
     /* Set-user-id and set-group-id do not survive a change of content (POSIX write). */
     if ((i->attr.mode & S_ISUID) != 0)
         i->attr.mode &= ~(uint32_t)S_ISUID;
@@ -99,6 +95,7 @@ fs_content_write(struct fs *fs, struct fs_inode *i, uint64_t off, struct c2_slic
     C2_ASSERT(i->map != NULL);
     if (data.len == 0)
         return;
+    fs_inode_unpublish(fs, i);
     uint64_t end = off + data.len;
     while (data.len > 0) {
         size_t len = overwrite(i, off, data);
@@ -121,6 +118,7 @@ void
 fs_content_truncate(struct fs *fs, struct fs_inode *i, uint64_t size)
 {
     C2_ASSERT(i->map != NULL);
+    fs_inode_unpublish(fs, i);
     if (size < i->attr.size)
         fs_map_punch(&i->map, size, UINT64_MAX);
     i->tail = NULL;
@@ -134,6 +132,7 @@ void
 fs_content_punch(struct fs *fs, struct fs_inode *i, uint64_t off, uint64_t len)
 {
     C2_ASSERT(i->map != NULL);
+    fs_inode_unpublish(fs, i);
     fs_map_punch(&i->map, off, len);
     i->tail = NULL;
     changed(fs, i);
@@ -144,6 +143,7 @@ fs_content_clone(struct fs *fs, struct fs_inode *from, uint64_t from_off, struct
                  uint64_t to_off, uint64_t len)
 {
     struct fs_map *src = fs_map_ref(from->map);
+    fs_inode_unpublish(fs, to);
     fs_map_punch(&to->map, to_off, len);
     to->tail = NULL;
     for (size_t k = fs_map_find(src, from_off); k < src->n && src->e[k].off < from_off + len; k++) {

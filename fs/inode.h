@@ -32,6 +32,17 @@
 
 struct fs_manifest; /* fs/manifest.h */
 
+/*
+ * The last published state of an inode that is being written again before that state reached the
+ * store: what journal and transaction groups take while the live state is held.
+ */
+struct fs_stable {
+    struct c2_buf record; /* fs_inode_record_encode at that moment */
+    struct fs_map *map;
+    uint64_t size;
+    bool dirty_journal; /* not in a journal group yet */
+};
+
 struct fs_inode {
     struct c2_map_node node; /* in fs->inodes */
     uint64_t ino;
@@ -44,6 +55,7 @@ struct fs_inode {
     struct fs_map *journaled;     /* content as of the last journal group */
     struct fs_map *committed;     /* content in the store */
     struct fs_manifest *manifest; /* owned; NULL = all extents are inline */
+    struct fs_stable *stable;     /* owned; see above, NULL = none */
 
     unsigned pins;        /* handles, transaction groups, running loads */
     unsigned opens;       /* handles */
@@ -111,8 +123,19 @@ void fs_dentry_set(struct fs *fs, struct fs_inode *dir, struct fs_dentry *e,
                    struct fs_inode *child);
 /* After nlink changed or a handle went: orphans, deletes or keeps the inode. */
 void fs_inode_links_changed(struct fs *fs, struct fs_inode *i);
-/* The content (and with it the entry) may go to journal and store. */
+/* The content (and with it the entry) may go to journal and store; what was written so far never
+ * changes in place again. */
 void fs_inode_publish(struct fs *fs, struct fs_inode *i);
+/* Before the first change of content after a publication. */
+void fs_inode_unpublish(struct fs *fs, struct fs_inode *i);
+/* Frees an inode's or entry's memory when nothing needs it; called after it became clean. */
+void fs_inode_settle(struct fs *fs, struct fs_inode *i);
+void fs_dentry_settle(struct fs *fs, struct fs_dentry *e);
+/* For loads and replay: puts one into the table, without contents (mode 0) or negative (ino 0). */
+struct fs_inode *fs_inode_insert(struct fs *fs, uint64_t ino);
+struct fs_dentry *fs_dentry_insert(struct fs *fs, uint64_t dir, const char *name);
+void fs_stable_free(struct fs_stable *s); /* NULL is fine */
+void fs_inode_free_all(struct fs *fs);    /* at the end of a mount */
 bool fs_inode_held(const struct fs *fs, const struct fs_inode *i);
 
 void fs_inode_pin(struct fs *fs, struct fs_inode *i);

@@ -10,7 +10,7 @@
 
 /* Each parks r. */
 void fs_load_inodes(struct fs_req *r, const uint64_t *inos, size_t n);
-void fs_load_dentry(struct fs_req *r, const struct fs_dentry *key);
+void fs_load_dentry(struct fs_req *r, uint64_t dir, const uint8_t *hash, const char *name);
 /* The manifest of an inode that is in memory. */
 void fs_load_content(struct fs_req *r, struct fs_inode *i);
 /* Without a request (start-up): done(arg, OK) when the inodes are in memory. */

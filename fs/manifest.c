@@ -17,8 +17,8 @@
 #include "fs/fs.h"
 
 #define CONTENT_VERSION 1
-#define OBJECT_HOLE UINT32_MAX
-#define EXTENTS_MAX (1u << 20) /* in one record or leaf */
+#define OBJECT_HOLE     UINT32_MAX
+#define EXTENTS_MAX     (1u << 20) /* in one record or leaf */
 
 void
 fs_manifest_free(struct fs_manifest *m)
@@ -49,13 +49,13 @@ object_index(struct extents *x, struct fs_object *o)
     /* Neighbouring extents share objects, so the search from the end is short. */
     for (size_t i = x->nobjects; i > 0 && x->nobjects - i < 64; i--)
         if (x->objects[i - 1] == o)
-            return (uint32_t) (i - 1);
+            return (uint32_t)(i - 1);
     if (x->nobjects == x->objects_cap) {
         x->objects_cap = x->objects_cap == 0 ? 8 : x->objects_cap * 2;
         x->objects = c2_realloc(x->objects, x->objects_cap, sizeof(*x->objects));
     }
     x->objects[x->nobjects++] = o;
-    return (uint32_t) (x->nobjects - 1);
+    return (uint32_t)(x->nobjects - 1);
 }
 
 static void
@@ -79,7 +79,7 @@ add_extent(void *arg, const struct fs_extent *e)
 static void
 finish_extents(struct extents *x, struct c2_buf *out)
 {
-    c2_wr_u32(out, (uint32_t) x->nobjects);
+    c2_wr_u32(out, (uint32_t)x->nobjects);
     for (size_t i = 0; i < x->nobjects; i++)
         ds_ref_encode(&x->objects[i]->ref, out);
     c2_wr_u32(out, x->n);
@@ -118,7 +118,7 @@ void
 fs_content_encode(const struct fs_manifest *m, const struct fs_map *map, struct c2_buf *out)
 {
     c2_wr_u8(out, CONTENT_VERSION);
-    c2_wr_u32(out, m == NULL ? 0 : (uint32_t) m->nleaves);
+    c2_wr_u32(out, m == NULL ? 0 : (uint32_t)m->nleaves);
     for (size_t i = 0; m != NULL && i < m->nleaves; i++) {
         const struct fs_leaf *l = &m->leaves[i];
         struct fs_extent e = { .source = l->source, .source_off = l->source_off };
@@ -192,9 +192,9 @@ encode_leaves(struct fs *fs, struct fs_manifest *m, size_t *cap, uint64_t off, u
             off = m->base->e[at].off;
         struct c2_buf bytes = { 0 };
         finish_extents(&x, &bytes);
-        struct fs_chunk *c = fs_chunk_new(fs, (uint32_t) bytes.len);
+        struct fs_chunk *c = fs_chunk_new(fs, (uint32_t)bytes.len);
         memcpy(c->mem, bytes.data, bytes.len);
-        c->len = (uint32_t) bytes.len;
+        c->len = (uint32_t)bytes.len;
         c->frozen = true;
         l->source = &c->source;
         l->source_off = 0;

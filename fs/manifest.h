@@ -11,7 +11,7 @@
 #include "fs/extent.h"
 
 #define FS_LEAF_EXTENTS_MAX 1024
-#define FS_LEAVES_MAX 65536
+#define FS_LEAVES_MAX       65536
 
 struct fs_leaf {
     uint64_t off;             /* file offset where it begins; it ends where the next one begins */
