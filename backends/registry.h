@@ -27,13 +27,24 @@ struct provider *prov_retry_new(struct provider *inner, unsigned attempts_max, u
                                 uint64_t backoff_max_ns);
 struct provider *prov_limit_new(struct provider *inner, unsigned in_flight_max, size_t queue_max,
                                 uint64_t bytes_per_s); /* 0 = unlimited */
-/* spec: "error:5%,delay:200ms,hang,corrupt:1%,absent:2%,empty,throttle:10%,lie:1%", see
- * docs/operations.md. "" = pass through; can be changed while running. */
+/*
+ * A cloud that misbehaves. spec is a comma-separated list of faults, each one for all requests it
+ * makes sense for or for one kind ("get.error:5%"), always or with a chance:
+ *     error down throttle noack delay:200ms hang          any request
+ *     lie                                                 PUT: acknowledged, not stored
+ *     absent empty corrupt truncate huge swap stale       GET, HEAD
+ *     absent empty forge                                  LIST
+ * See backends/fault_spec.h. "" = pass through. Ownership of inner passes on success only.
+ */
 C2_RESULT prov_fault_new(struct provider *inner, const char *spec, uint64_t seed,
                          struct provider **ret_provider);
-C2_RESULT prov_fault_set(struct provider *fault_layer, const char *spec);
-/* How many faults of any kind were injected so far. */
-uint64_t prov_fault_count(const struct provider *fault_layer);
+/* Changes the faults of the stack's fault layer while it runs; C2_E_UNSUPPORTED without one. */
+C2_RESULT prov_fault_set(struct provider *stack, const char *spec);
+/* On failure ret_error, if not NULL, gets a sentence for people (c2_free). */
+C2_RESULT prov_fault_check(const char *spec, char **ret_error);
+/* How many faults of any kind, or of one ("corrupt"), the stack's fault layer injected so far. */
+uint64_t prov_fault_count(const struct provider *stack);
+uint64_t prov_fault_count_kind(const struct provider *stack, const char *kind);
 
 /*
  * Probe: exercises a provider stack under keys "<key_prefix>/probe/<random>/..." and removes them

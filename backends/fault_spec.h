@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The language of faults:
+ *
+ *     spec = "" | rule { "," rule }
+ *     rule = [ verb "." ] kind [ ":" chance ] [ ":" duration ]     chance = "5%" "0.1%"
+ *     verb = put | get | head | delete | delete_many | list
+ *
+ * Without a verb a rule holds for every verb its kind makes sense for, without a chance always.
+ *
+ *     kind      verbs          what happens
+ *     error     all            answers UNAVAILABLE (HTTP 500), nothing done
+ *     down      all            answers UNREACHABLE, nothing done
+ *     throttle  all            answers THROTTLED and asks to wait a second, nothing done
+ *     noack     all            does it, then answers UNREACHABLE: the answer got lost
+ *     delay     all            waits the duration first ("delay:200ms", "delay:10%:2s")
+ *     hang      all            never answers: TIMEOUT at the deadline (a minute without one)
+ *     lie       put            acknowledges without storing
+ *     absent    get head list  NOT_FOUND although it is there; a list leaves keys out
+ *     empty     get list       an object of no bytes; a list of no keys
+ *     corrupt   get            one byte is wrong
+ *     truncate  get            bytes are missing at the end
+ *     huge      get head       more bytes than asked for; an absurd size
+ *     swap      get            the bytes of another object
+ *     stale     get head       what the object was before it was overwritten or deleted while
+ *                              the rule was in force
+ *     forge     list           a key that does not exist
+ */
+#ifndef C2_BACKENDS_FAULT_SPEC_H
+#define C2_BACKENDS_FAULT_SPEC_H
+
+#include "backends/provider.h"
+
+#define FAULT_RULES_MAX   32
+#define FAULT_CHANCE_FULL 1000000u /* parts per million */
+
+enum fault_kind {
+    FAULT_ERROR,
+    FAULT_DOWN,
+    FAULT_THROTTLE,
+    FAULT_NOACK,
+    FAULT_DELAY,
+    FAULT_HANG,
+    FAULT_LIE,
+    FAULT_ABSENT,
+    FAULT_EMPTY,
+    FAULT_CORRUPT,
+    FAULT_TRUNCATE,
+    FAULT_HUGE,
+    FAULT_SWAP,
+    FAULT_STALE,
+    FAULT_FORGE,
+    FAULT_KIND_COUNT,
+};
+
+struct fault_rule {
+    enum fault_kind kind;
+    unsigned verbs;      /* OR of 1 << enum prov_verb */
+    uint32_t chance_ppm; /* of each request */
+    uint64_t delay_ns;   /* FAULT_DELAY */
+};
+
+struct fault_spec {
+    struct fault_rule rules[FAULT_RULES_MAX];
+    size_t count;
+};
+
+const char *fault_kind_name(enum fault_kind kind);
+/* False when there is no such kind. */
+bool fault_kind_find(const char *name, enum fault_kind *ret_kind);
+/* ret_error, if not NULL, gets a sentence for people (c2_free) on failure. */
+C2_RESULT fault_spec_parse(const char *text, struct fault_spec *ret_spec, char **ret_error);
+
+#endif

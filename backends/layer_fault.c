@@ -1,0 +1,635 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A cloud that misbehaves on demand: the language is in fault_spec.h. Which requests are hit
+ * follows from the seed and the order of requests alone.
+ *
+ *     submit --> DELAYING --> begin() --> SENT ----------------------> spoil the answer --> done
+ *                               | |        ^
+ *                               | `--> ASIDE (old or other object) --> done
+ *                               +----> HANGING ----------------------> done (TIMEOUT)
+ *                               `----> ANSWERING (without asking) ---> done, from the loop
+ *
+ * A fault is counted when it has really happened to an answer, so a test can prove that it did.
+ */
+#include "backends/fault_spec.h"
+#include "backends/layer.h"
+#include "backends/registry.h"
+
+#include "base/alloc.h"
+#include "base/list.h"
+#include "base/map.h"
+
+#include <string.h>
+
+#define HANG_MAX_NS     (60 * C2_NS_PER_S)
+#define OLD_OBJECTS_MAX 1024
+#define OLD_BYTES_MAX   ((size_t)64 << 20)
+#define HUGE_EXTRA_MAX  ((size_t)64 << 10)
+#define HUGE_SIZE       (UINT64_C(1) << 62)
+#define FORGED_NAME_MAX 24
+
+/* What `stale` answers. */
+struct old_object {
+    struct c2_map_node node;
+    struct c2_link link;
+    char *key;            /* owned */
+    struct c2_blob *body; /* one reference */
+};
+
+struct fault {
+    struct provider p; /* first */
+    struct fault_spec spec;
+    uint64_t random_state;
+    uint64_t counts[FAULT_KIND_COUNT];
+    struct c2_map old_by_key;
+    struct c2_list old_by_age;
+    size_t old_bytes;
+    size_t outstanding;
+};
+
+enum state { DELAYING, HANGING, ANSWERING, ASIDE, SENT };
+
+struct op {
+    struct prov_call call; /* first */
+    enum state state;
+    bool canceled;
+    unsigned hits; /* OR of 1 << enum fault_kind */
+    uint64_t delay_ns;
+    enum fault_kind verdict; /* ANSWERING */
+    struct c2_timer timer;   /* DELAYING, HANGING */
+    struct c2_task task;     /* ANSWERING */
+    struct prov_req aside;   /* ASIDE */
+    char *other_key;         /* ASIDE of swap; owned */
+    bool wrapped;            /* ASIDE of swap: looked from the first key on */
+};
+
+static const struct provider_ops fault_ops;
+
+static struct fault *
+layer_of(const struct op *op)
+{
+    return C2_CONTAINER_OF(op->call.p, struct fault, p);
+}
+
+/* splitmix64 */
+static uint64_t
+next_random(struct fault *l)
+{
+    uint64_t z = (l->random_state += 0x9e3779b97f4a7c15ull);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+    return z ^ (z >> 31);
+}
+
+static bool
+hit(const struct op *op, enum fault_kind kind)
+{
+    return (op->hits & (1u << kind)) != 0;
+}
+
+static void
+finish(struct op *op)
+{
+    struct prov_req *r = op->call.r;
+    layer_of(op)->outstanding--;
+    prov_call_pop(&op->call);
+    c2_free(op->other_key);
+    c2_free(op);
+    r->done(r);
+}
+
+static void
+finish_with(struct op *op, enum c2_err err)
+{
+    prov_req_reset(op->call.r);
+    prov_req_fail(op->call.r, err, "%s", c2_err_text(err));
+    finish(op);
+}
+
+/* ---- old objects ---- */
+
+static struct old_object *
+old_find(const struct fault *l, const char *key)
+{
+    struct c2_map_node *n =
+        c2_map_find(&l->old_by_key, c2_map_hash_bytes(&l->old_by_key, c2_slice_str(key)));
+    for (; n != NULL; n = c2_map_find_next(n)) {
+        struct old_object *o = C2_CONTAINER_OF(n, struct old_object, node);
+        if (strcmp(o->key, key) == 0)
+            return o;
+    }
+    return NULL;
+}
+
+static void
+old_forget(struct fault *l, struct old_object *o)
+{
+    c2_map_remove(&l->old_by_key, &o->node);
+    c2_list_remove(&l->old_by_age, &o->link);
+    l->old_bytes -= o->body->len;
+    c2_blob_unref(o->body);
+    c2_free(o->key);
+    c2_free(o);
+}
+
+static void
+old_forget_until(struct fault *l, size_t objects_max, size_t bytes_max)
+{
+    while (l->old_by_age.count > objects_max || l->old_bytes > bytes_max)
+        old_forget(l, C2_LIST_FIRST(&l->old_by_age, struct old_object, link));
+}
+
+/* The oldest version stays. Takes over one reference to body. */
+static void
+old_remember(struct fault *l, const char *key, struct c2_blob *body)
+{
+    if (old_find(l, key) != NULL) {
+        c2_blob_unref(body);
+        return;
+    }
+    struct old_object *o = c2_calloc(1, sizeof *o);
+    o->key = c2_strdup(key);
+    o->body = body;
+    o->node.hash = c2_map_hash_bytes(&l->old_by_key, c2_slice_str(key));
+    c2_map_insert(&l->old_by_key, &o->node);
+    c2_list_append(&l->old_by_age, &o->link);
+    l->old_bytes += body->len;
+    old_forget_until(l, OLD_OBJECTS_MAX, OLD_BYTES_MAX);
+}
+
+static bool
+has_rule(const struct fault_spec *spec, enum fault_kind kind)
+{
+    for (size_t i = 0; i < spec->count; i++) {
+        if (spec->rules[i].kind == kind)
+            return true;
+    }
+    return false;
+}
+
+/* ---- spoiling an answer ---- */
+
+static void
+replace_reply(struct prov_req *r, struct c2_blob *reply)
+{
+    c2_blob_unref(r->reply);
+    r->reply = reply;
+}
+
+static void
+corrupt(struct fault *l, struct prov_req *r)
+{
+    if (r->reply == NULL || r->reply->len == 0)
+        return;
+    struct c2_blob *b = c2_blob_copy(r->reply->data, r->reply->len);
+    uint64_t random = next_random(l);
+    b->data[random % b->len] ^= (uint8_t)(1 + (random >> 32) % 255);
+    replace_reply(r, b);
+    l->counts[FAULT_CORRUPT]++;
+}
+
+static void
+truncate_reply(struct fault *l, struct prov_req *r)
+{
+    if (r->reply == NULL || r->reply->len == 0)
+        return;
+    replace_reply(r, c2_blob_copy(r->reply->data, next_random(l) % r->reply->len));
+    l->counts[FAULT_TRUNCATE]++;
+}
+
+static void
+exaggerate(struct fault *l, struct prov_req *r)
+{
+    l->counts[FAULT_HUGE]++;
+    r->size = HUGE_SIZE;
+    if (r->reply == NULL)
+        return; /* HEAD */
+    size_t len = r->reply->len;
+    size_t extra = C2_MIN(r->body_len_max - len, HUGE_EXTRA_MAX);
+    if (extra == 0) {
+        replace_reply(r, NULL);
+        prov_req_fail(r, C2_E_TOO_LARGE, "the cloud sends more than %zu bytes", r->body_len_max);
+        return;
+    }
+    struct c2_blob *b = c2_blob_new(len + extra);
+    memcpy(b->data, r->reply->data, len);
+    memset(b->data + len, (int)(next_random(l) & 0xff), extra);
+    replace_reply(r, b);
+}
+
+/* Leaves out about half of the keys, and at least one. */
+static void
+leave_out(struct fault *l, struct prov_req *r)
+{
+    if (r->nentries == 0)
+        return;
+    size_t kept = 0;
+    size_t victim = next_random(l) % r->nentries;
+    for (size_t i = 0; i < r->nentries; i++) {
+        if (i != victim && next_random(l) % 2 == 0)
+            r->entries[kept++] = r->entries[i];
+    }
+    r->nentries = kept;
+    l->counts[FAULT_ABSENT]++;
+}
+
+/* Puts an invented key in its place in the order. */
+static void
+forge(struct fault *l, struct prov_req *r)
+{
+    char key[PROV_KEY_MAX + FORGED_NAME_MAX];
+    struct c2_buf name = { 0 };
+    c2_buf_printf(&name, "%sforged-%08x", r->key, (unsigned)(next_random(l) & 0xffffffff));
+    size_t len = name.len;
+    memcpy(key, c2_buf_cstr(&name), len + 1);
+    c2_buf_done(&name);
+    if (len > PROV_KEY_MAX || (r->list_after != NULL && strcmp(key, r->list_after) <= 0))
+        return;
+
+    struct prov_list_entry *entries = r->entries;
+    size_t count = r->nentries;
+    struct c2_buf text = r->list_text;
+    r->entries = NULL;
+    r->nentries = 0;
+    r->list_text = (struct c2_buf){ 0 };
+    bool placed = false;
+    for (size_t i = 0; i <= count && r->nentries < r->list_max; i++) {
+        if (!placed && (i == count || strcmp(key, entries[i].key) < 0)) {
+            prov_list_add(r, key, next_random(l) % 4096);
+            placed = true;
+        }
+        if (i < count && r->nentries < r->list_max)
+            prov_list_add(r, entries[i].key, entries[i].size);
+    }
+    if (r->nentries < count + (placed ? 1 : 0))
+        r->truncated = true;
+    prov_list_finish(r);
+    c2_free(entries);
+    c2_buf_done(&text);
+    l->counts[FAULT_FORGE] += placed ? 1 : 0;
+}
+
+static void
+spoil(struct op *op)
+{
+    static const struct {
+        enum fault_kind kind;
+        void (*apply)(struct fault *l, struct prov_req *r);
+    } spoilers[] = {
+        { FAULT_CORRUPT, corrupt }, { FAULT_TRUNCATE, truncate_reply },
+        { FAULT_HUGE, exaggerate }, { FAULT_ABSENT, leave_out },
+        { FAULT_FORGE, forge },
+    };
+    struct fault *l = layer_of(op);
+    struct prov_req *r = op->call.r;
+    if (hit(op, FAULT_NOACK) && r->err != C2_E_CANCELED) {
+        prov_req_reset(r);
+        prov_req_fail(r, C2_E_UNREACHABLE, "injected: the answer got lost");
+        l->counts[FAULT_NOACK]++;
+    }
+    for (size_t i = 0; i < C2_ARRAY_LEN(spoilers); i++) {
+        if (r->err == C2_E_OK && hit(op, spoilers[i].kind))
+            spoilers[i].apply(l, r);
+    }
+}
+
+static void
+answered(struct prov_req *r)
+{
+    struct op *op = prov_call_top(r);
+    C2_ASSERT(op->state == SENT);
+    spoil(op);
+    finish(op);
+}
+
+static void
+send(struct op *op)
+{
+    op->state = SENT;
+    prov_submit(op->call.p->inner, op->call.r);
+}
+
+/* ---- answers without asking ---- */
+
+static void
+answer_old(struct fault *l, struct prov_req *r)
+{
+    const struct old_object *o = old_find(l, r->key);
+    C2_ASSERT(o != NULL);
+    r->size = o->body->len;
+    if (r->verb == PROV_HEAD)
+        return;
+    uint64_t offset = 0;
+    size_t len = 0;
+    enum c2_err err = prov_get_range(r, o->body->len, &offset, &len);
+    if (err != C2_E_OK)
+        prov_req_fail(r, err, "object has %zu bytes", o->body->len);
+    else
+        r->reply = c2_blob_copy(o->body->data + offset, len);
+}
+
+static void
+answer(struct c2_task *t)
+{
+    struct op *op = C2_CONTAINER_OF(t, struct op, task);
+    struct fault *l = layer_of(op);
+    struct prov_req *r = op->call.r;
+    l->counts[op->verdict]++;
+    if (op->verdict == FAULT_DOWN) {
+        prov_req_fail(r, C2_E_UNREACHABLE, "injected: no connection");
+    } else if (op->verdict == FAULT_ERROR) {
+        r->http_status = 500;
+        prov_req_fail(r, C2_E_UNAVAILABLE, "injected: internal error");
+    } else if (op->verdict == FAULT_THROTTLE) {
+        r->http_status = 503;
+        r->retry_after_ns = C2_NS_PER_S;
+        prov_req_fail(r, C2_E_THROTTLED, "injected: slow down");
+    } else if (op->verdict == FAULT_ABSENT) {
+        r->http_status = 404;
+        prov_req_fail(r, C2_E_NOT_FOUND, "injected: no such key");
+    } else if (op->verdict == FAULT_EMPTY && r->verb == PROV_GET) {
+        r->reply = c2_blob_new(0);
+    } else if (op->verdict == FAULT_STALE) {
+        answer_old(l, r);
+    }
+    finish(op); /* nothing more to do for lie and an empty list */
+}
+
+/* ---- looking aside ---- */
+
+static void aside_start(struct op *op, enum prov_verb verb, const char *key,
+                        void (*done)(struct prov_req *r));
+
+static void
+old_fetched(struct prov_req *a)
+{
+    struct op *op = C2_CONTAINER_OF(a, struct op, aside);
+    if (a->err == C2_E_OK)
+        old_remember(layer_of(op), op->call.r->key, c2_blob_ref(a->reply));
+    prov_req_done(a);
+    if (op->canceled)
+        finish_with(op, C2_E_CANCELED);
+    else
+        send(op);
+}
+
+static void
+other_fetched(struct prov_req *a)
+{
+    struct op *op = C2_CONTAINER_OF(a, struct op, aside);
+    struct prov_req *r = op->call.r;
+    if (op->canceled) {
+        prov_req_done(a);
+        finish_with(op, C2_E_CANCELED);
+    } else if (a->err != C2_E_OK) {
+        prov_req_done(a);
+        send(op);
+    } else {
+        r->reply = c2_blob_ref(a->reply);
+        r->size = a->size;
+        prov_req_done(a);
+        layer_of(op)->counts[FAULT_SWAP]++;
+        finish(op);
+    }
+}
+
+/* The key after ours, or the first one when ours is the last. */
+static void
+other_found(struct prov_req *a)
+{
+    struct op *op = C2_CONTAINER_OF(a, struct op, aside);
+    struct prov_req *r = op->call.r;
+    bool found = a->err == C2_E_OK && a->nentries == 1 && strcmp(a->entries[0].key, r->key) != 0;
+    bool look_again = a->err == C2_E_OK && a->nentries == 0 && !op->wrapped;
+    if (found)
+        op->other_key = c2_strdup(a->entries[0].key);
+    prov_req_done(a);
+    if (op->canceled) {
+        finish_with(op, C2_E_CANCELED);
+    } else if (found) {
+        aside_start(op, PROV_GET, op->other_key, other_fetched);
+    } else if (look_again) {
+        op->wrapped = true;
+        aside_start(op, PROV_LIST, "", other_found);
+    } else {
+        send(op);
+    }
+}
+
+static void
+aside_start(struct op *op, enum prov_verb verb, const char *key, void (*done)(struct prov_req *r))
+{
+    const struct prov_req *r = op->call.r;
+    bool for_reply = verb == PROV_GET && r->verb == PROV_GET;
+    op->state = ASIDE;
+    op->aside = (struct prov_req){
+        .verb = verb,
+        .key = key,
+        .deadline_ns = r->deadline_ns,
+        .offset = for_reply ? r->offset : 0,
+        .len = for_reply ? r->len : 0,
+        .body_len_max = for_reply ? r->body_len_max : OLD_BYTES_MAX,
+        .list_after = op->wrapped ? NULL : r->key,
+        .list_max = 1,
+        .done = done,
+    };
+    prov_submit(op->call.p->inner, &op->aside);
+}
+
+/* ---- requests ---- */
+
+static void
+answer_later(struct op *op, enum fault_kind verdict)
+{
+    op->state = ANSWERING;
+    op->verdict = verdict;
+    c2_defer(op->call.p->env, &op->task);
+}
+
+static bool
+answers_without_asking(const struct op *op, enum fault_kind *ret_kind)
+{
+    static const enum fault_kind kinds[] = { FAULT_DOWN,  FAULT_ERROR,  FAULT_THROTTLE, FAULT_LIE,
+                                             FAULT_EMPTY, FAULT_ABSENT, FAULT_STALE };
+    const struct prov_req *r = op->call.r;
+    for (size_t i = 0; i < C2_ARRAY_LEN(kinds); i++) {
+        bool asks = (kinds[i] == FAULT_ABSENT && r->verb == PROV_LIST) ||
+                    (kinds[i] == FAULT_STALE && old_find(layer_of(op), r->key) == NULL);
+        if (!hit(op, kinds[i]) || asks)
+            continue;
+        *ret_kind = kinds[i];
+        return true;
+    }
+    return false;
+}
+
+static void
+begin(struct op *op)
+{
+    struct prov_req *r = op->call.r;
+    struct fault *l = layer_of(op);
+    enum fault_kind verdict = FAULT_KIND_COUNT;
+    bool replaces = r->verb == PROV_PUT || r->verb == PROV_DELETE;
+    if (hit(op, FAULT_HANG)) {
+        op->state = HANGING;
+        l->counts[FAULT_HANG]++;
+        c2_timer_arm(l->p.env, &op->timer,
+                     C2_MIN(r->deadline_ns, c2_now_ns(l->p.env) + HANG_MAX_NS));
+    } else if (answers_without_asking(op, &verdict)) {
+        answer_later(op, verdict);
+    } else if (hit(op, FAULT_SWAP)) {
+        aside_start(op, PROV_LIST, "", other_found);
+    } else if (replaces && has_rule(&l->spec, FAULT_STALE) && old_find(l, r->key) == NULL) {
+        aside_start(op, PROV_GET, r->key, old_fetched);
+    } else {
+        send(op);
+    }
+}
+
+static void
+waited(struct c2_timer *t)
+{
+    struct op *op = C2_CONTAINER_OF(t, struct op, timer);
+    if (op->canceled)
+        finish_with(op, C2_E_CANCELED);
+    else if (op->state == HANGING || c2_now_ns(op->call.p->env) >= op->call.r->deadline_ns)
+        finish_with(op, C2_E_TIMEOUT);
+    else
+        begin(op);
+}
+
+static void
+roll(struct op *op, const struct fault_spec *spec)
+{
+    for (size_t i = 0; i < spec->count; i++) {
+        const struct fault_rule *rule = &spec->rules[i];
+        if ((rule->verbs & (1u << op->call.r->verb)) == 0)
+            continue;
+        if (next_random(layer_of(op)) % FAULT_CHANCE_FULL >= rule->chance_ppm)
+            continue;
+        op->hits |= 1u << rule->kind;
+        op->delay_ns += rule->delay_ns;
+    }
+}
+
+static void
+fault_submit(struct provider *p, struct prov_req *r)
+{
+    struct fault *l = C2_CONTAINER_OF(p, struct fault, p);
+    struct op *op = c2_calloc(1, sizeof *op);
+    op->timer.fire = waited;
+    op->task.run = answer;
+    l->outstanding++;
+    prov_call_push(&op->call, p, r, answered);
+    roll(op, &l->spec);
+    if (!hit(op, FAULT_DELAY)) {
+        begin(op);
+        return;
+    }
+    op->state = DELAYING;
+    l->counts[FAULT_DELAY]++;
+    c2_timer_arm(p->env, &op->timer, C2_MIN(r->deadline_ns, c2_now_ns(p->env) + op->delay_ns));
+}
+
+static void
+fault_cancel(struct provider *p, struct prov_req *r)
+{
+    struct op *op = prov_call_find(p, r);
+    op->canceled = true;
+    switch (op->state) {
+    case DELAYING:
+    case HANGING:
+        c2_timer_arm(p->env, &op->timer, c2_now_ns(p->env));
+        break;
+    case ANSWERING:
+        break; /* soon done */
+    case ASIDE:
+        prov_cancel(p->inner, &op->aside);
+        break;
+    case SENT:
+        prov_cancel(p->inner, r);
+        break;
+    default:
+        C2_UNREACHABLE();
+    }
+}
+
+static void
+fault_close(struct provider *p)
+{
+    struct fault *l = C2_CONTAINER_OF(p, struct fault, p);
+    C2_ASSERT(l->outstanding == 0);
+    old_forget_until(l, 0, 0);
+    c2_map_done(&l->old_by_key);
+    c2_free(l);
+}
+
+static const struct provider_ops fault_ops = {
+    .submit = fault_submit,
+    .cancel = fault_cancel,
+    .close = fault_close,
+};
+
+/* ---- interface ---- */
+
+C2_RESULT
+prov_fault_new(struct provider *inner, const char *spec, uint64_t seed,
+               struct provider **ret_provider)
+{
+    struct fault_spec parsed;
+    C2_TRY(fault_spec_parse(spec, &parsed, NULL));
+    struct fault *l = c2_calloc(1, sizeof *l);
+    prov_layer_init(&l->p, &fault_ops, inner);
+    l->spec = parsed;
+    l->random_state = seed;
+    c2_map_init(&l->old_by_key, seed);
+    c2_list_init(&l->old_by_age);
+    *ret_provider = &l->p;
+    return C2_E_OK;
+}
+
+static const struct fault *
+find_layer(const struct provider *stack)
+{
+    while (stack != NULL && stack->ops != &fault_ops)
+        stack = stack->inner;
+    return (const struct fault *)stack;
+}
+
+C2_RESULT
+prov_fault_set(struct provider *stack, const char *spec)
+{
+    struct provider *p = prov_stack_find(stack, &fault_ops);
+    if (p == NULL)
+        return C2_E_UNSUPPORTED;
+    struct fault *l = C2_CONTAINER_OF(p, struct fault, p);
+    C2_TRY(fault_spec_parse(spec, &l->spec, NULL));
+    if (!has_rule(&l->spec, FAULT_STALE))
+        old_forget_until(l, 0, 0);
+    return C2_E_OK;
+}
+
+C2_RESULT
+prov_fault_check(const char *spec, char **ret_error)
+{
+    struct fault_spec parsed;
+    return fault_spec_parse(spec, &parsed, ret_error);
+}
+
+uint64_t
+prov_fault_count(const struct provider *stack)
+{
+    const struct fault *l = find_layer(stack);
+    uint64_t sum = 0;
+    for (unsigned i = 0; l != NULL && i < FAULT_KIND_COUNT; i++)
+        sum += l->counts[i];
+    return sum;
+}
+
+uint64_t
+prov_fault_count_kind(const struct provider *stack, const char *kind)
+{
+    const struct fault *l = find_layer(stack);
+    enum fault_kind k = FAULT_KIND_COUNT;
+    return l != NULL && fault_kind_find(kind, &k) ? l->counts[k] : 0;
+}
