@@ -4,6 +4,7 @@
  */
 #include "backends/s3_xml.h"
 
+#include "backends/http_head.h"
 #include "base/alloc.h"
 #include "base/str.h"
 
@@ -33,11 +34,11 @@ static void
 take_error_field(const struct s3_xml *x, unsigned depth, struct s3_error *e)
 {
     if (s3_xml_at(x, depth, "Error", "Code"))
-        s3_sanitise(text_of(x), e->code, sizeof(e->code));
+        http_sanitise(text_of(x), e->code, sizeof(e->code));
     else if (s3_xml_at(x, depth, "Error", "Message"))
-        s3_sanitise(text_of(x), e->message, sizeof(e->message));
+        http_sanitise(text_of(x), e->message, sizeof(e->message));
     else if (s3_xml_at(x, depth, "Error", "Region"))
-        s3_sanitise(text_of(x), e->region, sizeof(e->region));
+        http_sanitise(text_of(x), e->region, sizeof(e->region));
 }
 
 C2_RESULT

@@ -335,13 +335,3 @@ s3_xml_escape(const char *text, struct c2_buf *out)
         }
     }
 }
-
-void
-s3_sanitise(struct c2_slice in, char *out, size_t size)
-{
-    C2_ASSERT(size > 0);
-    size_t len = C2_MIN(in.len, size - 1);
-    for (size_t i = 0; i < len; i++)
-        out[i] = in.data[i] >= 0x20 && in.data[i] < 0x7f ? (char)in.data[i] : '?';
-    out[len] = '\0';
-}

@@ -79,7 +79,5 @@ C2_RESULT s3_xml_delete_result(struct c2_slice in, struct s3_delete_result *ret_
 
 /* Appends text with the five special characters as entities. */
 void s3_xml_escape(const char *text, struct c2_buf *out);
-/* Copies at most size - 1 bytes; anything but printable ASCII becomes '?'. */
-void s3_sanitise(struct c2_slice in, char *out, size_t size);
 
 #endif
