@@ -12,6 +12,9 @@
 
 #define C2_CONF_FILE_MAX          (1u << 20)
 #define C2_CONF_INCLUDE_DEPTH_MAX 8
+#define C2_CONF_FILES_MAX         256  /* in one load, includes counted */
+#define C2_CONF_ENTRIES_MAX       4096 /* keys set, in all sections together */
+#define C2_CONF_NAME_MAX          63   /* of a section */
 
 enum c2_conf_type {
     C2_CONF_STR,
@@ -20,7 +23,9 @@ enum c2_conf_type {
     C2_CONF_DURATION, /* ns */
     C2_CONF_U64,
     C2_CONF_BOOL,
-    C2_CONF_ENUM, /* limits = "async|sync" */
+    C2_CONF_ENUM,     /* limits = "async|sync" */
+    C2_CONF_LOCATION, /* "dir:PATH"; limits = the forms; relative PATHs as in C2_CONF_PATH */
+    C2_CONF_PRICE,    /* decimal fraction of a US dollar; nano-dollars */
 };
 
 struct c2_conf_key {
@@ -48,8 +53,15 @@ C2_RESULT c2_conf_load_default(struct c2_conf *c, const char *file);
 /* Sets one key, as from -o or a flag. */
 C2_RESULT c2_conf_set(struct c2_conf *c, const char *section, const char *name, const char *key,
                       const char *value, const char *origin);
+/* The system's part of the above; for tests, and for those who live in another root. */
+C2_RESULT c2_conf_load_system(struct c2_conf *c, const char *folder);
 /* "FILE:12: unknown key "cach_size" in [volume], did you mean "cache_size"?", or "". */
 const char *c2_conf_error(const struct c2_conf *c);
+
+/*
+ * Reading. `name` is NULL for [c2fs], the section without one. Asking for a section that is not
+ * there gives the defaults. Texts are valid until the configuration changes.
+ */
 
 /* Names of the sections of a type, in file order; NULL after the last. */
 const char *c2_conf_section(const struct c2_conf *c, const char *type, size_t index);
@@ -60,8 +72,11 @@ bool c2_conf_is_set(const struct c2_conf *c, const char *section, const char *na
 const char *c2_conf_str(const struct c2_conf *c, const char *section, const char *name,
                         const char *key); /* NULL when unset and without default */
 uint64_t c2_conf_u64(const struct c2_conf *c, const char *section, const char *name,
-                     const char *key); /* sizes in bytes, durations in ns */
+                     const char *key); /* sizes in bytes, durations in ns, prices in nano-dollars */
 bool c2_conf_bool(const struct c2_conf *c, const char *section, const char *name, const char *key);
+/* [c2fs] run_dir, or $XDG_RUNTIME_DIR/c2fs for an ordinary user who did not set it; caller frees.
+ */
+char *c2_conf_run_dir(const struct c2_conf *c);
 /* The effective configuration, one `key = value ; origin` per line; secrets are never in it. */
 void c2_conf_dump(const struct c2_conf *c, struct c2_buf *out);
 
