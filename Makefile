@@ -167,7 +167,7 @@ $(HELPERS): $(BUILD)/%: $(BUILD)/tests/%.o
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ -lm -lpthread)
 
 .PHONY: check check-steps check-unit check-fuzz check-lint check-integration check-posix
-.PHONY: check-valgrind check-tsan sim sim-run fuzz fuzz-run cover
+.PHONY: check-clang check-release check-valgrind check-tsan sim sim-run fuzz fuzz-run cover
 ##   check                 install what the tests need, build, unit tests, simulator, fuzz corpora
 check:
 	@tools/dev/install-deps build test
@@ -210,6 +210,15 @@ check-tsan:
 	+@$(AGAIN) VARIANT=tsan BUILD=$(subst -$(VARIANT),-tsan,$(BUILD)) check-unit
 
 N ?= 2000
+##   check-clang           everything with clang: warnings, sanitizers, unit tests
+check-clang:
+	@tools/dev/install-deps build test fuzz
+	+@$(AGAIN) CC=clang VARIANT=asan BUILD=build/clang-asan check-unit all
+##   check-release         everything as it is shipped: optimised, hardened, without test marks
+check-release:
+	@tools/dev/install-deps build
+	+@$(AGAIN) CC=gcc VARIANT=release BUILD=build/gcc-release all
+
 ##   sim SEED=1 N=2000     N simulated runs from a seed on; TRACE=1 with one seed prints all events
 sim:
 	@tools/dev/install-deps build test

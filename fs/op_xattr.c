@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Extended attributes. They are kept as an encoded list in the inode (fs/records.h) and go wherever
+ * its record goes. Two attributes of files are made up on reading and never listed, so that
+ * programs which copy attributes do not trip over them:
+ *
+ *   user.c2fs.state   local | uploading | committed | failed
+ *   user.c2fs.info    JSON: size, extents, objects and where their shares are
+ */
+#include <string.h>
+#include <sys/xattr.h>
+
+#include "base/json.h"
+#include "fs/op.h"
+#include "fs/records.h"
+
+#define OWN_PREFIX       "user.c2fs."
+#define INFO_OBJECTS_MAX 256u
+
+static bool
+starts_with(const char *s, const char *prefix)
+{
+    return strncmp(s, prefix, strlen(prefix)) == 0;
+}
+
+/* Access control lists and other system.* attributes are not supported. */
+static C2_RESULT
+check_name(const char *name)
+{
+    static const char *const spaces[] = { "user.", "trusted.", "security." };
+    if (strlen(name) > FS_XATTR_NAME_MAX)
+        return C2_E_RANGE;
+    for (size_t k = 0; k < C2_ARRAY_LEN(spaces); k++)
+        if (starts_with(name, spaces[k]) && name[strlen(spaces[k])] != '\0')
+            return C2_E_OK;
+    return C2_E_UNSUPPORTED;
+}
+
+static bool
+find(const struct fs_inode *i, const char *name, struct fs_xattr *ret_xattr)
+{
+    struct c2_rd r = c2_rd_init(c2_buf_slice(&i->xattrs));
+    while (fs_xattr_next(&r, ret_xattr))
+        if (c2_slice_equal(ret_xattr->name, c2_slice_str(name)))
+            return true;
+    return false;
+}
+
+/* The list without `name`. */
+static void
+copy_without(const struct fs_inode *i, const char *name, struct c2_buf *out)
+{
+    struct c2_rd r = c2_rd_init(c2_buf_slice(&i->xattrs));
+    struct fs_xattr x;
+    while (fs_xattr_next(&r, &x))
+        if (!c2_slice_equal(x.name, c2_slice_str(name)))
+            fs_xattr_append(out, x.name, x.value);
+}
+
+static void
+replace_list(struct fs_req *r, struct fs_inode *i, struct c2_buf *list)
+{
+    c2_buf_done(&i->xattrs);
+    i->xattrs = *list;
+    fs_inode_touch(r->fs, i, FS_SET_CTIME);
+    fs_changed(r->fs);
+}
+
+/* ---- attributes that are made up ------------------------------------------------------------ */
+
+static void
+object_json(struct c2_json *j, const struct fs_object *o)
+{
+    struct c2_buf id = { 0 };
+    c2_buf_printf(&id, "%016llx/%016llx", (unsigned long long)o->ref.oid.sid,
+                  (unsigned long long)o->ref.oid.seq);
+    c2_json_object(j, NULL);
+    c2_json_str(j, "id", c2_buf_cstr(&id));
+    c2_buf_done(&id);
+    c2_json_u64(j, "bytes", o->ref.plain_len);
+    c2_json_u64(j, "key_epoch", o->ref.key_epoch);
+    if (o->placed_known) {
+        c2_json_array(j, "seats");
+        for (unsigned seat = 0; seat < DS_SEATS_MAX; seat++)
+            if ((o->placed >> seat & 1) != 0)
+                c2_json_u64(j, NULL, seat);
+        c2_json_array_end(j);
+    }
+    c2_json_object_end(j);
+}
+
+/* Each object once as long as its extents are neighbours, which is how files are written. */
+static void
+info_json(struct fs *fs, const struct fs_inode *i, struct c2_buf *out)
+{
+    struct c2_json j;
+    const struct fs_source *last = NULL;
+    uint64_t local = 0;
+    unsigned nobjects = 0;
+    c2_json_init(&j, out);
+    c2_json_object(&j, NULL);
+    c2_json_str(&j, "schema", "c2fs.info/1");
+    c2_json_u64(&j, "ino", i->ino);
+    c2_json_str(&j, "state", fs_inode_state(fs, i));
+    c2_json_u64(&j, "size", i->attr.size);
+    c2_json_u64(&j, "extents", i->map->n);
+    c2_json_array(&j, "objects");
+    for (size_t k = 0; k < i->map->n; k++) {
+        uint64_t off;
+        struct fs_source *s = fs_extent_source(&i->map->e[k], &off);
+        if (s->kind == FS_SOURCE_CHUNK)
+            local += i->map->e[k].len;
+        else if (s != last && nobjects++ < INFO_OBJECTS_MAX)
+            object_json(&j, C2_CONTAINER_OF(s, struct fs_object, source));
+        last = s;
+    }
+    c2_json_array_end(&j);
+    c2_json_u64(&j, "local_bytes", local);
+    c2_json_bool(&j, "more", nobjects > INFO_OBJECTS_MAX);
+    c2_json_object_end(&j);
+}
+
+static C2_RESULT
+get_own(struct fs_req *r)
+{
+    const char *what = r->name + strlen(OWN_PREFIX);
+    struct fs_inode *i;
+    C2_TRY(fs_inode_find(r, r->ino, &i));
+    if (!S_ISREG(i->attr.mode))
+        return C2_E_NO_DATA;
+    if (strcmp(what, "state") == 0) {
+        c2_buf_puts(&r->reply, fs_inode_state(r->fs, i));
+        return C2_E_OK;
+    }
+    if (strcmp(what, "info") != 0)
+        return C2_E_NO_DATA;
+    C2_TRY(fs_inode_find_content(r, r->ino, &i));
+    info_json(r->fs, i, &r->reply);
+    return C2_E_OK;
+}
+
+/* ---- operations ---------------------------------------------------------------------------- */
+
+/* The kernel asks for security.capability before every write: the inode is in memory then. */
+enum c2_err
+fs_op_getxattr(struct fs_req *r)
+{
+    struct fs_inode *i;
+    struct fs_xattr x;
+    C2_TRY(check_name(r->name));
+    if (starts_with(r->name, OWN_PREFIX))
+        return get_own(r);
+    C2_TRY(fs_inode_find(r, r->ino, &i));
+    if (!find(i, r->name, &x))
+        return C2_E_NO_DATA;
+    c2_buf_append(&r->reply, x.value.data, x.value.len);
+    return C2_E_OK;
+}
+
+enum c2_err
+fs_op_listxattr(struct fs_req *r)
+{
+    struct fs_inode *i;
+    struct fs_xattr x;
+    C2_TRY(fs_inode_find(r, r->ino, &i));
+    struct c2_rd rd = c2_rd_init(c2_buf_slice(&i->xattrs));
+    while (fs_xattr_next(&rd, &x)) {
+        c2_buf_append(&r->reply, x.name.data, x.name.len);
+        c2_buf_append(&r->reply, "", 1);
+    }
+    return C2_E_OK;
+}
+
+enum c2_err
+fs_op_setxattr(struct fs_req *r)
+{
+    struct fs_inode *i;
+    struct fs_xattr x;
+    C2_TRY(check_name(r->name));
+    if (starts_with(r->name, OWN_PREFIX))
+        return C2_E_NOT_PERMITTED;
+    if (r->data.len > FS_XATTR_VALUE_MAX)
+        return C2_E_NO_SPACE;
+    C2_TRY(fs_inode_find(r, r->ino, &i));
+    bool exists = find(i, r->name, &x);
+    if (exists && (r->flags & XATTR_CREATE) != 0)
+        return C2_E_EXISTS;
+    if (!exists && (r->flags & XATTR_REPLACE) != 0)
+        return C2_E_NO_DATA;
+    struct c2_buf list = { 0 };
+    copy_without(i, r->name, &list);
+    fs_xattr_append(&list, c2_slice_str(r->name), r->data);
+    enum c2_err err = list.len > FS_XATTRS_BYTES_MAX ? C2_E_NO_SPACE : C2_E_OK;
+    if (err == C2_E_OK)
+        err = fs_change_admit(r, FS_CHANGE_BYTES + list.len);
+    if (err != C2_E_OK) {
+        c2_buf_done(&list);
+        return err;
+    }
+    replace_list(r, i, &list);
+    return C2_E_OK;
+}
+
+enum c2_err
+fs_op_removexattr(struct fs_req *r)
+{
+    struct fs_inode *i;
+    struct fs_xattr x;
+    C2_TRY(check_name(r->name));
+    if (starts_with(r->name, OWN_PREFIX))
+        return C2_E_NOT_PERMITTED;
+    C2_TRY(fs_inode_find(r, r->ino, &i));
+    if (!find(i, r->name, &x))
+        return C2_E_NO_DATA;
+    C2_TRY(fs_change_admit(r, FS_CHANGE_BYTES));
+    struct c2_buf list = { 0 };
+    copy_without(i, r->name, &list);
+    replace_list(r, i, &list);
+    return C2_E_OK;
+}

@@ -1,0 +1,296 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Library of the integration tests: a work directory, a volume over four directory providers, a
+# daemon under the test's control, checks that are counted, damage to providers. A test is
+#
+#     . "$(dirname "$0")/../lib/integration.sh"
+#     begin; volume_new; mount_start; check "what must hold" COMMAND...; finish
+#
+# Environment: C2FS_BUILD (folder of the programs), C2FS_TEST_DIR (where work directories go),
+# C2FS_TEST_KEEP=1 (keep the work directory), SEED (of whatever is random).
+
+set -u
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+BUILD=$(cd "$TOP" && readlink -f "${C2FS_BUILD:-build/gcc-asan}")
+C2FS=$BUILD/c2fs
+C2FSCTL=$BUILD/c2fsctl
+LIB=$TOP/tests/lib
+PROVIDERS=(p1 p2 p3 p4)
+NAME=$(basename "$0" .sh)
+NAME=${NAME#test_}
+SEED=${SEED:-1}
+
+passed=0 failed=0 skipped=0
+DAEMON=
+declare -A PROVIDER_EXTRA=() # lines to add to a provider's section
+declare -a VOLUME_EXTRA=()   # lines to add to the volume's section
+declare -a STARTED=()        # processes to end
+
+# ---- frame --------------------------------------------------------------------------------------
+
+begin() {
+    # A mount namespace of its own: nothing stays mounted whatever happens to the test.
+    if [ "$(id -u)" -eq 0 ] && [ -z "${C2FS_TEST_UNSHARED-}" ]; then
+        C2FS_TEST_UNSHARED=1 exec unshare -m --propagation private "$0" "$@"
+    fi
+    WORK=$(mktemp -d "${C2FS_TEST_DIR:-${TMPDIR:-/tmp}}/c2fs-$NAME.XXXXXX")
+    MNT=$WORK/mnt
+    CONF=$WORK/c2fs.conf
+    LOG=$WORK/c2fs.log
+    mkdir "$MNT" "$WORK/run"
+    export XDG_RUNTIME_DIR=$WORK/run
+    export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:log_path=$WORK/sanitizer
+    export UBSAN_OPTIONS=print_stacktrace=1:log_path=$WORK/sanitizer
+    export LSAN_OPTIONS=suppressions=$TOP/tests/suppressions/lsan:print_suppressions=0
+    trap cleanup EXIT
+    trap 'exit 130' INT TERM
+    [ -x "$C2FS" ] || die "no $C2FS; run make first"
+    [ -c /dev/fuse ] || skip_all "no /dev/fuse here"
+}
+
+die() {
+    echo "$NAME: cannot go on: $*" >&2
+    failed=$((failed + 1))
+    exit 1
+}
+
+skip() { # REASON : one check that cannot be made here
+    echo "$NAME: skipped: $*"
+    skipped=$((skipped + 1))
+}
+
+skip_all() {
+    skip "$*"
+    exit 0
+}
+
+note() {
+    [ -z "${C2FS_TEST_VERBOSE-}" ] || echo "$NAME: $*"
+    echo "== $*" >>"$LOG"
+}
+
+# check TEXT COMMAND... : the command must succeed; a failure is counted and the test goes on.
+check() {
+    local text=$1
+    shift
+    echo "== check: $text" >>"$LOG"
+    if "$@" >"$WORK/check.out" 2>&1; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "FAILED: $NAME: $text"
+        head -n 20 "$WORK/check.out" | sed 's/^/    /'
+    fi
+}
+
+# must TEXT COMMAND... : like check, but nothing after it makes sense when it fails.
+must() {
+    local before=$failed
+    check "$@"
+    [ "$failed" -eq "$before" ] || exit 1
+}
+
+# ends_with CODE COMMAND... : the command's exit code is CODE.
+ends_with() {
+    local want=$1 rc
+    shift
+    "$@"
+    rc=$?
+    [ "$rc" -eq "$want" ] || { echo "exit code $rc instead of $want: $*"; return 1; }
+}
+
+fails() {
+    ! "$@"
+}
+
+# wait_for SECONDS COMMAND... : until the command succeeds.
+wait_for() {
+    local deadline=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ "$SECONDS" -lt "$deadline" ] || { echo "waited in vain for: $*"; return 1; }
+        sleep 0.1
+    done
+}
+
+finish() {
+    exit 0
+}
+
+# The work directory and a script that repeats the test stay behind after a failure.
+cleanup() {
+    local rc=$? pid
+    trap - EXIT
+    [ "$rc" -eq 0 ] || [ "$failed" -gt 0 ] || failed=1
+    for pid in "${STARTED[@]}" $DAEMON; do
+        kill -9 "$pid" 2>/dev/null
+        wait "$pid" 2>/dev/null
+    done
+    umount -l "$MNT" 2>/dev/null || fusermount3 -uz "$MNT" 2>/dev/null
+    if compgen -G "$WORK/sanitizer.*" >/dev/null; then
+        failed=$((failed + 1))
+        echo "FAILED: $NAME: the sanitizer found something"
+        head -n 40 "$WORK"/sanitizer.* | sed 's/^/    /'
+    fi
+    if [ "$failed" -gt 0 ]; then
+        {
+            echo '#!/bin/bash'
+            echo "# Repeats the failed test; its files are beside this script."
+            echo "cd '$TOP' && SEED=$SEED C2FS_BUILD='$BUILD' C2FS_TEST_KEEP=1 '$0'"
+        } >"$WORK/repro.sh"
+        chmod +x "$WORK/repro.sh"
+        tail -n 15 "$LOG" 2>/dev/null | sed 's/^/    log: /'
+        echo "    kept: $WORK (repro.sh repeats it)"
+    elif [ -z "${C2FS_TEST_KEEP-}" ]; then
+        rm -rf --one-file-system "$WORK"
+    fi
+    echo "$NAME: $passed passed, $failed failed, $skipped skipped"
+    [ "$failed" -eq 0 ] || exit 1
+    exit 0
+}
+
+# started PID : a process that must end with the test.
+started() {
+    STARTED+=("$1")
+}
+
+# ---- the volume ---------------------------------------------------------------------------------
+
+write_conf() {
+    local p
+    {
+        echo '[volume "t"]'
+        echo "metadata = local:$WORK/meta"
+        echo "key_file = $WORK/t.key"
+        echo "cache_dir = $WORK/cache"
+        [ ${#VOLUME_EXTRA[@]} -eq 0 ] || printf '%s\n' "${VOLUME_EXTRA[@]}"
+        for p in "${PROVIDERS[@]}"; do
+            echo "[provider \"$p\"]"
+            echo "url = dir:$WORK/$p"
+            [ -z "${PROVIDER_EXTRA[$p]-}" ] || printf '%s\n' "${PROVIDER_EXTRA[$p]}"
+        done
+    } >"$CONF"
+}
+
+c2() {
+    "$C2FSCTL" -C "$CONF" -V t "$@"
+}
+
+volume_new() { # [FORMAT OPTION...]
+    local p
+    for p in "${PROVIDERS[@]}"; do mkdir -p "$WORK/$p"; done
+    write_conf
+    must "format a volume" "$C2FSCTL" -C "$CONF" format t --no-passphrase "$@"
+}
+
+mounted() {
+    mountpoint -q "$MNT"
+}
+daemon_gone_or_mounted() {
+    mounted || ! kill -0 "$DAEMON" 2>/dev/null
+}
+
+mount_start() { # [OPTION...] : in the foreground mode, as a child of the test
+    "$C2FS" t "$MNT" -C "$CONF" -f "$@" >>"$LOG" 2>&1 &
+    DAEMON=$!
+    wait_for 60 daemon_gone_or_mounted
+    must "mount" mounted
+}
+
+mount_stop() {
+    must "unmount" timeout 120 "$C2FSCTL" -C "$CONF" umount "$MNT"
+    must "the daemon ends" wait_for 60 fails kill -0 "$DAEMON"
+    wait "$DAEMON"
+    local rc=$?
+    DAEMON=
+    must "the daemon ends well (exit code $rc)" [ "$rc" -eq 0 ]
+}
+
+mount_kill() {
+    kill -9 "$DAEMON"
+    wait "$DAEMON" 2>/dev/null
+    DAEMON=
+}
+
+flush() {
+    must "flush" timeout "${1:-300}" "$C2FSCTL" -C "$CONF" -V t flush
+}
+
+# Unmounts, forgets what is cached of the clouds' contents, mounts again.
+remount_cold() {
+    mount_stop
+    must "empty the cache" c2 cache clear
+    mount_start "$@"
+}
+
+# json EXPRESSION : evaluates Python on the object read from stdin, named d.
+json() {
+    python3 -c '
+import json, sys
+d = json.load(sys.stdin)
+v = eval(sys.argv[1])
+print(str(v).lower() if isinstance(v, bool) else v)' "$1"
+}
+
+status_is() { # EXPRESSION VALUE
+    local got
+    got=$(c2 --json status | json "$1")
+    [ "$got" = "$2" ] || { echo "status: $1 is $got, not $2"; return 1; }
+}
+
+# ---- trees --------------------------------------------------------------------------------------
+
+# Names, kinds, modes, owners, sizes, link counts of files, times, targets, attributes.
+attributes_of() {
+    (
+        cd "$1" || exit 1
+        find . -type d -printf '%P %y %m %U %G %T@\n' -o -printf '%P %y %m %U %G %n %s %T@ %l\n' | sort
+        find . -print0 | sort -z | xargs -0 getfattr -hd -m '^(user|trusted|security)\.' -e hex -- 2>/dev/null |
+            grep -v '^user\.c2fs\.'
+    )
+}
+
+same_tree() { # WANT GOT : contents and every attribute
+    local rc=0
+    rsync -aHAXc --dry-run -i --delete "$1"/ "$2"/ >"$WORK/rsync.out" 2>&1 || rc=1
+    [ ! -s "$WORK/rsync.out" ] || rc=1
+    head -n 10 "$WORK/rsync.out"
+    diff <(attributes_of "$1") <(attributes_of "$2") >"$WORK/attributes.diff" || rc=1
+    head -n 10 "$WORK/attributes.diff"
+    return $rc
+}
+
+same_contents() { # WANT GOT
+    diff -r --no-dereference "$1" "$2"
+}
+
+sample_set() { # DIR [PHR_GEN OPTION...]
+    local dir=$1
+    shift
+    "$LIB/phr_gen" --seed "$SEED" "$@" "$dir" >>"$LOG" 2>&1 || die "phr_gen"
+}
+
+# ---- damage -------------------------------------------------------------------------------------
+
+provider_save() { # keeps a copy of every provider to start from again
+    local p
+    for p in "${PROVIDERS[@]}"; do
+        rm -rf "$WORK/saved-$p"
+        cp -a "$WORK/$p" "$WORK/saved-$p"
+    done
+}
+
+provider_restore() {
+    rm -rf "${WORK:?}/$1"
+    cp -a "$WORK/saved-$1" "$WORK/$1"
+}
+
+# provider_damage NAME delete|corrupt|swap|empty|truncate : on disk, behind the daemon's back.
+provider_damage() {
+    "$LIB/damage" "$2" "$WORK/$1" "$SEED" >>"$LOG" || die "damage $2 $1"
+}
+
+# provider_fault NAME SPEC : of the running daemon; "" ends the fault.
+provider_fault() {
+    must "inject \"$2\" into $1" c2 provider fault "$1" "$2"
+}
