@@ -10,23 +10,32 @@
  * by a stale holder.
  *
  * Caller owns the request until done; done runs exactly once, on the loop, never from inside
- * submit. A completed TXN is durable. Reads are linearizable: they see every transaction completed
- * before they were submitted.
+ * submit. A cancelled request completes with CANCELED unless it is being applied already, then with
+ * its own result. A completed TXN is durable. Reads are linearizable: they see every transaction
+ * completed before they were submitted.
  */
 #ifndef C2_METADATA_COORD_H
 #define C2_METADATA_COORD_H
 
 #include "base/env.h"
 
-#define COORD_KEY_MAX          512
+#define COORD_KEY_MAX          500 /* LMDB's limit is 511, less 8 for the session index */
 #define COORD_VALUE_MAX        (64u << 10)
-#define COORD_TXN_BYTES_MAX    (1u << 20)
+#define COORD_TXN_BYTES_MAX    (1u << 20) /* encoded */
 #define COORD_TXN_OPS_MAX      4096
 #define COORD_TXN_CONDS_MAX    256
 #define COORD_RANGE_MAX        4096 /* entries in one answer */
 #define COORD_REPLY_BYTES_MAX  (1u << 20)
+#define COORD_LOG_BYTES_MAX    (COORD_TXN_BYTES_MAX + 64) /* LOG_READ with one big entry */
 #define COORD_GET_KEYS_MAX     1024
 #define COORD_DELETE_RANGE_MAX 4096
+#define COORD_REPLACED_MAX     (32u << 20) /* bytes one transaction may overwrite or delete */
+#define COORD_SESSIONS_MAX     16384
+#define COORD_EPHEMERALS_MAX   (1u << 20) /* per session */
+#define COORD_TTL_NS_MIN       C2_NS_PER_MS
+#define COORD_TTL_NS_MAX       (7 * 24 * 3600 * C2_NS_PER_S)
+
+/* Keys have 1..COORD_KEY_MAX bytes; only the prefix of a RANGE may be empty. */
 
 enum coord_cond_kind {
     COORD_EXISTS,
@@ -45,11 +54,13 @@ struct coord_cond {
 };
 
 enum coord_op_kind {
-    COORD_PUT,
+    COORD_PUT,           /* value; the key outlives any session from now on */
     COORD_DELETE,        /* absent is fine */
     COORD_DELETE_RANGE,  /* key = prefix; at most COORD_DELETE_RANGE_MAX keys, else TOO_LARGE */
-    COORD_ADD,           /* value is a little-endian signed 64-bit counter; absent counts as 0 */
-    COORD_PUT_EPHEMERAL, /* number = session; deleted in the step that ends the session */
+    COORD_ADD,           /* number is added to the key's little-endian signed 64-bit counter; absent
+                          * counts as 0; RANGE when it overflows, INVALID when not 8 bytes */
+    COORD_PUT_EPHEMERAL, /* number = session (SESSION when not alive), value; deleted in the step
+                          * that ends the session */
 };
 
 struct coord_op {
@@ -61,13 +72,17 @@ struct coord_op {
 
 enum coord_verb {
     COORD_TXN,
-    COORD_GET,               /* keys[nkeys] -> entries, absent keys have version 0 */
-    COORD_RANGE,             /* keys[0] = prefix, after, limit -> entries in key order */
+    COORD_GET,               /* keys[nkeys] -> entries in that order, absent keys have version 0;
+                              * TOO_LARGE beyond COORD_REPLY_BYTES_MAX: ask for fewer */
+    COORD_RANGE,             /* keys[0] = prefix, after, limit (0 = max) -> entries in key order */
     COORD_SESSION_OPEN,      /* ttl_ns -> session */
-    COORD_SESSION_KEEPALIVE, /* session */
-    COORD_SESSION_CLOSE,     /* session: its ephemeral keys go */
-    COORD_LOG_READ,          /* version = after, limit = bytes: -> log, see below */
-    COORD_LOG_TRIM,          /* version: entries up to it are stored elsewhere */
+    COORD_SESSION_KEEPALIVE, /* session: lives ttl_ns from now; SESSION when it is not alive */
+    COORD_SESSION_CLOSE,     /* session: its ephemeral keys go; SESSION when it is not alive */
+    COORD_LOG_READ,          /* version_in = after, limit = bytes (0 = max): -> reply, at least one
+                              * entry if there is one; NOT_FOUND when some were trimmed */
+    COORD_LOG_TRIM,          /* version_in: entries up to it are stored elsewhere */
+    COORD_EXPIRE,            /* ordered by the service itself, refused from anybody else: sessions
+                              * past their deadline end */
 };
 
 struct coord_entry {
@@ -90,18 +105,19 @@ struct coord_req {
     uint64_t session;
     uint64_t ttl_ns;
     uint64_t version_in;
-    uint64_t deadline_ns; /* C2_NEVER = wait */
+    uint64_t deadline_ns; /* C2_NEVER or 0 = wait */
     void (*done)(struct coord_req *r);
 
     /* out */
     enum c2_err err;             /* TXN: C2_E_CONFLICT when a condition failed */
     uint64_t version;            /* TXN: the new number; reads: the state they saw */
     uint64_t cond_failed;        /* TXN: index of the first condition that failed */
-    struct coord_entry *entries; /* TXN conflict: current state of each failed condition's key */
+    struct coord_entry *entries; /* TXN conflict: current state of each failed condition's key, in
+                                  * order, as far as COORD_REPLY_BYTES_MAX goes */
     size_t nentries;
-    bool more;           /* RANGE: the limit cut the answer */
-    struct c2_buf reply; /* backing store of entries; for LOG_READ the encoded transactions:
-                          * u64 version, u32 len, len bytes of coord_txn_encode, repeated */
+    bool more;           /* the limit cut the answer */
+    struct c2_buf reply; /* backing store of entries; for LOG_READ the log: u64 version, u32 len,
+                          * len bytes (u64 agreed time, coord_txn_encode), repeated */
 
     struct c2_task task; /* private to the implementation */
     struct c2_link link; /* private to the implementation */
@@ -127,7 +143,7 @@ struct coord_ops {
     void (*cancel)(struct coord *c, struct coord_req *r);
     void (*watch)(struct coord *c, struct coord_watch *w);
     void (*unwatch)(struct coord *c, struct coord_watch *w);
-    void (*close)(struct coord *c); /* no request may be outstanding */
+    void (*close)(struct coord *c); /* no request may be outstanding; watches end */
 };
 
 struct coord {
@@ -144,7 +160,7 @@ void coord_watch(struct coord *c, struct coord_watch *w);
 void coord_unwatch(struct coord *c, struct coord_watch *w);
 void coord_close(struct coord *c); /* NULL is fine */
 
-/* The canonical encoding of a transaction: what is ordered, logged and shipped. */
+/* The canonical encoding of a request, of any verb: what is ordered, logged and shipped. */
 void coord_txn_encode(const struct coord_req *r, struct c2_buf *out);
 
 #endif

@@ -17,15 +17,30 @@
 C2_RESULT coord_open(struct c2_env *env, const char *url, bool create, struct coord **ret_coord,
                      char **ret_error);
 
-/* SHA-256 over the whole state (keys, values, versions, sessions): equal logs, equal digests. */
+/*
+ * Below: only for a local: service. All block. BUSY (the map must grow, but something else
+ * runs) may be tried again; digest, load and replay may run on the loop or on the pool, not
+ * two of them at once.
+ */
+
+/* SHA-256 over the whole state (keys, values, versions, sessions, clock): equal logs, equal
+ * digests. Costs what has changed since the last call. */
 C2_RESULT coord_local_digest(struct coord *c, uint8_t out[32]);
-/* Applies an encoded transaction of a log, in order; version must be the next one. Used when a
- * store is rebuilt from shipped logs. */
+
+/* Applies one entry of a log, the len bytes of LOG_READ; version must be the next one. CORRUPT
+ * when it does not give this version. Used when a store is rebuilt from shipped logs. */
 C2_RESULT coord_local_replay(struct coord *c, uint64_t version, struct c2_slice txn);
+/* The same for a piece of log as LOG_READ returns it, all of it in one durable commit or nothing:
+ * much faster than entry by entry. */
+C2_RESULT coord_local_replay_log(struct coord *c, struct c2_slice log);
+
 /* A consistent snapshot as a stream of chunks (<= 1 MiB each), and its reverse into an empty
- * store. `fn` gets each chunk; an error from it ends the dump. Blocking: pool only. */
+ * store. `fn` gets each chunk; an error from it ends the dump. Pool only, for its length. */
 C2_RESULT coord_local_dump(struct coord *c, enum c2_err (*fn)(void *arg, struct c2_slice chunk),
                            void *arg, uint64_t *ret_version);
+/* Requests are UNAVAILABLE between the first and the last chunk. A store whose load was not
+ * finished cannot be opened again (DAMAGED): remove it and start over. CORRUPT: the chunks are not
+ * those of one dump, in order. */
 C2_RESULT coord_local_load(struct coord *c, struct c2_slice chunk);
 
 #endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The coordination state machine: keys with versions and sessions, sessions with leases on the
+ * state's own clock, conditional transactions, the log of commands. Deterministic; see replica.h.
+ * The tables and the digest are described in docs/metadata.md.
+ */
+#ifndef C2_METADATA_STORE_H
+#define C2_METADATA_STORE_H
+
+#include "metadata/replica.h"
+
+#define STORE_FORMAT 1
+
+struct store_options {
+    uint64_t map_size; /* bytes of address space; grows */
+    bool create;   /* a new store: EXISTS when there is one; else NOT_FOUND when there is none */
+    bool keep_log; /* every change is kept for LOG_READ until LOG_TRIM */
+};
+
+/* BUSY: another process has it; VERSION: a newer format; DAMAGED: an interrupted restore, or worse.
+ * ret_error gets a sentence on failure (c2_free). */
+C2_RESULT store_open(const char *path, const struct store_options *o, struct replica_app **ret_app,
+                     char **ret_error);
+
+/* Applies a log as LOG_READ returns it, in one batch. The first version must be the next one;
+ * CORRUPT when an entry does not give the version it has. */
+C2_RESULT store_replay(struct replica_app *a, struct c2_slice log);
+
+#endif

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of the store share: its state record, the batch, and access to keys and sessions.
+ */
+#ifndef C2_METADATA_STORE_INT_H
+#define C2_METADATA_STORE_INT_H
+
+#include "metadata/cmd.h"
+#include "metadata/kv.h"
+#include "metadata/replica.h"
+#include "metadata/store.h"
+
+#define STORE_PART_MAX       4000 /* bytes of a log entry per record: one page each */
+#define STORE_TRIM_MAX       4096 /* log records removed by one LOG_TRIM, then `more` */
+#define STORE_DIRTY_MAX      65536
+#define STORE_FOLD_MAX       8192
+#define STORE_EVENTS_MAX     (8u << 20)
+#define STORE_LOG_KEY_LEN    10
+#define STORE_ENTRY_HEAD_LEN 16 /* version, session */
+
+/* The part of the state that is not in tables; a record in KV_META. */
+struct store_state {
+    uint64_t version;
+    uint64_t now_ns;
+    uint64_t trimmed; /* the log begins after it; not part of the digest */
+    uint64_t ndirty;  /* records in KV_DIRTY; not part of the digest */
+    uint64_t nsessions;
+    bool loading; /* a restore has begun and not ended */
+};
+
+/* A restore in progress. */
+struct store_restore {
+    bool active;
+    uint64_t seq; /* of the chunk that must come next */
+    uint8_t chain[32];
+    uint64_t nentries;
+    uint64_t nsessions;
+    uint8_t last_key[COORD_KEY_MAX];
+    size_t last_key_len;
+};
+
+struct store {
+    struct replica_app app;
+    struct kv *kv; /* owned */
+    bool keep_log;
+    struct store_restore restore;
+};
+
+struct store_entry {
+    uint64_t version;
+    uint64_t session;      /* 0 = not ephemeral */
+    struct c2_slice value; /* borrowed from the table */
+};
+
+struct store_session {
+    uint64_t ttl_ns;
+    uint64_t deadline_ns;
+    uint32_t nkeys; /* its ephemeral keys */
+};
+
+/* What a key was before the running transaction changed it. */
+struct store_undo {
+    size_t at; /* key, then value, in undo_bytes */
+    size_t key_len;
+    size_t value_len;
+    uint64_t version;
+    uint64_t session;
+    bool present;
+};
+
+struct store_batch {
+    struct replica_batch base;
+    struct store *store; /* borrowed */
+    struct kv_txn *txn;  /* owned; NULL after commit */
+    struct store_state state;
+    bool changed;
+    struct cmd cmd; /* owned; the command being applied */
+
+    /* The running transaction. */
+    uint64_t step;            /* the version it will get */
+    enum c2_err verdict;      /* why it fails; OK so far */
+    bool keep_undo;           /* false while undoing */
+    struct c2_buf undo;       /* owned; of struct store_undo */
+    struct c2_buf undo_bytes; /* owned */
+};
+
+static inline struct store *
+store_of(struct replica_app *a)
+{
+    return C2_CONTAINER_OF(a, struct store, app);
+}
+
+static inline struct store_batch *
+batch_of(struct replica_batch *b)
+{
+    return C2_CONTAINER_OF(b, struct store_batch, base);
+}
+
+/* store_table.c: one key, one session, one log entry at a time. */
+C2_RESULT store_read_state(struct kv_txn *txn, struct store_state *ret_state);
+C2_RESULT store_write_state(struct kv_txn *txn, const struct store_state *s);
+C2_RESULT store_get(struct kv_txn *txn, struct c2_slice key, struct store_entry *ret_entry);
+/* A record of KV_DATA; DAMAGED when it is too short. */
+C2_RESULT store_parse_entry(struct c2_slice record, struct store_entry *ret_entry);
+/* Sets the key, or removes it (e == NULL, absent is fine), with everything that depends on it: the
+ * session's index, the digest's dirty mark, the undo list. e->value must not lie in a table. May
+ * set the verdict, then nothing was changed. */
+C2_RESULT store_change(struct store_batch *b, struct c2_slice key, const struct store_entry *e);
+void store_event(struct store_batch *b, struct c2_slice key, bool deleted);
+/* C2_E_NOT_FOUND: not alive. */
+C2_RESULT store_get_session(struct kv_txn *txn, uint64_t id, struct store_session *ret_session);
+/* Replaces or makes a session; moves its place in KV_EXPIRY. */
+C2_RESULT store_put_session(struct store_batch *b, uint64_t id, const struct store_session *s);
+/* Removes the session and its ephemeral keys. */
+C2_RESULT store_end_session(struct store_batch *b, uint64_t id);
+/* When a session that is heard of now ends; never C2_NEVER. */
+uint64_t store_deadline(uint64_t now_ns, uint64_t ttl_ns);
+/* C2_NEVER when there is no session. */
+C2_RESULT store_next_deadline(struct kv_txn *txn, uint64_t *ret_ns, uint64_t *ret_session);
+
+/* store_log.c */
+C2_RESULT store_log_append(struct store_batch *b, struct c2_slice cmd);
+C2_RESULT store_log_read(struct kv_txn *txn, const struct coord_req *r, struct c2_buf *log,
+                         bool *ret_more);
+C2_RESULT store_log_trim(struct store_batch *b, uint64_t upto, bool *ret_more);
+
+/* store_digest.c */
+/* Brings the digest tree up to date for at most max dirty keys. */
+C2_RESULT store_fold(struct store_batch *b, size_t max);
+/* The hash of one key's record, as it is in the digest tree. */
+void store_entry_hash(struct c2_slice key, const struct store_entry *e, uint8_t out[32]);
+C2_RESULT store_checkpoint(struct replica_app *a, uint64_t *ret_version, uint8_t digest[32]);
+
+/* store_read.c */
+C2_RESULT store_query(struct replica_app *a, struct c2_slice cmd, struct c2_buf *reply);
+
+/* store_dump.c */
+C2_RESULT store_dump(struct replica_app *a, enum c2_err (*fn)(void *arg, struct c2_slice chunk),
+                     void *arg, uint64_t *ret_version);
+C2_RESULT store_restore(struct replica_app *a, struct c2_slice chunk);
+
+/* store.c, for the restore: a batch on a store that may be loading. */
+C2_RESULT store_batch_begin(struct store *s, struct store_batch **ret_batch);
+
+#endif
