@@ -241,7 +241,7 @@ prov_retry_new(struct provider *inner, unsigned attempts_max, uint64_t backoff_n
                uint64_t backoff_max_ns)
 {
     C2_ASSERT(attempts_max >= 1);
-    C2_ASSERT(backoff_ns > 0 && backoff_ns <= backoff_max_ns);
+    C2_ASSERT(backoff_ns <= backoff_max_ns);
     C2_ASSERT(backoff_max_ns <= UINT64_MAX / 2);
     struct retry *l = c2_calloc(1, sizeof *l);
     prov_layer_init(&l->p, &retry_ops, inner);
