@@ -97,7 +97,11 @@ consider(struct op *op)
     struct prov_req *r = op->call.r;
     struct retry *l = C2_CONTAINER_OF(op->call.p, struct retry, p);
     bool may_help = c2_err_class(r->err) == C2_CLASS_RETRY && r->err != C2_E_CANCELED;
-    if (!may_help || op->canceled || op->attempts >= l->attempts_max) {
+    if (may_help && op->canceled) {
+        finish_canceled(op);
+        return;
+    }
+    if (!may_help || op->attempts >= l->attempts_max) {
         finish(op);
         return;
     }
