@@ -287,8 +287,8 @@ c2_nearest(const char *word, const char *const *candidates, size_t count)
     size_t len = strlen(word);
     if (len > NEAREST_WORD_MAX)
         return NULL;
-    /* A third of the word may differ: more than that is a guess, not a typing mistake. */
-    size_t best = C2_MAX(len / 3, (size_t)1) + 1;
+    /* Two letters swapped, or a third of the word: more is a guess, not a typing mistake. */
+    size_t best = (len < 4 ? 1 : C2_MAX(len / 3, (size_t)2)) + 1;
     const char *nearest = NULL;
     for (size_t i = 0; i < count; i++) {
         if (strlen(candidates[i]) > NEAREST_WORD_MAX)
