@@ -43,7 +43,7 @@ bool s3_xml_at(const struct s3_xml *x, unsigned depth, const char *parent, const
 struct s3_error {
     char code[64];
     char message[128];
-    char region[64];
+    char region[32];
 };
 
 C2_RESULT s3_xml_error(struct c2_slice in, struct s3_error *ret_error);

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #define XML     "<?xml version=\"1.0\" encoding=\"UTF-8\"?>"
-#define LIST    XML "<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
+#define LIST    XML "<ListBucketResult xmlns='http://s3.amazonaws.com/doc/2006-03-01/'>"
 #define LISTEND "</ListBucketResult>"
 
 static struct c2_slice
@@ -120,7 +120,7 @@ parser__refuses_what_is_not_plain_xml(void **state)
         "<!DOCTYPE a><a></a>",
         XML "<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>",
         XML "<!DOCTYPE lolz [<!ENTITY lol \"lol\"><!ENTITY lol2 \"&lol;&lol;\">]><l>&lol2;</l>",
-        XML "<!DOCTYPE a SYSTEM \"http://169.254.169.254/\"><a></a>",
+        XML "<!DOCTYPE a SYSTEM 'http://169.254.169.254/'><a></a>",
     };
     for (size_t i = 0; i < C2_ARRAY_LEN(bad); i++) {
         if (walk(str(bad[i])) != C2_E_PARSE)
