@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The scanner of journal_segment.h.
+ *
+ * Damage or not? Each commit frame names the one before it (sequence number and hash). When that is
+ * the last one we read, nothing is missing, whatever lies between them: bytes of a group that was
+ * never committed, a tail that was cut in vain. When it is not, the groups in between are lost,
+ * unless they are committed elsewhere (up to after_seq): their segments may have been freed.
+ */
+#include "fs/journal_segment.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/mark.h"
+
+#define FRAME_LEN_MIN (JOURNAL_FRAME_HEAD + C2_GCM_TAG_LEN)
+
+void
+journal_scan_init(struct journal_scan *s, struct journal_replay *replay)
+{
+    *s = (struct journal_scan){ .replay = replay };
+    s->pieces = c2_calloc(JOURNAL_PIECES_MAX, sizeof *s->pieces);
+    s->locs = c2_calloc(JOURNAL_PIECES_MAX, sizeof *s->locs);
+}
+
+void
+journal_scan_done(struct journal_scan *s)
+{
+    c2_free(s->pieces);
+    c2_free(s->locs);
+    if (s->plain.data != NULL)
+        c2_wipe(s->plain.data, s->plain.cap);
+    c2_buf_done(&s->plain);
+}
+
+void
+journal_scan_segment(struct journal_scan *s, struct journal_segment *segment)
+{
+    s->segment = segment;
+    s->pos = JOURNAL_HEADER_AREA;
+    s->commit_end = 0;
+    s->npieces = 0; /* a group never spans segments */
+}
+
+void
+journal_scan_damage(struct journal_scan *s, uint64_t groups, const char *fmt, ...)
+{
+    struct journal_replay *r = s->replay;
+    r->damaged_groups += groups;
+    if (r->damage[0] != '\0')
+        return;
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(r->damage, sizeof r->damage, fmt, args);
+    va_end(args);
+}
+
+static uint8_t *
+scratch(struct journal_scan *s, size_t len)
+{
+    c2_buf_clear(&s->plain);
+    return c2_buf_extend(&s->plain, len);
+}
+
+static void
+piece_arrived(struct journal_scan *s, const struct journal_frame *f, const uint8_t *whole)
+{
+    if (s->pieces_seq != f->seq) {
+        s->pieces_seq = f->seq;
+        s->npieces = 0;
+    }
+    if (s->npieces == JOURNAL_PIECES_MAX)
+        return; /* no commit frame can list so many */
+    struct scan_piece *p = &s->pieces[s->npieces++];
+    p->piece.offset = (uint32_t)s->pos;
+    p->piece.len = f->len;
+    memcpy(p->piece.tag, whole + JOURNAL_FRAME_HEAD + f->len, C2_GCM_TAG_LEN);
+    p->good = f->seq <= s->replay->after_seq ||
+              journal_frame_open(s->segment, s->pos, f, whole, scratch(s, f->len)) == C2_E_OK;
+}
+
+/* Every piece that the commit frame lists was read and is the one it means. */
+static bool
+pieces_complete(struct journal_scan *s, const struct journal_commit *c)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < c->npieces; i++) {
+        struct journal_piece want = journal_commit_piece(c, i);
+        while (at < s->npieces && s->pieces[at].piece.offset != want.offset)
+            at++;
+        if (at == s->npieces || !s->pieces[at].good || s->pieces[at].piece.len != want.len ||
+            memcmp(s->pieces[at].piece.tag, want.tag, sizeof want.tag) != 0)
+            return false;
+        s->locs[i] = (struct journal_loc){ .segment = s->segment->id,
+                                           .offset = want.offset,
+                                           .len = want.len };
+        at++;
+    }
+    return true;
+}
+
+static void
+check_chain(struct journal_scan *s, const struct journal_commit *c)
+{
+    uint64_t known = C2_MAX(s->chain_seq, s->replay->after_seq);
+    bool same = s->chain_known && c->chain_seq == s->chain_seq &&
+                memcmp(c->chain, s->chain, sizeof s->chain) == 0;
+    if (same || c->chain_seq <= known)
+        return;
+    C2_MARK("journal: groups are missing");
+    journal_scan_damage(s, c->chain_seq - known,
+                        "segment %016llx before byte %llu: groups %llu to %llu cannot be read",
+                        (unsigned long long)s->segment->id, (unsigned long long)s->pos,
+                        (unsigned long long)known + 1, (unsigned long long)c->chain_seq);
+}
+
+static enum c2_err
+deliver(struct journal_scan *s, uint64_t seq, const struct journal_commit *c)
+{
+    struct journal_replay *r = s->replay;
+    if (s->pieces_seq != seq)
+        s->npieces = 0;
+    if (!pieces_complete(s, c)) {
+        C2_MARK("journal: a piece is damaged");
+        journal_scan_damage(s, 1, "segment %016llx before byte %llu: data of group %llu is damaged",
+                            (unsigned long long)s->segment->id, (unsigned long long)s->pos,
+                            (unsigned long long)seq);
+        return C2_E_OK;
+    }
+    r->groups++;
+    r->bytes += c->meta.len;
+    for (size_t i = 0; i < c->npieces; i++)
+        r->bytes += s->locs[i].len;
+    s->segment->holds += c->npieces;
+    return r->group(r, seq, c->meta, s->locs, c->npieces);
+}
+
+static enum c2_err
+commit_arrived(struct journal_scan *s, const struct journal_frame *f, const uint8_t *whole)
+{
+    struct journal_commit c;
+    uint8_t *plain = scratch(s, f->len);
+    if (journal_frame_open(s->segment, s->pos, f, whole, plain) != C2_E_OK ||
+        journal_commit_decode(c2_slice(plain, f->len), &c) != C2_E_OK)
+        return C2_E_OK; /* the next commit frame tells what is missing */
+    if (f->seq <= s->chain_seq || c.chain_seq >= f->seq || c.npieces != f->index)
+        return C2_E_OK; /* not a successor of anything */
+    check_chain(s, &c);
+    s->chain_known = true;
+    s->chain_seq = f->seq;
+    journal_frame_chain(whole, f, s->chain);
+    s->segment->last_seq = f->seq;
+    s->commit_end = s->pos + journal_frame_size(f->len);
+    if (f->seq <= s->replay->after_seq)
+        return C2_E_OK;
+    return deliver(s, f->seq, &c);
+}
+
+enum c2_err
+journal_scan_bytes(struct journal_scan *s, struct c2_slice bytes, size_t *ret_need)
+{
+    uint64_t start = s->pos;
+    for (;;) {
+        struct journal_frame f;
+        uint64_t left = s->segment->size > s->pos ? s->segment->size - s->pos : 0;
+        size_t have = bytes.len - (size_t)(s->pos - start);
+        const uint8_t *whole = bytes.data + (s->pos - start);
+        *ret_need = 0;
+        if (left < FRAME_LEN_MIN)
+            return C2_E_OK;
+        *ret_need = FRAME_LEN_MIN;
+        if (have < FRAME_LEN_MIN)
+            return C2_E_OK;
+        bool frame = journal_frame_decode(s->segment, s->pos, whole, &f);
+        if (frame)
+            s->seq_max = C2_MAX(s->seq_max, f.seq);
+        if (!frame || journal_frame_size(f.len) > left) {
+            s->pos += JOURNAL_FRAME_ALIGN;
+            continue;
+        }
+        *ret_need = journal_frame_size(f.len);
+        if (have < *ret_need)
+            return C2_E_OK;
+        if (f.type == JOURNAL_PIECE)
+            piece_arrived(s, &f, whole);
+        else
+            C2_TRY(commit_arrived(s, &f, whole));
+        s->pos += *ret_need;
+    }
+}
