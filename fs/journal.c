@@ -256,12 +256,13 @@ form(struct journal *j, struct c2_list *full)
 {
     struct journal_batch *b = &j->batches[j->next_batch];
     const struct journal_batch *other = &j->batches[j->next_batch ^ 1];
-    if (c2_list_empty(&j->queue) || j->opening != NULL || b->state != BATCH_IDLE ||
+    const struct journal_append *first = C2_LIST_FIRST(&j->queue, struct journal_append, link);
+    if (first == NULL || j->opening != NULL || b->state != BATCH_IDLE ||
         other->state == BATCH_SEALING)
         return false;
     if (other->state != BATCH_IDLE && !worth_sealing_now(j))
         return false;
-    size_t size = append_size(C2_LIST_FIRST(&j->queue, struct journal_append, link));
+    size_t size = append_size(first);
     uint64_t used = journal_used_bytes(j);
     bool fits = fits_segment(j, size);
     uint64_t need = size + (fits && j->current->end > 0 ? 0 : JOURNAL_HEADER_AREA);
