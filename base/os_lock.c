@@ -54,6 +54,20 @@ c2_os_file_size(const char *path, uint64_t *ret_size)
     return C2_E_OK;
 }
 
+C2_RESULT
+c2_os_probe_space(const char *path, uint64_t offset, uint64_t len)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return errno == ENOSPC || errno == EDQUOT ? C2_E_NO_SPACE : c2_err_from_errno(errno);
+    int rc = posix_fallocate(fd, (off_t)offset, (off_t)len);
+    close(fd);
+    unlink(path);
+    if (rc == ENOSPC || rc == EDQUOT || rc == EFBIG)
+        return C2_E_NO_SPACE;
+    return rc == 0 ? C2_E_OK : c2_err_from_errno(rc);
+}
+
 static uint64_t
 read_pid(int fd)
 {

@@ -2,7 +2,8 @@
 /*
  * Durability is LMDB's: a commit writes new pages, fdatasyncs them, then writes the other one of
  * two meta pages with O_DSYNC. A crash or an error before that last write leaves the previous
- * commit, untouched. No NOSYNC or WRITEMAP mode is ever used.
+ * commit, untouched. No NOSYNC or WRITEMAP mode is ever used. When the last write itself fails,
+ * LMDB refuses every later transaction, so an error can never be taken for a state.
  *
  * `active` counts open transactions, so that the map is never moved below one: kv_grow replaces 0
  * by GROWING, kv_begin waits the few microseconds that takes.
@@ -20,6 +21,7 @@
 
 #define GROWING       (-1)
 #define PATH_TEXT_MAX 4096
+#define PROBE_LEN     (1u << 20)
 #define READERS_MAX   64
 
 static const char *const table_names[KV_TABLES] = {
@@ -30,6 +32,7 @@ static const char *const table_names[KV_TABLES] = {
 
 struct kv {
     MDB_env *env; /* owned */
+    char *path;   /* owned; the folder */
     MDB_dbi dbi[KV_TABLES];
     uint64_t map_size;
     atomic_int active;
@@ -144,11 +147,25 @@ close_cursors(struct kv_txn *txn)
     }
 }
 
+/* LMDB reports a write that the end of the disk cut short as EIO. */
+static enum c2_err
+io_or_full(const struct kv *kv)
+{
+    C2_AUTO(c2_free_auto) char *data = c2_asprintf("%s/data.mdb", kv->path);
+    C2_AUTO(c2_free_auto) char *probe = c2_asprintf("%s/probe", kv->path);
+    uint64_t size = 0;
+    if (c2_os_file_size(data, &size) != C2_E_OK)
+        return C2_E_IO;
+    return c2_os_probe_space(probe, size, PROBE_LEN) == C2_E_NO_SPACE ? C2_E_NO_SPACE : C2_E_IO;
+}
+
 C2_RESULT
 kv_commit(struct kv_txn *txn)
 {
     close_cursors(txn);
     enum c2_err err = map_error(mdb_txn_commit(txn->txn));
+    if (err == C2_E_IO)
+        err = io_or_full(txn->kv);
     end(txn);
     return err;
 }
@@ -237,6 +254,7 @@ kv_open(const char *path, uint64_t map_size, bool create, struct kv **ret_kv, ch
         return C2_E_NAME_TOO_LONG;
     struct kv *kv = c2_calloc(1, sizeof *kv);
     kv->lock_fd = -1;
+    kv->path = c2_strdup(path);
     kv->map_size = map_size;
     char *text = NULL;
     enum c2_err err = prepare_folder(path, create);
@@ -268,6 +286,7 @@ kv_close(struct kv *kv)
         mdb_env_close(kv->env);
     if (kv->lock_fd >= 0)
         c2_os_unlock_file(kv->lock_fd);
+    c2_free(kv->path);
     c2_free(kv);
 }
 

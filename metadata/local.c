@@ -23,6 +23,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/mark.h"
 #include "base/wire.h"
 #include "metadata/cmd.h"
 #include "metadata/registry.h"
@@ -370,6 +371,7 @@ group_done(struct c2_work *w)
         take_all(&l->queue, &finished);
     }
     if (l->closing) {
+        C2_MARK("metadata: closed after a group");
         C2_ASSERT(c2_list_empty(&finished));
         free_local(l);
         return;
@@ -391,6 +393,7 @@ static void
 expiry_fired(struct c2_timer *t)
 {
     struct local *l = C2_CONTAINER_OF(t, struct local, expiry);
+    C2_MARK("metadata: expiry due");
     l->expire_due = true;
     kick(l);
 }
