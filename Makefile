@@ -15,9 +15,9 @@ JOBS ?= $(shell nproc)
 
 # Quiet unless V=1.
 ifeq ($(V),1)
-run = $(2)
+run = mkdir -p $(@D) && $(2)
 else
-run = @printf '  %-8s%s\n' '$(1)' '$(@:$(BUILD)/%=%)'; $(2)
+run = @printf '  %-8s%s\n' '$(1)' '$(@:$(BUILD)/%=%)'; mkdir -p $(@D) && $(2)
 endif
 
 # ---- compiler -----------------------------------------------------------------------------------
@@ -84,14 +84,16 @@ TEST_SRC := $(wildcard tests/unit/*.c)
 TESTLIB_SRC := $(wildcard tests/lib/*.c)
 SIM_SRC := $(wildcard tests/sim/*.c)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
-HELPER_SRC := $(wildcard tests/helpers/*.c tests/posix/*.c tests/bench/*.c)
-HEADERS := $(foreach d,$(LAYERS) tools tests/lib tests/sim tests/fuzz,$(wildcard $(d)/*.h))
-ALL_SRC := $(PRODUCT_SRC) $(TEST_SRC) $(TESTLIB_SRC) $(SIM_SRC) $(FUZZ_SRC) $(HELPER_SRC)
+HELPER_SRC := $(wildcard tests/helpers/*.c tests/bench/*.c)
+POSIX_SRC := $(wildcard tests/posix/*.c)
+HEADERS := $(foreach d,$(LAYERS) tools tests/lib tests/sim tests/fuzz tests/posix,$(wildcard $(d)/*.h))
+ALL_SRC := $(PRODUCT_SRC) $(TEST_SRC) $(TESTLIB_SRC) $(SIM_SRC) $(FUZZ_SRC) $(HELPER_SRC) \
+           $(POSIX_SRC)
 
 TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_SRC))
 REPLAYS := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/fuzz/replay_%,$(FUZZ_SRC))
-HELPERS := $(patsubst tests/%.c,$(BUILD)/%,$(HELPER_SRC))
+HELPERS := $(patsubst tests/%.c,$(BUILD)/%,$(HELPER_SRC)) $(BUILD)/helpers/posix
 SIM := $(if $(SIM_SRC),$(BUILD)/c2sim)
 MAN := $(wildcard docs/man/*.[1-8])
 
@@ -113,12 +115,10 @@ help:
 	@sed -n 's/^##//p' $(firstword $(MAKEFILE_LIST))
 
 $(BUILD)/%.o: %.c Makefile
-	@mkdir -p $(dir $@)
 	$(call run,CC,$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<)
 
 define archive_rule
 $(BUILD)/lib$(1).a: $(patsubst %.c,$(BUILD)/%.o,$(call LIBSRC,$(1)))
-	@mkdir -p $(BUILD)
 	@rm -f $$@
 	$$(call run,AR,ar rcD $$@ $$^)
 endef
@@ -144,7 +144,6 @@ $(BUILD)/libtestlib.a: $(patsubst %.c,$(BUILD)/%.o,$(TESTLIB_SRC))
 define unit_rule
 $(BUILD)/unit/test_$(1)_%: $(BUILD)/tests/unit/test_$(1)_%.o $(BUILD)/libtestlib.a \
                            $(foreach l,$(DEPS_$(1)),$(BUILD)/lib$(l).a)
-	@mkdir -p $$(dir $$@)
 	$$(call run,LD,$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ $$(LIBS) -lcmocka)
 endef
 $(foreach d,$(LAYERS) tools,$(eval $(call unit_rule,$(d))))
@@ -154,11 +153,9 @@ $(BUILD)/c2sim: $(patsubst %.c,$(BUILD)/%.o,$(SIM_SRC)) $(BUILD)/libtestlib.a $(
 
 # A fuzz target with libFuzzer, and the same target fed from the corpus without it.
 $(BUILD)/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/libtestlib.a $(ARCHIVES_tools)
-	@mkdir -p $(dir $@)
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(LIBS) -lcmocka)
 $(BUILD)/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o \
                         $(BUILD)/libtestlib.a $(ARCHIVES_tools)
-	@mkdir -p $(dir $@)
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka)
 
 # The S3 provider against real servers and against libs3.
@@ -169,8 +166,9 @@ $(S3_DRIVER): $(BUILD)/%: $(BUILD)/tests/%.o $(BUILD)/libtestlib.a \
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -ls3 -lcmocka)
 
 # Programs that integration tests and benchmarks call; each is one file.
-$(HELPERS): $(BUILD)/%: $(BUILD)/tests/%.o
-	@mkdir -p $(dir $@)
+$(BUILD)/helpers/posix: $(patsubst %.c,$(BUILD)/%.o,$(POSIX_SRC))
+	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^)
+$(filter-out $(BUILD)/helpers/posix,$(HELPERS)): $(BUILD)/%: $(BUILD)/tests/%.o
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ -lm -lpthread)
 
 .PHONY: check check-steps check-unit check-fuzz check-lint check-integration check-posix

@@ -453,9 +453,11 @@ answers_without_asking(const struct op *op, enum fault_kind *ret_kind)
                                              FAULT_EMPTY, FAULT_ABSENT, FAULT_STALE };
     const struct prov_req *r = op->call.r;
     for (size_t i = 0; i < C2_ARRAY_LEN(kinds); i++) {
+        if (!hit(op, kinds[i]))
+            continue;
         bool asks = (kinds[i] == FAULT_ABSENT && r->verb == PROV_LIST) ||
                     (kinds[i] == FAULT_STALE && old_find(layer_of(op), r->key) == NULL);
-        if (!hit(op, kinds[i]) || asks)
+        if (asks)
             continue;
         *ret_kind = kinds[i];
         return true;

@@ -97,7 +97,11 @@ consider(struct op *op)
     struct prov_req *r = op->call.r;
     struct retry *l = C2_CONTAINER_OF(op->call.p, struct retry, p);
     bool may_help = c2_err_class(r->err) == C2_CLASS_RETRY && r->err != C2_E_CANCELED;
-    if (!may_help || op->canceled || op->attempts >= l->attempts_max) {
+    if (may_help && op->canceled) {
+        finish_canceled(op);
+        return;
+    }
+    if (!may_help || op->attempts >= l->attempts_max) {
         finish(op);
         return;
     }
@@ -241,7 +245,7 @@ prov_retry_new(struct provider *inner, unsigned attempts_max, uint64_t backoff_n
                uint64_t backoff_max_ns)
 {
     C2_ASSERT(attempts_max >= 1);
-    C2_ASSERT(backoff_ns > 0 && backoff_ns <= backoff_max_ns);
+    C2_ASSERT(backoff_ns <= backoff_max_ns);
     C2_ASSERT(backoff_max_ns <= UINT64_MAX / 2);
     struct retry *l = c2_calloc(1, sizeof *l);
     prov_layer_init(&l->p, &retry_ops, inner);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From configuration to a ready stack: stats( retry( limit( fault( s3 | dir | mem ) ) ) ).
+ * From configuration to a ready stack: retry( limit( stats( fault( s3 | dir | mem ) ) ) ).
+ * Statistics are of what leaves for the cloud: every attempt counts, our own queue and back-off do
+ * not. The fault layer is there only when the key `fault` is set, be it to nothing.
  */
 #ifndef C2_BACKENDS_REGISTRY_H
 #define C2_BACKENDS_REGISTRY_H

@@ -98,7 +98,9 @@ struct ds_put {
                   * the progress meanwhile. The same sealed bytes are sent again, never new ones. */
     void (*done)(struct ds_put *p);
 
-    enum c2_err err; /* out: OK, QUORUM (fewer than w acks), EXISTS (another object has the key) */
+    /* out: OK; QUORUM (fewer than w acks); EXISTS (that, and more than f seats hold another object
+     * under the key); CANCELED; INVALID or TOO_LARGE (an object has 1..DS_OBJECT_SIZE_MAX bytes) */
+    enum c2_err err;
     struct ds_ref ref;                  /* out */
     uint32_t placed;                    /* out: bitmap of seats that acknowledged */
     uint64_t stored_bytes;              /* out: sum over acknowledged seats */

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Private to depsky/: the client, its seats and the calls on their providers.
+ *
+ * A call is one request to one seat. It belongs to the client, not to the operation that started
+ * it: an operation that is finished abandons its calls (they run on; a late fourth PUT) or cancels
+ * them, and never waits for them. Every outcome is reported to the seat's health.
+ */
+#ifndef C2_DEPSKY_CLIENT_H
+#define C2_DEPSKY_CLIENT_H
+
+#include "base/stats.h"
+#include "depsky/cache.h"
+#include "depsky/share.h"
+
+#define DS_STRAGGLERS_MAX 4 /* abandoned calls per seat; the oldest is canceled beyond that */
+#define DS_PROBE_NS       (30 * C2_NS_PER_S)
+#define DS_SMALL_BYTES    (256u << 10) /* requests up to here share one latency histogram */
+
+enum ds_class { DS_CLASS_PUT, DS_CLASS_GET, DS_CLASS_COUNT };
+
+/* Recent successful requests of one class and size. */
+struct ds_latency {
+    struct c2_hist hist;
+    uint64_t p95_ns; /* refreshed now and then */
+};
+
+struct ds_seat {
+    struct provider *provider; /* borrowed; NULL = empty */
+    enum ds_seat_state state;
+    bool open;           /* circuit breaker: asked only when nothing else is left */
+    unsigned fails, oks; /* in a row */
+    unsigned verified;   /* good shares since the last bad one */
+    struct ds_latency latency[DS_CLASS_COUNT][2]; /* [class][large] */
+    uint64_t ewma_ns[DS_CLASS_COUNT];             /* 0 = nothing seen yet */
+    bool slow[DS_CLASS_COUNT];                    /* ranked behind the others */
+    uint64_t slow_since_ns[DS_CLASS_COUNT];
+    unsigned stragglers;
+    uint64_t puts_ok, gets_ok, errors, absent, corrupt;
+    enum c2_err last_error;
+    char last_detail[160];
+    uint64_t last_ok_ns;
+};
+
+struct ds_client {
+    struct c2_env *env;       /* borrowed */
+    struct ds_config *config; /* owned, in the secret arena */
+    unsigned n, f, k, w;
+    struct ds_seat seat[DS_SEATS_MAX];
+    struct c2_list calls; /* outstanding struct ds_call, oldest first */
+    size_t ops;           /* internal states alive: operations and their pool jobs */
+    struct ds_cache cache;
+    bool expect_raw; /* the object seen last was not compressed */
+    struct c2_timer probe_timer;
+    struct c2_task drain_task;
+    void (*drain_done)(void *arg); /* NULL = not draining */
+    void *drain_arg;
+};
+
+/* ---- calls ----------------------------------------------------------------------------- */
+
+struct ds_call {
+    struct c2_link link; /* client->calls */
+    struct ds_client *c;
+    unsigned seat;
+    struct prov_req req;
+    uint64_t started_ns;
+    bool straggler;
+    bool canceled;
+    void (*done)(struct ds_call *call); /* NULL = abandoned; may take req.reply, frees nothing */
+    void *owner;
+    char key[PROV_KEY_MAX];
+    char after[PROV_KEY_MAX]; /* for req.list_after */
+};
+
+/* The seat is occupied. `key` may be NULL when the verb has none. */
+struct ds_call *ds_call_new(struct ds_client *c, unsigned seat, enum prov_verb verb,
+                            const char *key);
+/* After the verb's own fields of call->req are set. A PUT body gets a reference of its own. */
+void ds_call_start(struct ds_call *call, uint64_t timeout_ns);
+void ds_call_abandon(struct ds_call *call); /* NULL is fine */
+void ds_call_cancel(struct ds_call *call);  /* NULL is fine; done will not run */
+
+/* An operation's state begins and ends; the last one lets a drain finish. */
+void ds_op_begin(struct ds_client *c);
+void ds_op_end(struct ds_client *c);
+
+/* ---- health (health.c) ----------------------------------------------------------------- */
+
+/* How a request ended; CANCELED says nothing about the seat. */
+void ds_health_outcome(struct ds_client *c, const struct ds_call *call);
+void ds_health_late(struct ds_client *c, unsigned seat);     /* others were faster by far */
+void ds_health_absent(struct ds_client *c, unsigned seat);   /* a share that should be there */
+void ds_health_corrupt(struct ds_client *c, unsigned seat);  /* a share that fails verification */
+void ds_health_verified(struct ds_client *c, unsigned seat); /* a share that passed */
+
+/* Occupied seats, best first; returns their number. */
+unsigned ds_health_rank(struct ds_client *c, enum ds_class class, unsigned out[DS_SEATS_MAX]);
+/* True for a seat that nothing speaks against. */
+bool ds_health_good(const struct ds_client *c, enum ds_class class, unsigned seat);
+/* When a request of that size counts as late: max(p95 of a typical seat, the configured least). */
+uint64_t ds_health_hedge_ns(const struct ds_client *c, enum ds_class class, size_t bytes);
+
+/* Keys. */
+#define DS_PREFIX_MAX 128
+void ds_kind_prefix(const struct ds_client *c, enum ds_kind kind, char out[DS_PREFIX_MAX]);
+void ds_probe_key(const struct ds_client *c, char out[PROV_KEY_MAX]);
+
+static inline unsigned
+ds_bits(uint32_t set)
+{
+    return (unsigned)__builtin_popcount(set);
+}
+
+#endif

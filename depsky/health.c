@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How the seats are doing, with hysteresis, and which of them to prefer.
+ *
+ *   ONLINE ──error, late or absent──► DEGRADED ──3 failures in a row──► UNREACH (breaker open)
+ *      ▲                                 │  ▲                              │
+ *      └────────4 answers in a row───────┘  └───────any answer─────────────┘
+ *   any state ──a share that fails verification──► SUSPECT ──32 good shares──► DEGRADED
+ *
+ * The breaker also opens after three refusals (credentials, space): such a seat answers, so it
+ * stays DEGRADED, but it is not asked before the others either. While a seat is not ONLINE it is
+ * probed every 30 s.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "depsky/client.h"
+
+#define FAILS_OPEN     3
+#define OKS_ONLINE     4
+#define VERIFIED_TRUST 32
+#define P95_REFRESH    16
+#define DECAY_AT       1024
+#define EWMA_SHIFT     3 /* weight 1/8 */
+#define SLOW_FACTOR    2 /* slower than the typical seat by this factor and … */
+#define SLOW_EXTRA_NS  (20 * C2_NS_PER_MS)
+#define SLOW_RETRY_NS  (60 * C2_NS_PER_S) /* then it gets another chance */
+
+static void
+watch(struct ds_client *c)
+{
+    if (c->drain_done == NULL && !c2_timer_armed(&c->probe_timer))
+        c2_timer_arm(c->env, &c->probe_timer, c2_now_ns(c->env) + DS_PROBE_NS);
+}
+
+static void
+went_well(struct ds_seat *s)
+{
+    s->fails = 0;
+    s->open = false;
+    if (s->oks < UINT32_MAX)
+        s->oks++;
+    if (s->state == DS_SEAT_UNREACH)
+        s->state = DS_SEAT_DEGRADED;
+    if (s->state == DS_SEAT_DEGRADED && s->oks >= OKS_ONLINE)
+        s->state = DS_SEAT_ONLINE;
+}
+
+static void
+went_wrong(struct ds_client *c, struct ds_seat *s, bool answered)
+{
+    s->oks = 0;
+    if (s->fails < UINT32_MAX)
+        s->fails++;
+    if (s->state == DS_SEAT_ONLINE)
+        s->state = DS_SEAT_DEGRADED;
+    if (s->fails >= FAILS_OPEN) {
+        s->open = true;
+        if (!answered && s->state == DS_SEAT_DEGRADED)
+            s->state = DS_SEAT_UNREACH;
+    }
+    watch(c);
+}
+
+/* The median of what the occupied, seen seats have; 0 when none has anything. */
+static uint64_t
+median(const uint64_t *value, unsigned count)
+{
+    uint64_t sorted[DS_SEATS_MAX];
+    unsigned used = 0;
+    for (unsigned i = 0; i < count; i++) {
+        if (value[i] == 0)
+            continue;
+        unsigned at = used++;
+        for (; at > 0 && sorted[at - 1] > value[i]; at--)
+            sorted[at] = sorted[at - 1];
+        sorted[at] = value[i];
+    }
+    return used == 0 ? 0 : sorted[(used - 1) / 2];
+}
+
+static void
+update_slow(struct ds_client *c, struct ds_seat *s, enum ds_class class)
+{
+    uint64_t ewma[DS_SEATS_MAX];
+    for (unsigned i = 0; i < c->n; i++)
+        ewma[i] = c->seat[i].ewma_ns[class];
+    uint64_t typical = median(ewma, c->n);
+    uint64_t limit = typical * SLOW_FACTOR + SLOW_EXTRA_NS;
+    if (!s->slow[class] && s->ewma_ns[class] > limit) {
+        s->slow[class] = true;
+        s->slow_since_ns[class] = c2_now_ns(c->env);
+    } else if (s->slow[class] && s->ewma_ns[class] < limit - limit / 4) {
+        s->slow[class] = false;
+    }
+}
+
+static void
+took(struct ds_client *c, struct ds_seat *s, enum ds_class class, size_t bytes, uint64_t ns)
+{
+    struct ds_latency *l = &s->latency[class][bytes > DS_SMALL_BYTES];
+    c2_hist_add(&l->hist, ns);
+    if (l->hist.count % P95_REFRESH == 1)
+        l->p95_ns = c2_hist_quantile(&l->hist, 0.95);
+    if (l->hist.count >= DECAY_AT)
+        c2_hist_decay(&l->hist);
+    uint64_t old = s->ewma_ns[class];
+    s->ewma_ns[class] = old == 0 ? C2_MAX(ns, 1) : old - (old >> EWMA_SHIFT) + (ns >> EWMA_SHIFT);
+    update_slow(c, s, class);
+}
+
+static bool
+is_answer(enum c2_err err)
+{
+    return err == C2_E_OK || err == C2_E_NOT_FOUND || err == C2_E_EXISTS ||
+           err == C2_E_PRECONDITION || err == C2_E_RANGE;
+}
+
+void
+ds_health_outcome(struct ds_client *c, const struct ds_call *call)
+{
+    struct ds_seat *s = &c->seat[call->seat];
+    const struct prov_req *r = &call->req;
+    if (r->err == C2_E_CANCELED)
+        return;
+    if (!is_answer(r->err)) {
+        s->errors++;
+        s->last_error = r->err;
+        snprintf(s->last_detail, sizeof(s->last_detail), "%s", r->detail);
+        went_wrong(c, s, c2_err_class(r->err) != C2_CLASS_RETRY);
+        return;
+    }
+    s->last_ok_ns = c2_now_ns(c->env);
+    went_well(s);
+    if (r->err != C2_E_OK)
+        return;
+    uint64_t ns = c2_now_ns(c->env) - call->started_ns;
+    if (r->verb == PROV_PUT) {
+        s->puts_ok++;
+        took(c, s, DS_CLASS_PUT, r->body->len, ns);
+    } else if (r->verb == PROV_GET) {
+        s->gets_ok++;
+        took(c, s, DS_CLASS_GET, r->reply != NULL ? r->reply->len : 0, ns);
+    }
+}
+
+void
+ds_health_late(struct ds_client *c, unsigned seat)
+{
+    struct ds_seat *s = &c->seat[seat];
+    s->errors++;
+    s->last_error = C2_E_TIMEOUT;
+    snprintf(s->last_detail, sizeof(s->last_detail), "slower than the others by far");
+    went_wrong(c, s, false);
+}
+
+void
+ds_health_absent(struct ds_client *c, unsigned seat)
+{
+    struct ds_seat *s = &c->seat[seat];
+    s->absent++;
+    s->oks = 0;
+    s->last_error = C2_E_NOT_FOUND;
+    snprintf(s->last_detail, sizeof(s->last_detail), "a share is missing");
+    if (s->state == DS_SEAT_ONLINE)
+        s->state = DS_SEAT_DEGRADED;
+    watch(c);
+}
+
+void
+ds_health_corrupt(struct ds_client *c, unsigned seat)
+{
+    struct ds_seat *s = &c->seat[seat];
+    s->corrupt++;
+    s->oks = 0;
+    s->verified = 0;
+    s->last_error = C2_E_CORRUPT;
+    snprintf(s->last_detail, sizeof(s->last_detail), "a share fails verification");
+    s->state = DS_SEAT_SUSPECT;
+    watch(c);
+}
+
+void
+ds_health_verified(struct ds_client *c, unsigned seat)
+{
+    struct ds_seat *s = &c->seat[seat];
+    s->verified++;
+    if (s->state == DS_SEAT_SUSPECT && s->verified >= VERIFIED_TRUST) {
+        s->state = DS_SEAT_DEGRADED;
+        s->oks = 0;
+    }
+}
+
+bool
+ds_health_good(const struct ds_client *c, enum ds_class class, unsigned seat)
+{
+    const struct ds_seat *s = &c->seat[seat];
+    return s->provider != NULL && !s->open && s->state != DS_SEAT_SUSPECT && !s->slow[class];
+}
+
+static unsigned
+penalty(const struct ds_seat *s, enum ds_class class)
+{
+    return (s->open ? 4u : 0u) + (s->state == DS_SEAT_SUSPECT ? 2u : 0u) +
+           (s->slow[class] ? 1u : 0u);
+}
+
+/* Among equals the lower seat comes first: seats below k hold plain rows, which need no decoding.
+ */
+unsigned
+ds_health_rank(struct ds_client *c, enum ds_class class, unsigned out[DS_SEATS_MAX])
+{
+    unsigned count = 0;
+    uint64_t now = c2_now_ns(c->env);
+    for (unsigned i = 0; i < c->n; i++) {
+        struct ds_seat *s = &c->seat[i];
+        if (s->provider == NULL)
+            continue;
+        if (s->slow[class] && now - s->slow_since_ns[class] > SLOW_RETRY_NS) {
+            s->slow[class] = false;
+            s->ewma_ns[class] = 0;
+        }
+        unsigned at = count++;
+        for (; at > 0 && penalty(&c->seat[out[at - 1]], class) > penalty(s, class); at--)
+            out[at] = out[at - 1];
+        out[at] = i;
+    }
+    return count;
+}
+
+uint64_t
+ds_health_hedge_ns(const struct ds_client *c, enum ds_class class, size_t bytes)
+{
+    uint64_t p95[DS_SEATS_MAX];
+    for (unsigned i = 0; i < c->n; i++)
+        p95[i] = c->seat[i].latency[class][bytes > DS_SMALL_BYTES].p95_ns;
+    uint64_t least =
+        class == DS_CLASS_PUT ? c->config->put_hedge_min_ns : c->config->get_hedge_min_ns;
+    return C2_MAX(median(p95, c->n), least);
+}
+
+const char *
+ds_seat_state_name(enum ds_seat_state s)
+{
+    switch (s) {
+    case DS_SEAT_EMPTY:
+        return "empty";
+    case DS_SEAT_ONLINE:
+        return "online";
+    case DS_SEAT_DEGRADED:
+        return "degraded";
+    case DS_SEAT_UNREACH:
+        return "unreachable";
+    case DS_SEAT_SUSPECT:
+        return "suspect";
+    }
+    C2_UNREACHABLE();
+}
+
+void
+ds_seat_status(const struct ds_client *c, unsigned seat, struct ds_seat_status *ret_status)
+{
+    C2_ASSERT(seat < c->n);
+    const struct ds_seat *s = &c->seat[seat];
+    *ret_status = (struct ds_seat_status){
+        .state = s->state,
+        .name = s->provider != NULL ? s->provider->name : "",
+        .puts_ok = s->puts_ok,
+        .gets_ok = s->gets_ok,
+        .errors = s->errors,
+        .absent = s->absent,
+        .corrupt = s->corrupt,
+        .last_error = s->last_error,
+        .last_ok_ns = s->last_ok_ns,
+        .stats = s->provider != NULL ? s->provider->stats : NULL,
+    };
+    memcpy(ret_status->last_detail, s->last_detail, sizeof(s->last_detail));
+}
