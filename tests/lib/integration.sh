@@ -38,7 +38,6 @@ begin() {
     CONF=$WORK/c2fs.conf
     LOG=$WORK/c2fs.log
     mkdir "$MNT" "$WORK/run"
-    export XDG_RUNTIME_DIR=$WORK/run
     export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:log_path=$WORK/sanitizer
     export UBSAN_OPTIONS=print_stacktrace=1:log_path=$WORK/sanitizer
     export LSAN_OPTIONS=suppressions=$TOP/tests/suppressions/lsan:print_suppressions=0
@@ -159,6 +158,8 @@ started() {
 write_conf() {
     local p
     {
+        echo '[c2fs]'
+        echo "run_dir = $WORK/run"
         echo '[volume "t"]'
         echo "metadata = local:$WORK/meta"
         echo "key_file = $WORK/t.key"
@@ -186,8 +187,29 @@ volume_new() { # [FORMAT OPTION...]
 mounted() {
     mountpoint -q "$MNT"
 }
+# In the background mode, as users start it.
+mount_daemon() { # [OPTION...]
+    must "mount in the background" timeout 60 "$C2FS" t "$MNT" -C "$CONF" "$@"
+    DAEMON=$(daemon_pid)
+}
+
+# A zombie waits for its parent and lives no more.
+alive() { # PID
+    [ -d "/proc/$1" ] && ! grep -q '^State:.*Z' "/proc/$1/status"
+}
+
+# The process that serves our mount point, found by its own program and arguments.
+daemon_pid() {
+    local dir
+    for dir in /proc/[0-9]*; do
+        [ "$(readlink "$dir/exe" 2>/dev/null)" = "$(readlink -f "$C2FS")" ] || continue
+        tr '\0' '\n' <"$dir/cmdline" | grep -qxF "$MNT" && echo "${dir#/proc/}" && return
+    done
+    return 1
+}
+
 daemon_gone_or_mounted() {
-    mounted || ! kill -0 "$DAEMON" 2>/dev/null
+    mounted || ! alive "$DAEMON"
 }
 
 mount_start() { # [OPTION...] : in the foreground mode, as a child of the test
@@ -199,7 +221,7 @@ mount_start() { # [OPTION...] : in the foreground mode, as a child of the test
 
 mount_stop() {
     must "unmount" timeout 120 "$C2FSCTL" -C "$CONF" umount "$MNT"
-    must "the daemon ends" wait_for 60 fails kill -0 "$DAEMON"
+    must "the daemon ends" wait_for 60 fails alive "$DAEMON"
     wait "$DAEMON"
     local rc=$?
     DAEMON=

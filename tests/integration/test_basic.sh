@@ -1,0 +1,59 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# First contact: format, mount in the background, write, status, unmount, mount again, read.
+# shellcheck source=tests/lib/integration.sh
+. "$(dirname "$0")/../lib/integration.sh"
+begin "$@"
+volume_new
+check "the key file is private" [ "$(stat -c %a "$WORK/t.key")" = 600 ]
+check "format refuses to do it twice" ends_with 10 "$C2FSCTL" -C "$CONF" format t --no-passphrase
+
+"$C2FS" t "$MNT" -C "$CONF" >"$WORK/mount.out" 2>&1
+check "c2fs returns 0 when the mount answers" [ $? -eq 0 ]
+check "and says so in one line" [ "$(wc -l <"$WORK/mount.out")" -eq 1 ]
+must "it is mounted" mounted
+DAEMON=$(daemon_pid)
+check "type and source" [ "$(findmnt -no FSTYPE,SOURCE "$MNT" | tr -s ' ')" = "fuse.c2fs c2fs:t" ]
+
+echo hello >"$MNT/a"
+mkdir "$MNT/d"
+printf x >>"$MNT/a"
+check "reads back" [ "$(cat "$MNT/a")" = "hello
+x" ]
+check "state of a new file" grep -qE '^(local|uploading|committed)$' <(getfattr --only-values -n user.c2fs.state "$MNT/a")
+flush
+check "state after flush" [ "$(getfattr --only-values -n user.c2fs.state "$MNT/a")" = committed ]
+check "info is JSON" python3 -c 'import json,os,sys; json.loads(os.getxattr(sys.argv[1], "user.c2fs.info"))' "$MNT/a"
+check "the virtual attributes are not listed" fails grep -q user.c2fs <(getfattr -d "$MNT/a" 2>&1)
+check "the virtual attributes are read-only" fails setfattr -n user.c2fs.state -v x "$MNT/a"
+
+check "status: exit code" c2 status
+check "status: state" status_is 'd["state"].lower()' online
+check "status: schema" status_is 'd["schema"]' c2fs.status/1
+check "status for people names every provider" grep -q p4 <(c2 status)
+check "status -x says little when all is well" [ "$(c2 status -x | wc -l)" -le 1 ]
+check "mounts" grep -qF "$MNT" <(c2 mounts)
+check "df" c2 df
+check "statfs" [ "$(stat -fc %l "$MNT")" -eq 255 ]
+check "a busy mount point is refused" fails timeout 30 "$C2FS" t "$MNT" -C "$CONF"
+
+pid=$DAEMON
+check "umount" timeout 60 "$C2FSCTL" -C "$CONF" umount "$MNT"
+check "nothing is mounted" fails mounted
+check "the daemon is gone" wait_for 30 fails alive "$pid"
+check "the folder below is as it was" [ -z "$(ls -A "$MNT")" ]
+
+mount_daemon
+check "after the remount" [ "$(cat "$MNT/a")" = "hello
+x" ]
+check "umount(8)" timeout 60 umount "$MNT"
+check "ends the daemon too" wait_for 60 fails alive "$DAEMON"
+DAEMON=
+
+ln -s "$C2FS" "$WORK/mount.c2fs"
+check "mount.c2fs with fstab options" timeout 60 "$WORK/mount.c2fs" t "$MNT" -o "rw,_netdev,nofail,noauto,x-test=1,conf=$CONF"
+DAEMON=$(daemon_pid)
+check "mounted by the helper" [ "$(head -c 5 "$MNT/a")" = hello ]
+check "unmount" timeout 60 umount "$MNT"
+DAEMON=
+finish

@@ -1,0 +1,54 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# kill -9 of the daemon at random moments of rsync and of a writer that logs its promises (KILLS=200).
+# shellcheck source=tests/lib/integration.sh
+. "$(dirname "$0")/../lib/integration.sh"
+begin "$@"
+KILLS=${KILLS:-12}
+RANDOM=$SEED
+durable=$BUILD/helpers/durable
+sample_set "$WORK/src" --sensors 800 --images 10 --large 2x3M
+VOLUME_EXTRA=("pack_delay = 200ms")
+volume_new
+
+# What has its final name was renamed there when complete: old, new or absent, never torn.
+nothing_torn() {
+    local bad=0 file
+    while IFS= read -r -d '' file; do
+        cmp -s "$WORK/src/$file" "$MNT/rsync/$file" || { echo "torn: $file"; bad=1; }
+    done < <(cd "$MNT/rsync" && find . -type f ! -name '.*' -print0)
+    return $bad
+}
+busy=0
+mount_start
+mkdir "$MNT/durable" "$MNT/rsync"
+flush
+for round in $(seq "$KILLS"); do
+    log=$WORK/promises.log
+    rm -rf "$MNT/durable"
+    mkdir "$MNT/durable"
+    rm -f "$log"
+    "$durable" write "$MNT/durable" "$log" "$round" >>"$LOG" 2>&1 &
+    writer=$!
+    rm -rf "$MNT/rsync/patients"
+    rsync -aHAX "$WORK/src/" "$MNT/rsync/" >>"$LOG" 2>&1 &
+    copier=$!
+    sleep "$((RANDOM % 2)).$(printf '%03d' $((RANDOM % 1000)))"
+    working=$(($(kill -0 $writer 2>/dev/null && echo 1 || echo 0) + $(kill -0 $copier 2>/dev/null && echo 1 || echo 0)))
+    mount_kill
+    wait $writer
+    check "round $round: the writer was at work" [ $? -eq 3 ]
+    wait $copier
+    [ $? -eq 0 ] || busy=$((busy + 1))
+    note "round $round: $working at work, $(wc -l <"$log" 2>/dev/null || echo 0) promises"
+    check "round $round: a dead daemon is not an empty folder" fails ls "$MNT"
+    mount_start
+    check "round $round: promises" "$durable" verify "$MNT/durable" "$log" "$round"
+    check "round $round: nothing torn" nothing_torn
+done
+check "rsync was at work in half of the kills at least ($busy of $KILLS)" [ $((2 * busy)) -ge "$KILLS" ]
+check "a last rsync" rsync -aHAX --delete "$WORK/src/" "$MNT/rsync/"
+remount_cold
+check "every byte and attribute, cold" same_tree "$WORK/src" "$MNT/rsync"
+mount_stop
+finish

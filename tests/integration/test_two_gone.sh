@@ -1,0 +1,60 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# With two providers gone or lying: EIO, never wrong bytes; everything is back when they are.
+# shellcheck source=tests/lib/integration.sh
+. "$(dirname "$0")/../lib/integration.sh"
+begin "$@"
+sample_set "$WORK/src" --sensors 100 --images 3 --large 1x3M
+volume_new
+mount_start
+must "fill" rsync -aHAX "$WORK/src/" "$MNT/"
+mount_stop
+provider_save
+
+# Reads every file: exact, or an input/output error. Prints how many of each.
+read_all() {
+    python3 - "$WORK/src" "$MNT" <<'END'
+import errno, os, stat, sys
+src, mnt = sys.argv[1:]
+exact = eio = 0
+for where, _, names in os.walk(src):
+    for name in names:
+        path = os.path.join(where, name)
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            continue
+        want = open(path, "rb").read()
+        try:
+            got = open(os.path.join(mnt, os.path.relpath(path, src)), "rb").read()
+        except OSError as e:
+            if e.errno != errno.EIO:
+                sys.exit(f"{path}: {e}")
+            eio += 1
+            continue
+        if got != want:
+            sys.exit(f"{path}: wrong bytes")
+        exact += 1
+print(exact, eio)
+END
+}
+no_wrong_bytes() { # wants some EIO
+    local exact eio
+    read -r exact eio < <(read_all) || return 1
+    echo "$exact exact, $eio EIO"
+    [ -n "$eio" ] && [ "$eio" -gt 0 ]
+}
+for pair in "p1 p2" "p3 p4" "p1 p4"; do
+    for kind in delete corrupt swap; do
+        must "empty the cache" c2 cache clear
+        mount_start
+        for p in $pair; do provider_damage "$p" "$kind"; done
+        check "$pair, $kind: EIO, never wrong bytes" no_wrong_bytes
+        check "$pair, $kind: status says FAULTED" grep -qE 'FAULTED|DEGRADED' <(c2 status)
+        for p in $pair; do provider_restore "$p"; done
+        check "$pair, $kind: back without a remount" wait_for 60 same_contents "$WORK/src" "$MNT"
+        mount_stop
+    done
+done
+mount_start
+check "every byte and attribute" same_tree "$WORK/src" "$MNT"
+mount_stop
+finish
