@@ -162,7 +162,6 @@ $(BUILD)/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.
 S3_DRIVER := $(patsubst tests/%.c,$(BUILD)/%,$(wildcard tests/integration/s3_driver.c))
 $(S3_DRIVER): $(BUILD)/%: $(BUILD)/tests/%.o $(BUILD)/libtestlib.a \
               $(foreach l,$(DEPS_backends),$(BUILD)/lib$(l).a)
-	@mkdir -p $(dir $@)
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -ls3 -lcmocka)
 
 # Programs that integration tests and benchmarks call; each is one file.
