@@ -11,39 +11,26 @@
  *
  * A fault is counted when it has really happened to an answer, so a test can prove that it did.
  */
+#include "backends/fault_memory.h"
 #include "backends/fault_spec.h"
 #include "backends/layer.h"
 #include "backends/registry.h"
 
 #include "base/alloc.h"
-#include "base/list.h"
-#include "base/map.h"
 
 #include <string.h>
 
 #define HANG_MAX_NS     (60 * C2_NS_PER_S)
-#define OLD_OBJECTS_MAX 1024
-#define OLD_BYTES_MAX   ((size_t)64 << 20)
 #define HUGE_EXTRA_MAX  ((size_t)64 << 10)
 #define HUGE_SIZE       (UINT64_C(1) << 62)
 #define FORGED_NAME_MAX 24
-
-/* What `stale` answers. */
-struct old_object {
-    struct c2_map_node node;
-    struct c2_link link;
-    char *key;            /* owned */
-    struct c2_blob *body; /* one reference */
-};
 
 struct fault {
     struct provider p; /* first */
     struct fault_spec spec;
     uint64_t random_state;
     uint64_t counts[FAULT_KIND_COUNT];
-    struct c2_map old_by_key;
-    struct c2_list old_by_age;
-    size_t old_bytes;
+    struct fault_memory old; /* what `stale` answers */
     size_t outstanding;
 };
 
@@ -104,57 +91,6 @@ finish_with(struct op *op, enum c2_err err)
     prov_req_reset(op->call.r);
     prov_req_fail(op->call.r, err, "%s", c2_err_text(err));
     finish(op);
-}
-
-/* ---- old objects ---- */
-
-static struct old_object *
-old_find(const struct fault *l, const char *key)
-{
-    struct c2_map_node *n =
-        c2_map_find(&l->old_by_key, c2_map_hash_bytes(&l->old_by_key, c2_slice_str(key)));
-    for (; n != NULL; n = c2_map_find_next(n)) {
-        struct old_object *o = C2_CONTAINER_OF(n, struct old_object, node);
-        if (strcmp(o->key, key) == 0)
-            return o;
-    }
-    return NULL;
-}
-
-static void
-old_forget(struct fault *l, struct old_object *o)
-{
-    c2_map_remove(&l->old_by_key, &o->node);
-    c2_list_remove(&l->old_by_age, &o->link);
-    l->old_bytes -= o->body->len;
-    c2_blob_unref(o->body);
-    c2_free(o->key);
-    c2_free(o);
-}
-
-static void
-old_forget_until(struct fault *l, size_t objects_max, size_t bytes_max)
-{
-    while (l->old_by_age.count > objects_max || l->old_bytes > bytes_max)
-        old_forget(l, C2_LIST_FIRST(&l->old_by_age, struct old_object, link));
-}
-
-/* The oldest version stays. Takes over one reference to body. */
-static void
-old_remember(struct fault *l, const char *key, struct c2_blob *body)
-{
-    if (old_find(l, key) != NULL) {
-        c2_blob_unref(body);
-        return;
-    }
-    struct old_object *o = c2_calloc(1, sizeof *o);
-    o->key = c2_strdup(key);
-    o->body = body;
-    o->node.hash = c2_map_hash_bytes(&l->old_by_key, c2_slice_str(key));
-    c2_map_insert(&l->old_by_key, &o->node);
-    c2_list_append(&l->old_by_age, &o->link);
-    l->old_bytes += body->len;
-    old_forget_until(l, OLD_OBJECTS_MAX, OLD_BYTES_MAX);
 }
 
 static bool
@@ -314,18 +250,18 @@ send(struct op *op)
 static void
 answer_old(struct fault *l, struct prov_req *r)
 {
-    const struct old_object *o = old_find(l, r->key);
-    C2_ASSERT(o != NULL);
-    r->size = o->body->len;
+    const struct c2_blob *body = fault_memory_find(&l->old, r->key);
+    C2_ASSERT(body != NULL);
+    r->size = body->len;
     if (r->verb == PROV_HEAD)
         return;
     uint64_t offset = 0;
     size_t len = 0;
-    enum c2_err err = prov_get_range(r, o->body->len, &offset, &len);
+    enum c2_err err = prov_get_range(r, body->len, &offset, &len);
     if (err != C2_E_OK)
-        prov_req_fail(r, err, "object has %zu bytes", o->body->len);
+        prov_req_fail(r, err, "object has %zu bytes", body->len);
     else
-        r->reply = c2_blob_copy(o->body->data + offset, len);
+        r->reply = c2_blob_copy(body->data + offset, len);
 }
 
 static void
@@ -365,7 +301,7 @@ old_fetched(struct prov_req *a)
 {
     struct op *op = C2_CONTAINER_OF(a, struct op, aside);
     if (a->err == C2_E_OK)
-        old_remember(layer_of(op), op->call.r->key, c2_blob_ref(a->reply));
+        fault_memory_add(&layer_of(op)->old, op->call.r->key, a->reply);
     prov_req_done(a);
     if (op->canceled)
         finish_with(op, C2_E_CANCELED);
@@ -428,7 +364,7 @@ aside_start(struct op *op, enum prov_verb verb, const char *key, void (*done)(st
         .deadline_ns = r->deadline_ns,
         .offset = for_reply ? r->offset : 0,
         .len = for_reply ? r->len : 0,
-        .body_len_max = for_reply ? r->body_len_max : OLD_BYTES_MAX,
+        .body_len_max = for_reply ? r->body_len_max : FAULT_MEMORY_BYTES_MAX,
         .list_after = op->wrapped ? NULL : r->key,
         .list_max = 1,
         .done = done,
@@ -455,8 +391,9 @@ answers_without_asking(const struct op *op, enum fault_kind *ret_kind)
     for (size_t i = 0; i < C2_ARRAY_LEN(kinds); i++) {
         if (!hit(op, kinds[i]))
             continue;
-        bool asks = (kinds[i] == FAULT_ABSENT && r->verb == PROV_LIST) ||
-                    (kinds[i] == FAULT_STALE && old_find(layer_of(op), r->key) == NULL);
+        bool asks =
+            (kinds[i] == FAULT_ABSENT && r->verb == PROV_LIST) ||
+            (kinds[i] == FAULT_STALE && fault_memory_find(&layer_of(op)->old, r->key) == NULL);
         if (asks)
             continue;
         *ret_kind = kinds[i];
@@ -481,7 +418,8 @@ begin(struct op *op)
         answer_later(op, verdict);
     } else if (hit(op, FAULT_SWAP)) {
         aside_start(op, PROV_LIST, "", other_found);
-    } else if (replaces && has_rule(&l->spec, FAULT_STALE) && old_find(l, r->key) == NULL) {
+    } else if (replaces && has_rule(&l->spec, FAULT_STALE) &&
+               fault_memory_find(&l->old, r->key) == NULL) {
         aside_start(op, PROV_GET, r->key, old_fetched);
     } else {
         send(op);
@@ -561,8 +499,7 @@ fault_close(struct provider *p)
 {
     struct fault *l = C2_CONTAINER_OF(p, struct fault, p);
     C2_ASSERT(l->outstanding == 0);
-    old_forget_until(l, 0, 0);
-    c2_map_done(&l->old_by_key);
+    fault_memory_done(&l->old);
     c2_free(l);
 }
 
@@ -584,8 +521,7 @@ prov_fault_new(struct provider *inner, const char *spec, uint64_t seed,
     prov_layer_init(&l->p, &fault_ops, inner);
     l->spec = parsed;
     l->random_state = seed;
-    c2_map_init(&l->old_by_key, seed);
-    c2_list_init(&l->old_by_age);
+    fault_memory_init(&l->old, seed);
     *ret_provider = &l->p;
     return C2_E_OK;
 }
@@ -607,7 +543,7 @@ prov_fault_set(struct provider *stack, const char *spec)
     struct fault *l = C2_CONTAINER_OF(p, struct fault, p);
     C2_TRY(fault_spec_parse(spec, &l->spec, NULL));
     if (!has_rule(&l->spec, FAULT_STALE))
-        old_forget_until(l, 0, 0);
+        fault_memory_clear(&l->old);
     return C2_E_OK;
 }
 
