@@ -165,7 +165,7 @@ inflate_isal(struct inflate_state *s, struct c2_slice in, uint8_t *out, size_t o
     int rc = isal_inflate(s);
     ds_isal_end();
     return rc == ISAL_DECOMP_OK && s->block_state == ISAL_BLOCK_FINISH && s->avail_in == 0 &&
-           s->avail_out == 0;
+           s->read_in_length < 8 && s->avail_out == 0; /* it reads whole bytes ahead */
 }
 
 C2_RESULT
