@@ -27,6 +27,7 @@ static void
 forget_oldest(struct fault_memory *m)
 {
     struct old_object *o = C2_LIST_FIRST(&m->by_age, struct old_object, link);
+    C2_ASSERT(o != NULL);
     c2_map_remove(&m->by_key, &o->node);
     c2_list_remove(&m->by_age, &o->link);
     m->bytes -= o->body->len;
