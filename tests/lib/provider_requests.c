@@ -105,6 +105,7 @@ test_prov_assert_body(struct provider_contract *c, const char *key, struct c2_sl
 {
     struct c2_blob *got = NULL;
     assert_int_equal(test_prov_get(c, key, &got), C2_E_OK);
+    C2_ASSERT(got != NULL);
     assert_int_equal(got->len, body.len);
     assert_memory_equal(got->data, body.data, body.len);
     c2_blob_unref(got);

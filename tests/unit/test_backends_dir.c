@@ -16,6 +16,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define TMP_KEY       C2_DISK_TMP_PREFIX "1"
+#define TMP_KEY_BELOW "a/" TMP_KEY
+
 struct fixture {
     struct test_env *t;
     char *root;
@@ -102,24 +105,41 @@ dir__objects_are_plain_files(void **state)
     assert_int_equal(st.st_size, 5);
 }
 
+struct flags_seen {
+    unsigned writes, flags; /* OR of all */
+};
+
+static enum c2_err
+see_flags(void *arg, const struct c2_disk_req *r)
+{
+    struct flags_seen *seen = arg;
+    if (r->verb != C2_DISK_WRITE)
+        return C2_E_OK;
+    seen->writes++;
+    seen->flags |= r->flags;
+    assert_true((r->flags & C2_DISK_DURABLE) != 0);
+    return C2_E_OK;
+}
+
+static void
+dir__puts_are_durable(void **state)
+{
+    struct fixture *f = *state;
+    struct flags_seen seen = { 0 };
+    test_env_set_disk_hook(f->t, see_flags, &seen);
+    put(f, "new/folder/a", "x");
+    assert_int_equal(seen.writes, 2); /* the folder had to be made */
+    assert_true((seen.flags & C2_DISK_MAKE_DIRS) != 0);
+    put(f, "new/folder/b", "x");
+    assert_int_equal(seen.writes, 3);
+}
+
 static void
 dir__refuses_keys_that_could_escape(void **state)
 {
     static const char *const keys[] = {
-        "..",
-        "../x",
-        "a/../b",
-        "a/..",
-        "/etc/passwd",
-        "a//b",
-        "a/",
-        "/",
-        ".",
-        "./a",
-        "a/./b",
-        "a/.",
-        C2_DISK_TMP_PREFIX "1",
-        "a/" C2_DISK_TMP_PREFIX "1",
+        "..", "../x", "a/../b", "a/..",  "/etc/passwd", "a//b",  "a/",
+        "/",  ".",    "./a",    "a/./b", "a/.",         TMP_KEY, TMP_KEY_BELOW,
     };
     struct fixture *f = *state;
     for (size_t i = 0; i < C2_ARRAY_LEN(keys); i++) {
@@ -462,6 +482,7 @@ main(void)
         TEST(dir__passes_the_contract_in_the_root),
         TEST(dir__passes_the_contract_on_the_real_environment),
         TEST(dir__objects_are_plain_files),
+        TEST(dir__puts_are_durable),
         TEST(dir__refuses_keys_that_could_escape),
         TEST(dir__refuses_a_batch_with_one_bad_key),
         TEST(dir__refuses_a_segment_longer_than_a_file_name),

@@ -265,7 +265,7 @@ fault__corrupt_changes_one_byte_of_the_answer_only(void **state)
     assert_int_equal(body->len, 10);
     unsigned wrong = 0;
     for (size_t i = 0; i < 10; i++)
-        wrong += body->data[i] != "0123456789"[i];
+        wrong += body->data[i] != '0' + i;
     assert_int_equal(wrong, 1);
     c2_blob_unref(body);
     test_prov_assert_body(&f->c, "nothing", c2_slice_str("")); /* nothing to corrupt */

@@ -49,7 +49,7 @@ mem__passes_the_contract_with_latency(void **state)
     uint64_t start_ns = c2_now_ns(f->c.p->env);
     prov_mem_set_latency(f->c.p, 30 * C2_NS_PER_MS, 40 * C2_NS_PER_MS);
     provider_contract_run_all(&f->c);
-    assert_true(c2_now_ns(f->c.p->env) - start_ns > 100 * 30 * C2_NS_PER_MS);
+    assert_true(c2_now_ns(f->c.p->env) - start_ns > 3 * C2_NS_PER_S);
 }
 
 static void
