@@ -65,6 +65,7 @@ struct fs {
     struct fs_txgs *txgs;           /* owned: transaction groups */
 
     struct c2_list loads;          /* running loads, fs/load.c */
+    struct c2_list object_gets;    /* running reads of objects, fs/object_get.c */
     struct c2_list blocked_writes; /* fs_req.link: waiting for memory or journal space */
     unsigned requests;             /* submitted, not answered */
     bool fenced;                   /* the session is lost: no change is accepted any more */

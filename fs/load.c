@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Loads: one coordination GET (inodes, entries) or a row of reads (manifest leaves), and the
+ * requests that wait for it.
+ *
+ *   inodes, entry:  GET --> insert into the table --> run the waiting requests again
+ *   content:        leaf 0, 1, ... --> base map --> run again
+ *
+ * What the store does not have is remembered as absent (inode with mode 0, entry with ino 0), so
+ * that running again ends.
+ */
+#include "fs/load.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "base/wire.h"
+#include "fs/coord_keys.h"
+#include "fs/fetch.h"
+#include "fs/manifest.h"
+#include "fs/records.h"
+
+struct fs_load {
+    struct fs *fs;
+    struct c2_link link;    /* in fs->loads */
+    struct c2_list waiting; /* fs_req.link */
+    void (*done)(void *arg, enum c2_err err);
+    void *arg;
+    struct coord_req req;
+    struct c2_slice *slices;
+    struct ck *keys;
+    size_t nkeys;
+    uint64_t *inos; /* NULL: an entry */
+    uint64_t dir;
+    char name[FS_NAME_MAX + 1];
+    /* content */
+    struct fs_inode *inode;
+    size_t leaf;
+    struct fs_fetch fetch;
+    struct fs_map *base;
+};
+
+static void
+load_free(struct fs_load *l)
+{
+    coord_req_done(&l->req);
+    c2_free(l->slices);
+    c2_free(l->keys);
+    c2_free(l->inos);
+    c2_free(l);
+}
+
+/* Every waiting request runs again, or is answered with the error. */
+static void
+load_end(struct fs_load *l, enum c2_err err)
+{
+    c2_list_remove(&l->fs->loads, &l->link);
+    while (!c2_list_empty(&l->waiting)) {
+        struct fs_req *r = C2_LIST_FIRST(&l->waiting, struct fs_req, link);
+        fs_unpark(r);
+        if (err == C2_E_OK)
+            fs_rerun(r);
+        else
+            fs_reply(r, err);
+    }
+    if (l->done != NULL)
+        l->done(l->arg, err);
+    load_free(l);
+}
+
+static struct fs_load *
+load_new(struct fs *fs)
+{
+    struct fs_load *l = c2_calloc(1, sizeof(*l));
+    l->fs = fs;
+    c2_list_init(&l->waiting);
+    c2_list_append(&fs->loads, &l->link);
+    return l;
+}
+
+/* ---- inodes -------------------------------------------------------------------------------- */
+
+static C2_RESULT
+decode_inode(struct fs_load *l, size_t k, const struct coord_entry *e)
+{
+    struct fs *fs = l->fs;
+    if (fs_inode_peek(fs, l->inos[k]) != NULL)
+        return C2_E_OK; /* made or loaded meanwhile: newer than what we read */
+    struct c2_buf plain = { 0 };
+    struct fs_inode loaded = { .ino = l->inos[k] };
+    enum c2_err err = C2_E_OK;
+    if (e->version != 0) {
+        err = keys_open(fs->part.keys, ck_slice(&l->keys[k]), e->value, &plain);
+        struct c2_rd r = c2_rd_init(c2_buf_slice(&plain));
+        if (err == C2_E_OK)
+            err = fs_inode_record_decode(&r, &loaded);
+        if (err == C2_E_OK && S_ISREG(loaded.attr.mode))
+            err = fs_content_decode(fs, &r, &loaded);
+        if (err == C2_E_OK && loaded.manifest == NULL)
+            err = c2_rd_finish(&r);
+        if (err == C2_E_OK && loaded.attr.ino != l->inos[k])
+            err = C2_E_CORRUPT;
+    }
+    if (err == C2_E_OK) {
+        struct fs_inode *i = fs_inode_insert(fs, l->inos[k]);
+        i->attr = loaded.attr;
+        i->attr.ino = i->ino;
+        i->parent = loaded.parent;
+        i->symlink = loaded.symlink;
+        i->xattrs = loaded.xattrs;
+        i->map = loaded.map;
+        i->journaled = loaded.journaled;
+        i->committed = loaded.committed;
+        i->manifest = loaded.manifest;
+        fs_inode_settle(fs, i);
+    } else {
+        c2_log(ERROR, "load", "inode=%llu err=%s, the record in the store is unusable",
+               (unsigned long long) l->inos[k], c2_err_name(err));
+        c2_free(loaded.symlink);
+        c2_buf_done(&loaded.xattrs);
+        fs_map_unref(loaded.map);
+        fs_map_unref(loaded.journaled);
+        fs_map_unref(loaded.committed);
+        fs_manifest_free(loaded.manifest);
+    }
+    c2_buf_done(&plain);
+    return err;
+}
+
+static void
+inodes_read(struct coord_req *r)
+{
+    struct fs_load *l = C2_CONTAINER_OF(r, struct fs_load, req);
+    enum c2_err err = r->err;
+    for (size_t k = 0; err == C2_E_OK && k < l->nkeys; k++)
+        err = decode_inode(l, k, &r->entries[k]);
+    load_end(l, err);
+}
+
+static void
+submit(struct fs_load *l)
+{
+    l->slices = c2_calloc(l->nkeys, sizeof(*l->slices));
+    for (size_t k = 0; k < l->nkeys; k++)
+        l->slices[k] = ck_slice(&l->keys[k]);
+    l->req.verb = COORD_GET;
+    l->req.keys = l->slices;
+    l->req.nkeys = l->nkeys;
+    l->req.deadline_ns = C2_NEVER;
+    coord_submit(l->fs->part.coord, &l->req);
+}
+
+static struct fs_load *
+load_inodes(struct fs *fs, const uint64_t *inos, size_t n)
+{
+    C2_ASSERT(n > 0 && n <= COORD_GET_KEYS_MAX);
+    struct fs_load *l = load_new(fs);
+    l->nkeys = n;
+    l->inos = c2_calloc(n, sizeof(*l->inos));
+    l->keys = c2_calloc(n, sizeof(*l->keys));
+    for (size_t k = 0; k < n; k++) {
+        l->inos[k] = inos[k];
+        l->keys[k] = ck_inode(inos[k]);
+    }
+    l->req.done = inodes_read;
+    submit(l);
+    return l;
+}
+
+void
+fs_load_inodes(struct fs_req *r, const uint64_t *inos, size_t n)
+{
+    C2_LIST_FOREACH(&r->fs->loads, struct fs_load, l, link)
+    {
+        if (n == 1 && l->inos != NULL && l->nkeys == 1 && l->inos[0] == inos[0]) {
+            fs_park(r, &l->waiting);
+            return;
+        }
+    }
+    fs_park(r, &load_inodes(r->fs, inos, n)->waiting);
+}
+
+void
+fs_load_inodes_for(struct fs *fs, const uint64_t *inos, size_t n,
+                   void (*done)(void *arg, enum c2_err err), void *arg)
+{
+    struct fs_load *l = load_inodes(fs, inos, n);
+    l->done = done;
+    l->arg = arg;
+}
+
+/* ---- entries ------------------------------------------------------------------------------- */
+
+static C2_RESULT
+decode_dentry(struct fs_load *l, const struct coord_entry *entry)
+{
+    struct fs *fs = l->fs;
+    struct fs_dentry_record rec = { 0 };
+    struct c2_buf plain = { 0 };
+    enum c2_err err = C2_E_OK;
+    if (entry->version != 0) {
+        err = keys_open(fs->part.keys, ck_slice(&l->keys[0]), entry->value, &plain);
+        struct c2_rd r = c2_rd_init(c2_buf_slice(&plain));
+        if (err == C2_E_OK)
+            err = fs_dentry_record_decode(&r, &rec);
+        if (err == C2_E_OK)
+            err = c2_rd_finish(&r);
+        if (err == C2_E_OK && strcmp(rec.name, l->name) != 0)
+            err = C2_E_CORRUPT; /* 128 bits of an HMAC collide: not by accident */
+    }
+    c2_buf_done(&plain);
+    C2_TRY(err);
+    struct fs_dentry *e = fs_dentry_insert(fs, l->dir, l->name);
+    e->ino = rec.ino;
+    e->type = rec.type;
+    e->in_store = rec.ino != 0;
+    fs_dentry_settle(fs, e);
+    return C2_E_OK;
+}
+
+static void
+dentry_read(struct coord_req *r)
+{
+    struct fs_load *l = C2_CONTAINER_OF(r, struct fs_load, req);
+    enum c2_err err = r->err;
+    if (err == C2_E_OK) {
+        uint8_t hash[KEYS_NAME_HASH_LEN];
+        keys_name_hash(l->fs->part.keys, l->dir, c2_slice_str(l->name), hash);
+        if (fs_dentry_peek(l->fs, l->dir, hash, l->name) == NULL)
+            err = decode_dentry(l, &r->entries[0]);
+    }
+    load_end(l, err);
+}
+
+void
+fs_load_dentry(struct fs_req *r, uint64_t dir, const uint8_t *hash, const char *name)
+{
+    C2_LIST_FOREACH(&r->fs->loads, struct fs_load, l, link)
+    {
+        if (l->inos == NULL && l->inode == NULL && l->dir == dir && strcmp(l->name, name) == 0) {
+            fs_park(r, &l->waiting);
+            return;
+        }
+    }
+    struct fs_load *l = load_new(r->fs);
+    l->dir = dir;
+    memcpy(l->name, name, strlen(name) + 1);
+    l->nkeys = 1;
+    l->keys = c2_calloc(1, sizeof(*l->keys));
+    l->keys[0] = ck_dentry(dir, hash);
+    l->req.done = dentry_read;
+    fs_park(r, &l->waiting);
+    submit(l);
+}
+
+/* ---- content ------------------------------------------------------------------------------- */
+
+static void leaf_read(struct fs_fetch *f);
+
+static void
+next_leaf(struct fs_load *l)
+{
+    const struct fs_leaf *leaf = &l->inode->manifest->leaves[l->leaf];
+    l->fetch = (struct fs_fetch){ .source = leaf->source,
+                                  .off = leaf->source_off,
+                                  .len = leaf->len,
+                                  .whole_object = true,
+                                  .done = leaf_read };
+    fs_fetch_start(l->fs, &l->fetch);
+}
+
+static void
+content_end(struct fs_load *l, enum c2_err err)
+{
+    struct fs_inode *i = l->inode;
+    if (err == C2_E_OK) {
+        i->manifest->base = l->base;
+        err = fs_content_loaded(l->fs, i);
+        if (err != C2_E_OK)
+            i->manifest->base = NULL;
+        else
+            l->base = NULL;
+    }
+    fs_map_unref(l->base);
+    fs_inode_unpin(l->fs, i);
+    load_end(l, err);
+}
+
+static void
+leaf_read(struct fs_fetch *f)
+{
+    struct fs_load *l = C2_CONTAINER_OF(f, struct fs_load, fetch);
+    const struct fs_manifest *m = l->inode->manifest;
+    uint64_t end = l->leaf + 1 < m->nleaves ? m->leaves[l->leaf + 1].off : FS_FILE_SIZE_MAX;
+    enum c2_err err = f->err;
+    if (err == C2_E_OK)
+        err = fs_leaf_decode(l->fs, f->data, m->leaves[l->leaf].off, end, &l->base);
+    fs_fetch_done(f);
+    if (err == C2_E_OK && ++l->leaf < m->nleaves)
+        next_leaf(l);
+    else
+        content_end(l, err);
+}
+
+void
+fs_load_content(struct fs_req *r, struct fs_inode *i)
+{
+    C2_ASSERT(i->manifest != NULL && i->map == NULL);
+    C2_LIST_FOREACH(&r->fs->loads, struct fs_load, l, link)
+    {
+        if (l->inode == i) {
+            fs_park(r, &l->waiting);
+            return;
+        }
+    }
+    struct fs_load *l = load_new(r->fs);
+    l->inode = i;
+    l->base = fs_map_new();
+    fs_inode_pin(r->fs, i);
+    fs_park(r, &l->waiting);
+    next_leaf(l);
+}
