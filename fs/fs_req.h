@@ -17,7 +17,7 @@
 #define FS_SYMLINK_MAX      4095
 #define FS_XATTR_NAME_MAX   255
 #define FS_XATTR_VALUE_MAX  (64u << 10)
-#define FS_XATTRS_BYTES_MAX (48u << 10) /* all of one inode */
+#define FS_XATTRS_BYTES_MAX (36u << 10) /* all of one inode */
 #define FS_READ_MAX         (1u << 20)
 #define FS_WRITE_MAX        (1u << 20)
 #define FS_ROOT_INO         1

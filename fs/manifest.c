@@ -130,6 +130,11 @@ fs_content_encode(const struct fs_manifest *m, const struct fs_map *map, struct 
         c2_wr_u64(out, object_off);
         c2_wr_u32(out, l->len);
     }
+    if (map == NULL) {
+        C2_ASSERT(m != NULL && m->base == NULL);
+        c2_wr_raw(out, m->inlined.data, m->inlined.len);
+        return;
+    }
     struct extents x = { 0 };
     fs_map_diff(m == NULL ? NULL : m->base, map, add_extent, &x);
     finish_extents(&x, out);
@@ -168,17 +173,19 @@ add_leaf(struct fs_manifest *m, size_t *cap)
     return &m->leaves[m->nleaves++];
 }
 
-/* New leaves for [off, end), FS_LEAF_EXTENTS_MAX extents each; at least one. */
+/* New leaves for [off, end), at least one. Large maps get large leaves. */
 static void
 encode_leaves(struct fs *fs, struct fs_manifest *m, size_t *cap, uint64_t off, uint64_t end)
 {
     size_t at = fs_map_find(m->base, off);
+    size_t leaf_extents = C2_MAX((size_t) FS_LEAF_EXTENTS, m->base->n / (FS_LEAVES_MAX / 2) + 1);
     bool more = true;
+    C2_ASSERT(leaf_extents <= FS_LEAF_EXTENTS_MAX);
     while (more) {
         struct extents x = { 0 };
         struct fs_leaf *l = add_leaf(m, cap);
         l->off = off;
-        while (at < m->base->n && m->base->e[at].off < end && x.n < FS_LEAF_EXTENTS_MAX) {
+        while (at < m->base->n && m->base->e[at].off < end && x.n < leaf_extents) {
             struct fs_extent e = m->base->e[at];
             uint64_t skip = e.off < off ? off - e.off : 0;
             e.off += skip;
@@ -215,6 +222,9 @@ fs_manifest_build(struct fs *fs, const struct fs_manifest *old, struct fs_map *m
     }
     struct touched t = { .old = old, .leaf = c2_calloc(old->nleaves, sizeof(bool)) };
     fs_map_diff(old->base, map, touch_leaf, &t);
+    /* Keeping leaves must not let their number grow without end. */
+    for (size_t i = 0; old->nleaves > FS_LEAVES_MAX / 4 && i < old->nleaves; i++)
+        t.leaf[i] = true;
     for (size_t i = 0; i < old->nleaves;) {
         if (!t.leaf[i]) {
             struct fs_leaf *l = add_leaf(m, &cap);

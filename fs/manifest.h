@@ -10,8 +10,10 @@
 
 #include "fs/extent.h"
 
-#define FS_LEAF_EXTENTS_MAX 1024
-#define FS_LEAVES_MAX       65536
+#define FS_LEAF_EXTENTS     1024 /* unless there would be too many leaves */
+#define FS_LEAF_EXTENTS_MAX 8192 /* a leaf is at most 1 MiB */
+#define FS_LEAVES_MAX       256  /* so that they fit an inode record */
+#define FS_MAP_EXTENTS_MAX  (FS_LEAVES_MAX / 2 * FS_LEAF_EXTENTS_MAX)
 
 struct fs_leaf {
     uint64_t off;             /* file offset where it begins; it ends where the next one begins */
@@ -38,7 +40,8 @@ bool fs_content_fits_inline(const struct fs_manifest *m, const struct fs_map *ma
  * must be uploaded before the record is encoded. All sources of the map must be objects. */
 struct fs_manifest *fs_manifest_build(struct fs *fs, const struct fs_manifest *old,
                                       struct fs_map *map);
-/* Content part of the inode record. Everything must be in objects. */
+/* Content part of the inode record. Everything must be in objects. map NULL: the content was never
+ * loaded and goes back as it came. */
 void fs_content_encode(const struct fs_manifest *m, const struct fs_map *map, struct c2_buf *out);
 /* Sets i->map and i->committed, or i->manifest when leaves have to be read first. */
 C2_RESULT fs_content_decode(struct fs *fs, struct c2_rd *r, struct fs_inode *i);

@@ -153,6 +153,12 @@ fs_op_read(struct fs_req *r)
     size_t len = (size_t) C2_MIN(r->len, i->attr.size - r->off);
     bool sequential = note_pattern(r->handle, r->off, len);
     size_t n = count_pieces(i->map, r->off, r->off + len);
+    if (n == 0) {
+        r->iov_blob = c2_blob_new(len);
+        memset(r->iov_blob->data, 0, len);
+        r->iov = c2_blob_slice(r->iov_blob);
+        return C2_E_OK;
+    }
     struct read *d = c2_calloc(1, sizeof(*d) + n * sizeof(d->piece[0]));
     d->req = r;
     d->map = fs_map_ref(i->map);
@@ -162,10 +168,8 @@ fs_op_read(struct fs_req *r)
     plan(d, r->off, sequential || i->attr.size <= SMALL_FILE);
     if (sequential)
         read_ahead(fs, r->handle, r->off + len);
-    d->running = n + 1;
+    d->running = n;
     for (size_t k = 0; k < n; k++)
         fs_fetch_start(fs, &d->piece[k].fetch);
-    if (--d->running == 0)
-        finish(d);
     return C2_E_AGAIN;
 }
