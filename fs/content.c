@@ -76,6 +76,7 @@ append_or_insert(struct fs *fs, struct fs_inode *i, uint64_t off, struct c2_slic
     if (fresh) {
         c = fs_chunk_new(fs, (uint32_t)C2_MIN(C2_MAX(data.len, (size_t)CHUNK_CAP_FIRST),
                                               (size_t)FS_CHUNK_SIZE_MAX));
+        c->ino = i->ino;
         c->dir_ino = i->dir_ino;
     }
     size_t len = C2_MIN(data.len, chunk_room(fs, c, data.len));

@@ -106,6 +106,7 @@ fs_dentry_set(struct fs *fs, struct fs_inode *dir, struct fs_dentry *e, struct f
     }
     if (!e->dirty_commit) {
         e->dirty_commit = true;
+        fs->ready_items++;
         c2_list_append(&fs->commit_dentries, &e->commit_link);
     }
     if (!c2_link_linked(&e->dir_link))

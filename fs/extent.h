@@ -44,13 +44,15 @@ struct fs_chunk {
     uint32_t len, cap;
     bool frozen;    /* no byte may change any more: journalled, uploading or shared */
     bool journaled; /* loc is valid; one hold */
-    bool uploading;
+    bool uploading; /* or waiting for it: the packer has it */
     struct journal_loc loc;
     struct fs_object *object; /* owned reference; NULL until uploaded */
     uint64_t object_off;
-    uint64_t dir_ino;    /* grouping key of packs: the directory it was created in */
+    uint64_t ino; /* whose bytes: a pack never compresses two files together; 0 = a leaf */
+    uint64_t dir_ino; /* grouping key of packs: the directory it was created in */
     uint64_t order;      /* grouping key of packs: age */
     struct c2_link link; /* in fs->chunks_mem, oldest first, while mem is held */
+    struct c2_link pack_link; /* in the packer's queue */
 };
 
 void fs_source_ref(struct fs_source *s);

@@ -56,6 +56,7 @@ struct fs {
     struct c2_list chunks_mem;                       /* chunks with bytes in memory, oldest first */
     uint64_t chunk_bytes;                            /* in memory */
     uint64_t chunk_order;
+    uint64_t ready_bytes, ready_items; /* for the next transaction group */
     uint64_t next_ino;
     uint64_t next_object;            /* counter part of object ids of this session */
     uint64_t used_bytes, used_files; /* what the store's counters say plus what changed since */
@@ -66,7 +67,9 @@ struct fs {
 
     struct c2_list loads;          /* running loads, fs/load.c */
     struct c2_list object_gets;    /* running reads of objects, fs/object_get.c */
-    struct c2_list blocked_writes; /* fs_req.link: waiting for memory or journal space */
+    struct c2_list blocked; /* fs_req.link: changes that wait for memory or journal space */
+    struct c2_timer throttle;      /* lets slowed ones go on */
+    bool unblocking;
     unsigned requests;             /* submitted, not answered */
     bool fenced;                   /* the session is lost: no change is accepted any more */
     bool stopping;
@@ -178,7 +181,7 @@ void fs_unblock(struct fs *fs); /* memory or journal space became free */
 struct fs_status {
     uint64_t backlog_files, backlog_bytes, backlog_oldest_ns; /* not yet committed; age */
     uint64_t journal_used, journal_max;
-    uint64_t txgs, txgs_committed;
+    uint64_t txgs, txgs_committed, txns;
     uint64_t objects_written, object_bytes, stored_bytes;
     uint64_t chunk_bytes;
     uint64_t inodes_cached, dentries_cached;

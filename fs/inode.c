@@ -236,6 +236,7 @@ fs_inode_dirty(struct fs *fs, struct fs_inode *i)
     }
     if (!i->dirty_commit) {
         i->dirty_commit = true;
+        fs->ready_items++;
         c2_list_append(&fs->commit_inodes, &i->commit_link);
     }
     if (c2_link_linked(&i->lru))
@@ -274,12 +275,19 @@ fs_inode_links_changed(struct fs *fs, struct fs_inode *i)
     fs_inode_dirty(fs, i);
 }
 
-static void
+/* Bytes that became ready for the clouds by it. */
+static uint64_t
 freeze(const struct fs_map *m)
 {
-    for (size_t k = 0; m != NULL && k < m->n; k++)
-        if (m->e[k].source->kind == FS_SOURCE_CHUNK)
-            C2_CONTAINER_OF(m->e[k].source, struct fs_chunk, source)->frozen = true;
+    uint64_t bytes = 0;
+    for (size_t k = 0; m != NULL && k < m->n; k++) {
+        if (m->e[k].source->kind != FS_SOURCE_CHUNK)
+            continue;
+        struct fs_chunk *c = C2_CONTAINER_OF(m->e[k].source, struct fs_chunk, source);
+        bytes += c->frozen ? 0 : c->len;
+        c->frozen = true;
+    }
+    return bytes;
 }
 
 void
@@ -290,7 +298,7 @@ fs_inode_publish(struct fs *fs, struct fs_inode *i)
     i->unpublished = false;
     i->truncated = false;
     i->tail = NULL;
-    freeze(i->map);
+    fs->ready_bytes += freeze(i->map);
     if (i->stable != NULL) {
         fs_stable_free(i->stable);
         i->stable = NULL;
@@ -310,7 +318,7 @@ fs_inode_unpublish(struct fs *fs, struct fs_inode *i)
         i->stable->map = fs_map_ref(i->map);
         i->stable->size = i->attr.size;
         i->stable->dirty_journal = i->dirty_journal;
-        freeze(i->map);
+        fs->ready_bytes += freeze(i->map);
         i->tail = NULL;
     }
     i->unpublished = true;

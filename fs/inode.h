@@ -69,6 +69,9 @@ struct fs_inode {
     bool orphaned;         /* nlink 0 while open: a G key is in the store or queued */
     bool gone;             /* nlink 0 and not open: deleted by the next group */
     uint64_t dir_ino;      /* directory it was created in, for packing */
+    uint64_t committed_size;
+    bool committed_counted; /* the store's usage counters include it */
+    uint64_t stream_off; /* sequential writing: full chunks before this are on their way */
     struct fs_chunk *tail; /* borrowed from map: the chunk that sequential writes grow */
 
     struct c2_link lru, journal_link, commit_link;

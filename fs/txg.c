@@ -1,0 +1,501 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Cutting groups and leading them to their commit.
+ *
+ *   cut --> UPLOAD (chunks to packs) --> MANIFESTS (leaves of large files, uploaded too) -->
+ *   first in the queue: COMMIT (anchor.c) --> journal is trimmed
+ *
+ * A cut takes, at one instant, the state of every inode and entry that is dirty for the store and
+ * not held. Order between operations is kept, because groups commit in order and each is
+ * consistent. A commit that fails for a reason that may pass is tried again; one that is refused
+ * because the mount's lock is gone fences the file system.
+ */
+#include "fs/txg.h"
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "base/mark.h"
+#include "fs/manifest.h"
+#include "fs/pack.h"
+#include "fs/publish.h"
+#include "fs/records.h"
+
+#define RETRY_NS (1 * C2_NS_PER_S)
+
+struct fs_txgs {
+    struct fs *fs;
+    struct c2_list queue; /* oldest first */
+    struct c2_list syncs; /* fs_sync.link */
+    uint64_t last_id, committed_id;
+    struct c2_timer cut_timer, retry_timer;
+    bool committing, stopped;
+    struct anchor anchor;
+    enum c2_err last_error;
+    uint64_t committed, txns;
+};
+
+static void end_syncs(struct fs_txgs *q);
+
+/* ---- cut ------------------------------------------------------------------------------------ */
+
+static void
+wait_for_chunk(struct txg *t, struct fs_chunk *c)
+{
+    if (t->nchunks == t->chunks_cap) {
+        t->chunks_cap = t->chunks_cap == 0 ? 64 : t->chunks_cap * 2;
+        t->chunks = c2_realloc(t->chunks, t->chunks_cap, sizeof(struct fs_chunk *));
+    }
+    fs_source_ref(&c->source);
+    t->chunks[t->nchunks++] = c;
+}
+
+static void
+need_content(struct fs *fs, struct txg *t, const struct fs_map *m)
+{
+    for (size_t k = 0; m != NULL && k < m->n; k++) {
+        if (m->e[k].source->kind != FS_SOURCE_CHUNK)
+            continue;
+        struct fs_chunk *c = C2_CONTAINER_OF(m->e[k].source, struct fs_chunk, source);
+        if (c->object != NULL)
+            continue;
+        fs_pack_add(fs, c);
+        wait_for_chunk(t, c);
+    }
+}
+
+/* The item of one inode: its live state, or its stable one while it is held. */
+static void
+cut_inode(struct fs *fs, struct txg *t, struct fs_inode *i)
+{
+    struct txg_inode *x = &t->inodes[t->ninodes];
+    if (fs_inode_held(fs, i)) {
+        if (i->stable == NULL)
+            return;
+        C2_MARK("txg: stable state of a held file");
+        *x = (struct txg_inode){ .inode = i, .record = i->stable->record, .size = i->stable->size };
+        x->map = i->stable->map;
+        i->stable->record = (struct c2_buf){ 0 };
+        i->stable->map = NULL;
+        fs_stable_free(i->stable);
+        i->stable = NULL;
+    } else {
+        fs_inode_publish(fs, i);
+        i->dirty_commit = false;
+        c2_list_remove(&fs->commit_inodes, &i->commit_link);
+        if (i->gone && i->is_new) {
+            /* Came and went between two cuts: nobody ever needs to know. */
+            if (i->dirty_journal) {
+                i->dirty_journal = false;
+                c2_list_remove(&fs->journal_inodes, &i->journal_link);
+            }
+            fs_inode_settle(fs, i);
+            return;
+        }
+        *x = (struct txg_inode){ .inode = i, .size = i->attr.size, .deleted = i->gone };
+        x->map = i->map == NULL ? NULL : fs_map_ref(i->map);
+        x->orphaned = i->orphaned;
+        fs_inode_record_encode(i, &x->record);
+    }
+    fs_inode_pin(fs, i);
+    i->is_new = false;
+    t->ninodes++;
+    if (!x->deleted)
+        need_content(fs, t, x->map);
+}
+
+static void
+cut_dentry(struct fs *fs, struct txg *t, struct fs_dentry *e)
+{
+    const struct fs_inode *child = e->ino == 0 ? NULL : fs_inode_peek(fs, e->ino);
+    bool defer = child != NULL && child->is_new; /* held, so not in this group either */
+    struct txg_dentry *x = &t->dentries[t->ndentries];
+    if (defer && !e->in_store)
+        return;
+    *x = (struct txg_dentry){ .entry = e };
+    if (!defer) {
+        x->ino = e->ino;
+        x->type = e->type;
+        e->dirty_commit = false;
+        c2_list_remove(&fs->commit_dentries, &e->commit_link);
+        if (e->ino == 0 && !e->in_store) {
+            fs_dentry_settle(fs, e);
+            return;
+        }
+    }
+    e->in_store = x->ino != 0 || e->in_store;
+    e->pins++;
+    t->ndentries++;
+}
+
+static void
+txg_free(struct fs *fs, struct txg *t)
+{
+    for (size_t k = 0; k < t->ninodes; k++) {
+        c2_buf_done(&t->inodes[k].record);
+        fs_map_unref(t->inodes[k].map);
+        fs_manifest_free(t->inodes[k].manifest);
+        fs_inode_unpin(fs, t->inodes[k].inode);
+    }
+    for (size_t k = 0; k < t->ndentries; k++) {
+        t->dentries[k].entry->pins--;
+        fs_dentry_settle(fs, t->dentries[k].entry);
+    }
+    for (size_t k = 0; k < t->nchunks; k++)
+        fs_source_unref(&t->chunks[k]->source);
+    c2_free(t->inodes);
+    c2_free(t->dentries);
+    c2_free(t->chunks);
+    c2_free(t);
+}
+
+static void
+cut(struct fs_txgs *q)
+{
+    struct fs *fs = q->fs;
+    c2_timer_stop(fs->part.env, &q->cut_timer);
+    fs->ready_bytes = fs->ready_items = 0;
+    struct txg *t = c2_calloc(1, sizeof(*t));
+    t->inodes = c2_calloc(fs->commit_inodes.count, sizeof(*t->inodes));
+    t->dentries = c2_calloc(fs->commit_dentries.count, sizeof(*t->dentries));
+    C2_LIST_FOREACH(&fs->commit_inodes, struct fs_inode, i, commit_link)
+    {
+        cut_inode(fs, t, i);
+    }
+    C2_LIST_FOREACH(&fs->commit_dentries, struct fs_dentry, e, commit_link)
+    {
+        cut_dentry(fs, t, e);
+    }
+    fs_pack_flush(fs);
+    if (t->ninodes == 0 && t->ndentries == 0) {
+        txg_free(fs, t);
+        return;
+    }
+    struct journal_stats js;
+    journal_stats(fs->journal, &js);
+    t->id = ++q->last_id;
+    t->journal_seq = js.last_seq;
+    t->next_ino = fs->next_ino;
+    t->cut_ns = c2_now_ns(fs->part.env);
+    c2_list_append(&q->queue, &t->link);
+}
+
+static void
+cut_due(struct c2_timer *timer)
+{
+    struct fs_txgs *q = C2_CONTAINER_OF(timer, struct fs_txgs, cut_timer);
+    if (q->queue.count < FS_TXGS_MAX)
+        cut(q);
+    fs_txg_progress(q->fs);
+    end_syncs(q);
+    fs_txg_changed(q->fs);
+}
+
+void
+fs_txg_changed(struct fs *fs)
+{
+    struct fs_txgs *q = fs->txgs;
+    bool dirty = !c2_list_empty(&fs->commit_inodes) || !c2_list_empty(&fs->commit_dentries);
+    if (!dirty || q->stopped)
+        return;
+    bool full = fs->ready_items >= FS_TXG_ITEMS || fs->ready_bytes >= fs->conf.pack_size;
+    if (full && q->queue.count < FS_TXGS_MAX) {
+        cut(q);
+        fs_txg_progress(fs);
+    }
+    if (!c2_timer_armed(&q->cut_timer))
+        c2_timer_arm(fs->part.env, &q->cut_timer,
+                     c2_now_ns(fs->part.env) + fs->conf.pack_delay_ns);
+}
+
+/* ---- manifests ------------------------------------------------------------------------------ */
+
+/* Files with too many extents for their record get a manifest; its leaves are data to upload. */
+static void
+build_manifests(struct fs *fs, struct txg *t)
+{
+    t->manifests_built = true;
+    for (size_t k = 0; k < t->ninodes; k++) {
+        struct txg_inode *x = &t->inodes[k];
+        if (x->deleted || x->map == NULL)
+            continue;
+        fs_map_resolve(&x->map);
+        if (fs_content_fits_inline(x->inode->manifest, x->map))
+            continue;
+        C2_MARK("txg: manifest written");
+        x->manifest = fs_manifest_build(fs, x->inode->manifest, x->map);
+        for (size_t l = 0; l < x->manifest->nleaves; l++) {
+            struct fs_source *s = x->manifest->leaves[l].source;
+            if (s->kind != FS_SOURCE_CHUNK)
+                continue;
+            struct fs_chunk *c = C2_CONTAINER_OF(s, struct fs_chunk, source);
+            if (c->object != NULL)
+                continue;
+            fs_pack_add(fs, c);
+            wait_for_chunk(t, c);
+        }
+    }
+    fs_pack_flush(fs);
+}
+
+/* ---- commit --------------------------------------------------------------------------------- */
+
+static void
+end_syncs(struct fs_txgs *q)
+{
+    C2_LIST_FOREACH(&q->syncs, struct fs_sync, s, link)
+    {
+        bool over = q->fs->fenced || s->txg <= q->committed_id;
+        if (!over)
+            continue;
+        c2_list_remove(&q->syncs, &s->link);
+        s->err = q->fs->fenced ? C2_E_FENCED : C2_E_OK;
+        s->done(s);
+        end_syncs(q); /* the list may be another one now */
+        return;
+    }
+}
+
+/* What is in the store is no longer waiting for the journal, unless it changed again. */
+static void
+forget_journal(struct fs *fs, struct fs_inode *i)
+{
+    if (i->dirty_commit || !i->dirty_journal)
+        return;
+    i->dirty_journal = false;
+    c2_list_remove(&fs->journal_inodes, &i->journal_link);
+    i->journal_new = false;
+    fs_map_unref(i->journaled);
+    i->journaled = i->map == NULL ? NULL : fs_map_ref(i->map);
+}
+
+static void
+inode_committed(struct fs *fs, struct txg_inode *x)
+{
+    struct fs_inode *i = x->inode;
+    if (x->manifest != NULL) {
+        fs_manifest_free(i->manifest);
+        i->manifest = x->manifest;
+        x->manifest = NULL;
+    }
+    if (x->map != NULL) {
+        fs_map_unref(i->committed);
+        i->committed = fs_map_ref(x->map);
+        /* Chunks that are objects now need not be kept. */
+        fs_map_resolve(&i->map);
+        if (i->journaled != NULL)
+            fs_map_resolve(&i->journaled);
+    }
+    i->committed_size = x->size;
+    i->committed_counted = !x->deleted;
+    forget_journal(fs, i);
+}
+
+static void
+txg_committed(struct fs_txgs *q, struct txg *t)
+{
+    struct fs *fs = q->fs;
+    for (size_t k = 0; k < t->ninodes; k++)
+        inode_committed(fs, &t->inodes[k]);
+    for (size_t k = 0; k < t->ndentries; k++) {
+        struct fs_dentry *e = t->dentries[k].entry;
+        if (e->dirty_commit)
+            continue;
+        e->in_store = t->dentries[k].ino != 0;
+        if (e->dirty_journal) {
+            e->dirty_journal = false;
+            c2_list_remove(&fs->journal_dentries, &e->journal_link);
+        }
+    }
+    journal_trim(fs->journal, t->journal_seq);
+    q->committed_id = t->id;
+    q->committed++;
+    c2_list_remove(&q->queue, &t->link);
+    txg_free(fs, t);
+}
+
+static void
+anchored(struct anchor *a)
+{
+    struct fs *fs = a->fs;
+    struct fs_txgs *q = fs->txgs;
+    q->committing = false;
+    q->txns += a->txns;
+    q->last_error = a->err;
+    if (a->err == C2_E_OK) {
+        txg_committed(q, a->txg);
+        end_syncs(q);
+        fs_unblock(fs);
+        fs_txg_progress(fs);
+        return;
+    }
+    if (a->err == C2_E_FENCED) {
+        c2_log(ERROR, "txg", "the mount's lock is gone: another mount may be active, read-only now");
+        fs->fenced = true;
+        end_syncs(q);
+        fs_unblock(fs);
+        return;
+    }
+    c2_log(ERROR, "txg", "commit of group %llu failed: err=%s, trying again",
+           (unsigned long long) a->txg->id, c2_err_name(a->err));
+    if (!q->stopped)
+        c2_timer_arm(fs->part.env, &q->retry_timer, c2_now_ns(fs->part.env) + RETRY_NS);
+}
+
+static void
+retry_due(struct c2_timer *timer)
+{
+    fs_txg_progress(C2_CONTAINER_OF(timer, struct fs_txgs, retry_timer)->fs);
+}
+
+static bool
+uploaded(struct txg *t)
+{
+    while (t->next_chunk < t->nchunks && t->chunks[t->next_chunk]->object != NULL)
+        t->next_chunk++;
+    return t->next_chunk == t->nchunks;
+}
+
+void
+fs_txg_progress(struct fs *fs)
+{
+    struct fs_txgs *q = fs->txgs;
+    struct txg *t = C2_LIST_FIRST(&q->queue, struct txg, link);
+    if (t == NULL || q->committing || q->stopped || fs->fenced || c2_timer_armed(&q->retry_timer))
+        return;
+    if (!uploaded(t))
+        return;
+    if (!t->manifests_built) {
+        build_manifests(fs, t);
+        if (!uploaded(t))
+            return;
+    }
+    q->committing = true;
+    q->anchor = (struct anchor){ .fs = fs, .txg = t, .done = anchored };
+    anchor_start(&q->anchor);
+}
+
+/* ---- sync ----------------------------------------------------------------------------------- */
+
+void
+fs_sync_start(struct fs *fs, struct fs_sync *s)
+{
+    struct fs_txgs *q = fs->txgs;
+    C2_LIST_FOREACH(&fs->commit_inodes, struct fs_inode, i, commit_link)
+    {
+        fs_inode_publish(fs, i);
+    }
+    cut(q);
+    s->txg = q->last_id;
+    s->err = C2_E_OK;
+    c2_list_append(&q->syncs, &s->link);
+    fs_txg_progress(fs);
+    /* Nothing to wait for: answered from the loop, not from here. */
+    if (s->txg <= q->committed_id || fs->fenced)
+        c2_timer_arm(fs->part.env, &q->cut_timer, c2_now_ns(fs->part.env));
+}
+
+void
+fs_sync_cancel(struct fs *fs, struct fs_sync *s)
+{
+    if (!c2_link_linked(&s->link))
+        return;
+    c2_list_remove(&fs->txgs->syncs, &s->link);
+    s->err = C2_E_CANCELED;
+    s->done(s);
+}
+
+/* ---- life and numbers ----------------------------------------------------------------------- */
+
+struct fs_txgs *
+fs_txgs_new(struct fs *fs)
+{
+    struct fs_txgs *q = c2_calloc(1, sizeof(*q));
+    q->fs = fs;
+    q->cut_timer.fire = cut_due;
+    q->retry_timer.fire = retry_due;
+    c2_list_init(&q->queue);
+    c2_list_init(&q->syncs);
+    return q;
+}
+
+void
+fs_txgs_stop(struct fs *fs)
+{
+    fs->txgs->stopped = true;
+    c2_timer_stop(fs->part.env, &fs->txgs->cut_timer);
+    c2_timer_stop(fs->part.env, &fs->txgs->retry_timer);
+}
+
+bool
+fs_txgs_committing(const struct fs *fs)
+{
+    return fs->txgs->committing;
+}
+
+void
+fs_txgs_free(struct fs_txgs *q)
+{
+    if (q == NULL)
+        return;
+    C2_ASSERT(!q->committing);
+    while (!c2_list_empty(&q->queue)) {
+        struct txg *t = C2_LIST_FIRST(&q->queue, struct txg, link);
+        c2_list_remove(&q->queue, &t->link);
+        txg_free(q->fs, t);
+    }
+    c2_free(q);
+}
+
+void
+fs_status(struct fs *fs, struct fs_status *ret_status)
+{
+    const struct fs_txgs *q = fs->txgs;
+    struct fs_status *s = ret_status;
+    struct journal_stats js;
+    struct fs_pack_stats ps;
+    journal_stats(fs->journal, &js);
+    fs_pack_stats(fs, &ps);
+    *s = (struct fs_status){ .backlog_files = fs->commit_inodes.count,
+                             .backlog_bytes = ps.waiting_bytes,
+                             .journal_used = js.used_bytes,
+                             .journal_max = js.size_max,
+                             .txgs = q->last_id,
+                             .txgs_committed = q->committed,
+                             .txns = q->txns,
+                             .objects_written = ps.objects,
+                             .object_bytes = ps.object_bytes,
+                             .stored_bytes = ps.stored_bytes,
+                             .chunk_bytes = fs->chunk_bytes,
+                             .inodes_cached = fs->inodes.count,
+                             .dentries_cached = fs->dentries.count,
+                             .used_bytes = fs->used_bytes,
+                             .used_files = fs->used_files,
+                             .last_error = q->last_error != C2_E_OK ? q->last_error : ps.last_error,
+                             .fenced = fs->fenced };
+    const struct txg *first = C2_LIST_FIRST(&q->queue, struct txg, link);
+    if (first != NULL)
+        s->backlog_oldest_ns = c2_now_ns(fs->part.env) - first->cut_ns;
+    C2_LIST_FOREACH(&q->queue, struct txg, t, link)
+    {
+        s->backlog_files += t->ninodes;
+    }
+    C2_LIST_FOREACH(&fs->commit_inodes, struct fs_inode, i, commit_link)
+    {
+        for (size_t k = 0; i->map != NULL && k < i->map->n; k++) {
+            if (i->map->e[k].source->kind != FS_SOURCE_CHUNK)
+                continue;
+            struct fs_chunk *c = C2_CONTAINER_OF(i->map->e[k].source, struct fs_chunk, source);
+            s->backlog_bytes += c->object == NULL && !c->uploading ? c->len : 0;
+        }
+    }
+}
+
+const char *
+fs_inode_state(struct fs *fs, const struct fs_inode *i)
+{
+    if (i->dirty_commit || i->is_new)
+        return "local";
+    if (i->pins > i->opens)
+        return fs->fenced ? "failed" : "uploading";
+    return "committed";
+}

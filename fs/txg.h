@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Transaction groups: consistent cuts of everything that changed. Groups commit in the order of
+ * their cuts; the uploads of several run side by side. (The idea and the name are those of ZFS.)
+ */
+#ifndef C2_FS_TXG_H
+#define C2_FS_TXG_H
+
+#include "fs/fs.h"
+
+#define FS_TXG_ITEMS  1500 /* inodes and entries: a group is cut when there are that many */
+#define FS_TXGS_MAX   64   /* queued; beyond that changes pile up in the next one */
+#define FS_DIRTY_MAX  200000 /* inodes and entries that are not committed: changes wait */
+
+/* An inode as it was at the cut. */
+struct txg_inode {
+    struct fs_inode *inode; /* one pin */
+    struct c2_buf record;
+    struct fs_map *map; /* NULL: content not loaded, or none */
+    uint64_t size;
+    bool deleted;
+    bool orphaned;
+    struct fs_manifest *manifest; /* a new one for this group, or NULL */
+};
+
+struct txg_dentry {
+    struct fs_dentry *entry; /* one pin */
+    uint64_t ino;            /* 0 = removed */
+    uint32_t type;
+};
+
+struct txg {
+    struct c2_link link;
+    uint64_t id;
+    uint64_t journal_seq; /* journal groups up to it are covered */
+    uint64_t next_ino;
+    uint64_t cut_ns;
+    struct txg_inode *inodes;
+    size_t ninodes;
+    struct txg_dentry *dentries;
+    size_t ndentries;
+    struct fs_chunk **chunks; /* one reference each: must be in objects before the commit */
+    size_t nchunks, chunks_cap, next_chunk;
+    bool manifests_built;
+};
+
+struct fs_txgs *fs_txgs_new(struct fs *fs);
+void fs_txgs_free(struct fs_txgs *t); /* drops what is queued: the journal has it */
+/* Something changed: cut when a group is full, else within pack_delay. */
+void fs_txg_changed(struct fs *fs);
+/* An upload ended. */
+void fs_txg_progress(struct fs *fs);
+void fs_txgs_stop(struct fs *fs); /* no timer any more, nothing new is submitted */
+bool fs_txgs_committing(const struct fs *fs);
+
+/* ---- anchor.c: one group becomes coordination transactions ------------------------------------ */
+
+struct anchor {
+    struct fs *fs;
+    struct txg *txg;
+    void (*done)(struct anchor *a);
+    enum c2_err err;
+    uint64_t txns; /* out: transactions used */
+    void *priv;    /* private */
+    struct coord_req req;
+};
+
+/* All data of the group is in the clouds. */
+void anchor_start(struct anchor *a);
+
+#endif
