@@ -45,6 +45,7 @@ struct fs_chunk {
     bool frozen;    /* no byte may change any more: journalled, uploading or shared */
     bool journaled; /* loc is valid; one hold */
     bool uploading; /* or waiting for it: the packer has it */
+    bool mem_in_use; /* a put reads mem: it stays */
     struct journal_loc loc;
     struct fs_object *object; /* owned reference; NULL until uploaded */
     uint64_t object_off;

@@ -177,6 +177,7 @@ void fs_changed(struct fs *fs);
 /* Whether a write or change has to wait now; parks r if so and returns C2_E_AGAIN. */
 C2_RESULT fs_admit(struct fs_req *r, size_t bytes);
 void fs_unblock(struct fs *fs); /* memory or journal space became free */
+void fs_throttle_due(struct c2_timer *t);
 
 struct fs_status {
     uint64_t backlog_files, backlog_bytes, backlog_oldest_ns; /* not yet committed; age */

@@ -106,6 +106,8 @@ upload_end(struct upload *u, enum c2_err err)
     struct fs_packer *p = fs->packer;
     c2_list_remove(&p->active, &u->link);
     p->active_bytes -= u->bytes;
+    for (size_t k = 0; k < u->n; k++)
+        u->chunks[k]->mem_in_use = false;
     if (err == C2_E_OK) {
         succeed(u);
         upload_free(u);
@@ -182,6 +184,7 @@ read_back(struct upload *u)
     for (; u->next < u->n; u->next++) {
         struct fs_chunk *c = u->chunks[u->next];
         if (c->mem != NULL) {
+            c->mem_in_use = true;
             u->slices[u->next] = c2_slice(c->mem, c->len);
             continue;
         }

@@ -36,6 +36,7 @@ struct fs_publisher {
     bool running;
     bool spill_wanted;
     struct c2_timer timer;
+    struct c2_task nothing;
     struct journal_append append;
     struct journal_sync sync;
     struct c2_buf meta;
@@ -429,7 +430,7 @@ drop_journaled(struct fs *fs)
     {
         if (fs->chunk_bytes <= fs->conf.write_buffer / 2)
             break;
-        if (c->journaled && !c->uploading)
+        if (c->journaled && !c->mem_in_use)
             fs_chunk_drop_mem(fs, c);
     }
 }
@@ -458,10 +459,18 @@ collect_spill(struct fs_publisher *p)
     {
         if (group_full(p, SPILL_BYTES))
             break;
-        if (only_in_memory(c) && !c->uploading && c->len > 0)
+        if (only_in_memory(c) && !c->mem_in_use && c->len > 0)
             add_piece(p, c);
     }
     return p->nchunks > 0;
+}
+
+static void
+nothing_new(struct c2_task *t)
+{
+    struct fs_publisher *p = C2_CONTAINER_OF(t, struct fs_publisher, nothing);
+    p->append = (struct journal_append){ .priv = p };
+    group_written(&p->append);
 }
 
 static void
@@ -503,8 +512,7 @@ round_start(struct fs_publisher *p)
     }
     if (c2_list_empty(&fs->journal_inodes) && c2_list_empty(&fs->journal_dentries)) {
         /* Nothing new, but what was written earlier may have to be durable. */
-        p->append = (struct journal_append){ .priv = p };
-        group_written(&p->append);
+        c2_defer(fs->part.env, &p->nothing);
         return;
     }
     write_group(p);
@@ -581,6 +589,7 @@ fs_publisher_new(struct fs *fs)
     struct fs_publisher *p = c2_calloc(1, sizeof(*p));
     p->fs = fs;
     p->timer.fire = tick;
+    p->nothing.run = nothing_new;
     c2_list_init(&p->waiting);
     c2_list_init(&p->current);
     return p;

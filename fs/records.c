@@ -169,14 +169,14 @@ fs_inode_record_decode(struct c2_rd *r, struct fs_inode *i)
 }
 
 void
-fs_dentry_record_encode(const struct fs_dentry *e, struct c2_buf *out)
+fs_dentry_record_encode(uint64_t ino, uint32_t type, const char *name, struct c2_buf *out)
 {
-    C2_ASSERT(e->ino != 0);
-    C2_ASSERT(fs_type_valid(e->type));
+    C2_ASSERT(ino != 0);
+    C2_ASSERT(fs_type_valid(type));
     c2_wr_u8(out, FS_DENTRY_RECORD_VERSION);
-    c2_wr_u64(out, e->ino);
-    c2_wr_u32(out, e->type);
-    c2_wr_bytes(out, c2_slice_str(e->name));
+    c2_wr_u64(out, ino);
+    c2_wr_u32(out, type);
+    c2_wr_bytes(out, c2_slice_str(name));
 }
 
 C2_RESULT

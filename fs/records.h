@@ -31,8 +31,8 @@ struct fs_dentry_record {
     char name[FS_NAME_MAX + 1]; /* zero-terminated, fit for a directory */
 };
 
-/* The entry must exist (ino not 0). */
-void fs_dentry_record_encode(const struct fs_dentry *e, struct c2_buf *out);
+/* The entry must exist (ino not 0); only ino, type and name count. */
+void fs_dentry_record_encode(uint64_t ino, uint32_t type, const char *name, struct c2_buf *out);
 /* Reads up to the end of the entry; the caller checks for trailing bytes. */
 C2_RESULT fs_dentry_record_decode(struct c2_rd *r, struct fs_dentry_record *ret_entry);
 

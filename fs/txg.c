@@ -7,8 +7,7 @@
  *
  * A cut takes, at one instant, the state of every inode and entry that is dirty for the store and
  * not held. Order between operations is kept, because groups commit in order and each is
- * consistent. A commit that fails for a reason that may pass is tried again; one that is refused
- * because the mount's lock is gone fences the file system.
+ * consistent. A commit that is refused because the mount's lock is gone fences the file system.
  */
 #include "fs/txg.h"
 
@@ -20,17 +19,14 @@
 #include "fs/publish.h"
 #include "fs/records.h"
 
-#define RETRY_NS (1 * C2_NS_PER_S)
-
 struct fs_txgs {
     struct fs *fs;
     struct c2_list queue; /* oldest first */
     struct c2_list syncs; /* fs_sync.link */
     uint64_t last_id, committed_id;
-    struct c2_timer cut_timer, retry_timer;
+    struct c2_timer cut_timer;
     bool committing, stopped;
     struct anchor anchor;
-    enum c2_err last_error;
     uint64_t committed, txns;
 };
 
@@ -259,10 +255,11 @@ end_syncs(struct fs_txgs *q)
 static void
 forget_journal(struct fs *fs, struct fs_inode *i)
 {
-    if (i->dirty_commit || !i->dirty_journal)
+    if (i->dirty_commit)
         return;
+    if (i->dirty_journal)
+        c2_list_remove(&fs->journal_inodes, &i->journal_link);
     i->dirty_journal = false;
-    c2_list_remove(&fs->journal_inodes, &i->journal_link);
     i->journal_new = false;
     fs_map_unref(i->journaled);
     i->journaled = i->map == NULL ? NULL : fs_map_ref(i->map);
@@ -280,8 +277,14 @@ inode_committed(struct fs *fs, struct txg_inode *x)
     if (x->map != NULL) {
         fs_map_unref(i->committed);
         i->committed = fs_map_ref(x->map);
-        /* Chunks that are objects now need not be kept. */
-        fs_map_resolve(&i->map);
+        /* Chunks that are objects now need not be kept; unchanged content is kept once. */
+        if (i->dirty_commit) {
+            fs_map_resolve(&i->map);
+        } else {
+            fs_map_unref(i->map);
+            i->map = fs_map_ref(x->map);
+            i->tail = NULL;
+        }
         if (i->journaled != NULL)
             fs_map_resolve(&i->journaled);
     }
@@ -320,7 +323,6 @@ anchored(struct anchor *a)
     struct fs_txgs *q = fs->txgs;
     q->committing = false;
     q->txns += a->txns;
-    q->last_error = a->err;
     if (a->err == C2_E_OK) {
         txg_committed(q, a->txg);
         end_syncs(q);
@@ -335,16 +337,6 @@ anchored(struct anchor *a)
         fs_unblock(fs);
         return;
     }
-    c2_log(ERROR, "txg", "commit of group %llu failed: err=%s, trying again",
-           (unsigned long long) a->txg->id, c2_err_name(a->err));
-    if (!q->stopped)
-        c2_timer_arm(fs->part.env, &q->retry_timer, c2_now_ns(fs->part.env) + RETRY_NS);
-}
-
-static void
-retry_due(struct c2_timer *timer)
-{
-    fs_txg_progress(C2_CONTAINER_OF(timer, struct fs_txgs, retry_timer)->fs);
 }
 
 static bool
@@ -360,7 +352,7 @@ fs_txg_progress(struct fs *fs)
 {
     struct fs_txgs *q = fs->txgs;
     struct txg *t = C2_LIST_FIRST(&q->queue, struct txg, link);
-    if (t == NULL || q->committing || q->stopped || fs->fenced || c2_timer_armed(&q->retry_timer))
+    if (t == NULL || q->committing || q->stopped || fs->fenced)
         return;
     if (!uploaded(t))
         return;
@@ -412,7 +404,6 @@ fs_txgs_new(struct fs *fs)
     struct fs_txgs *q = c2_calloc(1, sizeof(*q));
     q->fs = fs;
     q->cut_timer.fire = cut_due;
-    q->retry_timer.fire = retry_due;
     c2_list_init(&q->queue);
     c2_list_init(&q->syncs);
     return q;
@@ -423,7 +414,8 @@ fs_txgs_stop(struct fs *fs)
 {
     fs->txgs->stopped = true;
     c2_timer_stop(fs->part.env, &fs->txgs->cut_timer);
-    c2_timer_stop(fs->part.env, &fs->txgs->retry_timer);
+    if (fs->txgs->committing)
+        anchor_stop(&fs->txgs->anchor);
 }
 
 bool
@@ -470,7 +462,9 @@ fs_status(struct fs *fs, struct fs_status *ret_status)
                              .dentries_cached = fs->dentries.count,
                              .used_bytes = fs->used_bytes,
                              .used_files = fs->used_files,
-                             .last_error = q->last_error != C2_E_OK ? q->last_error : ps.last_error,
+                             .last_error = q->committing && q->anchor.last_error != C2_E_OK
+                                           ? q->anchor.last_error
+                                           : ps.last_error,
                              .fenced = fs->fenced };
     const struct txg *first = C2_LIST_FIRST(&q->queue, struct txg, link);
     if (first != NULL)

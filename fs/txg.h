@@ -59,13 +59,17 @@ struct anchor {
     struct fs *fs;
     struct txg *txg;
     void (*done)(struct anchor *a);
-    enum c2_err err;
-    uint64_t txns; /* out: transactions used */
-    void *priv;    /* private */
+    enum c2_err err; /* out: OK, FENCED, CANCELED */
+    uint64_t txns;   /* out: transactions used */
+    enum c2_err last_error; /* of the latest attempt */
+    bool stopping;
+    void *priv; /* private */
     struct coord_req req;
 };
 
 /* All data of the group is in the clouds. */
 void anchor_start(struct anchor *a);
+/* No more attempts; done runs soon, or has run when this returns. */
+void anchor_stop(struct anchor *a);
 
 #endif

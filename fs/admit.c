@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Back-pressure. A change waits
+ *   - while dirty data in memory fills the write buffer (the journal takes it, or the clouds do),
+ *   - while the journal is more than 90 % full, or too many changes are uncommitted,
+ *   - a moment, growing with the journal, while that is more than half full.
+ * ENOSPC is given only when the disk under the journal is full.
+ */
+#include "fs/fs.h"
+#include "fs/publish.h"
+#include "fs/txg.h"
+
+#define SLOW_PERCENT 50
+#define FULL_PERCENT 90
+#define SLOW_NS_MAX  (50 * C2_NS_PER_MS)
+#define WAKE_NS      (100 * C2_NS_PER_MS)
+
+static uint64_t
+journal_percent(const struct fs *fs)
+{
+    struct journal_stats s;
+    journal_stats(fs->journal, &s);
+    return s.size_max == 0 ? 0 : s.used_bytes * 100 / s.size_max;
+}
+
+static bool
+must_wait(const struct fs *fs, size_t bytes)
+{
+    if (fs->chunk_bytes > 0 && fs->chunk_bytes + bytes >= fs->conf.write_buffer)
+        return true;
+    if (fs->commit_inodes.count + fs->commit_dentries.count > FS_DIRTY_MAX)
+        return true;
+    return journal_percent(fs) >= FULL_PERCENT;
+}
+
+static void
+arm(struct fs *fs, uint64_t delay_ns)
+{
+    if (!c2_timer_armed(&fs->throttle))
+        c2_timer_arm(fs->part.env, &fs->throttle, c2_now_ns(fs->part.env) + delay_ns);
+}
+
+C2_RESULT
+fs_admit(struct fs_req *r, size_t bytes)
+{
+    struct fs *fs = r->fs;
+    if (fs->fenced)
+        return C2_E_FENCED;
+    if (must_wait(fs, bytes)) {
+        if (fs_publisher_error(fs) == C2_E_NO_SPACE)
+            return C2_E_NO_SPACE;
+        fs_park(r, &fs->blocked);
+        arm(fs, 0);
+        return C2_E_AGAIN;
+    }
+    uint64_t percent = journal_percent(fs);
+    if (percent > SLOW_PERCENT && bytes > 0 && !r->slowed) {
+        r->slowed = true;
+        fs_park(r, &fs->blocked);
+        arm(fs, SLOW_NS_MAX * (percent - SLOW_PERCENT) / (FULL_PERCENT - SLOW_PERCENT));
+        return C2_E_AGAIN;
+    }
+    return C2_E_OK;
+}
+
+void
+fs_unblock(struct fs *fs)
+{
+    struct c2_list again;
+    if (fs->unblocking || c2_list_empty(&fs->blocked))
+        return;
+    fs->unblocking = true;
+    c2_list_init(&again);
+    while (!c2_list_empty(&fs->blocked)) {
+        struct fs_req *r = C2_LIST_FIRST(&fs->blocked, struct fs_req, link);
+        fs_unpark(r);
+        fs_park(r, &again);
+    }
+    while (!c2_list_empty(&again))
+        fs_rerun(C2_LIST_FIRST(&again, struct fs_req, link));
+    fs->unblocking = false;
+}
+
+void
+fs_throttle_due(struct c2_timer *t)
+{
+    struct fs *fs = C2_CONTAINER_OF(t, struct fs, throttle);
+    if (must_wait(fs, 0) && fs_publisher_idle(fs))
+        fs_publisher_spill(fs);
+    fs_unblock(fs);
+    if (!c2_list_empty(&fs->blocked))
+        arm(fs, WAKE_NS);
+}
+
+void
+fs_changed(struct fs *fs)
+{
+    fs_publisher_changed(fs);
+    fs_txg_changed(fs);
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What close(2), fsync(2) and syncfs(2) promise:
+ *
+ *   FLUSH (each close)  close=async: in the journal file, survives the daemon; close=sync: in the
+ *                       clouds and committed
+ *   FSYNC               fsync=journal: on the disk; fsync=cloud: in the clouds and committed
+ *   SYNCFS              in the clouds and committed
+ *
+ *   PUBLISH (journal group) --> [SYNC (transaction groups)] --> answer
+ */
+#include "base/alloc.h"
+#include "fs/op.h"
+#include "fs/publish.h"
+
+struct flush {
+    struct fs_req *req;
+    struct fs_inode *inode; /* one pin */
+    bool cloud;
+    struct fs_publish publish;
+    struct fs_sync sync;
+};
+
+static void
+finish(struct flush *f, enum c2_err err)
+{
+    struct fs_req *r = f->req;
+    if (f->inode != NULL)
+        fs_inode_unpin(r->fs, f->inode);
+    c2_free(f);
+    fs_reply(r, err);
+}
+
+static void
+synced(struct fs_sync *s)
+{
+    finish(C2_CONTAINER_OF(s, struct flush, sync), s->err);
+}
+
+static void
+published(struct fs_publish *p)
+{
+    struct flush *f = C2_CONTAINER_OF(p, struct flush, publish);
+    if (p->err != C2_E_OK || !f->cloud) {
+        finish(f, p->err);
+        return;
+    }
+    f->sync.done = synced;
+    fs_sync_start(f->req->fs, &f->sync);
+}
+
+static enum c2_err
+flush(struct fs_req *r, struct fs_inode *i, bool durable, bool cloud)
+{
+    struct fs *fs = r->fs;
+    struct flush *f = c2_calloc(1, sizeof(*f));
+    f->req = r;
+    f->inode = i;
+    f->cloud = cloud;
+    if (i != NULL) {
+        fs_inode_pin(fs, i);
+        fs_inode_publish(fs, i);
+    }
+    f->publish = (struct fs_publish){ .sync = durable, .done = published };
+    fs_publish_start(fs, &f->publish);
+    fs_changed(fs);
+    return C2_E_AGAIN;
+}
+
+enum c2_err
+fs_op_flush(struct fs_req *r)
+{
+    struct fs *fs = r->fs;
+    struct fs_inode *i = r->handle->inode;
+    if (!fs_handle_may_write(r->handle))
+        return C2_E_OK;
+    if (fs->fenced)
+        return C2_E_FENCED;
+    bool cloud = fs->conf.close_sync && (i->dirty_commit || i->pins > i->opens);
+    if (!i->dirty_journal && !cloud && fs_publisher_idle(fs))
+        return C2_E_OK;
+    return flush(r, i, false, cloud);
+}
+
+enum c2_err
+fs_op_fsync(struct fs_req *r)
+{
+    struct fs *fs = r->fs;
+    if (fs->fenced)
+        return C2_E_FENCED;
+    return flush(r, r->handle->inode, true, fs->conf.fsync_cloud);
+}
+
+enum c2_err
+fs_op_syncfs(struct fs_req *r)
+{
+    if (r->fs->fenced)
+        return C2_E_FENCED;
+    return flush(r, NULL, true, true);
+}

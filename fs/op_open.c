@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * open(2) of an existing file, release. O_TRUNC arrives with the open: the old content stays the
+ * published one until the new one is.
+ */
+#include <fcntl.h>
+
+#include "fs/op.h"
+
+enum c2_err
+fs_op_open(struct fs_req *r)
+{
+    struct fs *fs = r->fs;
+    struct fs_inode *i;
+    bool writes = (r->flags & O_ACCMODE) != O_RDONLY;
+    bool truncates = (r->flags & O_TRUNC) != 0 && writes;
+    if (truncates)
+        C2_TRY(fs_inode_find_content(r, r->ino, &i));
+    else
+        C2_TRY(fs_inode_find(r, r->ino, &i));
+    if (S_ISDIR(i->attr.mode))
+        return C2_E_IS_DIR;
+    if (!S_ISREG(i->attr.mode))
+        return C2_E_NO_DEVICE;
+    if (writes)
+        C2_TRY(fs_admit(r, 0));
+    if (truncates && i->attr.size > 0) {
+        fs_content_truncate(fs, i, 0);
+        i->truncated = true;
+    }
+    r->handle = fs_handle_new(fs, i, r->flags);
+    r->keep_cache = true; /* nobody else writes while this mount holds the volume */
+    if (truncates)
+        fs_changed(fs);
+    return C2_E_OK;
+}
+
+enum c2_err
+fs_op_release(struct fs_req *r)
+{
+    struct fs *fs = r->fs;
+    fs_handle_free(fs, r->handle);
+    r->handle = NULL;
+    fs_changed(fs);
+    return C2_E_OK;
+}

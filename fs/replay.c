@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Journal replay.
+ *
+ *   OPEN (journal reads its files, hands over the groups above the committed position) -->
+ *   for each group: LOAD (the inodes it names, as the store has them) --> APPLY --> next
+ *
+ * A group is the state after a moment, not a list of operations, so applying one twice does no harm
+ * and no case of any operation is repeated here. The data stays in the journal: chunks point to it.
+ */
+#include "fs/replay.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "base/wire.h"
+#include "fs/load.h"
+#include "fs/manifest.h"
+#include "fs/publish.h"
+#include "fs/records.h"
+
+struct group {
+    struct c2_link link;
+    uint64_t seq;
+    struct c2_buf meta;
+    struct journal_loc *locs;
+    size_t nlocs;
+};
+
+/* The chunk of each journal piece met so far, so that each piece has one. */
+struct piece {
+    struct c2_map_node node;
+    struct fs_chunk *chunk; /* one reference */
+};
+
+struct replay {
+    struct fs_replay *r;
+    struct fs *fs;
+    struct journal_replay jr;
+    struct journal_open open;
+    struct c2_list groups;
+    struct c2_map pieces;
+    uint64_t inos[COORD_GET_KEYS_MAX];
+    struct fs_req content; /* waits for the contents of large files */
+};
+
+static void next_group(struct replay *p);
+
+/* ---- pieces --------------------------------------------------------------------------------- */
+
+static struct fs_chunk *
+piece_chunk(struct replay *p, const struct journal_loc *loc, bool held)
+{
+    uint64_t hash = c2_map_hash_u64(&p->pieces, loc->segment * 0x9e3779b97f4a7c15ull ^ loc->offset);
+    for (struct c2_map_node *n = c2_map_find(&p->pieces, hash); n != NULL;
+         n = c2_map_find_next(n)) {
+        struct fs_chunk *c = C2_CONTAINER_OF(n, struct piece, node)->chunk;
+        if (c->loc.segment == loc->segment && c->loc.offset == loc->offset)
+            return c;
+    }
+    struct piece *x = c2_calloc(1, sizeof(*x));
+    struct fs_chunk *c = fs_chunk_new(p->fs, 0);
+    c->len = loc->len;
+    c->loc = *loc;
+    c->journaled = c->frozen = true;
+    if (!held)
+        journal_hold(p->fs->journal, loc);
+    x->chunk = c;
+    x->node.hash = hash;
+    c2_map_insert(&p->pieces, &x->node);
+    return c;
+}
+
+static void
+drop_pieces(struct replay *p)
+{
+    struct c2_map_node *n;
+    while ((n = c2_map_next(&p->pieces, NULL)) != NULL) {
+        struct piece *x = C2_CONTAINER_OF(n, struct piece, node);
+        c2_map_remove(&p->pieces, n);
+        fs_source_unref(&x->chunk->source);
+        c2_free(x);
+    }
+    c2_map_done(&p->pieces);
+}
+
+/* ---- decoding a group ------------------------------------------------------------------------ */
+
+struct item {
+    char kind;
+    uint64_t next_ino;
+    uint64_t ino, dir;
+    uint32_t type;
+    struct c2_slice record, name;
+    bool content;
+    uint32_t nextents;
+};
+
+/* The head of the next item; content extents follow and are read one by one. */
+static bool
+next_item(struct c2_rd *r, struct item *it)
+{
+    if (!c2_rd_ok(r) || c2_rd_left(r) == 0)
+        return false;
+    *it = (struct item){ .kind = (char) c2_rd_u8(r) };
+    if (it->kind == 'N') {
+        it->next_ino = c2_rd_u64(r);
+    } else if (it->kind == 'I') {
+        it->ino = c2_rd_u64(r);
+        it->dir = c2_rd_u64(r);
+        it->record = c2_rd_bytes(r, COORD_VALUE_MAX);
+        it->content = c2_rd_u8(r) != 0;
+        it->nextents = it->content ? c2_rd_u32(r) : 0;
+        if (it->nextents > GROUP_DIFF_MAX)
+            c2_rd_fail(r);
+    } else if (it->kind == 'D') {
+        it->dir = c2_rd_u64(r);
+        it->ino = c2_rd_u64(r);
+        it->type = c2_rd_u32(r);
+        it->name = c2_rd_bytes(r, FS_NAME_MAX);
+        if (!fs_name_valid(it->name))
+            c2_rd_fail(r);
+    } else {
+        c2_rd_fail(r);
+    }
+    return c2_rd_ok(r);
+}
+
+struct extent_item {
+    uint64_t off, len;
+    struct fs_source *source; /* one reference, or NULL = hole */
+    uint64_t source_off;
+};
+
+static void
+next_extent(struct replay *p, const struct group *g, struct c2_rd *r, struct extent_item *x)
+{
+    uint64_t limit = 0;
+    *x = (struct extent_item){ .off = c2_rd_u64(r) };
+    x->len = c2_rd_u64(r);
+    uint8_t kind = c2_rd_u8(r);
+    if (kind == GROUP_PIECE || kind == GROUP_LOC) {
+        struct journal_loc loc = { 0 };
+        if (kind == GROUP_LOC) {
+            loc = journal_loc_decode(r);
+        } else {
+            uint32_t index = c2_rd_u32(r);
+            if (index >= g->nlocs)
+                c2_rd_fail(r);
+            else
+                loc = g->locs[index];
+        }
+        x->source_off = c2_rd_u64(r);
+        if (!c2_rd_ok(r))
+            return;
+        struct fs_chunk *c = piece_chunk(p, &loc, kind == GROUP_PIECE);
+        fs_source_ref(&c->source);
+        x->source = &c->source;
+        limit = c->len;
+    } else if (kind == GROUP_OBJECT) {
+        struct ds_ref ref = ds_ref_decode(r);
+        uint32_t placed = c2_rd_u32(r);
+        uint64_t stored = c2_rd_u64(r);
+        x->source_off = c2_rd_u64(r);
+        if (!c2_rd_ok(r))
+            return;
+        struct fs_object *o = fs_object_get(p->fs, &ref);
+        if (placed != 0) {
+            o->placed = placed;
+            o->placed_known = true;
+            o->stored_bytes = stored;
+        }
+        x->source = &o->source;
+        limit = ref.plain_len;
+    } else if (kind != GROUP_HOLE) {
+        c2_rd_fail(r);
+    }
+    bool inside = x->source == NULL || (x->source_off <= limit && x->len <= limit - x->source_off);
+    if (x->len == 0 || x->off > (uint64_t) FS_FILE_SIZE_MAX || !inside ||
+        (x->source != NULL && x->len > (uint64_t) FS_FILE_SIZE_MAX - x->off))
+        c2_rd_fail(r);
+}
+
+/* ---- applying ------------------------------------------------------------------------------- */
+
+static void
+apply_extents(struct replay *p, const struct group *g, struct c2_rd *r, struct fs_inode *i,
+              const struct item *it)
+{
+    if (i->map == NULL)
+        i->map = fs_map_new();
+    for (uint32_t k = 0; k < it->nextents && c2_rd_ok(r); k++) {
+        struct extent_item x;
+        next_extent(p, g, r, &x);
+        if (c2_rd_ok(r) && x.source == NULL)
+            fs_map_punch(&i->map, x.off, x.len);
+        else if (c2_rd_ok(r))
+            fs_map_set(&i->map, x.off, x.len, x.source, x.source_off);
+        if (x.source != NULL && x.source->kind == FS_SOURCE_CHUNK) {
+            struct fs_chunk *c = C2_CONTAINER_OF(x.source, struct fs_chunk, source);
+            c->ino = i->ino;
+            c->dir_ino = i->dir_ino;
+        }
+        fs_source_unref(x.source);
+    }
+}
+
+static void
+journal_has_it(struct fs *fs, struct fs_inode *i)
+{
+    if (i->dirty_journal) {
+        i->dirty_journal = false;
+        c2_list_remove(&fs->journal_inodes, &i->journal_link);
+    }
+    i->journal_new = false;
+    fs_map_unref(i->journaled);
+    i->journaled = i->map == NULL ? NULL : fs_map_ref(i->map);
+}
+
+static C2_RESULT
+apply_inode(struct replay *p, const struct group *g, struct c2_rd *r, const struct item *it)
+{
+    struct fs *fs = p->fs;
+    struct fs_inode *i = fs_inode_peek(fs, it->ino);
+    C2_ASSERT(i != NULL);
+    bool absent = i->attr.mode == 0;
+    uint64_t old_size = absent || !S_ISREG(i->attr.mode) ? 0 : i->attr.size;
+    struct c2_rd record = c2_rd_init(it->record);
+    C2_TRY(fs_inode_record_decode(&record, i));
+    C2_TRY(c2_rd_finish(&record));
+    if (i->attr.ino != it->ino)
+        return C2_E_PARSE;
+    if (absent) {
+        i->is_new = true;
+        fs->used_files++;
+    }
+    i->dir_ino = it->dir;
+    if (it->content || (absent && S_ISREG(i->attr.mode)))
+        apply_extents(p, g, r, i, it);
+    if (S_ISREG(i->attr.mode)) {
+        fs->used_bytes += i->attr.size;
+        fs->used_bytes -= C2_MIN(fs->used_bytes, old_size);
+    }
+    fs->next_ino = C2_MAX(fs->next_ino, it->ino + 1);
+    fs_inode_dirty(fs, i);
+    fs_inode_links_changed(fs, i);
+    journal_has_it(fs, i);
+    return C2_E_OK;
+}
+
+static void
+apply_dentry(struct replay *p, const struct item *it)
+{
+    struct fs *fs = p->fs;
+    struct fs_inode *dir = fs_inode_peek(fs, it->dir);
+    char name[FS_NAME_MAX + 1] = { 0 };
+    uint8_t hash[KEYS_NAME_HASH_LEN];
+    C2_ASSERT(dir != NULL);
+    memcpy(name, it->name.data, it->name.len);
+    keys_name_hash(fs->part.keys, it->dir, it->name, hash);
+    struct fs_dentry *e = fs_dentry_peek(fs, it->dir, hash, name);
+    if (e == NULL)
+        e = fs_dentry_insert(fs, it->dir, name);
+    e->in_store = true; /* it may be: then a removal has to say so */
+    fs_dentry_restore(fs, dir, e, it->ino, it->type);
+}
+
+static C2_RESULT
+apply_group(struct replay *p, const struct group *g)
+{
+    struct c2_rd r = c2_rd_init(c2_buf_slice(&g->meta));
+    struct item it;
+    c2_rd_u8(&r);
+    for (size_t k = 0; k < g->nlocs; k++)
+        (void) piece_chunk(p, &g->locs[k], true);
+    while (next_item(&r, &it)) {
+        if (it.kind == 'N')
+            p->fs->next_ino = C2_MAX(p->fs->next_ino, it.next_ino);
+        else if (it.kind == 'I')
+            C2_TRY(apply_inode(p, g, &r, &it));
+        else
+            apply_dentry(p, &it);
+    }
+    return c2_rd_finish(&r);
+}
+
+/* ---- the walk through the groups ------------------------------------------------------------- */
+
+static void
+end(struct replay *p, enum c2_err err)
+{
+    struct fs_replay *r = p->r;
+    while (!c2_list_empty(&p->groups)) {
+        struct group *g = C2_LIST_FIRST(&p->groups, struct group, link);
+        c2_list_remove(&p->groups, &g->link);
+        c2_buf_done(&g->meta);
+        c2_free(g->locs);
+        c2_free(g);
+    }
+    if (p->fs->journal != NULL) {
+        drop_pieces(p);
+        journal_trim(p->fs->journal, r->after_seq);
+    }
+    if (err != C2_E_OK && r->error == NULL)
+        r->error = c2_asprintf("the journal cannot be replayed: %s", c2_err_text(err));
+    c2_free(p);
+    r->err = err;
+    r->done(r);
+}
+
+static void
+content_loaded(struct fs_req *r)
+{
+    struct replay *p = C2_CONTAINER_OF(r, struct replay, content);
+    if (r->err != C2_E_OK) {
+        p->r->error = c2_asprintf("the extents of inode %llu cannot be read from the providers, and "
+                                  "the journal holds changes of it: %s",
+                                  (unsigned long long) r->ino, c2_err_text(r->err));
+        end(p, r->err);
+        return;
+    }
+    next_group(p);
+}
+
+/* An inode of the group that must be in memory with its content; 0 when all are. */
+static uint64_t
+missing_content(struct replay *p, const struct group *g)
+{
+    struct c2_rd r = c2_rd_init(c2_buf_slice(&g->meta));
+    struct item it;
+    c2_rd_u8(&r);
+    while (next_item(&r, &it)) {
+        for (uint32_t k = 0; k < it.nextents && c2_rd_ok(&r); k++) {
+            struct extent_item x;
+            next_extent(p, g, &r, &x);
+            fs_source_unref(x.source);
+        }
+        const struct fs_inode *i = it.kind == 'I' ? fs_inode_peek(p->fs, it.ino) : NULL;
+        if (i != NULL && it.content && i->map == NULL && i->manifest != NULL)
+            return it.ino;
+    }
+    return 0;
+}
+
+static size_t
+missing_inodes(struct replay *p, const struct group *g)
+{
+    struct c2_rd r = c2_rd_init(c2_buf_slice(&g->meta));
+    struct item it;
+    size_t n = 0;
+    c2_rd_u8(&r);
+    while (n < COORD_GET_KEYS_MAX && next_item(&r, &it)) {
+        for (uint32_t k = 0; k < it.nextents && c2_rd_ok(&r); k++) {
+            struct extent_item x;
+            next_extent(p, g, &r, &x);
+            fs_source_unref(x.source);
+        }
+        uint64_t ino = it.kind == 'I' ? it.ino : it.kind == 'D' ? it.dir : 0;
+        bool known = ino == 0 || fs_inode_peek(p->fs, ino) != NULL;
+        for (size_t k = n; !known && k > 0 && n - k < 16; k--)
+            known = p->inos[k - 1] == ino;
+        if (!known)
+            p->inos[n++] = ino;
+    }
+    return n;
+}
+
+static void
+inodes_loaded(void *arg, enum c2_err err)
+{
+    struct replay *p = arg;
+    if (err != C2_E_OK) {
+        end(p, err);
+        return;
+    }
+    next_group(p);
+}
+
+static const struct fs_req_ops content_ops = { .done = content_loaded };
+
+static void
+next_group(struct replay *p)
+{
+    struct group *g;
+    while ((g = C2_LIST_FIRST(&p->groups, struct group, link)) != NULL) {
+        size_t n = missing_inodes(p, g);
+        if (n > 0) {
+            fs_load_inodes_for(p->fs, p->inos, n, inodes_loaded, p);
+            return;
+        }
+        uint64_t ino = missing_content(p, g);
+        if (ino != 0) {
+            p->content = (struct fs_req){ .ops = &content_ops, .op = FS_GETATTR, .ino = ino };
+            fs_load_content_for(p->fs, &p->content);
+            return;
+        }
+        enum c2_err err = apply_group(p, g);
+        if (err != C2_E_OK) {
+            /* It was sealed by us and read back whole: another version of this program wrote it. */
+            end(p, err);
+            return;
+        }
+        c2_list_remove(&p->groups, &g->link);
+        c2_buf_done(&g->meta);
+        c2_free(g->locs);
+        c2_free(g);
+    }
+    end(p, C2_E_OK);
+}
+
+static enum c2_err
+take_group(struct journal_replay *jr, uint64_t seq, struct c2_slice meta,
+           const struct journal_loc *locs, size_t nlocs)
+{
+    struct replay *p = C2_CONTAINER_OF(jr, struct replay, jr);
+    if (meta.len > 0 && meta.data[0] != GROUP_VERSION)
+        return C2_E_VERSION;
+    struct group *g = c2_calloc(1, sizeof(*g));
+    g->seq = seq;
+    g->nlocs = nlocs;
+    g->locs = c2_calloc(nlocs, sizeof(*g->locs));
+    for (size_t k = 0; k < nlocs; k++)
+        g->locs[k] = locs[k];
+    if (meta.len > 0)
+        c2_buf_append(&g->meta, meta.data, meta.len);
+    else
+        c2_wr_u8(&g->meta, GROUP_VERSION);
+    c2_list_append(&p->groups, &g->link);
+    return C2_E_OK;
+}
+
+static void
+opened(struct journal_open *o)
+{
+    struct replay *p = C2_CONTAINER_OF(o, struct replay, open);
+    struct fs_open_report *rep = p->r->report;
+    if (o->err != C2_E_OK) {
+        p->r->error = o->error;
+        end(p, o->err);
+        return;
+    }
+    p->fs->journal = o->journal;
+    rep->replayed_groups = p->jr.groups;
+    rep->replayed_bytes = p->jr.bytes;
+    rep->damaged_groups = p->jr.damaged_groups;
+    memcpy(rep->damage, p->jr.damage, sizeof(rep->damage));
+    if (p->jr.damaged_groups > 0)
+        c2_log(ERROR, "replay", "journal damaged: groups=%llu %s, what follows is replayed",
+               (unsigned long long) p->jr.damaged_groups, p->jr.damage);
+    next_group(p);
+}
+
+void
+fs_replay_start(struct fs_replay *r, const struct fs_parts *parts)
+{
+    struct replay *p = c2_calloc(1, sizeof(*p));
+    p->r = r;
+    p->fs = r->fs;
+    c2_list_init(&p->groups);
+    c2_map_init(&p->pieces, parts->session);
+    p->jr = (struct journal_replay){ .group = take_group, .after_seq = r->after_seq };
+    p->open = (struct journal_open){ .replay = &p->jr, .done = opened };
+    p->open.config.dir = parts->journal_dir;
+    p->open.config.size_max = parts->journal_size;
+    memcpy(p->open.config.key, parts->journal_key, sizeof(parts->journal_key));
+    journal_open_start(parts->env, &p->open);
+    c2_wipe(p->open.config.key, sizeof(p->open.config.key));
+}
