@@ -5,9 +5,10 @@
  *
  *   ENCODE --> TXN (conditions: our lock still has our token, our session lives) --> done
  *
- * A transaction that fails for a reason that may pass is sent again. A group that does not fit one transaction is split: objects and inodes first, then entries, then
- * removals, and the journal position last, so that a crash in between is repaired by the journal.
- * An object record is committed with, never before, the first inode that names it.
+ * A transaction that fails for a reason that may pass is sent again. A group that does not fit one
+ * transaction is split: objects and inodes first, then entries, then removals, and the journal
+ * position last, so that a crash in between is repaired by the journal. An object record is
+ * committed with, never before, the first inode that names it.
  */
 #include "fs/txg.h"
 
@@ -93,7 +94,7 @@ add_counter(struct build *b, const struct ck *key, int64_t number)
 static struct delta *
 delta_of(struct build *b, struct fs_object *o)
 {
-    uint64_t hash = c2_map_hash_u64(&b->deltas, (uint64_t) (uintptr_t) o);
+    uint64_t hash = c2_map_hash_u64(&b->deltas, (uint64_t)(uintptr_t)o);
     for (struct c2_map_node *n = c2_map_find(&b->deltas, hash); n != NULL;
          n = c2_map_find_next(n)) {
         struct delta *d = C2_CONTAINER_OF(n, struct delta, node);
@@ -116,7 +117,7 @@ live_changed(struct build *b, const struct fs_extent *e, int sign)
         return;
     struct fs_source *s = fs_extent_source(e, &off);
     C2_ASSERT(s->kind == FS_SOURCE_OBJECT);
-    delta_of(b, C2_CONTAINER_OF(s, struct fs_object, source))->live += sign * (int64_t) e->len;
+    delta_of(b, C2_CONTAINER_OF(s, struct fs_object, source))->live += sign * (int64_t)e->len;
 }
 
 static void
@@ -173,7 +174,7 @@ collect_inode(struct build *b, struct txg_inode *x)
             add_plain(b, &orphan, c2_slice(NULL, 0));
         collect_live(b, x);
         b->used_files += i->committed_counted ? 0 : 1;
-        b->used_bytes += (int64_t) size - (i->committed_counted ? (int64_t) i->committed_size : 0);
+        b->used_bytes += (int64_t)size - (i->committed_counted ? (int64_t)i->committed_size : 0);
         return;
     }
     add_op(b, COORD_DELETE, &key);
@@ -187,7 +188,7 @@ collect_inode(struct build *b, struct txg_inode *x)
         collect_live(b, x);
     }
     b->used_files -= i->committed_counted ? 1 : 0;
-    b->used_bytes -= i->committed_counted ? (int64_t) i->committed_size : 0;
+    b->used_bytes -= i->committed_counted ? (int64_t)i->committed_size : 0;
 }
 
 static void
@@ -305,7 +306,7 @@ part_done(struct coord_req *r)
     }
     if (r->err != C2_E_OK) {
         c2_log(ERROR, "anchor", "group=%llu commit failed: err=%s, trying again",
-               (unsigned long long) a->txg->id, c2_err_name(r->err));
+               (unsigned long long)a->txg->id, c2_err_name(r->err));
         a->last_error = r->err;
         b->next = b->part_first;
         c2_timer_arm(a->fs->part.env, &b->retry, c2_now_ns(a->fs->part.env) + RETRY_NS);

@@ -28,6 +28,19 @@ fs_dentry_peek(struct fs *fs, uint64_t dir, const uint8_t *hash, const char *nam
 }
 
 struct fs_dentry *
+fs_dentry_peek_hash(struct fs *fs, uint64_t dir, const uint8_t *hash)
+{
+    struct c2_map_node *n = c2_map_find(&fs->dentries, table_hash(fs, dir, hash));
+    while (n != NULL) {
+        struct fs_dentry *e = C2_CONTAINER_OF(n, struct fs_dentry, node);
+        if (e->dir == dir && memcmp(e->hash, hash, KEYS_NAME_HASH_LEN) == 0)
+            return e;
+        n = c2_map_find_next(n);
+    }
+    return NULL;
+}
+
+struct fs_dentry *
 fs_dentry_insert(struct fs *fs, uint64_t dir, const char *name)
 {
     size_t len = strlen(name);
@@ -90,16 +103,9 @@ fs_dentry_find(struct fs_req *r, struct fs_inode *dir, const char *name,
     return C2_E_OK;
 }
 
-void
-fs_dentry_set(struct fs *fs, struct fs_inode *dir, struct fs_dentry *e, struct fs_inode *child)
+static void
+mark_dirty(struct fs *fs, struct fs_inode *dir, struct fs_dentry *e)
 {
-    C2_ASSERT(e->dir == dir->ino);
-    if (e->ino == 0 && child != NULL)
-        dir->attr.size++;
-    if (e->ino != 0 && child == NULL)
-        dir->attr.size -= dir->attr.size > 0;
-    e->ino = child == NULL ? 0 : child->ino;
-    e->type = child == NULL ? 0 : child->attr.mode & S_IFMT;
     if (!e->dirty_journal) {
         e->dirty_journal = true;
         c2_list_append(&fs->journal_dentries, &e->journal_link);
@@ -115,5 +121,25 @@ fs_dentry_set(struct fs *fs, struct fs_inode *dir, struct fs_dentry *e, struct f
         c2_list_remove(&fs->dentry_lru, &e->lru);
     if (c2_link_linked(&dir->lru))
         c2_list_remove(&fs->inode_lru, &dir->lru);
+}
+
+void
+fs_dentry_set(struct fs *fs, struct fs_inode *dir, struct fs_dentry *e, struct fs_inode *child)
+{
+    C2_ASSERT(e->dir == dir->ino);
+    e->ino = child == NULL ? 0 : child->ino;
+    e->type = child == NULL ? 0 : child->attr.mode & S_IFMT;
+    mark_dirty(fs, dir, e);
     fs_inode_touch(fs, dir, FS_SET_MTIME | FS_SET_CTIME);
+}
+
+void
+fs_dentry_restore(struct fs *fs, struct fs_inode *dir, struct fs_dentry *e, uint64_t ino,
+                  uint32_t type)
+{
+    e->ino = ino;
+    e->type = type;
+    mark_dirty(fs, dir, e);
+    e->dirty_journal = false;
+    c2_list_remove(&fs->journal_dentries, &e->journal_link);
 }

@@ -42,15 +42,15 @@ struct fs_chunk {
     struct fs_source source;
     uint8_t *mem; /* owned; NULL when only the journal or the clouds have the bytes */
     uint32_t len, cap;
-    bool frozen;    /* no byte may change any more: journalled, uploading or shared */
-    bool journaled; /* loc is valid; one hold */
-    bool uploading; /* or waiting for it: the packer has it */
+    bool frozen;     /* no byte may change any more: journalled, uploading or shared */
+    bool journaled;  /* loc is valid; one hold */
+    bool uploading;  /* or waiting for it: the packer has it */
     bool mem_in_use; /* a put reads mem: it stays */
     struct journal_loc loc;
     struct fs_object *object; /* owned reference; NULL until uploaded */
     uint64_t object_off;
-    uint64_t ino; /* whose bytes: a pack never compresses two files together; 0 = a leaf */
-    uint64_t dir_ino; /* grouping key of packs: the directory it was created in */
+    uint64_t ino;        /* whose bytes: a pack never compresses two files together; 0 = a leaf */
+    uint64_t dir_ino;    /* grouping key of packs: the directory it was created in */
     uint64_t order;      /* grouping key of packs: age */
     struct c2_link link; /* in fs->chunks_mem, oldest first, while mem is held */
     struct c2_link pack_link; /* in the packer's queue */

@@ -55,7 +55,7 @@ journal_read(struct journal_read *r)
     if (r->err == C2_E_OK && (f->off > r->data->len || f->len > r->data->len - f->off))
         r->err = C2_E_DAMAGED;
     if (r->err == C2_E_OK)
-        f->data = c2_slice(r->data->data + f->off, (size_t) f->len);
+        f->data = c2_slice(r->data->data + f->off, (size_t)f->len);
     finish(f, r->err);
 }
 
@@ -65,7 +65,7 @@ fetch_chunk(struct fs_fetch *f, struct fs_chunk *c)
     C2_ASSERT(f->off + f->len <= c->len);
     if (c->mem != NULL) {
         /* Copied: the chunk may be dropped from memory before the answer is sent. */
-        f->joined = c2_blob_copy(c->mem + f->off, (size_t) f->len);
+        f->joined = c2_blob_copy(c->mem + f->off, (size_t)f->len);
         f->data = c2_blob_slice(f->joined);
         f->task.run = memory_ready;
         c2_defer(f->fs->part.env, &f->task);
@@ -82,24 +82,24 @@ fetch_chunk(struct fs_fetch *f, struct fs_chunk *c)
 static uint32_t
 block_len(const struct fs_object *o, uint32_t block)
 {
-    uint64_t start = (uint64_t) block * CACHE_BLOCK_SIZE;
-    return (uint32_t) C2_MIN(o->ref.plain_len - start, (uint64_t) CACHE_BLOCK_SIZE);
+    uint64_t start = (uint64_t)block * CACHE_BLOCK_SIZE;
+    return (uint32_t)C2_MIN(o->ref.plain_len - start, (uint64_t)CACHE_BLOCK_SIZE);
 }
 
 /* All blocks are here: the range is a part of one, or put together from several. */
 static void
 blocks_ready(struct fs_fetch *f)
 {
-    uint64_t skip = f->object_off - (uint64_t) f->first_block * CACHE_BLOCK_SIZE;
+    uint64_t skip = f->object_off - (uint64_t)f->first_block * CACHE_BLOCK_SIZE;
     if (f->nblocks == 1) {
-        f->data = c2_slice(f->block[0]->data + skip, (size_t) f->len);
+        f->data = c2_slice(f->block[0]->data + skip, (size_t)f->len);
         finish(f, C2_E_OK);
         return;
     }
-    f->joined = c2_blob_new((size_t) f->len);
+    f->joined = c2_blob_new((size_t)f->len);
     size_t at = 0;
     for (uint32_t k = 0; k < f->nblocks; k++) {
-        size_t len = C2_MIN(f->block[k]->len - (size_t) skip, (size_t) f->len - at);
+        size_t len = C2_MIN(f->block[k]->len - (size_t)skip, (size_t)f->len - at);
         memcpy(f->joined->data + at, f->block[k]->data + skip, len);
         at += len;
         skip = 0;
@@ -124,7 +124,7 @@ got_object(struct fs_fetch *f, enum c2_err err, struct c2_slice data, uint64_t d
     }
     /* The get may cover several of our blocks. */
     while (f->have < f->nblocks) {
-        uint64_t start = (uint64_t) (f->first_block + f->have) * CACHE_BLOCK_SIZE;
+        uint64_t start = (uint64_t)(f->first_block + f->have) * CACHE_BLOCK_SIZE;
         uint32_t len = block_len(f->object, f->first_block + f->have);
         if (start < data_off || start + len > data_off + data.len)
             break;
@@ -157,8 +157,8 @@ static void
 next_block(struct fs_fetch *f)
 {
     while (f->have < f->nblocks) {
-        struct c2_blob *b = cache_peek(f->fs->part.cache, &f->object->ref.oid,
-                                       f->first_block + f->have);
+        struct c2_blob *b =
+            cache_peek(f->fs->part.cache, &f->object->ref.oid, f->first_block + f->have);
         if (!usable(f, b)) {
             c2_blob_unref(b);
             break;
@@ -190,8 +190,8 @@ fs_fetch_start(struct fs *fs, struct fs_fetch *f)
     f->object = C2_CONTAINER_OF(s, struct fs_object, source);
     fs_source_ref(s);
     C2_ASSERT(f->object_off + f->len <= f->object->ref.plain_len);
-    f->first_block = (uint32_t) (f->object_off / CACHE_BLOCK_SIZE);
-    f->nblocks = (uint32_t) ((f->object_off + f->len - 1) / CACHE_BLOCK_SIZE) - f->first_block + 1;
+    f->first_block = (uint32_t)(f->object_off / CACHE_BLOCK_SIZE);
+    f->nblocks = (uint32_t)((f->object_off + f->len - 1) / CACHE_BLOCK_SIZE) - f->first_block + 1;
     f->have = 0;
     next_block(f);
 }

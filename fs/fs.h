@@ -65,13 +65,13 @@ struct fs {
     struct fs_packer *packer;       /* owned: uploads */
     struct fs_txgs *txgs;           /* owned: transaction groups */
 
-    struct c2_list loads;          /* running loads, fs/load.c */
-    struct c2_list object_gets;    /* running reads of objects, fs/object_get.c */
-    struct c2_list blocked; /* fs_req.link: changes that wait for memory or journal space */
-    struct c2_timer throttle;      /* lets slowed ones go on */
+    struct c2_list loads;       /* running loads, fs/load.c */
+    struct c2_list object_gets; /* running reads of objects, fs/object_get.c */
+    struct c2_list blocked;     /* fs_req.link: changes that wait for memory or journal space */
+    struct c2_timer throttle;   /* lets slowed ones go on */
     bool unblocking;
-    unsigned requests;             /* submitted, not answered */
-    bool fenced;                   /* the session is lost: no change is accepted any more */
+    unsigned requests; /* submitted, not answered */
+    bool fenced;       /* the session is lost: no change is accepted any more */
     bool stopping;
 };
 

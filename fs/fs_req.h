@@ -139,7 +139,7 @@ struct fs_req {
     struct c2_link link;
     struct c2_list *parked;     /* the list `link` is in while the request waits, see fs_park */
     struct c2_blob *data_owned; /* WRITE that has to wait */
-    bool slowed; /* has waited its moment, see fs/admit.c */
+    bool slowed;                /* has waited its moment, see fs/admit.c */
     void *priv;
 };
 

@@ -46,7 +46,7 @@ struct fs_stable {
 struct fs_inode {
     struct c2_map_node node; /* in fs->inodes */
     uint64_t ino;
-    struct fs_attr attr;  /* size of a directory: number of entries */
+    struct fs_attr attr;
     uint64_t parent;      /* directories: where .. leads */
     char *symlink;        /* owned; symlinks only */
     struct c2_buf xattrs; /* encoded list, see fs/op_xattr.c */
@@ -65,14 +65,14 @@ struct fs_inode {
     bool journal_new; /* not in any journal group */
     bool unpublished; /* content changed since it was last published */
     uint64_t unpublished_since_ns;
-    bool truncated;        /* O_TRUNC not published: held without age limit */
-    bool orphaned;         /* nlink 0 while open: a G key is in the store or queued */
-    bool gone;             /* nlink 0 and not open: deleted by the next group */
-    uint64_t dir_ino;      /* directory it was created in, for packing */
+    bool truncated;   /* O_TRUNC not published: held without age limit */
+    bool orphaned;    /* nlink 0 while open: a G key is in the store or queued */
+    bool gone;        /* nlink 0 and not open: deleted by the next group */
+    uint64_t dir_ino; /* directory it was created in, for packing */
     uint64_t committed_size;
     bool committed_counted; /* the store's usage counters include it */
-    uint64_t stream_off; /* sequential writing: full chunks before this are on their way */
-    struct fs_chunk *tail; /* borrowed from map: the chunk that sequential writes grow */
+    uint64_t stream_off;    /* sequential writing: full chunks before this are on their way */
+    struct fs_chunk *tail;  /* borrowed from map: the chunk that sequential writes grow */
 
     struct c2_link lru, journal_link, commit_link;
     struct c2_list dirty_entries; /* directories: fs_dentry.dir_link */
@@ -120,10 +120,17 @@ struct fs_inode *fs_inode_create(struct fs_req *r, struct fs_inode *dir, uint32_
 void fs_inode_dirty(struct fs *fs, struct fs_inode *i);
 /* which: FS_SET_MTIME | FS_SET_CTIME | FS_SET_ATIME, set to now. Marks dirty. */
 void fs_inode_touch(struct fs *fs, struct fs_inode *i, unsigned which);
+struct fs_dentry *fs_dentry_peek_hash(struct fs *fs, uint64_t dir, const uint8_t *hash);
+/* OK when the directory has no entry, NOT_EMPTY when it has; AGAIN: the store is asked. */
+C2_RESULT fs_dir_empty(struct fs_req *r, struct fs_inode *dir);
+
 /* Points the entry to an inode (replacing what was there) or removes it (child NULL); updates the
- * directory's count and times, no link counts. */
+ * directory's times, no link counts. */
 void fs_dentry_set(struct fs *fs, struct fs_inode *dir, struct fs_dentry *e,
                    struct fs_inode *child);
+/* Replay: the entry as the journal has it. */
+void fs_dentry_restore(struct fs *fs, struct fs_inode *dir, struct fs_dentry *e, uint64_t ino,
+                       uint32_t type);
 /* After nlink changed or a handle went: orphans, deletes or keeps the inode. */
 void fs_inode_links_changed(struct fs *fs, struct fs_inode *i);
 /* The content (and with it the entry) may go to journal and store; what was written so far never

@@ -113,10 +113,12 @@ decode_inode(struct fs_load *l, size_t k, const struct coord_entry *e)
         i->journaled = loaded.journaled;
         i->committed = loaded.committed;
         i->manifest = loaded.manifest;
+        i->committed_counted = e->version != 0;
+        i->committed_size = S_ISREG(i->attr.mode) ? i->attr.size : 0;
         fs_inode_settle(fs, i);
     } else {
         c2_log(ERROR, "load", "inode=%llu err=%s, the record in the store is unusable",
-               (unsigned long long) l->inos[k], c2_err_name(err));
+               (unsigned long long)l->inos[k], c2_err_name(err));
         c2_free(loaded.symlink);
         c2_buf_done(&loaded.xattrs);
         fs_map_unref(loaded.map);
@@ -171,8 +173,7 @@ load_inodes(struct fs *fs, const uint64_t *inos, size_t n)
 void
 fs_load_inodes(struct fs_req *r, const uint64_t *inos, size_t n)
 {
-    C2_LIST_FOREACH(&r->fs->loads, struct fs_load, l, link)
-    {
+    C2_LIST_FOREACH (&r->fs->loads, struct fs_load, l, link) {
         if (n == 1 && l->inos != NULL && l->nkeys == 1 && l->inos[0] == inos[0]) {
             fs_park(r, &l->waiting);
             return;
@@ -236,8 +237,7 @@ dentry_read(struct coord_req *r)
 void
 fs_load_dentry(struct fs_req *r, uint64_t dir, const uint8_t *hash, const char *name)
 {
-    C2_LIST_FOREACH(&r->fs->loads, struct fs_load, l, link)
-    {
+    C2_LIST_FOREACH (&r->fs->loads, struct fs_load, l, link) {
         if (l->inos == NULL && l->inode == NULL && l->dir == dir && strcmp(l->name, name) == 0) {
             fs_park(r, &l->waiting);
             return;
@@ -307,8 +307,7 @@ void
 fs_load_content(struct fs_req *r, struct fs_inode *i)
 {
     C2_ASSERT(i->manifest != NULL && i->map == NULL);
-    C2_LIST_FOREACH(&r->fs->loads, struct fs_load, l, link)
-    {
+    C2_LIST_FOREACH (&r->fs->loads, struct fs_load, l, link) {
         if (l->inode == i) {
             fs_park(r, &l->waiting);
             return;

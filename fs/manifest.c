@@ -178,7 +178,7 @@ static void
 encode_leaves(struct fs *fs, struct fs_manifest *m, size_t *cap, uint64_t off, uint64_t end)
 {
     size_t at = fs_map_find(m->base, off);
-    size_t leaf_extents = C2_MAX((size_t) FS_LEAF_EXTENTS, m->base->n / (FS_LEAVES_MAX / 2) + 1);
+    size_t leaf_extents = C2_MAX((size_t)FS_LEAF_EXTENTS, m->base->n / (FS_LEAVES_MAX / 2) + 1);
     bool more = true;
     C2_ASSERT(leaf_extents <= FS_LEAF_EXTENTS_MAX);
     while (more) {

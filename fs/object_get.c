@@ -80,10 +80,10 @@ fill_cache(struct fs_object_get *g)
 {
     const struct c2_blob *data = g->get.data;
     for (uint64_t at = 0; at < data->len; at += CACHE_BLOCK_SIZE) {
-        size_t len = (size_t) C2_MIN(data->len - at, (uint64_t) CACHE_BLOCK_SIZE);
+        size_t len = (size_t)C2_MIN(data->len - at, (uint64_t)CACHE_BLOCK_SIZE);
         struct c2_blob *block = c2_blob_copy(data->data + at, len);
         cache_put(g->fs->part.cache, &g->object->ref.oid,
-                  (uint32_t) ((g->off + at) / CACHE_BLOCK_SIZE), block);
+                  (uint32_t)((g->off + at) / CACHE_BLOCK_SIZE), block);
         c2_blob_unref(block);
     }
 }
@@ -96,12 +96,12 @@ got(struct ds_get *d)
         d->err = C2_E_CORRUPT;
     if (d->seats_bad != 0)
         c2_log(WARN, "read", "object=%llx.%llx bad_seats=%x, served by the others",
-               (unsigned long long) g->object->ref.oid.sid,
-               (unsigned long long) g->object->ref.oid.seq, d->seats_bad);
+               (unsigned long long)g->object->ref.oid.sid,
+               (unsigned long long)g->object->ref.oid.seq, d->seats_bad);
     if (d->err != C2_E_OK) {
         c2_log(ERROR, "read", "object=%llx.%llx err=%s bad_seats=%x slow_seats=%x",
-               (unsigned long long) g->object->ref.oid.sid,
-               (unsigned long long) g->object->ref.oid.seq, c2_err_name(d->err), d->seats_bad,
+               (unsigned long long)g->object->ref.oid.sid,
+               (unsigned long long)g->object->ref.oid.seq, c2_err_name(d->err), d->seats_bad,
                d->seats_slow);
         end(g, d->err, c2_slice(NULL, 0));
         return;
@@ -131,8 +131,8 @@ placed(struct coord_req *r)
         err = fs_object_record_decode(r->entries[0].value, g->object);
     if (err != C2_E_OK)
         c2_log(WARN, "read", "object=%llx.%llx placement err=%s, asking every seat",
-               (unsigned long long) g->object->ref.oid.sid,
-               (unsigned long long) g->object->ref.oid.seq, c2_err_name(err));
+               (unsigned long long)g->object->ref.oid.sid,
+               (unsigned long long)g->object->ref.oid.seq, c2_err_name(err));
     start_get(g);
 }
 
@@ -165,8 +165,7 @@ start(struct fs *fs, struct fs_object *o, uint64_t off, uint64_t len)
 static struct fs_object_get *
 running(struct fs *fs, const struct fs_object *o, uint64_t off, uint64_t len)
 {
-    C2_LIST_FOREACH(&fs->object_gets, struct fs_object_get, g, link)
-    {
+    C2_LIST_FOREACH (&fs->object_gets, struct fs_object_get, g, link) {
         if (g->object == o && g->off <= off && off + len <= g->off + g->len)
             return g;
     }
@@ -190,8 +189,8 @@ void
 fs_object_get_join(struct fs *fs, struct fs_object *o, uint32_t block, bool whole,
                    struct fs_fetch *f, fs_object_get_fn *fn)
 {
-    uint64_t off = (uint64_t) block * CACHE_BLOCK_SIZE;
-    uint64_t len = C2_MIN(o->ref.plain_len - off, (uint64_t) CACHE_BLOCK_SIZE);
+    uint64_t off = (uint64_t)block * CACHE_BLOCK_SIZE;
+    uint64_t len = C2_MIN(o->ref.plain_len - off, (uint64_t)CACHE_BLOCK_SIZE);
     struct fs_object_get *g = running(fs, o, off, len);
     if (g == NULL)
         g = whole ? start(fs, o, 0, o->ref.plain_len) : start(fs, o, off, len);

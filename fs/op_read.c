@@ -127,7 +127,7 @@ plan(struct read *d, uint64_t off, bool whole)
         uint64_t from = C2_MAX(off, e->off);
         struct piece *p = &d->piece[k];
         p->read = d;
-        p->at = (size_t) (from - off);
+        p->at = (size_t)(from - off);
         p->fetch = (struct fs_fetch){ .source = e->source,
                                       .off = e->source_off + (from - e->off),
                                       .len = C2_MIN(end, e->off + e->len) - from,
@@ -136,7 +136,7 @@ plan(struct read *d, uint64_t off, bool whole)
     }
     if (d->npieces == PIECES_MAX) {
         const struct fs_extent *last = &m->e[at + PIECES_MAX - 1];
-        d->len = (size_t) (C2_MIN(end, last->off + last->len) - off);
+        d->len = (size_t)(C2_MIN(end, last->off + last->len) - off);
     }
 }
 
@@ -150,7 +150,7 @@ fs_op_read(struct fs_req *r)
         r->len = FS_READ_MAX;
     if (r->off >= i->attr.size || r->len == 0)
         return C2_E_OK;
-    size_t len = (size_t) C2_MIN(r->len, i->attr.size - r->off);
+    size_t len = (size_t)C2_MIN(r->len, i->attr.size - r->off);
     bool sequential = note_pattern(r->handle, r->off, len);
     size_t n = count_pieces(i->map, r->off, r->off + len);
     if (n == 0) {

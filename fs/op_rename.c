@@ -55,7 +55,7 @@ check_move(struct fs_req *r, const struct fs_inode *moved, const struct fs_inode
 }
 
 static C2_RESULT
-check_replace(const struct fs_inode *child, const struct fs_inode *replaced)
+check_replace(struct fs_req *r, const struct fs_inode *child, struct fs_inode *replaced)
 {
     if (replaced == NULL)
         return C2_E_OK;
@@ -63,7 +63,7 @@ check_replace(const struct fs_inode *child, const struct fs_inode *replaced)
         return C2_E_IS_DIR;
     if (!is_dir(replaced) && is_dir(child))
         return C2_E_NOT_DIR;
-    return is_dir(replaced) && replaced->attr.size != 0 ? C2_E_NOT_EMPTY : C2_E_OK;
+    return is_dir(replaced) ? fs_dir_empty(r, replaced) : C2_E_OK;
 }
 
 /* The parents' link counts and the way up after a directory moved. */
@@ -145,7 +145,7 @@ fs_op_rename(struct fs_req *r)
         if (from.dir != to.dir)
             C2_TRY(check_move(r, to.child, from.dir, from.child));
     } else {
-        C2_TRY(check_replace(from.child, to.child));
+        C2_TRY(check_replace(r, from.child, to.child));
     }
     C2_TRY(fs_change_admit(r, 2 * FS_CHANGE_BYTES));
 

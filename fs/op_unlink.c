@@ -16,6 +16,8 @@ fs_op_unlink(struct fs_req *r)
         return C2_E_IS_DIR;
     C2_TRY(fs_change_admit(r, FS_CHANGE_BYTES));
 
+    /* Another name may stay: what that shows is decided now. */
+    fs_inode_publish(fs, child);
     child->attr.nlink -= child->attr.nlink > 0;
     fs_inode_touch(fs, child, FS_SET_CTIME);
     fs_dentry_set(fs, dir, e, NULL);
@@ -34,8 +36,7 @@ fs_op_rmdir(struct fs_req *r)
     C2_TRY(fs_child_get(r, dir, r->name, &e, &child));
     if (!S_ISDIR(child->attr.mode))
         return C2_E_NOT_DIR;
-    if (child->attr.size != 0)
-        return C2_E_NOT_EMPTY;
+    C2_TRY(fs_dir_empty(r, child));
     C2_TRY(fs_change_admit(r, FS_CHANGE_BYTES));
 
     child->attr.nlink = 0;

@@ -14,7 +14,7 @@ fs_op_write(struct fs_req *r)
     struct fs_inode *i;
     if (r->data.len > FS_WRITE_MAX)
         return C2_E_INVALID;
-    if (r->off > (uint64_t) FS_FILE_SIZE_MAX - r->data.len)
+    if (r->off > (uint64_t)FS_FILE_SIZE_MAX - r->data.len)
         return C2_E_TOO_LARGE;
     C2_TRY(fs_inode_find_content(r, r->handle->inode->ino, &i));
     if (i->map->n >= FS_MAP_EXTENTS_MAX)

@@ -2,7 +2,8 @@
 /*
  * An upload:
  *
- *   QUEUED --turn--> READ BACK (pieces that only the journal has) --> PUT --> chunks know their object
+ *   QUEUED --turn--> READ BACK (pieces that only the journal has) --> PUT --> chunks know their
+ * object
  *
  * A put persists until enough seats have acknowledged, so an outage costs no repeated uploads. An
  * upload that ends with an error all the same is queued again under a new object id, after a pause.
@@ -20,7 +21,7 @@
 
 struct upload {
     struct fs *fs;
-    struct c2_link link; /* in jobs or active */
+    struct c2_link link;      /* in jobs or active */
     struct fs_chunk **chunks; /* one reference each */
     size_t n;
     uint64_t bytes;
@@ -120,7 +121,7 @@ upload_end(struct upload *u, enum c2_err err)
         upload_free(u);
     } else {
         c2_log(ERROR, "pack", "upload of %zu pieces, %llu bytes failed: err=%s, trying again", u->n,
-               (unsigned long long) u->bytes, c2_err_name(err));
+               (unsigned long long)u->bytes, c2_err_name(err));
         p->stats.last_error = err;
         u->next = 0;
         p->job_bytes += u->bytes;
@@ -200,12 +201,12 @@ read_back(struct upload *u)
 static void
 start_jobs(struct fs_packer *p)
 {
-    uint64_t limit = C2_MAX((uint64_t) p->fs->conf.upload_parallel * p->fs->conf.pack_size,
-                            (uint64_t) FS_UPLOAD_BYTES_MIN);
+    uint64_t limit = C2_MAX((uint64_t)p->fs->conf.upload_parallel * p->fs->conf.pack_size,
+                            (uint64_t)FS_UPLOAD_BYTES_MIN);
     while (!p->stopping && !c2_list_empty(&p->jobs) && !c2_timer_armed(&p->retry)) {
         struct upload *u = C2_LIST_FIRST(&p->jobs, struct upload, link);
-        bool room = p->active.count < p->fs->conf.upload_parallel &&
-                    p->active_bytes + u->bytes <= limit;
+        bool room =
+            p->active.count < p->fs->conf.upload_parallel && p->active_bytes + u->bytes <= limit;
         if (!room && !c2_list_empty(&p->active))
             return;
         c2_list_remove(&p->jobs, &u->link);
@@ -232,7 +233,7 @@ new_job(struct fs_packer *p, struct fs_chunk **chunks, size_t n)
     for (size_t k = 0; k < n; k++) {
         u->chunks[k] = chunks[k];
         if (k > 0 && (chunks[k]->ino != chunks[k - 1]->ino || chunks[k]->ino == 0))
-            u->cuts[u->ncuts++] = (uint32_t) u->bytes;
+            u->cuts[u->ncuts++] = (uint32_t)u->bytes;
         u->bytes += chunks[k]->len;
     }
     p->job_bytes += u->bytes;
@@ -256,8 +257,8 @@ fs_pack_add(struct fs *fs, struct fs_chunk *c)
 static int
 by_place(const void *va, const void *vb)
 {
-    const struct fs_chunk *a = *(struct fs_chunk *const *) va;
-    const struct fs_chunk *b = *(struct fs_chunk *const *) vb;
+    const struct fs_chunk *a = *(struct fs_chunk *const *)va;
+    const struct fs_chunk *b = *(struct fs_chunk *const *)vb;
     if (a->dir_ino != b->dir_ino)
         return a->dir_ino < b->dir_ino ? -1 : 1;
     return a->order < b->order ? -1 : a->order > b->order;
@@ -363,8 +364,7 @@ fs_packer_stop(struct fs *fs, void (*done)(void *arg), void *arg)
         done(arg);
         return;
     }
-    C2_LIST_FOREACH(&p->active, struct upload, u, link)
-    {
+    C2_LIST_FOREACH (&p->active, struct upload, u, link) {
         if (u->next == u->n)
             ds_put_cancel(fs->part.ds, &u->put);
     }

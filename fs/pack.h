@@ -9,10 +9,11 @@
 
 #include "fs/fs.h"
 
-#define FS_PACK_CHUNKS_MAX   4096
-#define FS_LARGE_FILE        (1ull << 30) /* from here on objects of FS_LARGE_OBJECT */
-#define FS_LARGE_OBJECT      (32u << 20)
-#define FS_UPLOAD_BYTES_MIN  (64u << 20) /* in flight at least, so that two large objects overlap */
+#define FS_PACK_CHUNKS_MAX  4096
+#define FS_LARGE_FILE       (1ull << 30) /* from here on objects of FS_LARGE_OBJECT */
+#define FS_LARGE_OBJECT     (32u << 20)
+#define FS_UPLOAD_BYTES_MIN (64u << 20) /* in flight at least, so that two large objects overlap   \
+                                         */
 
 struct fs_packer *fs_packer_new(struct fs *fs);
 void fs_packer_free(struct fs_packer *p); /* nothing running */
@@ -28,7 +29,7 @@ void fs_packer_stop(struct fs *fs, void (*done)(void *arg), void *arg);
 
 struct fs_pack_stats {
     uint64_t objects, object_bytes, stored_bytes; /* written */
-    uint64_t waiting_bytes; /* queued or in flight */
+    uint64_t waiting_bytes;                       /* queued or in flight */
     enum c2_err last_error;
 };
 void fs_pack_stats(const struct fs *fs, struct fs_pack_stats *ret_stats);

@@ -130,9 +130,8 @@ static uint64_t
 bytes_to_carry(const struct fs *fs)
 {
     uint64_t bytes = 0;
-    C2_LIST_FOREACH(&fs->journal_inodes, struct fs_inode, i, journal_link)
-    {
-        const struct fs_map *m = emits_live(fs, i) ? i->map
+    C2_LIST_FOREACH (&fs->journal_inodes, struct fs_inode, i, journal_link) {
+        const struct fs_map *m = emits_live(fs, i)     ? i->map
                                  : emits_stable(fs, i) ? i->stable->map
                                                        : NULL;
         for (size_t k = 0; m != NULL && !i->gone && k < m->n; k++) {
@@ -180,7 +179,7 @@ encode_changed(void *arg, const struct fs_extent *e)
     } else {
         size_t piece = add_piece(d->p, c);
         c2_wr_u8(b, GROUP_PIECE);
-        c2_wr_u32(b, (uint32_t) piece);
+        c2_wr_u32(b, (uint32_t)piece);
     }
     c2_wr_u64(b, e->source_off);
 }
@@ -293,12 +292,10 @@ build_group(struct fs_publisher *p)
     c2_wr_u8(&p->meta, GROUP_VERSION);
     c2_wr_u8(&p->meta, 'N');
     c2_wr_u64(&p->meta, fs->next_ino);
-    C2_LIST_FOREACH(&fs->journal_inodes, struct fs_inode, i, journal_link)
-    {
+    C2_LIST_FOREACH (&fs->journal_inodes, struct fs_inode, i, journal_link) {
         emit_inode(p, i);
     }
-    C2_LIST_FOREACH(&fs->journal_dentries, struct fs_dentry, e, journal_link)
-    {
+    C2_LIST_FOREACH (&fs->journal_dentries, struct fs_dentry, e, journal_link) {
         emit_dentry(p, e);
     }
 }
@@ -335,8 +332,7 @@ synced(struct journal_sync *s)
 static bool
 sync_wanted(const struct fs_publisher *p)
 {
-    C2_LIST_FOREACH(&p->current, struct fs_publish, q, link)
-    {
+    C2_LIST_FOREACH (&p->current, struct fs_publish, q, link) {
         if (q->sync)
             return true;
     }
@@ -426,8 +422,7 @@ write_group(struct fs_publisher *p)
 static void
 drop_journaled(struct fs *fs)
 {
-    C2_LIST_FOREACH(&fs->chunks_mem, struct fs_chunk, c, link)
-    {
+    C2_LIST_FOREACH (&fs->chunks_mem, struct fs_chunk, c, link) {
         if (fs->chunk_bytes <= fs->conf.write_buffer / 2)
             break;
         if (c->journaled && !c->mem_in_use)
@@ -455,8 +450,7 @@ static bool
 collect_spill(struct fs_publisher *p)
 {
     struct fs *fs = p->fs;
-    C2_LIST_FOREACH(&fs->chunks_mem, struct fs_chunk, c, link)
-    {
+    C2_LIST_FOREACH (&fs->chunks_mem, struct fs_chunk, c, link) {
         if (group_full(p, SPILL_BYTES))
             break;
         if (only_in_memory(c) && !c->mem_in_use && c->len > 0)
@@ -500,8 +494,7 @@ round_start(struct fs_publisher *p)
     }
     if (bytes_to_carry(fs) > SPILL_BYTES) {
         C2_MARK("publish: data groups before the group");
-        C2_LIST_FOREACH(&fs->journal_inodes, struct fs_inode, i, journal_link)
-        {
+        C2_LIST_FOREACH (&fs->journal_inodes, struct fs_inode, i, journal_link) {
             if (emits_live(fs, i))
                 collect_map(p, i->gone ? NULL : i->map);
             else if (emits_stable(fs, i))
@@ -552,8 +545,7 @@ fs_publisher_changed(struct fs *fs)
     struct fs_publisher *p = fs->publisher;
     bool dirty = !c2_list_empty(&fs->journal_inodes) || !c2_list_empty(&fs->journal_dentries);
     if (dirty && !p->ticking && !c2_timer_armed(&p->timer) && !fs->stopping)
-        c2_timer_arm(fs->part.env, &p->timer,
-                     c2_now_ns(fs->part.env) + fs->conf.journal_delay_ns);
+        c2_timer_arm(fs->part.env, &p->timer, c2_now_ns(fs->part.env) + fs->conf.journal_delay_ns);
 }
 
 void

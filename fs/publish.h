@@ -17,7 +17,7 @@
 
 #include "fs/fs.h"
 
-#define GROUP_VERSION 1
+#define GROUP_VERSION  1
 #define GROUP_DIFF_MAX (1u << 22) /* extents of one inode in one group */
 
 enum group_source { GROUP_HOLE, GROUP_PIECE, GROUP_LOC, GROUP_OBJECT };

@@ -103,7 +103,7 @@ next_item(struct c2_rd *r, struct item *it)
 {
     if (!c2_rd_ok(r) || c2_rd_left(r) == 0)
         return false;
-    *it = (struct item){ .kind = (char) c2_rd_u8(r) };
+    *it = (struct item){ .kind = (char)c2_rd_u8(r) };
     if (it->kind == 'N') {
         it->next_ino = c2_rd_u64(r);
     } else if (it->kind == 'I') {
@@ -177,8 +177,8 @@ next_extent(struct replay *p, const struct group *g, struct c2_rd *r, struct ext
         c2_rd_fail(r);
     }
     bool inside = x->source == NULL || (x->source_off <= limit && x->len <= limit - x->source_off);
-    if (x->len == 0 || x->off > (uint64_t) FS_FILE_SIZE_MAX || !inside ||
-        (x->source != NULL && x->len > (uint64_t) FS_FILE_SIZE_MAX - x->off))
+    if (x->len == 0 || x->off > (uint64_t)FS_FILE_SIZE_MAX || !inside ||
+        (x->source != NULL && x->len > (uint64_t)FS_FILE_SIZE_MAX - x->off))
         c2_rd_fail(r);
 }
 
@@ -273,7 +273,7 @@ apply_group(struct replay *p, const struct group *g)
     struct item it;
     c2_rd_u8(&r);
     for (size_t k = 0; k < g->nlocs; k++)
-        (void) piece_chunk(p, &g->locs[k], true);
+        (void)piece_chunk(p, &g->locs[k], true);
     while (next_item(&r, &it)) {
         if (it.kind == 'N')
             p->fs->next_ino = C2_MAX(p->fs->next_ino, it.next_ino);
@@ -314,9 +314,10 @@ content_loaded(struct fs_req *r)
 {
     struct replay *p = C2_CONTAINER_OF(r, struct replay, content);
     if (r->err != C2_E_OK) {
-        p->r->error = c2_asprintf("the extents of inode %llu cannot be read from the providers, and "
-                                  "the journal holds changes of it: %s",
-                                  (unsigned long long) r->ino, c2_err_text(r->err));
+        p->r->error =
+            c2_asprintf("the extents of inode %llu cannot be read from the providers, and "
+                        "the journal holds changes of it: %s",
+                        (unsigned long long)r->ino, c2_err_text(r->err));
         end(p, r->err);
         return;
     }
@@ -392,7 +393,9 @@ next_group(struct replay *p)
         uint64_t ino = missing_content(p, g);
         if (ino != 0) {
             p->content = (struct fs_req){ .ops = &content_ops, .op = FS_GETATTR, .ino = ino };
-            fs_load_content_for(p->fs, &p->content);
+            p->content.fs = p->fs;
+            p->fs->requests++;
+            fs_load_content(&p->content, fs_inode_peek(p->fs, ino));
             return;
         }
         enum c2_err err = apply_group(p, g);
@@ -447,7 +450,7 @@ opened(struct journal_open *o)
     memcpy(rep->damage, p->jr.damage, sizeof(rep->damage));
     if (p->jr.damaged_groups > 0)
         c2_log(ERROR, "replay", "journal damaged: groups=%llu %s, what follows is replayed",
-               (unsigned long long) p->jr.damaged_groups, p->jr.damage);
+               (unsigned long long)p->jr.damaged_groups, p->jr.damage);
     next_group(p);
 }
 

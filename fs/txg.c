@@ -153,12 +153,10 @@ cut(struct fs_txgs *q)
     struct txg *t = c2_calloc(1, sizeof(*t));
     t->inodes = c2_calloc(fs->commit_inodes.count, sizeof(*t->inodes));
     t->dentries = c2_calloc(fs->commit_dentries.count, sizeof(*t->dentries));
-    C2_LIST_FOREACH(&fs->commit_inodes, struct fs_inode, i, commit_link)
-    {
+    C2_LIST_FOREACH (&fs->commit_inodes, struct fs_inode, i, commit_link) {
         cut_inode(fs, t, i);
     }
-    C2_LIST_FOREACH(&fs->commit_dentries, struct fs_dentry, e, commit_link)
-    {
+    C2_LIST_FOREACH (&fs->commit_dentries, struct fs_dentry, e, commit_link) {
         cut_dentry(fs, t, e);
     }
     fs_pack_flush(fs);
@@ -199,8 +197,7 @@ fs_txg_changed(struct fs *fs)
         fs_txg_progress(fs);
     }
     if (!c2_timer_armed(&q->cut_timer))
-        c2_timer_arm(fs->part.env, &q->cut_timer,
-                     c2_now_ns(fs->part.env) + fs->conf.pack_delay_ns);
+        c2_timer_arm(fs->part.env, &q->cut_timer, c2_now_ns(fs->part.env) + fs->conf.pack_delay_ns);
 }
 
 /* ---- manifests ------------------------------------------------------------------------------ */
@@ -238,8 +235,7 @@ build_manifests(struct fs *fs, struct txg *t)
 static void
 end_syncs(struct fs_txgs *q)
 {
-    C2_LIST_FOREACH(&q->syncs, struct fs_sync, s, link)
-    {
+    C2_LIST_FOREACH (&q->syncs, struct fs_sync, s, link) {
         bool over = q->fs->fenced || s->txg <= q->committed_id;
         if (!over)
             continue;
@@ -331,7 +327,8 @@ anchored(struct anchor *a)
         return;
     }
     if (a->err == C2_E_FENCED) {
-        c2_log(ERROR, "txg", "the mount's lock is gone: another mount may be active, read-only now");
+        c2_log(ERROR, "txg",
+               "the mount's lock is gone: another mount may be active, read-only now");
         fs->fenced = true;
         end_syncs(q);
         fs_unblock(fs);
@@ -372,8 +369,7 @@ void
 fs_sync_start(struct fs *fs, struct fs_sync *s)
 {
     struct fs_txgs *q = fs->txgs;
-    C2_LIST_FOREACH(&fs->commit_inodes, struct fs_inode, i, commit_link)
-    {
+    C2_LIST_FOREACH (&fs->commit_inodes, struct fs_inode, i, commit_link) {
         fs_inode_publish(fs, i);
     }
     cut(q);
@@ -463,18 +459,16 @@ fs_status(struct fs *fs, struct fs_status *ret_status)
                              .used_bytes = fs->used_bytes,
                              .used_files = fs->used_files,
                              .last_error = q->committing && q->anchor.last_error != C2_E_OK
-                                           ? q->anchor.last_error
-                                           : ps.last_error,
+                                               ? q->anchor.last_error
+                                               : ps.last_error,
                              .fenced = fs->fenced };
     const struct txg *first = C2_LIST_FIRST(&q->queue, struct txg, link);
     if (first != NULL)
         s->backlog_oldest_ns = c2_now_ns(fs->part.env) - first->cut_ns;
-    C2_LIST_FOREACH(&q->queue, struct txg, t, link)
-    {
+    C2_LIST_FOREACH (&q->queue, struct txg, t, link) {
         s->backlog_files += t->ninodes;
     }
-    C2_LIST_FOREACH(&fs->commit_inodes, struct fs_inode, i, commit_link)
-    {
+    C2_LIST_FOREACH (&fs->commit_inodes, struct fs_inode, i, commit_link) {
         for (size_t k = 0; i->map != NULL && k < i->map->n; k++) {
             if (i->map->e[k].source->kind != FS_SOURCE_CHUNK)
                 continue;

@@ -8,9 +8,9 @@
 
 #include "fs/fs.h"
 
-#define FS_TXG_ITEMS  1500 /* inodes and entries: a group is cut when there are that many */
-#define FS_TXGS_MAX   64   /* queued; beyond that changes pile up in the next one */
-#define FS_DIRTY_MAX  200000 /* inodes and entries that are not committed: changes wait */
+#define FS_TXG_ITEMS 1500   /* inodes and entries: a group is cut when there are that many */
+#define FS_TXGS_MAX  64     /* queued; beyond that changes pile up in the next one */
+#define FS_DIRTY_MAX 200000 /* inodes and entries that are not committed: changes wait */
 
 /* An inode as it was at the cut. */
 struct txg_inode {
@@ -53,14 +53,15 @@ void fs_txg_progress(struct fs *fs);
 void fs_txgs_stop(struct fs *fs); /* no timer any more, nothing new is submitted */
 bool fs_txgs_committing(const struct fs *fs);
 
-/* ---- anchor.c: one group becomes coordination transactions ------------------------------------ */
+/* ---- anchor.c: one group becomes coordination transactions ------------------------------------
+ */
 
 struct anchor {
     struct fs *fs;
     struct txg *txg;
     void (*done)(struct anchor *a);
-    enum c2_err err; /* out: OK, FENCED, CANCELED */
-    uint64_t txns;   /* out: transactions used */
+    enum c2_err err;        /* out: OK, FENCED, CANCELED */
+    uint64_t txns;          /* out: transactions used */
     enum c2_err last_error; /* of the latest attempt */
     bool stopping;
     void *priv; /* private */

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The beginning and the end of a mount.
+ *
+ *   open:   POSITION (what is committed, counters) --> REPLAY (journal) --> ORPHANS (inodes that
+ *           were open without a name when the last mount ended) --> ready
+ *   close:  the packer stops --> journal and groups stop --> free
+ */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "base/wire.h"
+#include "fs/coord_keys.h"
+#include "fs/load.h"
+#include "fs/pack.h"
+#include "fs/publish.h"
+#include "fs/records.h"
+#include "fs/replay.h"
+#include "fs/txg.h"
+
+#define ORPHANS_MAX COORD_GET_KEYS_MAX /* looked at in one mount; the next one goes on */
+
+/* ---- format --------------------------------------------------------------------------------- */
+
+void
+fs_format_ops(struct keys *keys, uint32_t uid, uint32_t gid, struct c2_buf *backing,
+              struct coord_op *ops, size_t ops_max, size_t *ret_nops)
+{
+    struct fs_inode root = { .ino = FS_ROOT_INO, .parent = FS_ROOT_INO };
+    struct ck inode = ck_inode(FS_ROOT_INO), position = ck_letter('J');
+    struct c2_buf record = { 0 }, pos = { 0 };
+    C2_ASSERT(ops_max >= 2);
+    root.attr = (struct fs_attr){
+        .ino = FS_ROOT_INO, .mode = S_IFDIR | 0755, .nlink = 2, .uid = uid, .gid = gid
+    };
+    fs_inode_record_encode(&root, &record);
+    c2_wr_u64(&pos, 0);
+    c2_wr_u64(&pos, FS_ROOT_INO + 1);
+
+    size_t start = backing->len;
+    c2_buf_append(backing, inode.bytes, inode.len);
+    c2_buf_append(backing, position.bytes, position.len);
+    size_t v0 = backing->len;
+    keys_seal(keys, ck_slice(&inode), c2_buf_slice(&record), backing);
+    size_t v1 = backing->len;
+    keys_seal(keys, ck_slice(&position), c2_buf_slice(&pos), backing);
+    ops[0] = (struct coord_op){ .kind = COORD_PUT,
+                                .key = c2_slice(backing->data + start, inode.len),
+                                .value = c2_slice(backing->data + v0, v1 - v0) };
+    ops[1] = (struct coord_op){ .kind = COORD_PUT,
+                                .key = c2_slice(backing->data + start + inode.len, position.len),
+                                .value = c2_slice(backing->data + v1, backing->len - v1) };
+    *ret_nops = 2;
+    c2_buf_done(&record);
+    c2_buf_done(&pos);
+}
+
+/* ---- open ----------------------------------------------------------------------------------- */
+
+struct opening {
+    struct fs *fs;
+    void (*done)(void *arg, enum c2_err err, struct fs *fs, char *error);
+    void *arg;
+    struct fs_replay replay;
+    struct ck keys[3];
+    struct c2_slice slices[3];
+    struct coord_req req;
+    uint64_t orphans[ORPHANS_MAX];
+    size_t norphans;
+};
+
+static void
+fs_free(struct fs *fs)
+{
+    fs_txgs_free(fs->txgs);
+    fs_packer_free(fs->packer);
+    fs_inode_free_all(fs);
+    fs_publisher_free(fs->publisher);
+    c2_map_done(&fs->inodes);
+    c2_map_done(&fs->dentries);
+    c2_map_done(&fs->objects);
+    c2_map_done(&fs->lookups);
+    if (fs->journal != NULL)
+        journal_close(fs->journal);
+    c2_wipe(fs->part.journal_key, sizeof(fs->part.journal_key));
+    c2_free(fs);
+}
+
+static void
+open_end(struct opening *o, enum c2_err err, char *error)
+{
+    struct fs *fs = o->fs;
+    if (err != C2_E_OK) {
+        if (error == NULL)
+            error = c2_asprintf("the volume's metadata cannot be read: %s", c2_err_text(err));
+        fs_publisher_stop(fs);
+        fs_txgs_stop(fs);
+        fs_free(fs);
+        fs = NULL;
+    }
+    coord_req_done(&o->req);
+    o->done(o->arg, err, fs, error);
+    c2_free(o);
+}
+
+static void
+orphans_loaded(void *arg, enum c2_err err)
+{
+    struct opening *o = arg;
+    struct fs *fs = o->fs;
+    for (size_t k = 0; err == C2_E_OK && k < o->norphans; k++) {
+        struct fs_inode *i = fs_inode_peek(fs, o->orphans[k]);
+        if (i == NULL || i->attr.mode == 0)
+            continue;
+        i->orphaned = true;
+        fs_inode_links_changed(fs, i);
+    }
+    if (err == C2_E_OK)
+        fs_changed(fs);
+    open_end(o, err, NULL);
+}
+
+static void
+orphans_listed(struct coord_req *r)
+{
+    struct opening *o = C2_CONTAINER_OF(r, struct opening, req);
+    if (r->err != C2_E_OK) {
+        open_end(o, r->err, NULL);
+        return;
+    }
+    for (size_t k = 0; k < r->nentries; k++)
+        if (r->entries[k].value.len == 0 && r->entries[k].key.len == 9)
+            o->orphans[o->norphans++] = c2_get_be64(r->entries[k].key.data + 1);
+    if (o->norphans == 0) {
+        fs_changed(o->fs);
+        open_end(o, C2_E_OK, NULL);
+        return;
+    }
+    fs_load_inodes_for(o->fs, o->orphans, o->norphans, orphans_loaded, o);
+}
+
+static void
+replayed(struct fs_replay *rp)
+{
+    struct opening *o = C2_CONTAINER_OF(rp, struct opening, replay);
+    if (rp->err != C2_E_OK) {
+        open_end(o, rp->err, rp->error);
+        return;
+    }
+    coord_req_done(&o->req);
+    o->keys[0] = ck_letter('G');
+    o->slices[0] = ck_slice(&o->keys[0]);
+    o->req = (struct coord_req){ .verb = COORD_RANGE,
+                                 .keys = o->slices,
+                                 .nkeys = 1,
+                                 .limit = ORPHANS_MAX,
+                                 .deadline_ns = C2_NEVER,
+                                 .done = orphans_listed };
+    coord_submit(o->fs->part.coord, &o->req);
+}
+
+static C2_RESULT
+read_position(struct opening *o)
+{
+    struct fs *fs = o->fs;
+    const struct coord_entry *e = o->req.entries;
+    struct c2_buf plain = { 0 };
+    if (e[0].version == 0)
+        return C2_E_DAMAGED;
+    enum c2_err err = keys_open(fs->part.keys, ck_slice(&o->keys[0]), e[0].value, &plain);
+    struct c2_rd r = c2_rd_init(c2_buf_slice(&plain));
+    o->replay.after_seq = c2_rd_u64(&r);
+    fs->next_ino = c2_rd_u64(&r);
+    if (err == C2_E_OK)
+        err = c2_rd_finish(&r);
+    c2_buf_done(&plain);
+    for (int k = 1; err == C2_E_OK && k < 3; k++) {
+        uint64_t v = e[k].value.len == 8 ? c2_get_u64(e[k].value.data) : 0;
+        *(k == 1 ? &fs->used_bytes : &fs->used_files) = (int64_t)v < 0 ? 0 : v;
+    }
+    return err;
+}
+
+static void
+position_read(struct coord_req *r)
+{
+    struct opening *o = C2_CONTAINER_OF(r, struct opening, req);
+    enum c2_err err = r->err;
+    if (err == C2_E_OK)
+        err = read_position(o);
+    if (err != C2_E_OK) {
+        open_end(o, err, NULL);
+        return;
+    }
+    fs_replay_start(&o->replay, &o->fs->part);
+}
+
+static struct fs *
+fs_new(const struct fs_parts *parts, const struct fs_config *config)
+{
+    struct fs *fs = c2_calloc(1, sizeof(*fs));
+    uint64_t seed;
+    fs->part = *parts;
+    fs->conf = *config;
+    c2_random(parts->env, &seed, sizeof(seed));
+    c2_map_init(&fs->inodes, seed);
+    c2_map_init(&fs->dentries, seed);
+    c2_map_init(&fs->objects, seed);
+    c2_map_init(&fs->lookups, seed);
+    c2_list_init(&fs->inode_lru);
+    c2_list_init(&fs->dentry_lru);
+    c2_list_init(&fs->journal_inodes);
+    c2_list_init(&fs->journal_dentries);
+    c2_list_init(&fs->commit_inodes);
+    c2_list_init(&fs->commit_dentries);
+    c2_list_init(&fs->chunks_mem);
+    c2_list_init(&fs->loads);
+    c2_list_init(&fs->object_gets);
+    c2_list_init(&fs->blocked);
+    fs->throttle.fire = fs_throttle_due;
+    fs->publisher = fs_publisher_new(fs);
+    fs->packer = fs_packer_new(fs);
+    fs->txgs = fs_txgs_new(fs);
+    return fs;
+}
+
+void
+fs_open(const struct fs_parts *parts, const struct fs_config *config,
+        void (*done)(void *arg, enum c2_err err, struct fs *fs, char *error), void *arg,
+        struct fs_open_report *report)
+{
+    struct opening *o = c2_calloc(1, sizeof(*o));
+    o->fs = fs_new(parts, config);
+    o->done = done;
+    o->arg = arg;
+    o->replay = (struct fs_replay){ .fs = o->fs, .done = replayed, .report = report };
+    o->keys[0] = ck_letter('J');
+    o->keys[1] = ck_usage("bytes");
+    o->keys[2] = ck_usage("files");
+    for (int k = 0; k < 3; k++)
+        o->slices[k] = ck_slice(&o->keys[k]);
+    o->req = (struct coord_req){ .verb = COORD_GET,
+                                 .keys = o->slices,
+                                 .nkeys = 3,
+                                 .deadline_ns = C2_NEVER,
+                                 .done = position_read };
+    coord_submit(parts->coord, &o->req);
+}
+
+/* ---- close ---------------------------------------------------------------------------------- */
+
+struct closing {
+    struct fs *fs;
+    void (*done)(void *arg);
+    void *arg;
+    struct fs_publish publish;
+    struct c2_timer poll;
+};
+
+/* What still runs (reads of objects, a commit, a publication) ends by itself. */
+static void
+close_check(struct c2_timer *t)
+{
+    struct closing *c = C2_CONTAINER_OF(t, struct closing, poll);
+    struct fs *fs = c->fs;
+    bool busy = fs_txgs_committing(fs) || !fs_publisher_idle(fs) || !c2_list_empty(&fs->loads) ||
+                !c2_list_empty(&fs->object_gets);
+    if (busy) {
+        c2_timer_arm(fs->part.env, &c->poll, c2_now_ns(fs->part.env) + C2_NS_PER_MS);
+        return;
+    }
+    c2_timer_stop(fs->part.env, &fs->throttle);
+    fs_publisher_stop(fs);
+    fs_free(fs);
+    c->done(c->arg);
+    c2_free(c);
+}
+
+static void
+packer_stopped(void *arg)
+{
+    struct closing *c = arg;
+    close_check(&c->poll);
+}
+
+static void
+published(struct fs_publish *p)
+{
+    struct closing *c = C2_CONTAINER_OF(p, struct closing, publish);
+    if (p->err != C2_E_OK)
+        c2_log(ERROR, "close", "the last changes could not be journalled: err=%s",
+               c2_err_name(p->err));
+    fs_txgs_stop(c->fs);
+    fs_packer_stop(c->fs, packer_stopped, c);
+}
+
+void
+fs_close(struct fs *fs, void (*done)(void *arg), void *arg)
+{
+    struct closing *c = c2_calloc(1, sizeof(*c));
+    C2_ASSERT(fs->requests == 0);
+    fs->stopping = true;
+    c->fs = fs;
+    c->done = done;
+    c->arg = arg;
+    c->poll.fire = close_check;
+    c->publish = (struct fs_publish){ .sync = true, .done = published };
+    fs_publish_start(fs, &c->publish);
+}
