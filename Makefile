@@ -88,6 +88,7 @@ HELPER_SRC := $(wildcard tests/helpers/*.c tests/bench/*.c)
 POSIX_SRC := $(wildcard tests/posix/*.c)
 HEADERS := $(foreach d,$(LAYERS) tools tests/lib tests/sim tests/fuzz tests/posix,$(wildcard $(d)/*.h))
 ALL_SRC := $(PRODUCT_SRC) $(TEST_SRC) $(TESTLIB_SRC) $(SIM_SRC) $(FUZZ_SRC) $(HELPER_SRC) \
+           $(wildcard tests/integration/*.c) \
            $(POSIX_SRC)
 
 TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
