@@ -373,7 +373,7 @@ drive(struct http_pool *pool, curl_socket_t fd, int mask)
     int nrunning;
     CURLMcode mc = curl_multi_socket_action(pool->multi, fd, mask, &nrunning);
     if (mc != CURLM_OK)
-        c2_log(WARN, "http", "libcurl=\"%s\"", curl_multi_strerror(mc));
+        c2_log(DEBUG, "http", "libcurl=\"%s\"", curl_multi_strerror(mc));
     collect_ended(pool);
 }
 

@@ -114,6 +114,7 @@ open_s3(const struct source *s, const char *url, struct provider **ret_provider)
         .region = str(s, "region"),
         .addressing = strcmp(str(s, "addressing"), "vhost") == 0 ? PROV_S3_VHOST : PROV_S3_PATH,
         .ca_file = str(s, "ca_file"),
+        .proxy = str(s, "proxy"),
         .insecure_http = c2_conf_bool(s->conf, "provider", s->name, "insecure_http"),
         .timeout_ns = u64(s, "timeout"),
         .connect_timeout_ns = u64(s, "connect_timeout"),

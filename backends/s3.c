@@ -139,9 +139,8 @@ prov_s3_new(struct c2_env *env, struct c2_os *os, const struct prov_s3_config *c
     enum c2_err err = check(cfg, &target, &error);
     if (err != C2_E_OK) {
         if (ret_error != NULL)
-            *ret_error = error;
-        else
-            c2_free(error);
+            *ret_error = c2_asprintf("provider \"%s\": %s", cfg->name, error);
+        c2_free(error);
         return err;
     }
     struct s3 *s3 = c2_calloc(1, sizeof(*s3));

@@ -258,7 +258,7 @@ put_answered(struct op *op)
     const struct s3_call *c = &op->call;
     if (c->if_none_match && c->err == C2_E_UNSUPPORTED) {
         C2_MARK("s3: conditional PUT not supported");
-        c2_log(INFO, "s3", "provider=%s has no conditional PUT, asking before writing instead",
+        c2_log(DEBUG, "s3", "provider=%s has no conditional PUT, asking before writing instead",
                op->s3->p.name);
         op->s3->p.caps &= ~(unsigned)PROV_CAP_IF_ABSENT;
         start_put_or_look(op);
@@ -427,7 +427,7 @@ many_answered(struct op *op)
     char detail[160];
     if (c->err == C2_E_UNSUPPORTED) {
         C2_MARK("s3: multi-delete not supported");
-        c2_log(INFO, "s3", "provider=%s has no multi-delete, deleting one by one instead",
+        c2_log(DEBUG, "s3", "provider=%s has no multi-delete, deleting one by one instead",
                op->s3->p.name);
         op->s3->delete_many_off = true;
         next_single(op);

@@ -37,6 +37,7 @@ struct http_fixture {
     struct c2_list conns;
     char url[64];
     struct http_fixture_reply replies[REPLIES_MAX];
+    char *owned[REPLIES_MAX]; /* texts of http_fixture_answer, or NULL */
     size_t nreplies, next_reply;
     struct c2_buf requests[REQUESTS_MAX];
     size_t nrequests, nconnections;
@@ -255,6 +256,8 @@ http_fixture_free(struct http_fixture *f)
     close(f->listener.fd);
     for (size_t i = 0; i < REQUESTS_MAX; i++)
         c2_buf_done(&f->requests[i]);
+    for (size_t i = 0; i < REPLIES_MAX; i++)
+        c2_free(f->owned[i]);
     c2_free(f);
 }
 
@@ -276,8 +279,10 @@ http_fixture_script(struct http_fixture *f, const struct http_fixture_reply *rep
 void
 http_fixture_answer(struct http_fixture *f, const char *text)
 {
-    struct http_fixture_reply reply = { .text = text };
+    char *copy = c2_strdup(text);
+    struct http_fixture_reply reply = { .text = copy };
     http_fixture_script(f, &reply, 1);
+    f->owned[f->nreplies - 1] = copy;
 }
 
 size_t

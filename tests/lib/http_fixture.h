@@ -32,7 +32,7 @@ void http_fixture_free(struct http_fixture *f);
 const char *http_fixture_url(const struct http_fixture *f);
 void http_fixture_script(struct http_fixture *f, const struct http_fixture_reply *replies,
                          size_t count);
-/* Appends one reply that is just text. */
+/* Appends one reply that is just text, which is copied. */
 void http_fixture_answer(struct http_fixture *f, const char *text);
 
 size_t http_fixture_connections(const struct http_fixture *f); /* accepted so far */
