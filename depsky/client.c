@@ -115,8 +115,7 @@ ds_client_drain(struct ds_client *c, void (*done)(void *arg), void *arg)
     c->drain_arg = arg;
     c2_timer_stop(c->env, &c->probe_timer);
     C2_LIST_FOREACH (&c->calls, struct ds_call, call, link) {
-        if (call->done == NULL)
-            prov_cancel(c->seat[call->seat].provider, &call->req);
+        cancel(call);
     }
     drain_check(c);
 }

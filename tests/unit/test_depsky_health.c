@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * States of seats, their order, probes, and the end of a client.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "backends/mem.h"
+#include "tests/lib/ds_rig.h"
+#include "tests/lib/test_env.h"
+
+static enum ds_seat_state
+state_of(struct ds_rig *rig, unsigned seat)
+{
+    struct ds_seat_status status;
+    ds_seat_status(rig->c, seat, &status);
+    return status.state;
+}
+
+static void
+open_rig(struct ds_rig *rig)
+{
+    ds_rig_init(rig, 4, 1);
+    ds_rig_open(rig);
+}
+
+static enum c2_err
+put_small(struct ds_rig *rig)
+{
+    return ds_rig_put(rig, "abc", 3).err;
+}
+
+static void
+health__falls_step_by_step_and_recovers_by_probes(void **state)
+{
+    (void)state;
+    struct ds_rig rig;
+    open_rig(&rig);
+    assert_int_equal(state_of(&rig, 1), DS_SEAT_ONLINE);
+    ds_rig_fault(&rig, 1, "down");
+    put_small(&rig);
+    assert_int_equal(state_of(&rig, 1), DS_SEAT_DEGRADED);
+    put_small(&rig);
+    put_small(&rig);
+    assert_int_equal(state_of(&rig, 1), DS_SEAT_UNREACH);
+    struct ds_seat_status status;
+    ds_seat_status(rig.c, 1, &status);
+    assert_int_equal(status.last_error, C2_E_UNREACHABLE);
+    assert_int_equal(status.errors, 3);
+    assert_string_equal(status.name, "cloud1");
+    test_env_run_for(rig.t, 100 * C2_NS_PER_S);
+    assert_int_equal(state_of(&rig, 1), DS_SEAT_UNREACH);
+    ds_rig_fault(&rig, 1, "");
+    test_env_run_for(rig.t, 31 * C2_NS_PER_S);
+    assert_int_equal(state_of(&rig, 1), DS_SEAT_DEGRADED);
+    test_env_run_for(rig.t, 150 * C2_NS_PER_S);
+    assert_int_equal(state_of(&rig, 1), DS_SEAT_ONLINE);
+    test_env_run_idle(rig.t); /* and the probes stop */
+    ds_rig_done(&rig);
+}
+
+static void
+health__seat_that_refuses_is_degraded_and_skipped(void **state)
+{
+    (void)state;
+    struct ds_rig rig;
+    open_rig(&rig);
+    ds_rig_fault(&rig, 0, "put.throttle");
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(put_small(&rig), C2_E_OK);
+    uint64_t before = prov_mem_requests(rig.mem[3], PROV_PUT);
+    struct ds_put p = ds_rig_put(&rig, "abc", 3);
+    assert_int_equal(p.placed, 0xe);
+    assert_int_equal(prov_mem_requests(rig.mem[3], PROV_PUT), before + 1);
+    ds_rig_done(&rig);
+}
+
+static void
+health__slow_seat_is_ranked_last_and_gets_another_chance(void **state)
+{
+    (void)state;
+    struct ds_rig rig;
+    open_rig(&rig);
+    for (unsigned i = 0; i < 4; i++)
+        prov_mem_set_latency(rig.mem[i], 10 * C2_NS_PER_MS, 0);
+    prov_mem_set_latency(rig.mem[1], 900 * C2_NS_PER_MS, 0);
+    for (unsigned i = 0; i < 3; i++)
+        put_small(&rig);
+    struct ds_put p = ds_rig_put(&rig, "abc", 3);
+    assert_int_equal(p.placed, 0xd); /* seat 1 is the spare now */
+    assert_int_equal(state_of(&rig, 1), DS_SEAT_ONLINE);
+    prov_mem_set_latency(rig.mem[1], 10 * C2_NS_PER_MS, 0);
+    test_env_run_for(rig.t, 61 * C2_NS_PER_S);
+    p = ds_rig_put(&rig, "abc", 3);
+    assert_int_equal(p.placed, 0x7);
+    ds_rig_done(&rig);
+}
+
+static void
+health__broken_seats_are_asked_when_nothing_else_is_left(void **state)
+{
+    (void)state;
+    struct ds_rig rig;
+    open_rig(&rig);
+    ds_rig_fault(&rig, 0, "down");
+    ds_rig_fault(&rig, 1, "down");
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(put_small(&rig), C2_E_QUORUM);
+    assert_int_equal(state_of(&rig, 0), DS_SEAT_UNREACH);
+    ds_rig_fault(&rig, 0, "");
+    assert_int_equal(put_small(&rig), C2_E_OK); /* without waiting for a probe */
+    assert_int_not_equal(state_of(&rig, 0), DS_SEAT_UNREACH);
+    ds_rig_done(&rig);
+}
+
+static void
+health__suspect_seat_earns_trust_by_good_shares(void **state)
+{
+    (void)state;
+    struct ds_rig rig;
+    ds_rig_init(&rig, 4, 1);
+    rig.config.write_all = true;
+    ds_rig_open(&rig);
+    struct ds_ref ref = ds_rig_store(&rig, "abc", 3);
+    ds_rig_fault(&rig, 0, "get.corrupt");
+    struct ds_get g = ds_rig_get(&rig, &ref, 0, 0);
+    c2_blob_unref(g.data);
+    assert_int_equal(state_of(&rig, 0), DS_SEAT_SUSPECT);
+    ds_rig_fault(&rig, 0, "");
+    ds_rig_fault(&rig, 1, "get.down"); /* so that seat 0 is needed */
+    ds_rig_fault(&rig, 3, "get.down");
+    for (unsigned i = 0; i < 40; i++) {
+        ref = ds_rig_store(&rig, "abc", 3);
+        g = ds_rig_get(&rig, &ref, 0, 0);
+        assert_int_equal(g.err, C2_E_OK);
+        c2_blob_unref(g.data);
+    }
+    assert_int_not_equal(state_of(&rig, 0), DS_SEAT_SUSPECT);
+    ds_rig_done(&rig);
+}
+
+struct waited_probe {
+    struct ds_probe p;
+    bool done;
+};
+
+static void
+probe_done(struct ds_probe *p)
+{
+    C2_CONTAINER_OF(p, struct waited_probe, p)->done = true;
+}
+
+static void
+probe__tells_who_answers(void **state)
+{
+    (void)state;
+    struct ds_rig rig;
+    open_rig(&rig);
+    ds_rig_fault(&rig, 2, "down");
+    struct waited_probe w = { .p = { .done = probe_done } };
+    ds_probe_start(rig.c, &w.p);
+    assert_false(w.done);
+    test_env_run_until(rig.t, &w.done);
+    assert_int_equal(w.p.answered, 0xb);
+    assert_int_equal(ds_rig_requests(&rig, PROV_HEAD), 3);
+    assert_int_equal(ds_client_n(rig.c), 4);
+    assert_int_equal(ds_client_f(rig.c), 1);
+    ds_rig_done(&rig);
+}
+
+static void
+client__refuses_what_cannot_tolerate_f_faults(void **state)
+{
+    (void)state;
+    static const unsigned bad[][2] = {
+        { 3, 1 }, { 4, 0 }, { 6, 2 }, { 9, 2 }, { 10, 3 }, { 0, 0 }
+    };
+    struct ds_rig rig;
+    ds_rig_init(&rig, 4, 1);
+    for (size_t i = 0; i < C2_ARRAY_LEN(bad); i++) {
+        struct ds_config config = rig.config;
+        struct ds_client *c = NULL;
+        config.n = bad[i][0];
+        config.f = bad[i][1];
+        assert_int_equal(ds_client_new(rig.env, &config, rig.seat, &c), C2_E_INVALID);
+        assert_null(c);
+    }
+    ds_rig_done(&rig);
+}
+
+static void
+client__drains_stragglers_and_probes(void **state)
+{
+    (void)state;
+    struct ds_rig rig;
+    open_rig(&rig);
+    ds_rig_fault(&rig, 0, "hang");
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(put_small(&rig), C2_E_OK);
+    test_env_run_for(rig.t, 30 * C2_NS_PER_S); /* a probe of seat 0 is under way */
+    uint64_t start = c2_now_ns(rig.env);
+    ds_rig_close(&rig);
+    assert_int_equal(c2_now_ns(rig.env), start);
+    ds_rig_done(&rig);
+}
+
+static void
+names__of_states_are_stable(void **state)
+{
+    (void)state;
+    assert_string_equal(ds_seat_state_name(DS_SEAT_EMPTY), "empty");
+    assert_string_equal(ds_seat_state_name(DS_SEAT_ONLINE), "online");
+    assert_string_equal(ds_seat_state_name(DS_SEAT_DEGRADED), "degraded");
+    assert_string_equal(ds_seat_state_name(DS_SEAT_UNREACH), "unreachable");
+    assert_string_equal(ds_seat_state_name(DS_SEAT_SUSPECT), "suspect");
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(health__falls_step_by_step_and_recovers_by_probes),
+        cmocka_unit_test(health__seat_that_refuses_is_degraded_and_skipped),
+        cmocka_unit_test(health__slow_seat_is_ranked_last_and_gets_another_chance),
+        cmocka_unit_test(health__broken_seats_are_asked_when_nothing_else_is_left),
+        cmocka_unit_test(health__suspect_seat_earns_trust_by_good_shares),
+        cmocka_unit_test(probe__tells_who_answers),
+        cmocka_unit_test(client__refuses_what_cannot_tolerate_f_faults),
+        cmocka_unit_test(client__drains_stragglers_and_probes),
+        cmocka_unit_test(names__of_states_are_stable),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
