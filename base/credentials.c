@@ -213,7 +213,7 @@ static enum c2_err
 read_secret_file(const char *path, struct c2_buf *out, char **ret_error)
 {
     struct c2_os_file_info info;
-    c2_buf_reserve(out, 2 * C2_CREDENTIAL_FILE_MAX);
+    c2_buf_reserve(out, 2 * (size_t)C2_CREDENTIAL_FILE_MAX);
     enum c2_err err = c2_os_read_file(path, C2_CREDENTIAL_FILE_MAX, out, &info);
     if (err == C2_E_NOT_FOUND || err == C2_E_NOT_DIR)
         return C2_E_NOT_FOUND;

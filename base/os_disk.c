@@ -115,8 +115,10 @@ pwrite_all(int fd, const struct c2_slice *in, size_t n, uint64_t offset)
             return last_error();
         offset += (uint64_t)written;
         for (size_t left = (size_t)written; left > 0;) {
+            C2_ASSERT(at < n);
             size_t step = C2_MIN(left, iov[at].iov_len);
-            iov[at].iov_base = (char *)iov[at].iov_base + step;
+            if (step > 0)
+                iov[at].iov_base = (char *)iov[at].iov_base + step;
             iov[at].iov_len -= step;
             left -= step;
             at += iov[at].iov_len == 0;

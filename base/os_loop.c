@@ -43,6 +43,7 @@ struct c2_os {
 
     struct c2_fd_watch signals; /* signalfd, or -1 */
     sigset_t old_mask;
+    struct sigaction old_pipe;
     void (*on_signal)(void *arg, int signo);
     void *on_signal_arg;
 };
@@ -202,6 +203,7 @@ c2_os_free(struct c2_os *os)
     if (os->signals.fd >= 0) {
         close(os->signals.fd);
         pthread_sigmask(SIG_SETMASK, &os->old_mask, NULL);
+        sigaction(SIGPIPE, &os->old_pipe, NULL);
     }
     if (os->wake.fd >= 0)
         close(os->wake.fd);
@@ -409,6 +411,9 @@ c2_os_signals(struct c2_os *os, void (*on_signal)(void *arg, int signo), void *a
         pthread_sigmask(SIG_SETMASK, &os->old_mask, NULL);
         return err;
     }
+    /* A peer or a reader of our output that goes away is an error to handle, not the end. */
+    const struct sigaction ignore = { .sa_handler = SIG_IGN };
+    sigaction(SIGPIPE, &ignore, &os->old_pipe);
     os->signals = (struct c2_fd_watch){ .fd = fd, .events = C2_FD_IN, .ready = signals_ready };
     os->on_signal = on_signal;
     os->on_signal_arg = arg;

@@ -37,7 +37,9 @@ struct c2_fd_watch {
 C2_RESULT c2_os_watch(struct c2_os *os, struct c2_fd_watch *w); /* add, or change w->events */
 void c2_os_unwatch(struct c2_os *os, struct c2_fd_watch *w);    /* before the fd is closed */
 
-/* Calls on_signal(signo) on the loop for SIGINT, SIGTERM and SIGHUP, which are blocked otherwise.
+/*
+ * Calls on_signal(signo) on the loop for SIGINT, SIGTERM and SIGHUP, which are blocked otherwise;
+ * SIGPIPE is ignored. Until c2_os_free.
  */
 C2_RESULT c2_os_signals(struct c2_os *os, void (*on_signal)(void *arg, int signo), void *arg);
 

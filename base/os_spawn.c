@@ -176,7 +176,7 @@ enum c2_err
 c2_os_command(const char *command, const char *variable, uint64_t timeout_ns, struct c2_buf *out,
               char **ret_problem)
 {
-    struct child c;
+    struct child c = { 0 };
     size_t len_max = out->len + C2_OS_COMMAND_OUTPUT_MAX;
     c2_buf_reserve(out, C2_OS_COMMAND_OUTPUT_MAX + 2); /* one to see too much, one for a zero */
     uint64_t deadline_ns = c2_os_now_ns() + timeout_ns;

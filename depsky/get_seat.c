@@ -130,9 +130,10 @@ verify_when_ready(struct get_seat *s)
     C2_ASSERT(s->want.lo >= s->blob_lo && s->want.hi <= op->obj->layout.row_len);
     size_t from = s->skip + (s->want.lo - s->blob_lo);
     size_t len = s->want.hi - s->want.lo;
-    if (from > s->blob->len || len > s->blob->len - from) {
-        C2_MARK("get: short body");
-        get_seat_fail(s, C2_E_CORRUPT, "the body is too short");
+    bool fits = from <= s->blob->len && len <= s->blob->len - from;
+    if (!fits || (s->whole && from + len != s->blob->len)) {
+        C2_MARK("get: wrong length");
+        get_seat_fail(s, C2_E_CORRUPT, "the share has another length");
         return;
     }
     s->work_body = c2_slice(s->blob->data + from, len);

@@ -518,7 +518,7 @@ ds_get_start(struct ds_client *c, struct ds_get *g)
         clip(op);
         op->obj = known_object(op);
     }
-    if (op->trusted && op->len > 0)
+    if (!op->trusted || op->len > 0)
         first_plan(op);
     c2_defer(c->env, &op->task);
 }

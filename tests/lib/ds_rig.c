@@ -160,10 +160,10 @@ get_done(struct ds_get *g)
     C2_CONTAINER_OF(g, struct waited_get, g)->done = true;
 }
 
-struct ds_get
-ds_rig_get(struct ds_rig *rig, const struct ds_ref *ref, uint64_t offset, uint64_t len)
+static struct ds_get
+get(struct ds_rig *rig, const struct ds_get *request)
 {
-    struct waited_get w = { .g = { .ref = *ref, .offset = offset, .len = len } };
+    struct waited_get w = { .g = *request };
     w.g.done = get_done;
     ds_get_start(rig->c, &w.g);
     C2_ASSERT(!w.done);
@@ -171,6 +171,27 @@ ds_rig_get(struct ds_rig *rig, const struct ds_ref *ref, uint64_t offset, uint64
     C2_ASSERT((w.g.err == C2_E_OK) == (w.g.data != NULL));
     w.g.done = NULL;
     return w.g;
+}
+
+struct ds_get
+ds_rig_get_placed(struct ds_rig *rig, const struct ds_ref *ref, uint32_t placed, uint64_t offset,
+                  uint64_t len)
+{
+    struct ds_get g = { .ref = *ref, .placed = placed, .offset = offset, .len = len };
+    return get(rig, &g);
+}
+
+struct ds_get
+ds_rig_get(struct ds_rig *rig, const struct ds_ref *ref, uint64_t offset, uint64_t len)
+{
+    return ds_rig_get_placed(rig, ref, 0, offset, len);
+}
+
+struct ds_get
+ds_rig_get_self_certified(struct ds_rig *rig, const struct ds_ref *ref)
+{
+    struct ds_get g = { .ref = *ref, .self_certified = true };
+    return get(rig, &g);
 }
 
 void

@@ -42,6 +42,11 @@ struct ds_ref ds_rig_store(struct ds_rig *rig, const void *data, size_t len);
 /* Waits; the caller unrefs data. */
 struct ds_get ds_rig_get(struct ds_rig *rig, const struct ds_ref *ref, uint64_t offset,
                          uint64_t len);
+/* The same with the placement known. */
+struct ds_get ds_rig_get_placed(struct ds_rig *rig, const struct ds_ref *ref, uint32_t placed,
+                                uint64_t offset, uint64_t len);
+/* Only (sid, seq) of the reference are known. */
+struct ds_get ds_rig_get_self_certified(struct ds_rig *rig, const struct ds_ref *ref);
 /* Reads a range and asserts that it equals the same range of `whole`. */
 void ds_rig_expect(struct ds_rig *rig, const struct ds_ref *ref, const struct c2_blob *whole,
                    uint64_t offset, uint64_t len);

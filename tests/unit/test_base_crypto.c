@@ -327,7 +327,8 @@ argon2id__equals_libsodium(void **state)
     uint8_t got[C2_KEY_LEN], expected[C2_KEY_LEN];
     assert_int_equal(c2_argon2id(c2_slice_str("correct horse"), salt, 1024, 3, 1, got), C2_E_OK);
     assert_int_equal(crypto_pwhash_argon2id(expected, sizeof(expected), "correct horse", 13, salt,
-                                            3, 1024 * 1024, crypto_pwhash_argon2id_ALG_ARGON2ID13),
+                                            3, (size_t)1024 * 1024,
+                                            crypto_pwhash_argon2id_ALG_ARGON2ID13),
                      0);
     assert_memory_equal(got, expected, sizeof(got));
     assert_int_equal(c2_argon2id(c2_slice_str("correct hors"), salt, 1024, 3, 1, got), C2_E_OK);

@@ -156,16 +156,18 @@ write__joins_its_parts(void **state)
     struct fixture *f = *state;
     const char *path = in(f, "file");
     struct c2_slice iov[C2_DISK_IOV_MAX];
-    char expected[C2_DISK_IOV_MAX * 4 + 1] = "";
+    struct c2_buf expected = { 0 };
     for (size_t i = 0; i < C2_DISK_IOV_MAX; i++) {
-        iov[i] = c2_slice_str(i % 3 == 0 ? "" : i % 3 == 1 ? "ab" : "cdef");
-        strcat(expected, (const char *)iov[i].data);
+        const char *part = i % 3 == 0 ? "" : i % 3 == 1 ? "ab" : "cdef";
+        iov[i] = c2_slice_str(part);
+        c2_buf_puts(&expected, part);
     }
     struct c2_disk_req r = {
         .verb = C2_DISK_WRITE, .path = path, .iov = iov, .niov = C2_DISK_IOV_MAX
     };
     assert_int_equal(run(&r), C2_E_OK);
-    check_content(path, expected);
+    check_content(path, c2_buf_cstr(&expected));
+    c2_buf_done(&expected);
     r.niov = 0;
     assert_int_equal(run(&r), C2_E_OK);
     check_content(path, "");

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -479,6 +480,29 @@ signals__arrive_on_the_loop(void **state)
     assert_int_equal(kill(getpid(), SIGTERM), 0);
     run_again(f);
     check_trace(f, expected);
+    assert_int_equal(kill(getpid(), SIGPIPE), 0); /* does not end the process */
+}
+
+/* Each descriptor that new needs is refused once; the leak check sees what is left behind. */
+static void
+new__fails_cleanly_without_descriptors(void **state)
+{
+    (void)state;
+    struct rlimit before, none;
+    int lowest = dup(STDERR_FILENO);
+    assert_true(lowest >= 0);
+    close(lowest);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    for (int extra = 0; extra < 2; extra++) {
+        struct c2_os *os = NULL;
+        none = (struct rlimit){ .rlim_cur = (rlim_t)(lowest + extra), .rlim_max = before.rlim_max };
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+        enum c2_err err = c2_os_new(1, &os);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        assert_int_equal(err, C2_E_BUSY);
+        assert_null(os);
+    }
+    c2_os_free(NULL);
 }
 
 static void
@@ -515,6 +539,7 @@ main(void)
         cmocka_unit_test_setup_teardown(watch__refuses_a_descriptor_that_is_none, setup, teardown),
         cmocka_unit_test_setup_teardown(signals__arrive_on_the_loop, setup, teardown),
         cmocka_unit_test_setup_teardown(clocks__move_and_random_differs, setup, teardown),
+        cmocka_unit_test_setup_teardown(new__fails_cleanly_without_descriptors, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

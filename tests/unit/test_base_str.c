@@ -106,7 +106,7 @@ size__parses_binary_units(void **state)
                  { "512", 512 },
                  { "512B", 512 },
                  { "1K", 1024 },
-                 { "64MiB", 64 << 20 },
+                 { "64MiB", 64ull << 20 },
                  { "10G", 10ull << 30 },
                  { "10g", 10ull << 30 },
                  { "2T", 2ull << 40 },
@@ -136,7 +136,7 @@ duration__parses_units(void **state)
                  { "30s", 30 * C2_NS_PER_S },
                  { "5m", 300 * C2_NS_PER_S },
                  { "2h", 7200 * C2_NS_PER_S },
-                 { "7d", 7 * 86400 * C2_NS_PER_S } };
+                 { "7d", 7ull * 86400 * C2_NS_PER_S } };
     uint64_t v = 0;
     for (size_t i = 0; i < C2_ARRAY_LEN(good); i++) {
         assert_int_equal(c2_duration_parse(good[i].text, &v), C2_E_OK);

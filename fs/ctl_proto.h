@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What c2fsctl and the mount daemon say to each other on the control socket <cache_dir>/ctl.
+ * A frame is u32 length and that many bytes. A connection carries one request at a time:
+ *
+ *   request   u8 version, u8 verb, u64 number, bytes text, bytes text2
+ *   answer    u8 version, u8 kind, then
+ *             CTL_PROGRESS: u64 files, u64 bytes         (any number of them, then the result)
+ *             CTL_RESULT:   bytes error name, bytes message, bytes body
+ *
+ * The body of STATUS is an encoded struct ctl_status, that of STATS a list of (name, u64). Both
+ * ends bound everything they read.
+ */
+#ifndef C2_FS_CTL_PROTO_H
+#define C2_FS_CTL_PROTO_H
+
+#include "base/wire.h"
+
+#define CTL_VERSION       1
+#define CTL_REQUEST_MAX   (16u << 10)
+#define CTL_ANSWER_MAX    (256u << 10)
+#define CTL_TEXT_MAX      4096u
+#define CTL_NAME_MAX      64u
+#define CTL_PROVIDERS_MAX 16u
+#define CTL_VERBS_MAX     8u
+#define CTL_COUNTERS_MAX  512u
+#define CTL_SOCKET        "ctl" /* in cache_dir */
+
+enum ctl_verb {
+    CTL_STATUS = 1,         /* -> ctl_status */
+    CTL_FLUSH = 2,          /* number = timeout in ns; progress, then the result */
+    CTL_STOP = 3,           /* number = timeout in ns: flush, unmount, end */
+    CTL_STATS = 4,          /* -> counters */
+    CTL_PROVIDER_FAULT = 5, /* text = provider, text2 = specification */
+    CTL_CACHE_CLEAR = 6,
+    CTL_LOG_LEVEL = 7, /* text = level; body = the level before */
+};
+
+struct ctl_request {
+    enum ctl_verb verb;
+    uint64_t number;
+    struct c2_slice text, text2; /* borrowed from the frame */
+};
+
+void ctl_request_encode(const struct ctl_request *r, struct c2_buf *out);
+/* VERSION for another version of the protocol; UNSUPPORTED for an unknown verb. */
+C2_RESULT ctl_request_decode(struct c2_slice frame, struct ctl_request *ret_request);
+
+enum ctl_answer_kind { CTL_PROGRESS = 1, CTL_RESULT = 2 };
+
+struct ctl_answer {
+    enum ctl_answer_kind kind;
+    uint64_t files, bytes;         /* PROGRESS: what is left */
+    enum c2_err err;               /* RESULT */
+    struct c2_slice message, body; /* RESULT; borrowed from the frame */
+};
+
+void ctl_answer_encode(const struct ctl_answer *a, struct c2_buf *out);
+C2_RESULT ctl_answer_decode(struct c2_slice frame, struct ctl_answer *ret_answer);
+
+struct ctl_provider {
+    char name[CTL_NAME_MAX + 1];
+    uint32_t seat;
+    char state[CTL_NAME_MAX + 1]; /* "online" "degraded" "unreachable" "suspect" "empty" */
+    uint64_t puts_ok, gets_ok, errors, absent, corrupt;
+    char last_error[CTL_NAME_MAX + 1]; /* "" = none */
+    char last_detail[160];
+    uint64_t last_ok_age_ns; /* UINT64_MAX = never */
+    uint64_t p50_ns, p99_ns;
+    uint64_t requests[CTL_VERBS_MAX]; /* by prov_verb */
+    uint64_t bytes_up, bytes_down;
+};
+
+struct ctl_status {
+    char volume[CTL_NAME_MAX + 1];
+    char version[CTL_NAME_MAX + 1];
+    char mountpoint[CTL_TEXT_MAX];
+    char metadata[CTL_TEXT_MAX];
+    uint64_t pid;
+    uint64_t uptime_ns;
+    uint32_t n, f;
+    bool draining, fenced, read_only;
+    uint64_t backlog_files, backlog_bytes, backlog_oldest_ns;
+    uint64_t journal_used, journal_max;
+    uint64_t txgs, txgs_committed;
+    uint64_t objects_written, object_bytes, stored_bytes;
+    uint64_t used_bytes, used_files;
+    uint64_t write_buffer; /* bytes in memory */
+    uint64_t cache_memory, cache_memory_max, cache_disk, cache_disk_max;
+    uint64_t replayed_groups, replayed_bytes, damaged_groups;
+    char damage[200];                  /* of the journal at the last start, "" = none */
+    char last_error[CTL_NAME_MAX + 1]; /* of the latest upload or commit, "" = it succeeded */
+    uint32_t nproviders;
+    struct ctl_provider providers[CTL_PROVIDERS_MAX];
+};
+
+void ctl_status_encode(const struct ctl_status *s, struct c2_buf *out);
+C2_RESULT ctl_status_decode(struct c2_slice in, struct ctl_status *ret_status);
+
+/* Copies text into a fixed field of a status, cut to fit. */
+void ctl_set(char *field, size_t size, const char *text);
+
+/* Counters: fn gets each one in order. */
+void ctl_counter_add(struct c2_buf *out, const char *name, uint64_t value);
+C2_RESULT ctl_counters_decode(struct c2_slice in,
+                              void (*fn)(void *arg, const char *name, uint64_t value), void *arg);
+
+#endif
