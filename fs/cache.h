@@ -4,7 +4,7 @@
  * bounded LRU of blobs) and on disk under <cache_dir>/cache (sealed, bounded, LRU). Losing any of
  * it at any time is harmless: everything is verified on reading, and what does not verify is a
  * miss. Key and nonce: one key per object (HKDF of the cache key and the object id), nonce = block
- * index; an object's bytes never change, so a block is only ever sealed with the same plaintext.
+ * index and length; an object's bytes never change, so a nonce only ever meets one plaintext.
  */
 #ifndef C2_FS_CACHE_H
 #define C2_FS_CACHE_H
