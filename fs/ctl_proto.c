@@ -307,3 +307,44 @@ ctl_counters_decode(struct c2_slice in, void (*fn)(void *arg, const char *name, 
     }
     return c2_rd_finish(&r);
 }
+
+/* ---- exit codes ------------------------------------------------------------------------------ */
+
+enum ctl_exit
+ctl_exit_code(enum c2_err err)
+{
+    static const struct {
+        enum c2_err err;
+        enum ctl_exit code;
+    } table[] = {
+        { C2_E_OK, CTL_EXIT_OK },
+        { C2_E_CONFIG, CTL_EXIT_CONFIG },
+        { C2_E_NOT_FOUND, CTL_EXIT_NOT_FOUND },
+        { C2_E_NOT_MOUNTED, CTL_EXIT_NOT_FOUND },
+        { C2_E_TIMEOUT, CTL_EXIT_UNAVAILABLE },
+        { C2_E_UNREACHABLE, CTL_EXIT_UNAVAILABLE },
+        { C2_E_UNAVAILABLE, CTL_EXIT_UNAVAILABLE },
+        { C2_E_THROTTLED, CTL_EXIT_UNAVAILABLE },
+        { C2_E_QUORUM, CTL_EXIT_UNAVAILABLE },
+        { C2_E_CORRUPT, CTL_EXIT_DATA_LOST },
+        { C2_E_DAMAGED, CTL_EXIT_DATA_LOST },
+        { C2_E_ACCESS, CTL_EXIT_ACCESS },
+        { C2_E_NOT_PERMITTED, CTL_EXIT_ACCESS },
+        { C2_E_AUTH, CTL_EXIT_ACCESS },
+        { C2_E_KEY, CTL_EXIT_ACCESS },
+        { C2_E_TLS, CTL_EXIT_ACCESS },
+        { C2_E_BUSY, CTL_EXIT_CONFLICT },
+        { C2_E_CONFLICT, CTL_EXIT_CONFLICT },
+        { C2_E_EXISTS, CTL_EXIT_CONFLICT },
+        { C2_E_FENCED, CTL_EXIT_CONFLICT },
+        { C2_E_NOT_EMPTY, CTL_EXIT_REFUSED },
+        { C2_E_PRECONDITION, CTL_EXIT_REFUSED },
+        { C2_E_VERSION, CTL_EXIT_VERSION },
+        { C2_E_INTERRUPTED, CTL_EXIT_INTERRUPTED },
+        { C2_E_CANCELED, CTL_EXIT_INTERRUPTED },
+    };
+    for (size_t k = 0; k < C2_ARRAY_LEN(table); k++)
+        if (table[k].err == err)
+            return table[k].code;
+    return CTL_EXIT_FAILED;
+}

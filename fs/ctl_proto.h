@@ -97,6 +97,27 @@ struct ctl_status {
 void ctl_status_encode(const struct ctl_status *s, struct c2_buf *out);
 C2_RESULT ctl_status_decode(struct c2_slice in, struct ctl_status *ret_status);
 
+/* How the programs end (interface: exit codes of c2fsctl and c2fs). */
+enum ctl_exit {
+    CTL_EXIT_OK = 0,
+    CTL_EXIT_FAILED = 1,
+    CTL_EXIT_USAGE = 2,
+    CTL_EXIT_CONFIG = 3,
+    CTL_EXIT_NOT_FOUND = 4,
+    CTL_EXIT_UNAVAILABLE = 5,
+    CTL_EXIT_DEGRADED = 6,
+    CTL_EXIT_REPAIRED = 7,
+    CTL_EXIT_DATA_LOST = 8,
+    CTL_EXIT_ACCESS = 9,
+    CTL_EXIT_CONFLICT = 10,
+    CTL_EXIT_REFUSED = 11,
+    CTL_EXIT_PENDING = 12,
+    CTL_EXIT_VERSION = 13,
+    CTL_EXIT_INTERRUPTED = 130,
+};
+
+enum ctl_exit ctl_exit_code(enum c2_err err);
+
 /* Copies text into a fixed field of a status, cut to fit. */
 void ctl_set(char *field, size_t size, const char *text);
 

@@ -183,6 +183,7 @@ mount_opts_parse(const char *text, bool sloppy, struct mount_opts *o, char **ret
         C2_TRY(err);
         text += len + (text[len] == ',');
     }
+    (void)c2_buf_cstr(&o->kernel); /* terminates it */
     return C2_E_OK;
 }
 

@@ -12,7 +12,7 @@
 struct c2_conf;
 
 struct mount_opts {
-    struct c2_buf kernel; /* comma-separated, for mount(2) and fusermount3 */
+    struct c2_buf kernel; /* comma-separated text, for mount(2) and fusermount3 */
     bool nonempty;        /* mount over a folder with files in it */
     bool read_only;
     char *config; /* owned; config=FILE, NULL = none */

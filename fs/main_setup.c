@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: MIT */
+#include "fs/main_setup.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <linux/capability.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "base/os_env.h"
+
+#define LOCK_NAME "mount.lock"
+
+static C2_RESULT
+fail_errno(char **ret_error, const char *what, const char *path, int err_no)
+{
+    *ret_error = c2_asprintf("%s %s: %s", what, path, strerror(err_no));
+    return c2_err_from_errno(err_no);
+}
+
+/* ---- mount point ----------------------------------------------------------------------------- */
+
+/* fusermount3 for those who may not call umount(2). */
+static void
+run_fusermount(const char *path)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        execlp("fusermount3", "fusermount3", "-u", "-z", "-q", "--", path, (char *)NULL);
+        _exit(127);
+    }
+    if (pid > 0)
+        (void)waitpid(pid, NULL, 0);
+}
+
+/* The mount of a daemon that died: nothing is lost by taking it away. */
+static void
+clean_dead_mount(const char *path)
+{
+    c2_log(WARN, "mount", "path=%s the daemon of an earlier mount died, cleaning up", path);
+    if (umount2(path, MNT_DETACH) != 0)
+        run_fusermount(path);
+}
+
+/* Whether `path` itself is a mount point: another device than its parent. */
+static bool
+is_mount_point(const char *path, const struct stat *st)
+{
+    char *parent = c2_asprintf("%s/..", path);
+    struct stat up;
+    bool is = stat(parent, &up) == 0 && (up.st_dev != st->st_dev || up.st_ino == st->st_ino);
+    c2_free(parent);
+    return is;
+}
+
+static C2_RESULT
+check_empty(const char *path, char **ret_error)
+{
+    DIR *d = opendir(path);
+    if (d == NULL)
+        return fail_errno(ret_error, "cannot read", path, errno);
+    unsigned entries = 0;
+    const struct dirent *e;
+    while ((e = readdir(d)) != NULL)
+        entries += strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
+    closedir(d);
+    if (entries == 0)
+        return C2_E_OK;
+    *ret_error = c2_asprintf("%s is not empty: its files would be hidden; choose another folder or "
+                             "add -o nonempty",
+                             path);
+    return C2_E_NOT_EMPTY;
+}
+
+C2_RESULT
+setup_mountpoint(const char *path, bool nonempty, char **ret_real, char **ret_error)
+{
+    struct stat st;
+    if (stat(path, &st) != 0 && errno == ENOTCONN)
+        clean_dead_mount(path);
+    if (stat(path, &st) != 0) {
+        if (errno != ENOENT)
+            return fail_errno(ret_error, "cannot use", path, errno);
+        *ret_error = c2_asprintf("%s does not exist: mkdir -p %s", path, path);
+        return C2_E_NOT_FOUND;
+    }
+    if (!S_ISDIR(st.st_mode)) {
+        *ret_error = c2_asprintf("%s is not a directory", path);
+        return C2_E_NOT_DIR;
+    }
+    char *real = realpath(path, NULL);
+    if (real == NULL)
+        return fail_errno(ret_error, "cannot use", path, errno);
+    enum c2_err err = C2_E_OK;
+    if (is_mount_point(real, &st) && !nonempty) {
+        *ret_error = c2_asprintf("something is mounted on %s already", real);
+        err = C2_E_BUSY;
+    } else if (!nonempty) {
+        err = check_empty(real, ret_error);
+    }
+    if (err == C2_E_OK)
+        *ret_real = real;
+    else
+        c2_free(real);
+    return err;
+}
+
+/* ---- lock ------------------------------------------------------------------------------------ */
+
+static C2_RESULT
+make_dirs(const char *path, char **ret_error)
+{
+    char *copy = c2_strdup(path);
+    enum c2_err err = C2_E_OK;
+    for (char *p = copy + 1; err == C2_E_OK; p++) {
+        if (*p != '/' && *p != '\0')
+            continue;
+        bool last = *p == '\0';
+        *p = '\0';
+        if (mkdir(copy, 0700) != 0 && errno != EEXIST)
+            err = fail_errno(ret_error, "cannot make the folder", copy, errno);
+        *p = '/';
+        if (last)
+            break;
+    }
+    c2_free(copy);
+    return err;
+}
+
+static C2_RESULT
+locked_by_other(int fd, const char *path, char **ret_error)
+{
+    char who[PATH_MAX + 64] = { 0 };
+    ssize_t n = pread(fd, who, sizeof(who) - 1, 0);
+    if (n > 0)
+        who[strcspn(who, "\n")] = '\0';
+    *ret_error = c2_asprintf("the volume is mounted already (%s, %s)", n > 0 ? who : "?", path);
+    return C2_E_BUSY;
+}
+
+C2_RESULT
+setup_mount_lock(const char *cache_dir, const char *mountpoint, char **ret_error)
+{
+    C2_TRY(make_dirs(cache_dir, ret_error));
+    char *path = c2_asprintf("%s/" LOCK_NAME, cache_dir);
+    /* The descriptor stays open, and with it the lock, as long as the process lives. */
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    enum c2_err err = C2_E_OK;
+    if (fd < 0) {
+        err = fail_errno(ret_error, "cannot open", path, errno);
+    } else if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        err = locked_by_other(fd, path, ret_error);
+        close(fd);
+    } else {
+        char *text = c2_asprintf("pid %ld on %s\n", (long)getpid(), mountpoint);
+        size_t len = strlen(text);
+        if (ftruncate(fd, 0) != 0 || pwrite(fd, text, len, 0) != (ssize_t)len)
+            err = fail_errno(ret_error, "cannot write", path, errno);
+        c2_free(text);
+    }
+    c2_free(path);
+    return err;
+}
+
+/* ---- process --------------------------------------------------------------------------------- */
+
+void
+setup_process(void)
+{
+    const struct rlimit none = { 0, 0 };
+    (void)setrlimit(RLIMIT_CORE, &none);
+    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files);
+    }
+}
+
+static C2_RESULT
+find_user(const char *user, struct passwd *ret_pw, char **ret_error)
+{
+    errno = 0;
+    const struct passwd *pw = getpwnam(user);
+    if (pw == NULL) {
+        *ret_error = c2_asprintf("drop_privileges: there is no user \"%s\"", user);
+        return C2_E_CONFIG;
+    }
+    *ret_pw = *pw;
+    return C2_E_OK;
+}
+
+C2_RESULT
+setup_user_files(const char *user, char **ret_error)
+{
+    struct passwd pw;
+    if (user[0] == '\0' || getuid() != 0)
+        return C2_E_OK;
+    C2_TRY(find_user(user, &pw, ret_error));
+    if (initgroups(user, pw.pw_gid) != 0 || setegid(pw.pw_gid) != 0 || seteuid(pw.pw_uid) != 0)
+        return fail_errno(ret_error, "cannot become", user, errno);
+    return C2_E_OK;
+}
+
+C2_RESULT
+setup_user_root(const char *user, bool on, char **ret_error)
+{
+    struct passwd pw = { 0 };
+    if (user[0] == '\0' || getuid() != 0)
+        return C2_E_OK;
+    if (!on)
+        C2_TRY(find_user(user, &pw, ret_error));
+    if (seteuid(on ? 0 : pw.pw_uid) != 0)
+        return fail_errno(ret_error, "cannot change to", on ? "root" : user, errno);
+    return C2_E_OK;
+}
+
+C2_RESULT
+setup_user_drop(const char *user, char **ret_error)
+{
+    struct passwd pw;
+    if (user[0] == '\0' || getuid() != 0)
+        return C2_E_OK;
+    C2_TRY(find_user(user, &pw, ret_error));
+    struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct data[2] = { 0 };
+    data[0].effective = data[0].permitted = 1u << CAP_SYS_ADMIN; /* umount(2) */
+    if (seteuid(0) != 0 || prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0 ||
+        setresgid(pw.pw_gid, pw.pw_gid, pw.pw_gid) != 0 ||
+        setresuid(pw.pw_uid, pw.pw_uid, pw.pw_uid) != 0 || syscall(SYS_capset, &head, data) != 0)
+        return fail_errno(ret_error, "cannot become", user, errno);
+    setup_process(); /* a change of user makes the process dumpable again */
+    return C2_E_OK;
+}
+
+/* Decodes the \\040 of /proc/self/mountinfo in place. */
+static void
+unescape(char *text)
+{
+    char *out = text;
+    for (const char *p = text; *p != '\0'; out++) {
+        bool octal = p[0] == '\\' && p[1] >= '0' && p[1] <= '3' && p[2] >= '0' && p[2] <= '7' &&
+                     p[3] >= '0' && p[3] <= '7';
+        *out = octal ? (char)((p[1] - '0') * 64 + (p[2] - '0') * 8 + (p[3] - '0')) : *p;
+        p += octal ? 4 : 1;
+    }
+    *out = '\0';
+}
+
+/* The device number of a mount, without asking the mount itself: we are the one to answer. */
+static bool
+find_device(const char *mountpoint, char out[32])
+{
+    FILE *f = fopen("/proc/self/mountinfo", "re");
+    char *line = NULL;
+    size_t cap = 0;
+    bool found = false;
+    if (f == NULL)
+        return false;
+    while (getline(&line, &cap, f) > 0) {
+        /* id parent major:minor root mountpoint ... */
+        char *rest = line, *fields[5] = { NULL };
+        for (size_t k = 0; k < C2_ARRAY_LEN(fields); k++)
+            fields[k] = strsep(&rest, " ");
+        if (fields[4] == NULL)
+            continue;
+        unescape(fields[4]);
+        if (strcmp(fields[4], mountpoint) == 0) { /* the last one is on top */
+            (void)snprintf(out, 32, "%s", fields[2]);
+            found = true;
+        }
+    }
+    c2_free(line);
+    (void)fclose(f);
+    return found;
+}
+
+void
+setup_read_ahead(const char *mountpoint, unsigned kib)
+{
+    char device[32], path[96], text[16];
+    if (!find_device(mountpoint, device))
+        return;
+    (void)snprintf(path, sizeof(path), "/sys/class/bdi/%s/read_ahead_kb", device);
+    int len = snprintf(text, sizeof(text), "%u", kib);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    if (write(fd, text, (size_t)len) != len)
+        c2_log(DEBUG, "mount", "path=%s the kernel keeps its own read-ahead", path);
+    close(fd);
+}
+
+void
+setup_notify(const char *state)
+{
+    const char *name = c2_os_getenv("NOTIFY_SOCKET");
+    struct sockaddr_un a = { .sun_family = AF_UNIX };
+    if (name == NULL || strlen(name) >= sizeof(a.sun_path))
+        return;
+    memcpy(a.sun_path, name, strlen(name));
+    if (a.sun_path[0] == '@')
+        a.sun_path[0] = '\0'; /* an abstract address */
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(name));
+    if (sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&a, len) < 0)
+        c2_log(WARN, "mount", "systemd cannot be notified");
+    close(fd);
+}
+
+void
+setup_background(void)
+{
+    int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)dup2(fd, STDIN_FILENO);
+        (void)dup2(fd, STDOUT_FILENO);
+        (void)dup2(fd, STDERR_FILENO);
+        close(fd);
+    }
+    (void)setsid();
+    if (chdir("/") != 0)
+        c2_log(WARN, "mount", "cannot leave the current folder");
+}
