@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A volume: its configuration in the coordination service, making one (c2fsctl format) and opening
+ * one (the daemon, the tools). Asynchronous operations for one loop; parts of them block (reading
+ * the key file, a passphrase command, opening the local store), which is fine at start-up.
+ *
+ * Order of opening: configuration -> key file -> store -> V (uuid, format version, key check: says
+ * KEY or VERSION before anything is interpreted) -> session -> lock -> C -> providers -> device
+ * key.
+ *
+ * The lock S/mount is an ephemeral key of the session; its version is the fencing token. The store
+ * of metadata = local: is locked by its process, so a lock that is found there belongs to a process
+ * that is gone: it is taken over.
+ */
+#ifndef C2_FS_VOLUME_H
+#define C2_FS_VOLUME_H
+
+#include "depsky/depsky.h"
+#include "fs/coord_keys.h"
+#include "fs/keys.h"
+#include "metadata/coord.h"
+
+#define VOLUME_FORMAT_VERSION 1
+#define VOLUME_NAME_MAX       63
+#define VOLUME_SESSION_TTL_NS (30 * C2_NS_PER_S)
+#define VOLUME_PASSPHRASE_MAX 1024
+#define VOLUME_PREFIX_LEN     12 /* "v1/" and 8 hex digits, with the zero */
+#define VOLUME_LOCK_NAME      "/mount"
+
+struct c2_conf;
+struct c2_os;
+
+/* What is wrong, for people, and what to type. The exit code follows from err. */
+struct volume_error {
+    enum c2_err err;
+    char text[512];
+    char hint[320]; /* "" = none */
+};
+
+/* ---- configuration (volume_config.c) --------------------------------------------------------- */
+
+enum volume_seat_state { VOLUME_SEAT_EMPTY, VOLUME_SEAT_ACTIVE, VOLUME_SEAT_REBUILDING };
+
+struct volume_seat {
+    enum volume_seat_state state;
+    char provider[PROV_NAME_MAX]; /* the section's name */
+    char url[PROV_KEY_MAX];       /* as configured when it took the seat */
+};
+
+struct volume_config {
+    uint32_t format_version; /* of the data in the clouds */
+    uint8_t uuid[16];
+    char name[VOLUME_NAME_MAX + 1];
+    unsigned f, n;
+    struct volume_seat seats[DS_SEATS_MAX];
+    bool keyless;
+    bool redundancy_full;
+    uint32_t config_epoch, key_epoch, domain_id;
+};
+
+/* Key C, sealed by the caller. */
+void volume_config_encode(const struct volume_config *c, struct c2_buf *out);
+C2_RESULT volume_config_decode(struct c2_slice in, struct volume_config *ret_config);
+/* "v1/<vol8>": where everything of the volume lies in each bucket. */
+void volume_prefix(const uint8_t uuid[16], char out[VOLUME_PREFIX_LEN]);
+
+/* Key V, not sealed. */
+struct volume_id {
+    uint32_t format_version;
+    uint8_t uuid[16];
+    uint8_t key_check[16];
+    bool keyless;
+};
+
+void volume_id_encode(const struct volume_id *id, struct c2_buf *out);
+/* VERSION when it is newer than we understand; PARSE. */
+C2_RESULT volume_id_decode(struct c2_slice in, struct volume_id *ret_id);
+
+/* ---- an open volume (volume_open.c) ---------------------------------------------------------- */
+
+struct volume {
+    struct c2_env *env;         /* borrowed */
+    const struct c2_conf *conf; /* borrowed */
+    char name[VOLUME_NAME_MAX + 1];
+    struct volume_config config;
+    struct keys *keys; /* owned, as all below */
+    struct coord *coord;
+    struct ds_client *ds;
+    struct provider *providers[DS_SEATS_MAX]; /* by seat; NULL = empty, or see seat_errors */
+    char *seat_errors[DS_SEATS_MAX];          /* why a configured provider could not be opened */
+    uint64_t session;
+    struct ck fence_key;
+    uint64_t fence_token;
+    uint8_t device_id[16];
+    uint8_t *device_secret; /* Ed25519, C2_ED25519_SECRET_LEN in the secret arena */
+    uint8_t device_public[C2_ED25519_PUBLIC_LEN];
+    /* The session ended without us: nothing can be committed any more. May be set at any time. */
+    void (*lost)(struct volume *v, void *arg);
+    void *lost_arg;
+    bool is_lost;
+    struct volume_keepalive *keepalive;
+};
+
+/* Keys for this device: "journal", "cache". */
+void volume_device_key(const struct volume *v, const char *purpose, uint8_t out[C2_KEY_LEN]);
+
+/* Asks on a terminal. OK with the passphrase appended; anything else gives up. */
+typedef enum c2_err volume_ask(void *arg, const char *prompt, struct c2_buf *out);
+
+struct volume_open {
+    struct c2_env *env;
+    struct c2_os *os; /* may be NULL: then no s3: */
+    const struct c2_conf *conf;
+    const char *volume;
+    const char *holder; /* who we are, for the message that others get: "mount /mnt/c2fs, pid 7" */
+    volume_ask *ask;    /* NULL = there is no terminal */
+    void *ask_arg;
+    /* Tools that only look: no session, no lock, no device key; several may run. */
+    bool read_only;
+    void (*done)(struct volume_open *o);
+    struct volume *volume_out;  /* out: the caller's; NULL on failure */
+    struct volume_error error;  /* out */
+    void *priv;                 /* the caller's */
+    struct volume_opening *own; /* private */
+};
+
+void volume_open_start(struct volume_open *o);
+/* Gives up the lock and frees everything; nothing may be outstanding on coord and ds. */
+void volume_close(struct volume *v, void (*done)(void *arg), void *arg);
+
+/* ---- format (volume_format.c) ---------------------------------------------------------------- */
+
+struct volume_format {
+    struct c2_env *env;
+    struct c2_os *os;
+    const struct c2_conf *conf;
+    const char *volume;
+    unsigned f;                   /* 0 = 1 */
+    const char *const *providers; /* section names in seat order; NULL = all sections */
+    size_t nproviders;
+    bool keyless;
+    bool no_passphrase;  /* write the key file unsealed */
+    bool dry_run;        /* check everything, write nothing */
+    const uint8_t *uuid; /* NULL = random */
+    volume_ask *ask;     /* asked twice; NULL = no terminal */
+    void *ask_arg;
+    /* Appends the operations that make an empty file system; NULL = none. */
+    void (*put_root)(void *arg, struct keys *keys, struct c2_buf *backing, struct coord_op *ops,
+                     size_t ops_max, size_t *ret_nops);
+    void *put_root_arg;
+    struct c2_buf *ret_recovery_kit; /* NULL = not wanted; the caller wipes it */
+    void (*done)(struct volume_format *o);
+    struct volume_config config;   /* out */
+    struct volume_error error;     /* out */
+    void *priv;                    /* the caller's */
+    struct volume_formatting *own; /* private */
+};
+
+void volume_format_start(struct volume_format *o);
+
+#endif
