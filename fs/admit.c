@@ -26,7 +26,9 @@ journal_percent(const struct fs *fs)
 static bool
 must_wait(const struct fs *fs, size_t bytes)
 {
-    if (fs->chunk_bytes > 0 && fs->chunk_bytes + bytes >= fs->conf.write_buffer)
+    /* What running uploads read is bounded by their number. */
+    uint64_t buffered = fs->chunk_bytes - fs->chunk_bytes_in_use;
+    if (buffered > 0 && buffered + bytes > fs->conf.write_buffer)
         return true;
     if (fs->commit_inodes.count + fs->commit_dentries.count > FS_DIRTY_MAX)
         return true;
@@ -50,7 +52,7 @@ fs_admit(struct fs_req *r, size_t bytes)
         if (fs_publisher_error(fs) == C2_E_NO_SPACE)
             return C2_E_NO_SPACE;
         fs_park(r, &fs->blocked);
-        arm(fs, 0);
+        arm(fs, fs->unblocking ? WAKE_NS : 0);
         return C2_E_AGAIN;
     }
     uint64_t percent = journal_percent(fs);
@@ -85,7 +87,7 @@ void
 fs_throttle_due(struct c2_timer *t)
 {
     struct fs *fs = C2_CONTAINER_OF(t, struct fs, throttle);
-    if (must_wait(fs, 0) && fs_publisher_idle(fs))
+    if (must_wait(fs, FS_WRITE_MAX) && fs_publisher_idle(fs))
         fs_publisher_spill(fs);
     fs_unblock(fs);
     if (!c2_list_empty(&fs->blocked))

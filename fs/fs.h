@@ -55,6 +55,7 @@ struct fs {
     struct c2_list commit_inodes, commit_dentries;   /* dirty for the store */
     struct c2_list chunks_mem;                       /* chunks with bytes in memory, oldest first */
     uint64_t chunk_bytes;                            /* in memory */
+    uint64_t chunk_bytes_in_use;                     /* of those: read by running uploads */
     uint64_t chunk_order;
     uint64_t ready_bytes, ready_items; /* for the next transaction group */
     uint64_t next_ino;

@@ -51,6 +51,18 @@ static void start_jobs(struct fs_packer *p);
 /* ---- one upload ----------------------------------------------------------------------------- */
 
 static void
+use_mem(struct fs *fs, struct fs_chunk *c, bool use)
+{
+    if (c->mem_in_use == use)
+        return;
+    c->mem_in_use = use;
+    if (use)
+        fs->chunk_bytes_in_use += c->cap;
+    else
+        fs->chunk_bytes_in_use -= c->cap;
+}
+
+static void
 upload_free(struct upload *u)
 {
     for (size_t k = 0; k < u->n; k++) {
@@ -108,7 +120,7 @@ upload_end(struct upload *u, enum c2_err err)
     c2_list_remove(&p->active, &u->link);
     p->active_bytes -= u->bytes;
     for (size_t k = 0; k < u->n; k++)
-        u->chunks[k]->mem_in_use = false;
+        use_mem(fs, u->chunks[k], false);
     if (err == C2_E_OK) {
         succeed(u);
         upload_free(u);
@@ -185,7 +197,7 @@ read_back(struct upload *u)
     for (; u->next < u->n; u->next++) {
         struct fs_chunk *c = u->chunks[u->next];
         if (c->mem != NULL) {
-            c->mem_in_use = true;
+            use_mem(u->fs, c, true);
             u->slices[u->next] = c2_slice(c->mem, c->len);
             continue;
         }

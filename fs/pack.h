@@ -9,11 +9,12 @@
 
 #include "fs/fs.h"
 
-#define FS_PACK_CHUNKS_MAX  4096
-#define FS_LARGE_FILE       (1ull << 30) /* from here on objects of FS_LARGE_OBJECT */
-#define FS_LARGE_OBJECT     (32u << 20)
-#define FS_UPLOAD_BYTES_MIN (64u << 20) /* in flight at least, so that two large objects overlap   \
-                                         */
+#define FS_PACK_CHUNKS_MAX 4096
+#define FS_LARGE_FILE      (1ull << 30) /* from here on objects of FS_LARGE_OBJECT */
+#define FS_LARGE_OBJECT    (32u << 20)
+#define FS_UPLOAD_BYTES_MIN                                                                        \
+    (64u << 20) /* in flight at least, so that two large objects overlap                           \
+                 */
 
 struct fs_packer *fs_packer_new(struct fs *fs);
 void fs_packer_free(struct fs_packer *p); /* nothing running */

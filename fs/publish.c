@@ -423,7 +423,7 @@ static void
 drop_journaled(struct fs *fs)
 {
     C2_LIST_FOREACH (&fs->chunks_mem, struct fs_chunk, c, link) {
-        if (fs->chunk_bytes <= fs->conf.write_buffer / 2)
+        if (fs->chunk_bytes - fs->chunk_bytes_in_use <= fs->conf.write_buffer / 2)
             break;
         if (c->journaled && !c->mem_in_use)
             fs_chunk_drop_mem(fs, c);

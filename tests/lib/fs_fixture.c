@@ -20,11 +20,6 @@
 static const uint8_t volume_key[C2_KEY_LEN] = { 1, 2, 3 };
 static const uint8_t uuid[16] = { 9 };
 
-struct waiting {
-    struct fs_req *req;
-    bool done;
-};
-
 /* ---- coordination --------------------------------------------------------------------------- */
 
 struct call {
@@ -71,7 +66,7 @@ take_lock(struct fsx *x)
     struct coord_op op = { .kind = COORD_PUT_EPHEMERAL,
                            .key = ck_slice(&key),
                            .value = c2_slice("x", 1),
-                           .number = (int64_t) x->session };
+                           .number = (int64_t)x->session };
     struct call t = { .r = { .verb = COORD_TXN, .ops = &op, .nops = 1 } };
     call(x, &t);
     x->token = t.r.version;
@@ -112,7 +107,7 @@ fsx_init(struct fsx *x)
                                     .journal_delay_ns = 5 * C2_NS_PER_S };
     for (unsigned s = 0; s < FSX_SEATS; s++) {
         char name[] = "p0";
-        name[1] = (char) ('0' + s);
+        name[1] = (char)('0' + s);
         x->mem[s] = prov_mem_new(x->env, name);
         assert_int_equal(prov_fault_new(x->mem[s], "", s, &x->seat[s]), C2_E_OK);
     }
@@ -184,7 +179,7 @@ fsx_mount(struct fsx *x)
 static void
 set_flag(void *arg)
 {
-    *(bool *) arg = true;
+    *(bool *)arg = true;
 }
 
 static void
@@ -223,7 +218,7 @@ fsx_stop(struct fsx *x)
 static enum c2_err
 dead_disk(void *arg, const struct c2_disk_req *r)
 {
-    (void) arg;
+    (void)arg;
     return r->verb == C2_DISK_CLOSE ? C2_E_OK : C2_E_IO;
 }
 
@@ -260,24 +255,45 @@ fsx_drop_cache(struct fsx *x)
 
 /* ---- requests ------------------------------------------------------------------------------- */
 
+/* priv is a flag of the fixture's own until the request is over. */
 static void
 req_done(struct fs_req *r)
 {
-    bool *flag = r->priv;
-    *flag = true;
+    *(bool *)r->priv = true;
 }
 
 static const struct fs_req_ops plain_ops = { .done = req_done };
 
+void
+fsx_start(struct fsx *x, struct fs_req *r)
+{
+    if (r->ops == NULL)
+        r->ops = &plain_ops;
+    r->priv = c2_calloc(1, sizeof(bool));
+    fs_submit(x->fs, r);
+}
+
+bool
+fsx_answered(const struct fs_req *r)
+{
+    return r->priv == NULL || *(bool *)r->priv;
+}
+
+void
+fsx_wait(struct fsx *x, struct fs_req *r)
+{
+    if (r->priv == NULL)
+        return;
+    test_env_run_until(x->t, r->priv);
+    c2_free(r->priv);
+    r->priv = NULL;
+}
+
 enum c2_err
 fsx_run(struct fsx *x, struct fs_req *r)
 {
-    bool done = false;
-    if (r->ops == NULL)
-        r->ops = &plain_ops;
-    r->priv = &done;
-    fs_submit(x->fs, r);
-    test_env_run_until(x->t, &done);
+    fsx_start(x, r);
+    fsx_wait(x, r);
     return r->err;
 }
 
@@ -309,11 +325,9 @@ enum c2_err
 fsx_create(struct fsx *x, uint64_t dir, const char *name, int flags, struct fs_handle **ret_handle,
            uint64_t *ret_ino)
 {
-    struct fs_req r = { .op = FS_CREATE,
-                        .ino = dir,
-                        .name = name,
-                        .mode = S_IFREG | 0644,
-                        .flags = flags };
+    struct fs_req r = {
+        .op = FS_CREATE, .ino = dir, .name = name, .mode = S_IFREG | 0644, .flags = flags
+    };
     C2_TRY(fsx_run(x, &r));
     *ret_handle = r.handle;
     *ret_ino = r.attr.ino;
@@ -336,7 +350,7 @@ fsx_write(struct fsx *x, struct fs_handle *h, uint64_t off, const void *data, si
 {
     const uint8_t *p = data;
     while (len > 0) {
-        size_t n = C2_MIN(len, (size_t) FS_WRITE_MAX);
+        size_t n = C2_MIN(len, (size_t)FS_WRITE_MAX);
         struct fs_req r = { .op = FS_WRITE, .handle = h, .off = off, .data = c2_slice(p, n) };
         C2_TRY(fsx_run(x, &r));
         assert_int_equal(r.count, n);
@@ -387,7 +401,7 @@ enum c2_err
 fsx_read(struct fsx *x, struct fs_handle *h, uint64_t off, size_t len, struct c2_buf *ret_data)
 {
     while (len > 0) {
-        size_t n = C2_MIN(len, (size_t) FS_READ_MAX);
+        size_t n = C2_MIN(len, (size_t)FS_READ_MAX);
         struct fs_req r = { .op = FS_READ, .handle = h, .off = off, .len = n };
         C2_TRY(fsx_run(x, &r));
         if (r.iov.len > 0)

@@ -42,10 +42,14 @@ void fsx_crash(struct fsx *x);
 
 void fsx_fault(struct fsx *x, unsigned seat, const char *spec);
 uint64_t fsx_requests(struct fsx *x, enum prov_verb verb); /* over all clouds */
-void fsx_drop_cache(struct fsx *x); /* a mount with an empty read cache */
+void fsx_drop_cache(struct fsx *x);                        /* a mount with an empty read cache */
 
 /* Sends and waits. */
 enum c2_err fsx_run(struct fsx *x, struct fs_req *r);
+/* In steps: send, look whether it was answered, wait. */
+void fsx_start(struct fsx *x, struct fs_req *r);
+bool fsx_answered(const struct fs_req *r);
+void fsx_wait(struct fsx *x, struct fs_req *r);
 enum c2_err fsx_lookup(struct fsx *x, uint64_t dir, const char *name, struct fs_attr *ret_attr);
 uint64_t fsx_ino(struct fsx *x, uint64_t dir, const char *name); /* asserts that it exists */
 enum c2_err fsx_create(struct fsx *x, uint64_t dir, const char *name, int flags,

@@ -146,7 +146,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(file__reads_back_what_was_written, setup, teardown),
-        cmocka_unit_test_setup_teardown(file__large_survives_remount_byte_for_byte, setup, teardown),
+        cmocka_unit_test_setup_teardown(file__large_survives_remount_byte_for_byte, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(crash__keeps_every_closed_file, setup, teardown),
         cmocka_unit_test_setup_teardown(crash__leaves_the_old_file_when_the_new_one_is_not_closed,
                                         setup, teardown),
