@@ -174,12 +174,12 @@ read_log(const char *path, struct promises *p)
     FILE *in = fopen(path, "re");
     if (in == NULL)
         return; /* killed before the first promise */
-    char kind;
-    uint64_t index;
-    while (fscanf(in, " %c %" SCNu64, &kind, &index) == 2) {
-        uint64_t value = 0;
-        if (kind != 'n' && fscanf(in, "%" SCNu64, &value) != 1)
-            break;
+    char line[64];
+    while (fgets(line, sizeof(line), in) != NULL && strchr(line, '\n') != NULL) {
+        char kind = line[0];
+        char *rest = NULL;
+        uint64_t index = strtoull(line + 1, &rest, 10);
+        uint64_t value = strtoull(rest, NULL, 10);
         if (kind == 'n' && index < N_MAX)
             p->once[index] = true;
         else if (kind == 'r' && index < SLOTS)
