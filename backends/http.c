@@ -24,9 +24,9 @@
  * end (Content-Length or chunked), otherwise a cut one would look complete.
  *
  * A kept-alive connection that the server closed meanwhile fails on its next use. If nothing of an
- * answer was read, the request is sent once more on a fresh connection. It may then have been
- * executed twice, which is harmless for idempotent verbs; for a conditional PUT the second answer
- * may be 412 because of the first.
+ * answer was read, the request is sent once more on a fresh connection; libcurl does it for most
+ * cases, we do it for the rest. It may then be executed twice. A request for which that is not the
+ * same as once is marked `once`, and its second attempt is stopped before anything is sent.
  */
 #include "backends/http.h"
 
@@ -67,6 +67,7 @@ struct http_call {
     struct curl_slist *lines; /* owned */
     struct http_body reply;
     bool retried;
+    unsigned nsent;      /* attempts that got as far as a connection */
     bool error_body_cut; /* the transfer was ended on purpose */
     enum c2_err fault;   /* why a callback of ours stopped the transfer */
     char error_text[CURL_ERROR_SIZE];
@@ -242,7 +243,8 @@ is_dead_connection(struct http_call *call, CURLcode code)
     long connects = 1;
     curl_easy_getinfo(call->easy, CURLINFO_NUM_CONNECTS, &connects);
     bool lost = code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING;
-    return lost && connects == 0 && call->req->head.bytes == 0 && !call->retried;
+    return lost && connects == 0 && call->req->head.bytes == 0 && !call->retried &&
+           !call->req->once;
 }
 
 static void
@@ -352,6 +354,11 @@ on_connected(void *arg, char *ip, char *local_ip, int port, int local_port)
     struct http_call *call = arg;
     char text[160];
     bool plain = strncmp(call->req->url, "http:", 5) == 0;
+    if (call->nsent++ > 0 && call->req->once) {
+        C2_MARK("http: repetition prevented");
+        stop_transfer(call, C2_E_UNREACHABLE, "connection lost before the answer");
+        return CURL_PREREQFUNC_ABORT;
+    }
     if (http_addr_is_link_local(ip)) {
         snprintf(text, sizeof(text), "%s is a link-local address, refused", ip);
     } else if (plain && call->pool->settings.plain != HTTP_PLAIN_ANY &&

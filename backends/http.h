@@ -43,6 +43,7 @@ struct http_req {
     const char *const *header; /* "name: value" lines. Borrowed until done */
     size_t nheaders;
     struct c2_slice body; /* PUT, POST. Borrowed until done */
+    bool once;            /* never repeated here: a lost answer is C2_E_UNREACHABLE */
     size_t reply_len_max; /* of the body of a 2xx answer */
     uint64_t deadline_ns; /* monotonic; C2_NEVER = none */
     void (*done)(struct http_req *r);

@@ -325,6 +325,7 @@ attempt(struct s3_call *c)
         .header = c->line,
         .nheaders = build_lines(c, &h),
         .body = c->body,
+        .once = c->if_none_match, /* the repetition would be refused because of the original */
         .reply_len_max = c->reply_len_max,
         .deadline_ns = c->deadline_ns,
         .done = answered,

@@ -22,8 +22,9 @@
  * it is the MD5 of the body only with some kinds of server-side encryption, and a lying server can
  * compute it without storing anything.
  *
- * EXISTS means that the key is there, not who wrote it: an earlier attempt of the same PUT whose
- * answer was lost leads to it as well.
+ * A conditional PUT is sent once and never repeated here: if its answer is lost, UNREACHABLE tells
+ * the layers above that its end is open. So EXISTS means that somebody else wrote the key, or an
+ * earlier request for the same PUT.
  */
 #include "backends/s3_op.h"
 

@@ -508,6 +508,32 @@ http__does_not_repeat_for_ever(void **state)
 }
 
 static void
+http__does_not_repeat_what_must_go_out_once(void **state)
+{
+    struct ctx *c = *state;
+    static const struct http_fixture_reply lost[] = {
+        { .flags = FIXTURE_RESET },             /* noticed by libcurl when it reads */
+        { .text = "", .flags = FIXTURE_CLOSE }, /* an orderly end without an answer */
+    };
+    for (size_t i = 0; i < C2_ARRAY_LEN(lost); i++) {
+        struct request q;
+        size_t before = http_fixture_requests(c->server);
+        http_fixture_answer(c->server, OK_HELLO);
+        http_fixture_script(c->server, &lost[i], 1);
+        assert_int_equal(get(c, &q), C2_E_OK);
+        http_req_done(&q.r);
+        init(c, &q, HTTP_PUT, "/o");
+        q.r.body = c2_slice_str("body");
+        q.r.once = true;
+        run(c, &q);
+        assert_int_equal(q.r.err, C2_E_UNREACHABLE);
+        assert_true(q.r.detail[0] != '\0');
+        http_req_done(&q.r);
+        assert_int_equal(http_fixture_requests(c->server), before + 2);
+    }
+}
+
+static void
 http__queues_beyond_its_connections(void **state)
 {
     struct ctx *c = *state;
@@ -715,6 +741,7 @@ main(void)
         TEST(http__repeats_once_on_a_dead_kept_connection),
         TEST(http__repeats_a_large_upload_that_met_a_dead_connection),
         TEST(http__does_not_repeat_for_ever),
+        TEST(http__does_not_repeat_what_must_go_out_once),
         TEST(http__queues_beyond_its_connections),
         TEST(http__deadline_holds_in_the_queue),
         TEST(http__cancel_works_in_every_state),

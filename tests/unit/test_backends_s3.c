@@ -219,6 +219,18 @@ put_if_absent__asks_first_where_conditions_are_unknown(void **state)
     assert_int_equal(http_fixture_requests(x->server), 7);
 }
 
+static void
+put_if_absent__is_not_repeated_when_the_answer_is_lost(void **state)
+{
+    struct ctx *x = *state;
+    static const struct http_fixture_reply reset = { .flags = FIXTURE_RESET };
+    answer(x, DONE);
+    assert_int_equal(test_prov_put(&x->c, "a", c2_slice_str("b"), false), C2_E_OK);
+    http_fixture_script(x->server, &reset, 1);
+    assert_int_equal(test_prov_put(&x->c, "b", c2_slice_str("b"), true), C2_E_UNREACHABLE);
+    assert_int_equal(http_fixture_requests(x->server), 2);
+}
+
 /* ---- GET ---- */
 
 static void
@@ -433,8 +445,8 @@ redirect__is_an_error_and_not_followed(void **state)
 {
     struct ctx *x = *state;
     static const char *const redirects[] = {
-        "HTTP/1.1 307 Temporary Redirect\r\nLocation: http://169.254.169.254/latest/\r\n"
-        "Content-Length: 0\r\n\r\n",
+        ("HTTP/1.1 307 Temporary Redirect\r\nLocation: http://169.254.169.254/latest/\r\n"
+         "Content-Length: 0\r\n\r\n"),
         "HTTP/1.1 301 Moved\r\nLocation: /bucket/pre/other\r\nContent-Length: 0\r\n\r\n",
         "HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n",
     };
@@ -459,8 +471,8 @@ wrong_region__names_the_right_one(void **state)
     static const char *const answers[] = {
         "HTTP/1.1 301 Moved\r\nx-amz-bucket-region: ap-south-1\r\nContent-Length: 0\r\n\r\n",
         "HTTP/1.1 400 Bad\r\nx-amz-bucket-region: ap-south-1\r\nContent-Length: 0\r\n\r\n",
-        "HTTP/1.1 400 Bad\r\nContent-Length: 84\r\n\r\n"
-        "<Error><Code>AuthorizationHeaderMalformed</Code><Region>ap-south-1</Region></Error> ",
+        ("HTTP/1.1 400 Bad\r\nContent-Length: 84\r\n\r\n"
+         "<Error><Code>AuthorizationHeaderMalformed</Code><Region>ap-south-1</Region></Error> "),
     };
     for (size_t i = 0; i < C2_ARRAY_LEN(answers); i++) {
         struct test_prov_req t;
@@ -769,6 +781,7 @@ main(void)
         TEST(put__takes_the_callers_hash),
         TEST(put_if_absent__gives_exists_on_412),
         TEST(put_if_absent__asks_first_where_conditions_are_unknown),
+        TEST(put_if_absent__is_not_repeated_when_the_answer_is_lost),
         TEST(get__asks_for_the_range_and_checks_it),
         TEST(get__refuses_answers_to_another_question),
         TEST(get__accepts_the_whole_as_its_own_first_part),
