@@ -314,6 +314,7 @@ fs_inode_unpublish(struct fs *fs, struct fs_inode *i)
     C2_ASSERT(i->stable == NULL);
     if (i->dirty_commit) {
         i->stable = c2_calloc(1, sizeof(*i->stable));
+        fs_inode_count_blocks(i);
         fs_inode_record_encode(i, &i->stable->record);
         i->stable->map = fs_map_ref(i->map);
         i->stable->size = i->attr.size;
@@ -330,7 +331,15 @@ fs_inode_held(const struct fs *fs, const struct fs_inode *i)
 {
     if (!i->unpublished || i->write_opens == 0 || i->gone)
         return false;
-    return i->truncated || c2_now_ns(fs->part.env) - i->unpublished_since_ns < FS_HOLD_NS;
+    uint64_t limit = i->is_new ? FS_HOLD_NEW_NS : FS_HOLD_NS;
+    return i->truncated || c2_now_ns(fs->part.env) - i->unpublished_since_ns < limit;
+}
+
+void
+fs_inode_count_blocks(struct fs_inode *i)
+{
+    if (S_ISREG(i->attr.mode) && i->map != NULL)
+        i->attr.blocks = (fs_map_bytes(i->map) + 511) / 512;
 }
 
 void

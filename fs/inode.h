@@ -9,8 +9,8 @@
  * a clean one is always right.
  *
  * A file that is being written is *held*: its content, and its entry when it is new, reach neither
- * journal nor store before close, fsync, rename, link, or FS_HOLD_NS of age, so that a crash leaves
- * the old file, the new one, or none, and never half of it.
+ * journal nor store before close, fsync, rename, link, or an age of FS_HOLD_NS (FS_HOLD_NEW_NS when
+ * it is new), so that a crash leaves the old file, the new one, or none, and never half of it.
  */
 #ifndef C2_FS_INODE_H
 #define C2_FS_INODE_H
@@ -24,8 +24,9 @@
 #include "fs/keys.h"
 
 #define FS_HOLD_NS            (30 * 1000000000ull)
-#define FS_INODES_MAX         65536 /* clean ones kept */
-#define FS_DENTRIES_MAX       65536 /* clean ones kept, negative ones included */
+#define FS_HOLD_NEW_NS        (600 * 1000000000ull) /* a file that was never published */
+#define FS_INODES_MAX         65536                 /* clean ones kept */
+#define FS_DENTRIES_MAX       65536                 /* clean ones kept, negative ones included */
 #define FS_LINK_MAX           65000
 #define FS_INLINE_OBJECTS_MAX 4
 #define FS_INLINE_EXTENTS_MAX 16
@@ -155,6 +156,8 @@ void fs_inode_unpin(struct fs *fs, struct fs_inode *i);
 void fs_lookup_add(struct fs *fs, uint64_t ino, uint64_t count);
 void fs_lookup_forget(struct fs *fs, uint64_t ino, uint64_t count);
 
+/* Before a record is encoded: how many blocks the content takes. */
+void fs_inode_count_blocks(struct fs_inode *i);
 /* Attributes as the kernel sees them (directory size, blocks). */
 void fs_inode_attr(const struct fs_inode *i, struct fs_attr *ret_attr);
 

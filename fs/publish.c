@@ -247,6 +247,7 @@ emit_inode(struct fs_publisher *p, struct fs_inode *i)
     fs_inode_publish(fs, i);
     if (!(i->gone && i->journal_new)) {
         struct c2_buf record = { 0 };
+        fs_inode_count_blocks(i);
         fs_inode_record_encode(i, &record);
         encode_inode(p, i, c2_buf_slice(&record), i->map);
         c2_buf_done(&record);

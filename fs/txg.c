@@ -90,6 +90,7 @@ cut_inode(struct fs *fs, struct txg *t, struct fs_inode *i)
         *x = (struct txg_inode){ .inode = i, .size = i->attr.size, .deleted = i->gone };
         x->map = i->map == NULL ? NULL : fs_map_ref(i->map);
         x->orphaned = i->orphaned;
+        fs_inode_count_blocks(i);
         fs_inode_record_encode(i, &x->record);
     }
     fs_inode_pin(fs, i);
