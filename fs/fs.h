@@ -78,9 +78,11 @@ struct fs {
 
 /* ---- life ---------------------------------------------------------------------------------- */
 
+#define FS_FORMAT_OPS 2
+
 /* The operations that format puts into the first transaction (root inode, counters). */
 void fs_format_ops(struct keys *keys, uint32_t uid, uint32_t gid, struct c2_buf *backing,
-                   struct coord_op *ops, size_t ops_max, size_t *ret_nops);
+                   struct coord_op ops[FS_FORMAT_OPS]);
 
 struct fs_open_report {
     uint64_t replayed_groups, replayed_bytes, damaged_groups;
@@ -159,7 +161,7 @@ struct fs_publish {
     struct c2_link link;
     void *priv;
 };
-void fs_publish_start(struct fs *fs, struct fs_publish *p);
+void fs_publish_start(struct fs *fs, struct fs_publish *q);
 
 /* Everything changed so far (held files included) is in the clouds and committed. */
 struct fs_sync {

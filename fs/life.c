@@ -25,12 +25,11 @@
 
 void
 fs_format_ops(struct keys *keys, uint32_t uid, uint32_t gid, struct c2_buf *backing,
-              struct coord_op *ops, size_t ops_max, size_t *ret_nops)
+              struct coord_op ops[FS_FORMAT_OPS])
 {
     struct fs_inode root = { .ino = FS_ROOT_INO, .parent = FS_ROOT_INO };
     struct ck inode = ck_inode(FS_ROOT_INO), position = ck_letter('J');
     struct c2_buf record = { 0 }, pos = { 0 };
-    C2_ASSERT(ops_max >= 2);
     root.attr = (struct fs_attr){
         .ino = FS_ROOT_INO, .mode = S_IFDIR | 0755, .nlink = 2, .uid = uid, .gid = gid
     };
@@ -51,7 +50,6 @@ fs_format_ops(struct keys *keys, uint32_t uid, uint32_t gid, struct c2_buf *back
     ops[1] = (struct coord_op){ .kind = COORD_PUT,
                                 .key = c2_slice(backing->data + start + inode.len, position.len),
                                 .value = c2_slice(backing->data + v1, backing->len - v1) };
-    *ret_nops = 2;
     c2_buf_done(&record);
     c2_buf_done(&pos);
 }

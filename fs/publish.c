@@ -343,6 +343,7 @@ sync_wanted(const struct fs_publisher *p)
 static void
 written(struct fs_publisher *p)
 {
+    C2_ASSERT(p->append.err != C2_E_OK || p->nchunks == 0 || p->append.locs != NULL);
     for (size_t k = 0; k < p->nchunks && p->append.err == C2_E_OK; k++) {
         struct fs_chunk *c = p->chunks[k];
         c->loc = p->append.locs[k];

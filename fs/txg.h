@@ -45,7 +45,7 @@ struct txg {
 };
 
 struct fs_txgs *fs_txgs_new(struct fs *fs);
-void fs_txgs_free(struct fs_txgs *t); /* drops what is queued: the journal has it */
+void fs_txgs_free(struct fs_txgs *q); /* drops what is queued: the journal has it */
 /* Something changed: cut when a group is full, else within pack_delay. */
 void fs_txg_changed(struct fs *fs);
 /* An upload ended. */

@@ -79,13 +79,12 @@ take_lock(struct fsx *x)
 static void
 format(struct fsx *x)
 {
-    struct coord_op ops[4];
+    struct coord_op ops[FS_FORMAT_OPS];
     struct c2_buf backing = { 0 };
-    size_t n;
     c2_buf_reserve(&backing, 4096);
     take_lock(x);
-    fs_format_ops(x->keys, 0, 0, &backing, ops, C2_ARRAY_LEN(ops), &n);
-    struct call t = { .r = { .verb = COORD_TXN, .ops = ops, .nops = n } };
+    fs_format_ops(x->keys, 0, 0, &backing, ops);
+    struct call t = { .r = { .verb = COORD_TXN, .ops = ops, .nops = FS_FORMAT_OPS } };
     call(x, &t);
     coord_req_done(&t.r);
     c2_buf_done(&backing);
