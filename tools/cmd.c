@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+#include "tools/cmd.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/str.h"
+
+const struct cmd *const cmd_tables[] = { cmds_volume, cmds_provider, cmds_mount, cmds_key,
+                                         cmds_system };
+const size_t cmd_tables_count = C2_ARRAY_LEN(cmd_tables);
+
+const struct cmd *
+cmd_at(size_t n)
+{
+    for (size_t t = 0; t < cmd_tables_count; t++)
+        for (const struct cmd *c = cmd_tables[t]; c->name != NULL; c++)
+            if (n-- == 0)
+                return c;
+    return NULL;
+}
+
+const struct cmd *
+cmd_find(const char *name)
+{
+    const struct cmd *c;
+    for (size_t n = 0; (c = cmd_at(n)) != NULL; n++)
+        if (strcmp(c->name, name) == 0)
+            return c;
+    return NULL;
+}
+
+/* ---- errors ---------------------------------------------------------------------------------- */
+
+/* "E_NOT_FOUND": how c2fs-errors(7) lists them. */
+static void
+error_code(enum c2_err err, char out[48])
+{
+    int len = snprintf(out, 48, "E_%s", c2_err_name(err));
+    for (int k = 0; k < len && k < 47; k++)
+        out[k] = (char)toupper((unsigned char)out[k]);
+}
+
+static void
+error_json(enum c2_err err, const char *message, const char *hint)
+{
+    struct c2_buf out = { 0 };
+    struct c2_json j;
+    char code[48];
+    error_code(err, code);
+    cmd_json_begin(&j, &out, "c2fs.error/1");
+    c2_json_str(&j, "code", code);
+    c2_json_u64(&j, "exit", (uint64_t)ctl_exit_code(err));
+    c2_json_str(&j, "message", message);
+    c2_json_str(&j, "hint", hint);
+    c2_json_object_end(&j);
+    (void)fprintf(stderr, "%s\n", c2_buf_cstr(&out));
+    c2_buf_done(&out);
+}
+
+int
+cmd_fail(const struct cmd_ctx *x, enum c2_err err, const char *what, const char *object,
+         const char *cause, const char *hint)
+{
+    char code[48];
+    error_code(err, code);
+    if (cause == NULL || cause[0] == '\0')
+        cause = c2_err_text(err);
+    bool has_object = object != NULL && object[0] != '\0';
+    char *message =
+        c2_asprintf("%s: %s%s%s", what, has_object ? object : "", has_object ? ": " : "", cause);
+    if (x->json)
+        error_json(err, message, hint);
+    else
+        (void)fprintf(stderr, "c2fsctl: %s [%s]\n", message, code);
+    if (!x->json && hint != NULL)
+        (void)fprintf(stderr, "hint: %s\n", hint);
+    c2_free(message);
+    return (int)ctl_exit_code(err);
+}
+
+int
+cmd_usage(const struct cmd *c, const char *problem)
+{
+    (void)fprintf(stderr, "c2fsctl: %s: %s\n", c->name, problem);
+    (void)fprintf(stderr, "usage: c2fsctl %s %s\n", c->name, c->args);
+    return CTL_EXIT_USAGE;
+}
+
+/* ---- JSON ------------------------------------------------------------------------------------ */
+
+void
+cmd_json_begin(struct c2_json *j, struct c2_buf *out, const char *schema)
+{
+    c2_json_init(j, out);
+    c2_json_object(j, NULL);
+    c2_json_str(j, "schema", schema);
+}
+
+void
+cmd_json_print(struct c2_json *j, struct c2_buf *out)
+{
+    c2_json_object_end(j);
+    (void)printf("%s\n", c2_buf_cstr(out));
+    c2_buf_done(out);
+}
+
+/* ---- small things ---------------------------------------------------------------------------- */
+
+const char *
+cmd_cache_dir(const struct cmd_ctx *x, const char *volume)
+{
+    return c2_conf_str(x->conf, "volume", volume, "cache_dir");
+}
+
+bool
+cmd_duration(const char *text, uint64_t *ret_ns)
+{
+    return c2_duration_parse(text, ret_ns) == C2_E_OK;
+}
+
+/* ---- tables ---------------------------------------------------------------------------------- */
+
+void
+cmd_table_add(struct cmd_table *t, ...)
+{
+    C2_ASSERT(t->ncolumns > 0 && t->ncolumns <= CMD_COLUMNS_MAX);
+    t->cells = c2_realloc(t->cells, (t->nrows + 1) * t->ncolumns, sizeof(*t->cells));
+    va_list args;
+    va_start(args, t);
+    for (size_t c = 0; c < t->ncolumns; c++)
+        t->cells[t->nrows * t->ncolumns + c] = c2_strdup(va_arg(args, const char *));
+    va_end(args);
+    t->nrows++;
+}
+
+static void
+print_row(const struct cmd_table *t, const char *const *cells, const int *widths,
+          const char *indent)
+{
+    (void)printf("%s", indent);
+    for (size_t c = 0; c < t->ncolumns; c++) {
+        const char *gap = c + 1 < t->ncolumns ? "  " : "\n";
+        if (t->headers[c][0] == '>')
+            (void)printf("%*s%s", widths[c], cells[c], gap);
+        else if (c + 1 < t->ncolumns)
+            (void)printf("%-*s%s", widths[c], cells[c], gap);
+        else
+            (void)printf("%s%s", cells[c], gap);
+    }
+}
+
+void
+cmd_table_print(struct cmd_table *t, const char *indent)
+{
+    const char *row[CMD_COLUMNS_MAX];
+    int widths[CMD_COLUMNS_MAX];
+    for (size_t c = 0; c < t->ncolumns; c++) {
+        row[c] = t->headers[c] + (t->headers[c][0] == '>');
+        widths[c] = (int)strlen(row[c]);
+        for (size_t r = 0; r < t->nrows; r++)
+            widths[c] = C2_MAX(widths[c], (int)strlen(t->cells[r * t->ncolumns + c]));
+    }
+    print_row(t, row, widths, indent);
+    for (size_t r = 0; r < t->nrows; r++) {
+        for (size_t c = 0; c < t->ncolumns; c++)
+            row[c] = t->cells[r * t->ncolumns + c];
+        print_row(t, row, widths, indent);
+    }
+    for (size_t k = 0; k < t->nrows * t->ncolumns; k++)
+        c2_free(t->cells[k]);
+    c2_free(t->cells);
+    t->cells = NULL;
+    t->nrows = 0;
+}

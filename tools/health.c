@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+#include "tools/health.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/str.h"
+
+const char *
+health_name(enum health_state s)
+{
+    static const char *const names[] = { "ONLINE", "DEGRADED", "FAULTED" };
+    return names[s];
+}
+
+enum ctl_exit
+health_exit(enum health_state s)
+{
+    switch (s) {
+    case HEALTH_ONLINE:
+        return CTL_EXIT_OK;
+    case HEALTH_DEGRADED:
+        return CTL_EXIT_DEGRADED;
+    case HEALTH_FAULTED:
+        break;
+    }
+    return CTL_EXIT_UNAVAILABLE;
+}
+
+static bool
+is_bad(const struct ctl_provider *p)
+{
+    return strcmp(p->state, "online") != 0 && strcmp(p->state, "empty") != 0;
+}
+
+static const char *
+problem_of(const struct ctl_provider *p)
+{
+    if (strcmp(p->state, "suspect") == 0)
+        return "returned bytes that fail verification";
+    if (strcmp(p->state, "degraded") == 0)
+        return p->absent > 0 ? "lacks shares that it should have" : "answers with errors";
+    return "does not answer";
+}
+
+static void
+one_provider(const struct ctl_provider *p, struct health *h)
+{
+    (void)snprintf(h->sentence, sizeof(h->sentence),
+                   "Provider '%s' %s. All data can be read and written; new data has one share "
+                   "less until it is back.",
+                   p->name, problem_of(p));
+    (void)snprintf(h->action, sizeof(h->action),
+                   "see what it says with 'c2fsctl provider test %s'. If it is a passing outage, "
+                   "nothing needs to be done.",
+                   p->name);
+}
+
+/* More providers are bad than the volume tolerates. */
+static void
+too_many(const struct ctl_status *s, struct health *h)
+{
+    (void)snprintf(h->sentence, sizeof(h->sentence),
+                   "%u of %u providers fail, %u can be tolerated. What is not cached may be "
+                   "unreadable; what is written waits in the local journal.",
+                   h->bad, s->n, s->f);
+    (void)snprintf(h->action, sizeof(h->action),
+                   "find out why with 'c2fsctl provider test', do not delete anything, and keep "
+                   "this machine's cache folder: it holds what is not uploaded yet.");
+}
+
+void
+health_of(const struct ctl_status *s, struct health *ret_health)
+{
+    struct health h = { .state = HEALTH_ONLINE };
+    const struct ctl_provider *first = NULL;
+    for (uint32_t k = 0; k < s->nproviders; k++) {
+        if (!is_bad(&s->providers[k]))
+            continue;
+        h.bad++;
+        if (first == NULL)
+            first = &s->providers[k];
+    }
+    if (s->fenced) {
+        h.state = HEALTH_FAULTED;
+        (void)snprintf(h.sentence, sizeof(h.sentence),
+                       "This mount has lost its session: another one may be active. It is "
+                       "read-only now, nothing that was committed is affected.");
+        (void)snprintf(h.action, sizeof(h.action),
+                       "unmount with 'c2fsctl umount', make sure that no other machine has the "
+                       "volume mounted, and mount it again.");
+    } else if (h.bad > s->f) {
+        h.state = HEALTH_FAULTED;
+        too_many(s, &h);
+    } else if (first != NULL) {
+        h.state = HEALTH_DEGRADED;
+        one_provider(first, &h);
+    } else if (s->damaged_groups > 0) {
+        h.state = HEALTH_DEGRADED;
+        (void)snprintf(h.sentence, sizeof(h.sentence),
+                       "Part of the local journal could not be read when the volume was mounted: "
+                       "%llu groups of changes are lost (%s).",
+                       (unsigned long long)s->damaged_groups, s->damage);
+        (void)snprintf(h.action, sizeof(h.action),
+                       "check the disk of the cache folder, and copy the files again that were "
+                       "written last before the crash.");
+    } else {
+        (void)snprintf(h.sentence, sizeof(h.sentence), "All %u providers answer.", s->nproviders);
+    }
+    *ret_health = h;
+}
