@@ -125,6 +125,7 @@ mount_fuse_new(struct c2_os *os, struct fs *fs, const struct mount_fuse_config *
     m->entry_timeout = (double)config->entry_timeout_ns / 1e9;
     m->writeback_cache = config->writeback_cache;
     m->end_task.run = run_ended;
+    c2_list_init(&m->calls);
     c2_list_init(&m->handles);
     fuse_set_log_func(log_fuse);
 
@@ -162,16 +163,35 @@ mount_fuse_unmount(struct mount_fuse *m)
     fuse_session_unmount(m->se);
 }
 
-unsigned
+size_t
 mount_fuse_pending(const struct mount_fuse *m)
 {
-    return m->pending;
+    return m->calls.count;
+}
+
+static struct mf_call *
+first_orphan(struct mount_fuse *m)
+{
+    C2_LIST_FOREACH (&m->calls, struct mf_call, c, link) {
+        if (c->orphan)
+            return c;
+    }
+    return NULL;
 }
 
 void
-mount_fuse_release_handles(struct mount_fuse *m)
+mount_fuse_release(struct mount_fuse *m)
 {
     C2_ASSERT(m->ended);
+    /* Nobody waits for these any more. One may be answered while another is interrupted. */
+    C2_LIST_FOREACH (&m->calls, struct mf_call, c, link) {
+        c->orphan = c->handle == NULL; /* a release is needed all the same */
+    }
+    struct mf_call *c;
+    while ((c = first_orphan(m)) != NULL) {
+        c->orphan = false;
+        fs_interrupt(m->fs, &c->r);
+    }
     struct mf_handle *h;
     while ((h = C2_LIST_FIRST(&m->handles, struct mf_handle, link)) != NULL)
         mf_release(m, h, NULL);
@@ -182,7 +202,7 @@ mount_fuse_free(struct mount_fuse *m)
 {
     if (m == NULL)
         return;
-    C2_ASSERT(m->ended && m->pending == 0 && c2_list_empty(&m->handles));
+    C2_ASSERT(m->ended && c2_list_empty(&m->calls) && c2_list_empty(&m->handles));
     fuse_session_unmount(m->se);
     fuse_session_destroy(m->se);
     c2_free(m->buf.mem);

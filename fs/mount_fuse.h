@@ -41,9 +41,10 @@ C2_RESULT mount_fuse_new(struct c2_os *os, struct fs *fs, const struct mount_fus
  * nothing new is answered once `ended` ran. */
 void mount_fuse_unmount(struct mount_fuse *m);
 /* Requests the file system has not answered yet. */
-unsigned mount_fuse_pending(const struct mount_fuse *m);
-/* Closes the handles that the kernel still had; after `ended`, before fs_close. */
-void mount_fuse_release_handles(struct mount_fuse *m);
+size_t mount_fuse_pending(const struct mount_fuse *m);
+/* After `ended`: interrupts what waits and closes the handles that the kernel still had. What is
+ * pending ends by itself then. */
+void mount_fuse_release(struct mount_fuse *m);
 /* After `ended`, with nothing pending; NULL is fine. */
 void mount_fuse_free(struct mount_fuse *m);
 

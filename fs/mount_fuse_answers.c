@@ -205,8 +205,7 @@ static void
 call_done(struct fs_req *r)
 {
     struct mf_call *c = C2_CONTAINER_OF(r, struct mf_call, r);
-    C2_ASSERT(c->m->pending > 0);
-    c->m->pending--;
+    c2_list_remove(&c->m->calls, &c->link);
     if (c->req != NULL && r->err != C2_E_OK)
         answer_error(c);
     else if (c->req != NULL)

@@ -11,7 +11,7 @@
  * them when it has to wait).
  *
  * Handles are kept in a list: when the connection ends, the kernel does not release what was still
- * open, so we do (mount_fuse_release_handles).
+ * open, so we do (mount_fuse_release).
  */
 #ifndef C2_FS_MOUNT_FUSE_IMPL_H
 #define C2_FS_MOUNT_FUSE_IMPL_H
@@ -37,7 +37,7 @@ struct mount_fuse {
     struct c2_task end_task;
     double attr_timeout, entry_timeout; /* seconds */
     bool writeback_cache, initialised, announced, ended;
-    unsigned pending;
+    struct c2_list calls;   /* struct mf_call: not answered */
     struct c2_list handles; /* struct mf_handle */
     uint64_t counts[FS_OPCODE_COUNT];
 };
@@ -51,9 +51,11 @@ struct mf_handle {
 
 struct mf_call {
     struct fs_req r;
+    struct c2_link link; /* in m->calls until answered */
     struct mount_fuse *m;
     fuse_req_t req; /* NULL: nobody waits for an answer */
     bool submitting, answered;
+    bool orphan; /* the connection ended before it was answered */
     struct fuse_file_info fi;
     struct mf_handle *handle; /* RELEASE: freed with the call */
     size_t size;              /* most bytes of the answer: READDIR, xattrs */

@@ -83,7 +83,7 @@ void
 mf_call_submit(struct mf_call *c)
 {
     struct mount_fuse *m = c->m;
-    m->pending++;
+    c2_list_append(&m->calls, &c->link);
     m->counts[c->r.op]++;
     c->submitting = true;
     fs_submit(m->fs, &c->r);

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What wire_up.c (life of a mount) and wire_up_ctl.c (control requests) share.
+ *
+ *   SERVING --stop--> DRAINING --synced or deadline--> UNMOUNTING --ended, answered--> CLOSING
+ *      |                                                  ^                             |
+ *      '--------------- ended: umount(8) -----------------'      synced or deadline: close, DONE
+ *
+ * DRAINING waits for the clouds while the mount still works, CLOSING for what was written after.
+ * One deadline, set when the end begins, counts for both. Stopped twice it is now: what is left
+ * stays in the journal.
+ */
+#ifndef C2_FS_WIRE_IMPL_H
+#define C2_FS_WIRE_IMPL_H
+
+#include "base/os_loop.h"
+#include "fs/ctl.h"
+#include "fs/fs.h"
+#include "fs/mount_fuse.h"
+#include "fs/volume.h"
+#include "fs/wire_up.h"
+
+enum wire_state { WIRE_SERVING, WIRE_DRAINING, WIRE_UNMOUNTING, WIRE_CLOSING, WIRE_DONE };
+
+struct wire {
+    struct c2_os *os;                                            /* borrowed */
+    struct c2_env *env;                                          /* of os */
+    const struct c2_conf *conf;                                  /* borrowed */
+    char *volume_name, *mountpoint, *kernel_options, *cache_dir; /* owned */
+    bool read_only, debug;
+    uint64_t started_ns;
+
+    struct volume *volume; /* owned, as all below */
+    struct cache *cache;
+    struct fs *fs;
+    struct mount_fuse *mount;
+    struct ctl *ctl;
+    struct fs_open_report report;
+
+    bool flag; /* of the step that start-up waits for */
+    enum c2_err err;
+    char *error; /* owned */
+
+    enum wire_state state;
+    bool ended; /* the kernel's mount is gone */
+    bool hurry; /* stopped twice: what is left stays in the journal */
+    uint64_t drain_deadline_ns;
+    struct fs_sync sync;
+    bool syncing;
+    struct c2_timer tick; /* runs from the beginning of the end on */
+    uint64_t logged_ns;
+    bool synced;      /* CLOSING: nothing more to wait for but control calls */
+    bool left_behind; /* not everything is in the clouds */
+    bool abandoned;   /* a request never ended: nothing can be freed, the process must end */
+    bool done;
+    struct c2_list waiting; /* struct wire_wait: control calls that wait */
+};
+
+/* A FLUSH or STOP that waits. */
+struct wire_wait {
+    struct wire *w;
+    struct c2_link link;
+    struct ctl_call *call;
+    bool stop; /* answered when the mount has ended */
+    struct fs_sync sync;
+    bool syncing, canceled;
+    uint64_t deadline_ns;
+    struct c2_timer tick;
+};
+
+/* Begins the end; timeout 0 = that of the configuration. */
+void wire_begin_stop(struct wire *w, uint64_t timeout_ns);
+
+void wire_ctl_request(void *arg, struct ctl_call *c, const struct ctl_request *q);
+/* Cancels the syncs of calls that wait; true when none is left. */
+bool wire_ctl_cancel(struct wire *w);
+/* Answers what waits for the end; nothing else waits any more. */
+void wire_ctl_finish(struct wire *w);
+
+#endif
