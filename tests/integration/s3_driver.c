@@ -5,6 +5,7 @@
  * the environment; test_s3_driver.sh sets it.
  *
  *   S3_ENDPOINT S3_REGION S3_BUCKET S3_CA_FILE S3_ACCESS_KEY S3_SECRET_KEY
+ *   S3_ADDRESSING=vhost      the bucket is in the host name
  *   S3_SKIP      names of tests that this server is known to fail
  *   S3_LIBS3=1   the server takes libs3's signatures
  *   S3_REGION_CHECKED=1, S3_HASH_CHECKED=1   the server refuses a wrong region, a wrong hash
@@ -62,7 +63,7 @@ config(char url[256])
         .url = url,
         .endpoint = s.endpoint,
         .region = s.region,
-        .addressing = PROV_S3_PATH,
+        .addressing = is_set("S3_ADDRESSING") ? PROV_S3_VHOST : PROV_S3_PATH,
         .ca_file = s.ca_file,
         .access_key_id = s.access,
         .secret_access_key = s.secret,
