@@ -22,9 +22,12 @@ SEED=${SEED:-1}
 
 passed=0 failed=0 skipped=0
 DAEMON=
+declare -A PROVIDER_URL=()   # instead of a directory in the work directory
 declare -A PROVIDER_EXTRA=() # lines to add to a provider's section
+declare -a GLOBAL_EXTRA=()   # lines to add to the [c2fs] section
 declare -a VOLUME_EXTRA=()   # lines to add to the volume's section
 declare -a STARTED=()        # processes to end
+declare -a AT_END=()         # commands to run at the end
 
 # ---- frame --------------------------------------------------------------------------------------
 
@@ -118,13 +121,14 @@ finish() {
 
 # The work directory and a script that repeats the test stay behind after a failure.
 cleanup() {
-    local rc=$? pid
+    local rc=$? pid command
     trap - EXIT
     [ "$rc" -eq 0 ] || [ "$failed" -gt 0 ] || failed=1
     for pid in "${STARTED[@]}" $DAEMON; do
         kill -9 "$pid" 2>/dev/null
         wait "$pid" 2>/dev/null
     done
+    for command in "${AT_END[@]}"; do $command >>"$LOG" 2>&1; done
     umount -l "$MNT" 2>/dev/null || fusermount3 -uz "$MNT" 2>/dev/null
     if compgen -G "$WORK/sanitizer.*" >/dev/null; then
         failed=$((failed + 1))
@@ -160,6 +164,7 @@ write_conf() {
     {
         echo '[c2fs]'
         echo "run_dir = $WORK/run"
+        [ ${#GLOBAL_EXTRA[@]} -eq 0 ] || printf '%s\n' "${GLOBAL_EXTRA[@]}"
         echo '[volume "t"]'
         echo "metadata = local:$WORK/meta"
         echo "key_file = $WORK/t.key"
@@ -167,7 +172,7 @@ write_conf() {
         [ ${#VOLUME_EXTRA[@]} -eq 0 ] || printf '%s\n' "${VOLUME_EXTRA[@]}"
         for p in "${PROVIDERS[@]}"; do
             echo "[provider \"$p\"]"
-            echo "url = dir:$WORK/$p"
+            echo "url = ${PROVIDER_URL[$p]-dir:$WORK/$p}"
             [ -z "${PROVIDER_EXTRA[$p]-}" ] || printf '%s\n' "${PROVIDER_EXTRA[$p]}"
         done
     } >"$CONF"

@@ -1,0 +1,83 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Volumes over real S3 servers, for tests that have sourced integration.sh and called begin.
+# shellcheck disable=SC2034 # arrays of integration.sh
+
+S3_RECIPES=$TOP/tests/integration/s3servers
+export S3_ACCESS_KEY=C2FSTESTACCESSKEY001
+export S3_SECRET_KEY=c2fstestsecret0123456789abcdefghijklmnop
+declare -A S3_ENDPOINT=() S3_REGION_OF=() S3_CA=() S3_RECIPE=()
+
+# The first of 60 ports in a row that are free on loopback.
+free_ports() {
+    python3 - <<'END'
+import random, socket
+while True:
+    base = random.randrange(20000, 32000, 60)
+    held = []
+    try:
+        for port in range(base, base + 60):
+            held.append(socket.socket())
+            held[-1].bind(("127.0.0.1", port))
+        print(base)
+        break
+    except OSError:
+        pass
+    finally:
+        for s in held:
+            s.close()
+END
+}
+
+s3_has() { # RECIPE : are its programs here?
+    case $1 in
+    rgw) command -v radosgw && command -v ceph-mon && command -v ceph-osd ;;
+    swift) command -v swift-proxy-server && command -v swift-object-server && command -v memcached ;;
+    *) false ;;
+    esac >/dev/null
+}
+
+# s3_start NAME RECIPE REGION [tls] : a server of its own on loopback.
+s3_start() {
+    local name=$1 recipe=$2 region=$3 tls=${4-} port scheme=http
+    local dir=$WORK/s3-$name
+    s3_has "$recipe" || skip_all "no $recipe here: tools/dev/install-deps s3servers"
+    mkdir -p "$dir"
+    S3_CA[$name]=
+    if [ -n "$tls" ]; then
+        scheme=https
+        S3_CA[$name]=$dir/crt.pem
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 \
+            -keyout "$dir/key.pem" -out "$dir/crt.pem" -subj /CN=c2fs-test \
+            -addext subjectAltName=DNS:localhost,IP:127.0.0.1 2>>"$LOG" || die "openssl"
+    fi
+    port=$(free_ports)
+    S3_RECIPE[$name]=$recipe
+    S3_REGION_OF[$name]=$region
+    S3_ENDPOINT[$name]=$scheme://127.0.0.1:$port
+    AT_END+=("s3_stop $name")
+    S3_REGION=$region S3_TLS_DIR=${tls:+$dir} "$S3_RECIPES/$recipe.sh" start "$dir" "$port" >>"$LOG" 2>&1 ||
+        die "$name does not start"
+}
+
+s3_stop() { # NAME
+    STOP_SIGNAL=-KILL "$S3_RECIPES/${S3_RECIPE[$1]}.sh" stop "$WORK/s3-$1"
+}
+
+# s3_provider PROVIDER NAME BUCKET : makes the bucket and lets the provider live there.
+s3_provider() {
+    local p=$1 name=$2 bucket=$3 ca=()
+    [ -z "${S3_CA[$name]}" ] || ca=(--cacert "${S3_CA[$name]}")
+    curl -sSf --noproxy '*' "${ca[@]}" --aws-sigv4 "aws:amz:${S3_REGION_OF[$name]}:s3" \
+        -u "$S3_ACCESS_KEY:$S3_SECRET_KEY" -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' -X PUT \
+        -o /dev/null "${S3_ENDPOINT[$name]}/$bucket" 2>>"$LOG" || die "cannot make bucket $bucket"
+    PROVIDER_URL[$p]=s3://$bucket/some/prefix
+    PROVIDER_EXTRA[$p]="endpoint = ${S3_ENDPOINT[$name]}
+region = ${S3_REGION_OF[$name]}"
+    [ -z "${S3_CA[$name]}" ] || PROVIDER_EXTRA[$p]+="
+ca_file = ${S3_CA[$name]}"
+    printf '[%s]\naccess_key_id = %s\nsecret_access_key = %s\n' "$p" "$S3_ACCESS_KEY" \
+        "$S3_SECRET_KEY" >>"$WORK/credentials"
+    chmod 600 "$WORK/credentials"
+    GLOBAL_EXTRA=("credentials = $WORK/credentials")
+}
