@@ -149,8 +149,10 @@ $(BUILD)/unit/test_$(1)_%: $(BUILD)/tests/unit/test_$(1)_%.o $(BUILD)/libtestlib
 endef
 $(foreach d,$(LAYERS) tools,$(eval $(call unit_rule,$(d))))
 
+# The simulator knows whose memory each block is: tests/sim/life.c stands for the allocator.
+SIM_WRAP := -Wl,--wrap=c2_secret_alloc -Wl,--wrap=c2_secret_free
 $(BUILD)/c2sim: $(patsubst %.c,$(BUILD)/%.o,$(SIM_SRC)) $(BUILD)/libtestlib.a $(ARCHIVES_fs)
-	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka)
+	$(call run,LD,$(CC) $(LDFLAGS_ALL) $(SIM_WRAP) -o $@ $^ $(LIBS) -lcmocka)
 
 # A fuzz target with libFuzzer, and the same target fed from the corpus without it.
 $(BUILD)/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/libtestlib.a $(ARCHIVES_tools)
@@ -229,7 +231,7 @@ sim:
 	@tools/dev/install-deps build test
 	+@$(AGAIN) sim-run
 sim-run: $(BUILD)/c2sim
-	$(if $(SEED),,@)$(BUILD)/c2sim $(or $(SEED),1) $(if $(SEED),$(if $(filter command,$(origin N)),$(N),1),$(N)) $(if $(TRACE),--trace)
+	$(if $(SEED),,@)$(BUILD)/c2sim $(or $(SEED),1) $(if $(SEED),$(if $(filter command,$(origin N)),$(N),1),$(N)) $(if $(TRACE),--trace) $(if $(SEED),,--regressions tests/sim/regressions.txt)
 
 ##   fuzz T=60             each fuzz target T seconds with libFuzzer; F="share wire" picks some
 fuzz:

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * c2sim [SEED [COUNT]] [--trace] [--only depsky] : COUNT simulated runs from SEED on.
+ *
+ * Every seed runs in a child process (two or more of them, one per CPU), so that an assertion or a
+ * sanitizer ends one seed and not the others. A failed seed is printed with the command that
+ * replays it. --regressions FILE: one seed per line, with a scenario after it.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "base/crypto.h"
+#include "base/log.h"
+#include "base/mark.h"
+#include "tests/sim/scene.h"
+
+#define WORKERS_MAX   16
+#define FAILURES_MAX  20
+#define REPLAYS_MAX   4096
+#define SEEDS_DEFAULT 2000
+
+struct scenario {
+    const char *name;
+    void (*run)(uint64_t seed, bool trace, struct sim_tally *tally);
+};
+
+static const struct scenario scenarios[] = {
+    { "depsky", sim_scene_depsky },
+};
+
+struct run {
+    uint64_t seed;
+    const struct scenario *only; /* NULL = all */
+};
+
+struct options {
+    uint64_t seed, count;
+    bool trace, no_fork;
+    const struct scenario *only;
+    const char *regressions;
+    struct run replay[REPLAYS_MAX];
+    size_t nreplays;
+};
+
+/* Branches that a full run must take. */
+static const char *const marks[] = {
+    "put: an earlier attempt had arrived",
+    "put: a seat is late",
+    "put: persists",
+    "get: from direct to decoding",
+    "get: guessed wrong",
+    "list: does not wait for the last seat",
+    "sim: an answer that nobody waits for",
+    "sim: deadline of a request",
+};
+
+/* Shared with the children: what each works on, what it has seen. */
+struct slot {
+    uint64_t index;
+    const struct scenario *scenario;
+    struct sim_tally tally;
+    uint64_t marks[C2_ARRAY_LEN(marks)];
+};
+
+static const struct scenario *
+scenario_named(const char *name)
+{
+    for (size_t i = 0; i < C2_ARRAY_LEN(scenarios); i++) {
+        if (strcmp(name, scenarios[i].name) == 0)
+            return &scenarios[i];
+    }
+    fprintf(stderr, "c2sim: no scenario \"%s\"\n", name);
+    exit(2);
+}
+
+static uint64_t
+total(const struct options *o)
+{
+    return o->nreplays + o->count;
+}
+
+static struct run
+run_at(const struct options *o, uint64_t index)
+{
+    if (index < o->nreplays)
+        return o->replay[index];
+    return (struct run){ o->seed + (index - o->nreplays), o->only };
+}
+
+static void
+run_one(const struct options *o, uint64_t index, struct slot *slot)
+{
+    struct run r = run_at(o, index);
+    for (size_t i = 0; i < C2_ARRAY_LEN(scenarios); i++) {
+        if (r.only != NULL && r.only != &scenarios[i])
+            continue;
+        slot->scenario = &scenarios[i];
+        scenarios[i].run(r.seed, o->trace, &slot->tally);
+    }
+}
+
+static pid_t
+start_worker(const struct options *o, struct slot *slot, unsigned stride)
+{
+    fflush(NULL);
+    c2_mark_reset();
+    pid_t pid = fork();
+    if (pid != 0)
+        return pid;
+    for (; slot->index < total(o); slot->index += stride)
+        run_one(o, slot->index, slot);
+    for (size_t i = 0; i < C2_ARRAY_LEN(marks); i++)
+        slot->marks[i] += c2_mark_count(marks[i]);
+    fflush(stdout);
+    exit(0);
+}
+
+static void
+report(const struct options *o, const struct slot *slot, int status)
+{
+    struct run r = run_at(o, slot->index);
+    const char *name = slot->scenario != NULL ? slot->scenario->name : "?";
+    fprintf(stderr,
+            "c2sim: seed %llu FAILED in %s (%s %d)\n  replay: c2sim %llu 1 --only %s --trace\n",
+            (unsigned long long)r.seed, name, WIFSIGNALED(status) ? "signal" : "exit",
+            WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
+            (unsigned long long)r.seed, name);
+}
+
+/* A full run in which a fault never struck or a branch was never taken tests less than it says.
+ * Returns the number of those. */
+static uint64_t
+check_tally(const struct options *o, const struct slot *slots, unsigned n)
+{
+    uint64_t events = 0;
+    uint64_t missing = 0;
+    for (unsigned f = 0; f < SIM_FAULTS; f++) {
+        uint64_t struck = 0;
+        for (unsigned i = 0; i < n; i++)
+            struck += slots[i].tally.struck[f];
+        if (struck == 0)
+            fprintf(stderr, "c2sim: fault \"%s\" never struck\n",
+                    sim_fault_name((enum sim_fault)f));
+        missing += struck == 0;
+    }
+    for (size_t m = 0; m < C2_ARRAY_LEN(marks); m++) {
+        uint64_t hits = 0;
+        for (unsigned i = 0; i < n; i++)
+            hits += slots[i].marks[m];
+        if (hits == 0)
+            fprintf(stderr, "c2sim: never reached: %s\n", marks[m]);
+        missing += hits == 0;
+    }
+    for (unsigned i = 0; i < n; i++)
+        events += slots[i].tally.events;
+    printf("c2sim: %llu events\n", (unsigned long long)events);
+    return o->only == NULL && o->count >= SEEDS_DEFAULT ? missing : 0;
+}
+
+/* Returns the number of failed seeds. */
+static uint64_t
+run_workers(const struct options *o)
+{
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned n = (unsigned)C2_MIN(C2_MAX(cpus, 1), WORKERS_MAX);
+    n = (unsigned)C2_MIN((uint64_t)n, total(o));
+    struct slot *slots = mmap(NULL, WORKERS_MAX * sizeof *slots, PROT_READ | PROT_WRITE,
+                              MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    C2_ASSERT(slots != MAP_FAILED);
+    pid_t pids[WORKERS_MAX] = { 0 };
+    uint64_t failed = 0;
+    for (unsigned i = 0; i < n; i++) {
+        slots[i].index = i;
+        pids[i] = start_worker(o, &slots[i], n);
+    }
+    for (unsigned running = n; running > 0;) {
+        int status = 0;
+        pid_t pid = wait(&status);
+        if (pid < 0 && errno == EINTR)
+            continue;
+        C2_ASSERT(pid > 0);
+        unsigned i = 0;
+        while (i < n && pids[i] != pid)
+            i++;
+        C2_ASSERT(i < n);
+        running--;
+        if (status == 0)
+            continue;
+        bool more = slots[i].index < total(o);
+        if (more)
+            report(o, &slots[i], status);
+        else
+            fprintf(stderr, "c2sim: a worker failed after its last seed (leak?)\n");
+        failed++;
+        slots[i].index += n;
+        if (more && slots[i].index < total(o) && failed < FAILURES_MAX) {
+            pids[i] = start_worker(o, &slots[i], n);
+            running++;
+        }
+    }
+    if (failed == 0 && o->count > 1)
+        failed = check_tally(o, slots, n);
+    munmap(slots, WORKERS_MAX * sizeof *slots);
+    return failed;
+}
+
+/* "SEED SCENARIO # what it was" */
+static void
+read_regressions(struct options *o)
+{
+    char line[512], name[32];
+    FILE *f = fopen(o->regressions, "re");
+    if (f == NULL) {
+        fprintf(stderr, "c2sim: cannot read %s\n", o->regressions);
+        exit(2);
+    }
+    while (fgets(line, sizeof line, f) != NULL) {
+        unsigned long long seed = 0;
+        if (line[0] == '#' || sscanf(line, "%llu %31s", &seed, name) != 2)
+            continue;
+        C2_ASSERT(o->nreplays < REPLAYS_MAX);
+        o->replay[o->nreplays++] = (struct run){ seed, scenario_named(name) };
+    }
+    fclose(f);
+}
+
+static void
+parse(int argc, char **argv, struct options *o)
+{
+    int numbers = 0;
+    o->seed = 1;
+    o->count = SEEDS_DEFAULT;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--trace") == 0) {
+            o->trace = true;
+        } else if (strcmp(argv[i], "--no-fork") == 0) {
+            o->no_fork = true;
+        } else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc) {
+            o->only = scenario_named(argv[++i]);
+        } else if (strcmp(argv[i], "--regressions") == 0 && i + 1 < argc) {
+            o->regressions = argv[++i];
+        } else if (argv[i][0] != '-' && numbers < 2) {
+            uint64_t value = strtoull(argv[i], NULL, 10);
+            *(numbers == 0 ? &o->seed : &o->count) = value;
+            if (numbers++ == 0)
+                o->count = 1;
+        } else {
+            fprintf(stderr, "usage: c2sim [SEED [COUNT]] [--only SCENARIO] [--trace] "
+                            "[--regressions FILE] [--no-fork]\n");
+            exit(2);
+        }
+    }
+}
+
+int
+main(int argc, char **argv)
+{
+    static struct options o;
+    parse(argc, argv, &o);
+    if (o.regressions != NULL)
+        read_regressions(&o);
+    if (c2_crypto_init() != C2_E_OK)
+        return 2;
+    if (o.trace)
+        setvbuf(stdout, NULL, _IOLBF, 0);
+    c2_log_set_level(o.trace ? C2_LOG_DEBUG : C2_LOG_ERROR);
+    /* What the library keeps per thread must not become the memory of a node. */
+    uint8_t sum[C2_SHA256_LEN];
+    c2_sha256(c2_slice(NULL, 0), sum);
+    uint64_t failed = 0;
+    if (o.no_fork) {
+        struct slot slot = { 0 };
+        for (uint64_t i = 0; i < total(&o); i++)
+            run_one(&o, i, &slot);
+    } else {
+        failed = run_workers(&o);
+    }
+    printf("c2sim: %llu runs, %llu passed, %llu failed, 0 skipped\n", (unsigned long long)total(&o),
+           (unsigned long long)(total(&o) - failed), (unsigned long long)failed);
+    return failed > 0;
+}

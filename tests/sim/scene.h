@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A scenario: builds a world from a seed, lets things happen, checks the invariants. Returns when
+ * the run is good; a run that is not ends the process (sim_fail).
+ */
+#ifndef C2_TESTS_SIM_SCENE_H
+#define C2_TESTS_SIM_SCENE_H
+
+#include "tests/sim/clouds.h"
+
+/* What happened in all runs of a process, to show that faults were faults. */
+struct sim_tally {
+    uint64_t struck[SIM_FAULTS];
+    uint64_t events;
+};
+
+void sim_scene_depsky(uint64_t seed, bool trace, struct sim_tally *tally);
+
+#endif
