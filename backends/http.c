@@ -490,6 +490,8 @@ new_easy(struct http_pool *pool)
     SET(easy, CURLOPT_PATH_AS_IS, 1L);
     SET(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
     SET(easy, CURLOPT_PROXY, pool->proxy != NULL ? pool->proxy : "");
+    SET(easy, CURLOPT_NOPROXY, "");
+    SET(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     SET(easy, CURLOPT_USERAGENT, "c2fs/" C2_VERSION);
     SET(easy, CURLOPT_NOSIGNAL, 1L);
     SET(easy, CURLOPT_QUICK_EXIT, 1L);

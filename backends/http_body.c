@@ -17,7 +17,7 @@ reserve(struct http_body *b, size_t want, uint64_t declared, size_t len_max)
     if (declared > 0)
         size = (size_t)declared;
     struct c2_blob *larger = c2_blob_new(C2_MAX(C2_MIN(size, len_max), want));
-    if (b->len > 0)
+    if (b->blob != NULL)
         memcpy(larger->data, b->blob->data, b->len);
     c2_blob_unref(b->blob);
     b->blob = larger;

@@ -18,7 +18,7 @@
 /* Slower than this for this long is hung, not slow: a 256 kbit/s line shared by 8 requests is
  * faster. The deadline ends what only drips. */
 #define LOW_SPEED_BYTES_PER_S 2048
-#define LOW_SPEED_S           20
+#define LOW_SPEED_S           30
 
 static void
 s3_submit(struct provider *p, struct prov_req *r)

@@ -29,6 +29,8 @@ void
 s3_call_done(struct s3_call *c)
 {
     http_req_done(&c->http);
+    if (c->lines.len > 0) /* the session token is in it */
+        c2_wipe(c->lines.data, c->lines.len);
     c2_buf_done(&c->url);
     c2_buf_done(&c->lines);
     c2_buf_done(&c->auth);

@@ -621,10 +621,12 @@ http__ignores_the_proxy_of_the_environment(void **state)
     struct request q;
     setenv("http_proxy", "http://127.0.0.1:1", 1);
     setenv("all_proxy", "http://127.0.0.1:1", 1);
+    setenv("no_proxy", "", 1);
     http_fixture_answer(c->server, OK_HELLO);
     enum c2_err err = get(c, &q);
     unsetenv("http_proxy");
     unsetenv("all_proxy");
+    unsetenv("no_proxy");
     assert_int_equal(err, C2_E_OK);
     http_req_done(&q.r);
 }
@@ -640,8 +642,10 @@ http__uses_the_proxy_it_is_told(void **state)
     init(c, &q, HTTP_GET, "/");
     snprintf(q.url, sizeof(q.url), "http://cloud.example/x");
     http_fixture_answer(c->server, OK_HELLO);
+    setenv("no_proxy", "*", 1);
     http_submit(pool, &q.r);
     c2_os_run_until(c->os, &q.completed);
+    unsetenv("no_proxy");
     assert_reply(&q, "hello");
     assert_true(http_fixture_saw(c->server, 0, "GET http://cloud.example/x HTTP/1.1\r\n"));
     http_req_done(&q.r);

@@ -29,28 +29,27 @@ target__knows_where_requests_go(void **state)
 {
     (void)state;
     static const struct {
-        const char *url, *endpoint;
+        const char *url, *endpoint, *origin, *host, *base_path, *prefix;
         enum prov_s3_addressing addressing;
-        const char *origin, *host, *base_path, *prefix;
         bool tls, loopback;
     } cases[] = {
-        { "s3://b", NULL, PROV_S3_AUTO, "https://b.s3.eu-central-1.amazonaws.com",
-          "b.s3.eu-central-1.amazonaws.com", "", "", true, false },
-        { "s3://b/x", NULL, PROV_S3_PATH, "https://s3.eu-central-1.amazonaws.com",
-          "s3.eu-central-1.amazonaws.com", "/b", "x/", true, false },
-        { "s3://b.dot", "", PROV_S3_AUTO, "https://s3.eu-central-1.amazonaws.com",
-          "s3.eu-central-1.amazonaws.com", "/b.dot", "", true, false },
-        { "s3://b/x/y//", "https://h:443/", PROV_S3_AUTO, "https://h", "h", "/b", "x/y/", true,
+        { "s3://b", NULL, "https://b.s3.eu-central-1.amazonaws.com",
+          "b.s3.eu-central-1.amazonaws.com", "", "", PROV_S3_AUTO, true, false },
+        { "s3://b/x", NULL, "https://s3.eu-central-1.amazonaws.com",
+          "s3.eu-central-1.amazonaws.com", "/b", "x/", PROV_S3_PATH, true, false },
+        { "s3://b.dot", "", "https://s3.eu-central-1.amazonaws.com",
+          "s3.eu-central-1.amazonaws.com", "/b.dot", "", PROV_S3_AUTO, true, false },
+        { "s3://b/x/y//", "https://h:443/", "https://h", "h", "/b", "x/y/", PROV_S3_AUTO, true,
           false },
-        { "s3://b", "h.example:8443", PROV_S3_VHOST, "https://b.h.example:8443", "b.h.example:8443",
-          "", "", true, false },
-        { "s3://b", "http://127.0.0.1:7480", PROV_S3_AUTO, "http://127.0.0.1:7480",
-          "127.0.0.1:7480", "/b", "", false, true },
-        { "s3://b", "http://LOCALHOST:80", PROV_S3_AUTO, "http://LOCALHOST", "LOCALHOST", "/b", "",
+        { "s3://b", "h.example:8443", "https://b.h.example:8443", "b.h.example:8443", "", "",
+          PROV_S3_VHOST, true, false },
+        { "s3://b", "http://127.0.0.1:7480", "http://127.0.0.1:7480", "127.0.0.1:7480", "/b", "",
+          PROV_S3_AUTO, false, true },
+        { "s3://b", "http://LOCALHOST:80", "http://LOCALHOST", "LOCALHOST", "/b", "", PROV_S3_AUTO,
           false, true },
-        { "s3://b", "http://[::1]:9000", PROV_S3_AUTO, "http://[::1]:9000", "[::1]:9000", "/b", "",
+        { "s3://b", "http://[::1]:9000", "http://[::1]:9000", "[::1]:9000", "/b", "", PROV_S3_AUTO,
           false, true },
-        { "s3://b", "HTTPS://h:80", PROV_S3_AUTO, "https://h:80", "h:80", "/b", "", true, false },
+        { "s3://b", "HTTPS://h:80", "https://h:80", "h:80", "/b", "", PROV_S3_AUTO, true, false },
     };
     for (size_t i = 0; i < C2_ARRAY_LEN(cases); i++) {
         struct s3_target t;
