@@ -83,6 +83,7 @@ merge(struct list *op)
     size_t count = 0;
     for (unsigned i = 0; i < op->c->n; i++) {
         const struct list_seat *s = &op->seat[i];
+        C2_ASSERT(s->count == 0 || s->items != NULL);
         for (size_t j = 0; s->complete && j < s->count; j++) {
             if (limit == NULL || compare(&s->items[j], limit) <= 0)
                 all[count++] = s->items[j];

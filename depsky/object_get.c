@@ -323,6 +323,7 @@ adopt_root(struct get *op)
     const uint8_t *root = NULL;
     if (op->trusted || largest_group(op, &root) < op->c->k)
         return;
+    C2_ASSERT(root != NULL);
     struct ds_share sh;
     memcpy(op->ref.root, root, DS_ROOT_LEN);
     for (unsigned i = 0; i < op->c->n; i++) {
