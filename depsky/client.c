@@ -39,7 +39,7 @@ static void
 cancel(struct ds_call *call)
 {
     if (!call->canceled)
-        prov_cancel(call->c->seat[call->seat].provider, &call->req);
+        prov_cancel(call->provider, &call->req);
     call->canceled = true;
 }
 
@@ -183,6 +183,15 @@ ds_probe_key(const struct ds_client *c, char out[PROV_KEY_MAX])
     snprintf(out, PROV_KEY_MAX, "v1/%s/probe/health", vol);
 }
 
+bool
+ds_share_belongs(const struct ds_client *c, const struct ds_share *sh, const struct ds_ref *ref,
+                 unsigned seat)
+{
+    return sh->seat == seat && sh->k == c->k && ds_oid_equal(&sh->oid, &ref->oid) &&
+           sh->plain_len == ref->plain_len &&
+           memcmp(sh->volume, c->config->volume, sizeof(sh->volume)) == 0;
+}
+
 /* ---- calls ----------------------------------------------------------------------------- */
 
 static void
@@ -202,25 +211,34 @@ static void
 call_done(struct prov_req *r)
 {
     struct ds_call *call = C2_CONTAINER_OF(r, struct ds_call, req);
-    ds_health_outcome(call->c, call);
+    if (call->provider == call->c->seat[call->seat].provider)
+        ds_health_outcome(call->c, call);
     if (call->done != NULL)
         call->done(call);
     call_free(call);
 }
 
 struct ds_call *
-ds_call_new(struct ds_client *c, unsigned seat, enum prov_verb verb, const char *key)
+ds_call_new_outside(struct ds_client *c, unsigned seat, struct provider *provider,
+                    enum prov_verb verb, const char *key)
 {
-    C2_ASSERT(seat < c->n && c->seat[seat].provider != NULL);
+    C2_ASSERT(seat < c->n && provider != NULL);
     struct ds_call *call = c2_calloc(1, sizeof(*call));
     call->c = c;
     call->seat = seat;
+    call->provider = provider;
     call->req.verb = verb;
     if (key != NULL) {
         snprintf(call->key, sizeof(call->key), "%s", key);
         call->req.key = call->key;
     }
     return call;
+}
+
+struct ds_call *
+ds_call_new(struct ds_client *c, unsigned seat, enum prov_verb verb, const char *key)
+{
+    return ds_call_new_outside(c, seat, c->seat[seat].provider, verb, key);
 }
 
 void
@@ -232,7 +250,9 @@ ds_call_start(struct ds_call *call, uint64_t timeout_ns)
     call->req.done = call_done;
     c2_blob_ref(call->req.body);
     c2_list_append(&c->calls, &call->link);
-    prov_submit(c->seat[call->seat].provider, &call->req);
+    prov_submit(call->provider, &call->req);
+    if (c->drain_done != NULL)
+        cancel(call);
 }
 
 static void

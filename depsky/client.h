@@ -63,6 +63,7 @@ struct ds_call {
     struct c2_link link; /* client->calls */
     struct ds_client *c;
     unsigned seat;
+    struct provider *provider; /* the seat's, or one that is not in a seat (any more) */
     struct prov_req req;
     uint64_t started_ns;
     bool straggler;
@@ -76,6 +77,9 @@ struct ds_call {
 /* The seat is occupied. `key` may be NULL when the verb has none. */
 struct ds_call *ds_call_new(struct ds_client *c, unsigned seat, enum prov_verb verb,
                             const char *key);
+/* Of a provider outside the seats; its health is nobody's. */
+struct ds_call *ds_call_new_outside(struct ds_client *c, unsigned seat, struct provider *provider,
+                                    enum prov_verb verb, const char *key);
 /* After the verb's own fields of call->req are set. A PUT body gets a reference of its own. */
 void ds_call_start(struct ds_call *call, uint64_t timeout_ns);
 void ds_call_abandon(struct ds_call *call); /* NULL is fine */
@@ -100,6 +104,10 @@ unsigned ds_health_rank(struct ds_client *c, enum ds_class class, unsigned out[D
 bool ds_health_good(const struct ds_client *c, enum ds_class class, unsigned seat);
 /* When a request of that size counts as late: max(p95 of a typical seat, the configured least). */
 uint64_t ds_health_hedge_ns(const struct ds_client *c, enum ds_class class, size_t bytes);
+
+/* Whether a verified share is what this seat should hold of this object. */
+bool ds_share_belongs(const struct ds_client *c, const struct ds_share *sh,
+                      const struct ds_ref *ref, unsigned seat);
 
 /* Keys. */
 #define DS_PREFIX_MAX 128

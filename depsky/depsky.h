@@ -79,7 +79,8 @@ C2_RESULT ds_client_new(struct c2_env *env, const struct ds_config *config,
                         struct provider *const *seats, struct ds_client **ret_client);
 void ds_client_free(struct ds_client *c); /* no request outstanding; stragglers are cancelled by
                                            * ds_client_drain first */
-/* Cancels stragglers (a late fourth PUT) and calls done when none is left. */
+/* Cancels stragglers (a late fourth PUT) and calls done when none is left. Lists, deletes, probes,
+ * checks and rebuilds that are still running end soon, without success. */
 void ds_client_drain(struct ds_client *c, void (*done)(void *arg), void *arg);
 
 /* ---- put ------------------------------------------------------------------------------- */
@@ -172,6 +173,44 @@ struct ds_list {
 };
 
 void ds_list_start(struct ds_client *c, struct ds_list *l);
+
+/* ---- check and rebuild: scrub, repair, change of a provider ---------------------------- */
+
+/* Which seats hold their share. Every byte is read and verified; with headers_only the header, the
+ * tables and, where the provider tells it, the length. */
+struct ds_check {
+    enum ds_kind kind;
+    struct ds_ref ref;
+    uint32_t seats; /* 0 = all occupied ones */
+    bool headers_only;
+    void (*done)(struct ds_check *k);
+    /* out: bitmaps, disjoint, together the seats asked; unknown = could not be asked */
+    uint32_t good, absent, bad, unknown;
+    uint64_t bytes_read; /* out */
+    void *priv;
+};
+
+void ds_check_start(struct ds_client *c, struct ds_check *k);
+
+/*
+ * Makes the share of one seat present and right on the seat's provider, replacing what is there.
+ * The share is byte for byte what was first written: it follows from k other shares and is checked
+ * against the object's root. Needs no key.
+ */
+struct ds_rebuild {
+    enum ds_kind kind;
+    struct ds_ref ref;
+    unsigned seat;
+    uint32_t placed;         /* seats that should hold a share; 0 = unknown */
+    struct provider *source; /* asked first for that very share: the provider that leaves the seat;
+                              * NULL = none. Borrowed until done */
+    void (*done)(struct ds_rebuild *r);
+    enum c2_err err; /* out: OK; NOT_FOUND or QUORUM as for get; else why the PUT failed */
+    uint64_t bytes_read, bytes_written; /* out */
+    void *priv;
+};
+
+void ds_rebuild_start(struct ds_client *c, struct ds_rebuild *r);
 
 /* ---- health ---------------------------------------------------------------------------- */
 

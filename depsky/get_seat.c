@@ -150,13 +150,12 @@ verify_when_ready(struct get_seat *s)
 static bool
 share_fits(const struct get_seat *s, const struct ds_share *sh)
 {
-    const struct get *op = s->op;
-    if (sh->seat != s->index || sh->k != op->c->k ||
-        memcmp(sh->volume, op->c->config->volume, sizeof(sh->volume)) != 0)
-        return false;
-    if (!op->trusted) /* the name gives sid and seq, nobody gives the rest */
-        return sh->oid.sid == op->ref.oid.sid && sh->oid.seq == op->ref.oid.seq;
-    return ds_oid_equal(&sh->oid, &op->ref.oid) && sh->plain_len == op->ref.plain_len;
+    struct ds_ref ref = s->op->ref;
+    if (!s->op->trusted) { /* the name gives sid and seq, nobody gives the rest */
+        memcpy(ref.oid.rnd, sh->oid.rnd, sizeof(ref.oid.rnd));
+        ref.plain_len = sh->plain_len;
+    }
+    return ds_share_belongs(s->op->c, sh, &ref, s->index);
 }
 
 /* Takes over the blob: a share from its first byte on, at least its header and tables. */

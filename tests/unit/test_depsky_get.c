@@ -7,7 +7,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -15,58 +14,27 @@
 #include "backends/mem.h"
 #include "backends/registry.h"
 #include "base/mark.h"
-#include "tests/lib/ds_rig.h"
+#include "tests/lib/ds_read.h"
 #include "tests/lib/test_env.h"
 
 #define KIB 1024u
 #define MIB (1024u * 1024u)
 
-struct fixture {
-    struct ds_rig rig;
-    struct c2_blob *data;
-    struct ds_ref ref;
-    uint32_t placed;
-};
-
-/* An object on seats 0, 1, 2; the client has never read it. Takes over data. */
-static struct fixture
-with_object(struct c2_blob *data)
-{
-    struct fixture f;
-    ds_rig_init(&f.rig, 4, 1);
-    ds_rig_open(&f.rig);
-    f.data = data;
-    struct ds_put p = ds_rig_put(&f.rig, data->data, data->len);
-    assert_int_equal(p.err, C2_E_OK);
-    f.ref = p.ref;
-    f.placed = p.placed;
-    ds_rig_reopen(&f.rig);
-    c2_mark_reset();
-    return f;
-}
-
-static void
-close_all(struct fixture *f)
-{
-    c2_blob_unref(f->data);
-    ds_rig_done(&f->rig);
-}
-
 static uint64_t
-gets(struct fixture *f)
+gets(struct ds_read *f)
 {
     return ds_rig_requests(&f->rig, PROV_GET);
 }
 
 static void
-expect_range(struct fixture *f, uint64_t offset, uint64_t len)
+expect_range(struct ds_read *f, uint64_t offset, uint64_t len)
 {
     ds_rig_expect(&f->rig, &f->ref, f->data, offset, len);
 }
 
 /* Reads with the placement known; the caller unrefs. */
 static struct ds_get
-get_placed(struct fixture *f, uint64_t offset, uint64_t len)
+get_placed(struct ds_read *f, uint64_t offset, uint64_t len)
 {
     return ds_rig_get_placed(&f->rig, &f->ref, f->placed, offset, len);
 }
@@ -77,25 +45,25 @@ static void
 get__reads_a_whole_object_with_two_requests(void **state)
 {
     (void)state;
-    struct fixture f = with_object(ds_rig_random(1, 8 * MIB));
+    struct ds_read f = ds_read_open(ds_rig_random(1, 8 * MIB));
     expect_range(&f, 0, 0);
     assert_int_equal(gets(&f), 2);
-    close_all(&f);
-    f = with_object(ds_rig_text(8 * MIB));
+    ds_read_close(&f);
+    f = ds_read_open(ds_rig_text(8 * MIB));
     expect_range(&f, 0, 0);
     assert_int_equal(gets(&f), 2);
-    close_all(&f);
-    f = with_object(ds_rig_random(1, 1));
+    ds_read_close(&f);
+    f = ds_read_open(ds_rig_random(1, 1));
     expect_range(&f, 0, 0);
     assert_int_equal(gets(&f), 2);
-    close_all(&f);
+    ds_read_close(&f);
 }
 
 static void
 get__reads_a_file_of_a_cold_pack_with_three_requests_and_its_neighbours_with_one(void **state)
 {
     (void)state;
-    struct fixture f = with_object(ds_rig_random(1, 8 * MIB));
+    struct ds_read f = ds_read_open(ds_rig_random(1, 8 * MIB));
     expect_range(&f, 5 * MIB, 16 * KIB);
     assert_int_equal(gets(&f), 3);
     for (unsigned i = 0; i < 20; i++) {
@@ -103,7 +71,7 @@ get__reads_a_file_of_a_cold_pack_with_three_requests_and_its_neighbours_with_one
         expect_range(&f, 64 * KIB * (i * 6 + 1), 16 * KIB);
         assert_int_equal(gets(&f), before + 1);
     }
-    close_all(&f);
+    ds_read_close(&f);
 }
 
 /* Once the client has seen that objects are not compressed, it guesses the layout. */
@@ -111,7 +79,7 @@ static void
 get__reads_a_raw_range_in_one_round_trip(void **state)
 {
     (void)state;
-    struct fixture f = with_object(ds_rig_random(1, 8 * MIB));
+    struct ds_read f = ds_read_open(ds_rig_random(1, 8 * MIB));
     struct ds_ref second = ds_rig_store(&f.rig, f.data->data, f.data->len);
     for (unsigned i = 0; i < 4; i++)
         prov_mem_set_latency(f.rig.mem[i], 50 * C2_NS_PER_MS, 0);
@@ -126,7 +94,7 @@ get__reads_a_raw_range_in_one_round_trip(void **state)
     ds_rig_expect(&f.rig, &second, f.data, 70 * KIB, 10 * KIB);
     assert_int_equal(gets(&f), before + 2); /* header and data in one */
     assert_true(c2_mark_count("get: header and data in one request") > 0);
-    close_all(&f);
+    ds_read_close(&f);
 }
 
 static void
@@ -134,7 +102,7 @@ get__recovers_from_a_wrong_guess(void **state)
 {
     (void)state;
     struct c2_blob *noise = ds_rig_random(1, 100);
-    struct fixture f = with_object(ds_rig_text(8 * MIB));
+    struct ds_read f = ds_read_open(ds_rig_text(8 * MIB));
     for (uint64_t offset = 0; offset < f.data->len; offset += 700 * KIB) {
         ds_rig_reopen(&f.rig);
         ds_rig_store(&f.rig, noise->data, noise->len); /* "objects are raw" */
@@ -144,7 +112,7 @@ get__recovers_from_a_wrong_guess(void **state)
     }
     assert_true(c2_mark_count("get: guessed wrong") > 0);
     c2_blob_unref(noise);
-    close_all(&f);
+    ds_read_close(&f);
 }
 
 static void
@@ -152,7 +120,7 @@ get__ranges_equal_the_reference(void **state)
 {
     (void)state;
     for (unsigned text = 0; text < 2; text++) {
-        struct fixture f = with_object(text ? ds_rig_text(1300001) : ds_rig_random(9, 1300001));
+        struct ds_read f = ds_read_open(text ? ds_rig_text(1300001) : ds_rig_random(9, 1300001));
         uint64_t x = 88172645463325252u;
         for (unsigned i = 0; i < 150; i++) {
             x ^= x << 13;
@@ -168,31 +136,19 @@ get__ranges_equal_the_reference(void **state)
         expect_range(&f, 1300001, 1);
         expect_range(&f, 0, UINT64_MAX);
         expect_range(&f, UINT64_MAX, 5);
-        close_all(&f);
+        ds_read_close(&f);
     }
 }
 
 /* ---- faults ---------------------------------------------------------------------------- */
-
-static const char *const get_faults[] = { "get.error",  "get.down",  "get.throttle", "get.hang",
-                                          "get.absent", "get.empty", "get.corrupt",  "get.truncate",
-                                          "get.huge",   "get.swap",  "get.delay:3s" };
-
-static void
-add_other_object(struct ds_rig *rig, const struct c2_blob *data)
-{
-    struct c2_blob *other = ds_rig_random(99, data->len);
-    ds_rig_store(rig, other->data, other->len);
-    c2_blob_unref(other);
-}
 
 static void
 try_fault(const char *fault, unsigned seat, struct c2_blob *data, bool known)
 {
     static const uint64_t ranges[][2] = { { 0, 0 },          { 0, 1 },         { 70000, 100 },
                                           { 130000, 70000 }, { 300000, 5000 }, { 200000, 300000 } };
-    struct fixture f = with_object(data);
-    add_other_object(&f.rig, data);
+    struct ds_read f = ds_read_open(data);
+    ds_read_add_other(&f);
     ds_rig_fault(&f.rig, seat, fault);
     for (size_t i = 0; i < C2_ARRAY_LEN(ranges); i++) {
         ds_rig_reopen(&f.rig);
@@ -208,17 +164,17 @@ try_fault(const char *fault, unsigned seat, struct c2_blob *data, bool known)
     }
     if (seat < 2)
         assert_true(prov_fault_count(f.rig.seat[seat]) > 0);
-    close_all(&f);
+    ds_read_close(&f);
 }
 
 static void
 get__survives_every_fault_of_any_one_seat(void **state)
 {
     (void)state;
-    for (size_t k = 0; k < C2_ARRAY_LEN(get_faults); k++) {
+    for (size_t k = 0; k < ds_read_faults_count; k++) {
         for (unsigned seat = 0; seat < 4; seat++) {
-            try_fault(get_faults[k], seat, ds_rig_random(k, 640000), k % 2 == 0);
-            try_fault(get_faults[k], seat, ds_rig_text(640000), k % 2 == 1);
+            try_fault(ds_read_faults[k], seat, ds_rig_random(k, 640000), k % 2 == 0);
+            try_fault(ds_read_faults[k], seat, ds_rig_text(640000), k % 2 == 1);
         }
     }
 }
@@ -228,30 +184,30 @@ static void
 get__never_returns_wrong_bytes_with_two_faulty_seats(void **state)
 {
     (void)state;
-    for (size_t k = 0; k < C2_ARRAY_LEN(get_faults); k++) {
-        struct fixture f = with_object(ds_rig_random(k, 300000));
-        add_other_object(&f.rig, f.data);
+    for (size_t k = 0; k < ds_read_faults_count; k++) {
+        struct ds_read f = ds_read_open(ds_rig_random(k, 300000));
+        ds_read_add_other(&f);
         for (unsigned pair = 0; pair < 16; pair++) {
             if (__builtin_popcount(pair) != 2)
                 continue;
             ds_rig_reopen(&f.rig);
             for (unsigned i = 0; i < 4; i++)
-                ds_rig_fault(&f.rig, i, (pair & (1u << i)) != 0 ? get_faults[k] : "");
+                ds_rig_fault(&f.rig, i, (pair & (1u << i)) != 0 ? ds_read_faults[k] : "");
             struct ds_get g = get_placed(&f, 1000, 150000);
-            bool delayed_only = strstr(get_faults[k], "delay") != NULL;
+            bool delayed_only = strstr(ds_read_faults[k], "delay") != NULL;
             if ((pair & 0x8) != 0 || delayed_only) {
                 assert_int_equal(g.err, C2_E_OK); /* seat 3 has no share anyway */
             } else {
                 if (g.err != C2_E_QUORUM && g.err != C2_E_NOT_FOUND)
-                    fail_msg("%s pair %x %s", get_faults[k], pair, c2_err_name(g.err));
-                if (strstr(get_faults[k], "absent") == NULL)
+                    fail_msg("%s pair %x %s", ds_read_faults[k], pair, c2_err_name(g.err));
+                if (strstr(ds_read_faults[k], "absent") == NULL)
                     assert_int_equal(g.err, C2_E_QUORUM);
             }
             if (g.err == C2_E_OK)
                 assert_memory_equal(g.data->data, f.data->data + 1000, 150000);
             c2_blob_unref(g.data);
         }
-        close_all(&f);
+        ds_read_close(&f);
     }
 }
 
@@ -264,12 +220,12 @@ get__survives_any_two_faults_of_seven_seats(void **state)
     ds_rig_open(&rig);
     struct c2_blob *data = ds_rig_random(1, 500000);
     struct ds_ref ref = ds_rig_store(&rig, data->data, data->len);
-    for (size_t k = 0; k < C2_ARRAY_LEN(get_faults); k++) {
+    for (size_t k = 0; k < ds_read_faults_count; k++) {
         for (unsigned a = 0; a < 7; a++) {
             unsigned b = (a + 1 + (unsigned)k % 5) % 7;
             ds_rig_reopen(&rig);
-            ds_rig_fault(&rig, a, get_faults[k]);
-            ds_rig_fault(&rig, b, get_faults[(k + 3) % C2_ARRAY_LEN(get_faults)]);
+            ds_rig_fault(&rig, a, ds_read_faults[k]);
+            ds_rig_fault(&rig, b, ds_read_faults[(k + 3) % ds_read_faults_count]);
             ds_rig_expect(&rig, &ref, data, 100000, 200000);
             ds_rig_fault(&rig, a, "");
             ds_rig_fault(&rig, b, "");
@@ -284,7 +240,7 @@ static void
 get__notices_damage_anywhere_in_a_share(void **state)
 {
     (void)state;
-    struct fixture f = with_object(ds_rig_random(1, 100000));
+    struct ds_read f = ds_read_open(ds_rig_random(1, 100000));
     char key[PROV_KEY_MAX];
     ds_rig_key(&f.rig, &f.ref, key);
     size_t len = prov_mem_peek(f.rig.mem[0], key)->len;
@@ -298,14 +254,14 @@ get__notices_damage_anywhere_in_a_share(void **state)
         c2_blob_unref(g.data);
         prov_mem_corrupt(f.rig.mem[0], key, at); /* inverted again: healed */
     }
-    close_all(&f);
+    ds_read_close(&f);
 }
 
 static void
 get__blames_the_seat_that_lost_a_share(void **state)
 {
     (void)state;
-    struct fixture f = with_object(ds_rig_random(1, 1000));
+    struct ds_read f = ds_read_open(ds_rig_random(1, 1000));
     char key[PROV_KEY_MAX];
     assert_true(prov_mem_delete(f.rig.mem[1], ds_rig_key(&f.rig, &f.ref, key)));
     struct ds_get g = get_placed(&f, 0, 0);
@@ -317,14 +273,14 @@ get__blames_the_seat_that_lost_a_share(void **state)
     assert_int_equal(status.absent, 1);
     assert_int_equal(status.state, DS_SEAT_DEGRADED);
     c2_blob_unref(g.data);
-    close_all(&f);
+    ds_read_close(&f);
 }
 
 static void
 get__suspects_the_seat_that_returned_other_bytes(void **state)
 {
     (void)state;
-    struct fixture f = with_object(ds_rig_random(1, 1000));
+    struct ds_read f = ds_read_open(ds_rig_random(1, 1000));
     ds_rig_fault(&f.rig, 0, "get.corrupt");
     struct ds_get g = get_placed(&f, 0, 0);
     assert_int_equal(g.err, C2_E_OK);
@@ -337,117 +293,7 @@ get__suspects_the_seat_that_returned_other_bytes(void **state)
     assert_int_equal(g.err, C2_E_OK);
     assert_int_equal(prov_mem_requests(f.rig.mem[0], PROV_GET), before); /* others first */
     c2_blob_unref(g.data);
-    close_all(&f);
-}
-
-/* ---- absent or unreachable ------------------------------------------------------------- */
-
-static void
-get__says_not_found_only_when_too_few_can_have_it(void **state)
-{
-    (void)state;
-    struct fixture f = with_object(ds_rig_random(1, 1000));
-    struct ds_ref unknown = f.ref;
-    unknown.oid.seq = 777;
-    struct ds_get g = ds_rig_get(&f.rig, &unknown, 0, 0);
-    assert_int_equal(g.err, C2_E_NOT_FOUND);
-    ds_rig_fault(&f.rig, 3, "down");
-    g = ds_rig_get(&f.rig, &unknown, 0, 0);
-    assert_int_equal(g.err, C2_E_NOT_FOUND); /* three of four say so */
-    ds_rig_fault(&f.rig, 2, "down");
-    g = ds_rig_get(&f.rig, &unknown, 0, 0);
-    assert_int_equal(g.err, C2_E_QUORUM); /* the two silent ones may have it */
-    close_all(&f);
-}
-
-static void
-get__does_not_take_unreachable_for_absent(void **state)
-{
-    (void)state;
-    struct fixture f = with_object(ds_rig_random(1, 1000));
-    for (unsigned i = 0; i < 4; i++)
-        ds_rig_fault(&f.rig, i, "down");
-    struct ds_get g = ds_rig_get(&f.rig, &f.ref, 0, 0);
-    assert_int_equal(g.err, C2_E_QUORUM);
-    for (unsigned i = 0; i < 4; i++)
-        ds_rig_fault(&f.rig, i, "hang");
-    g = ds_rig_get(&f.rig, &f.ref, 0, 0);
-    assert_int_equal(g.err, C2_E_QUORUM);
-    assert_int_equal(g.seats_bad, 0);
-    assert_int_equal(g.seats_slow, 0xf);
-    close_all(&f);
-}
-
-/* One seat never had it, one lies, one is down: it exists all the same. */
-static void
-get__one_absent_one_liar_one_down_is_not_not_found(void **state)
-{
-    (void)state;
-    struct fixture f = with_object(ds_rig_random(1, 1000));
-    ds_rig_fault(&f.rig, 0, "get.absent");
-    ds_rig_fault(&f.rig, 1, "down");
-    struct ds_get g = get_placed(&f, 0, 0);
-    assert_int_equal(g.err, C2_E_QUORUM);
-    close_all(&f);
-}
-
-/* ---- keys ------------------------------------------------------------------------------ */
-
-static void
-get__with_the_wrong_volume_key_says_so(void **state)
-{
-    (void)state;
-    struct fixture f = with_object(ds_rig_random(1, 1000));
-    f.rig.config.data_key[5] ^= 1;
-    ds_rig_reopen(&f.rig);
-    for (unsigned i = 0; i < 2; i++) {
-        struct ds_get g = ds_rig_get(&f.rig, &f.ref, 0, 0);
-        assert_int_equal(g.err, C2_E_KEY);
-        assert_int_equal(g.seats_bad, 0);
-    }
-    close_all(&f);
-}
-
-static void
-get__of_a_keyless_object_needs_no_key(void **state)
-{
-    (void)state;
-    struct ds_rig rig;
-    ds_rig_init(&rig, 4, 1);
-    rig.config.keyless = true;
-    ds_rig_open(&rig);
-    struct c2_blob *data = ds_rig_random(1, 70000);
-    struct ds_ref ref = ds_rig_store(&rig, data->data, data->len);
-    memset(rig.config.data_key, 0, sizeof(rig.config.data_key));
-    rig.config.keyless = false;
-    ds_rig_reopen(&rig);
-    ds_rig_expect(&rig, &ref, data, 0, 0);
-    c2_blob_unref(data);
-    ds_rig_done(&rig);
-}
-
-static void
-get__of_another_volume_is_refused(void **state)
-{
-    (void)state;
-    struct fixture f = with_object(ds_rig_random(1, 1000));
-    f.rig.config.volume[15] ^= 1; /* not part of the key's text */
-    ds_rig_reopen(&f.rig);
-    struct ds_get g = ds_rig_get(&f.rig, &f.ref, 0, 0);
-    assert_int_equal(g.err, C2_E_QUORUM);
-    close_all(&f);
-}
-
-static void
-get__with_another_root_is_refused(void **state)
-{
-    (void)state;
-    struct fixture f = with_object(ds_rig_random(1, 1000));
-    struct ds_ref wrong = f.ref;
-    wrong.root[0] ^= 1;
-    struct ds_get g = ds_rig_get(&f.rig, &wrong, 0, 0);
-    assert_int_equal(g.err, C2_E_QUORUM);
-    close_all(&f);
+    ds_read_close(&f);
 }
 
 /* ---- speed ----------------------------------------------------------------------------- */
@@ -456,7 +302,7 @@ static void
 get__asks_the_next_seat_when_one_is_late(void **state)
 {
     (void)state;
-    struct fixture f = with_object(ds_rig_random(1, 300000));
+    struct ds_read f = ds_read_open(ds_rig_random(1, 300000));
     ds_rig_fault(&f.rig, 0, "hang");
     uint64_t start = c2_now_ns(f.rig.env);
     struct ds_get g = get_placed(&f, 0, 0);
@@ -465,27 +311,27 @@ get__asks_the_next_seat_when_one_is_late(void **state)
     assert_int_equal(c2_now_ns(f.rig.env) - start, f.rig.config.get_hedge_min_ns);
     assert_int_equal(c2_mark_count("get: a seat is late"), 1);
     c2_blob_unref(g.data);
-    close_all(&f);
+    ds_read_close(&f);
 }
 
 static void
 get__uses_a_late_answer_when_the_others_fail(void **state)
 {
     (void)state;
-    struct fixture f = with_object(ds_rig_random(1, 300000));
+    struct ds_read f = ds_read_open(ds_rig_random(1, 300000));
     ds_rig_fault(&f.rig, 0, "get.delay:2s");
     ds_rig_fault(&f.rig, 2, "down");
     struct ds_get g = get_placed(&f, 0, 0);
     assert_int_equal(g.err, C2_E_OK);
     c2_blob_unref(g.data);
-    close_all(&f);
+    ds_read_close(&f);
 }
 
 static void
 get__stops_asking_a_seat_that_hangs(void **state)
 {
     (void)state;
-    struct fixture f = with_object(ds_rig_random(1, 300000));
+    struct ds_read f = ds_read_open(ds_rig_random(1, 300000));
     ds_rig_fault(&f.rig, 0, "hang");
     for (unsigned i = 0; i < 3; i++) {
         struct ds_get g = get_placed(&f, 0, 0);
@@ -499,14 +345,14 @@ get__stops_asking_a_seat_that_hangs(void **state)
         c2_blob_unref(g.data);
     }
     assert_int_equal(c2_now_ns(f.rig.env), start);
-    close_all(&f);
+    ds_read_close(&f);
 }
 
 static void
 get__cache_of_headers_is_bounded(void **state)
 {
     (void)state;
-    struct fixture f = with_object(ds_rig_random(1, 2 * MIB));
+    struct ds_read f = ds_read_open(ds_rig_random(1, 2 * MIB));
     f.rig.config.header_cache_max = 4;
     ds_rig_reopen(&f.rig);
     struct ds_ref ref[5];
@@ -521,97 +367,7 @@ get__cache_of_headers_is_bounded(void **state)
     assert_int_equal(gets(&f), before + 1); /* still known */
     ds_rig_expect(&f.rig, &ref[0], f.data, MIB, 1000);
     assert_true(gets(&f) >= before + 3); /* forgotten */
-    close_all(&f);
-}
-
-/* ---- self-certified -------------------------------------------------------------------- */
-
-static struct ds_get
-get_self_certified(struct fixture *f)
-{
-    struct ds_ref name = { .oid = { .sid = f->ref.oid.sid, .seq = f->ref.oid.seq } };
-    return ds_rig_get_self_certified(&f->rig, &name);
-}
-
-static void
-self_certified__takes_what_k_seats_agree_on(void **state)
-{
-    (void)state;
-    struct fixture f = with_object(ds_rig_text(300000));
-    struct ds_get g = get_self_certified(&f);
-    assert_int_equal(g.err, C2_E_OK);
-    assert_int_equal(g.data->len, f.data->len);
-    assert_memory_equal(g.data->data, f.data->data, f.data->len);
-    assert_memory_equal(g.ref_found.root, f.ref.root, sizeof(f.ref.root));
-    assert_int_equal(g.ref_found.plain_len, f.ref.plain_len);
-    assert_memory_equal(g.ref_found.oid.rnd, f.ref.oid.rnd, 8);
-    c2_blob_unref(g.data);
-    close_all(&f);
-}
-
-/* Puts another object under the same key: what one seat returns in place of the real one. */
-static struct fixture
-with_two_versions(uint32_t seats_with_other)
-{
-    struct fixture f = with_object(ds_rig_random(1, 100000));
-    struct ds_rig other;
-    char key[PROV_KEY_MAX];
-    ds_rig_init(&other, 4, 1);
-    other.config.write_all = true;
-    ds_rig_open(&other);
-    struct c2_blob *data = ds_rig_random(2, 100000);
-    ds_rig_store(&other, data->data, data->len);
-    ds_rig_key(&f.rig, &f.ref, key);
-    for (unsigned i = 0; i < 4; i++) {
-        if ((seats_with_other & (1u << i)) != 0)
-            prov_mem_store(f.rig.mem[i], key, c2_blob_slice(prov_mem_peek(other.mem[i], key)));
-    }
-    c2_blob_unref(data);
-    ds_rig_done(&other);
-    return f;
-}
-
-static void
-self_certified__is_not_fooled_by_one_seat(void **state)
-{
-    (void)state;
-    for (unsigned seat = 0; seat < 4; seat++) {
-        struct fixture f = with_two_versions(1u << seat);
-        struct ds_get g = get_self_certified(&f);
-        assert_int_equal(g.err, C2_E_OK);
-        assert_memory_equal(g.data->data, f.data->data, f.data->len);
-        c2_blob_unref(g.data);
-        close_all(&f);
-    }
-}
-
-static void
-self_certified__without_agreement_is_an_error(void **state)
-{
-    (void)state;
-    struct fixture f = with_two_versions(0x1);
-    ds_rig_fault(&f.rig, 2, "down");
-    struct ds_get g = get_self_certified(&f);
-    assert_int_equal(g.err, C2_E_QUORUM);
-    close_all(&f);
-}
-
-static void
-self_certified__survives_every_fault_of_one_seat(void **state)
-{
-    (void)state;
-    for (size_t k = 0; k < C2_ARRAY_LEN(get_faults); k++) {
-        for (unsigned seat = 0; seat < 4; seat++) {
-            struct fixture f = with_object(ds_rig_random(k, 50000));
-            add_other_object(&f.rig, f.data);
-            ds_rig_fault(&f.rig, seat, get_faults[k]);
-            struct ds_get g = get_self_certified(&f);
-            assert_int_equal(g.err, C2_E_OK);
-            assert_memory_equal(g.data->data, f.data->data, f.data->len);
-            c2_blob_unref(g.data);
-            close_all(&f);
-        }
-    }
+    ds_read_close(&f);
 }
 
 /* ---- cancellation ---------------------------------------------------------------------- */
@@ -634,7 +390,7 @@ get__can_be_canceled_at_any_moment(void **state)
 {
     (void)state;
     for (unsigned steps = 0; steps < 40; steps++) {
-        struct fixture f = with_object(ds_rig_text(300000));
+        struct ds_read f = ds_read_open(ds_rig_text(300000));
         struct manual m = { .g = { .ref = f.ref, .offset = 1000, .len = 90000 } };
         for (unsigned i = 0; i < 4; i++)
             prov_mem_set_latency(f.rig.mem[i], C2_NS_PER_MS * (i + 1), 0);
@@ -652,7 +408,7 @@ get__can_be_canceled_at_any_moment(void **state)
             assert_int_equal(m.g.err, C2_E_OK);
             c2_blob_unref(m.g.data);
         }
-        close_all(&f);
+        ds_read_close(&f);
     }
 }
 
@@ -662,7 +418,7 @@ get__many_at_once(void **state)
 {
     (void)state;
     enum { COUNT = 64 };
-    struct fixture f = with_object(ds_rig_random(1, 4 * MIB));
+    struct ds_read f = ds_read_open(ds_rig_random(1, 4 * MIB));
     static struct manual m[COUNT];
     for (unsigned i = 0; i < 4; i++)
         prov_mem_set_latency(f.rig.mem[i], C2_NS_PER_MS, 30 * C2_NS_PER_MS);
@@ -678,7 +434,7 @@ get__many_at_once(void **state)
         assert_memory_equal(m[i].g.data->data, f.data->data + i * 60000, 50000);
         c2_blob_unref(m[i].g.data);
     }
-    close_all(&f);
+    ds_read_close(&f);
 }
 
 int
@@ -697,21 +453,10 @@ main(void)
         cmocka_unit_test(get__notices_damage_anywhere_in_a_share),
         cmocka_unit_test(get__blames_the_seat_that_lost_a_share),
         cmocka_unit_test(get__suspects_the_seat_that_returned_other_bytes),
-        cmocka_unit_test(get__says_not_found_only_when_too_few_can_have_it),
-        cmocka_unit_test(get__does_not_take_unreachable_for_absent),
-        cmocka_unit_test(get__one_absent_one_liar_one_down_is_not_not_found),
-        cmocka_unit_test(get__with_the_wrong_volume_key_says_so),
-        cmocka_unit_test(get__of_a_keyless_object_needs_no_key),
-        cmocka_unit_test(get__of_another_volume_is_refused),
-        cmocka_unit_test(get__with_another_root_is_refused),
         cmocka_unit_test(get__asks_the_next_seat_when_one_is_late),
         cmocka_unit_test(get__uses_a_late_answer_when_the_others_fail),
         cmocka_unit_test(get__stops_asking_a_seat_that_hangs),
         cmocka_unit_test(get__cache_of_headers_is_bounded),
-        cmocka_unit_test(self_certified__takes_what_k_seats_agree_on),
-        cmocka_unit_test(self_certified__is_not_fooled_by_one_seat),
-        cmocka_unit_test(self_certified__without_agreement_is_an_error),
-        cmocka_unit_test(self_certified__survives_every_fault_of_one_seat),
         cmocka_unit_test(get__can_be_canceled_at_any_moment),
         cmocka_unit_test(get__many_at_once),
     };
