@@ -29,6 +29,7 @@
 #include "metadata/registry.h"
 #include "metadata/replica.h"
 #include "metadata/store.h"
+#include "metadata/watch.h"
 
 #define GROUP_REQS_MAX  1024
 #define GROUP_BYTES_MAX (4u << 20)
@@ -50,15 +51,14 @@ struct group {
     struct c2_buf events;   /* owned */
     bool events_lost;
     bool durable;
-    uint64_t deadline_ns;
+    uint64_t deadline_ns; /* of the next session, on the store's clock */
 };
 
 struct local {
     struct coord base;
-    struct replica_app *app;    /* owned */
-    struct c2_list queue;       /* of coord_req.link */
-    struct c2_list watches;     /* of coord_watch.link */
-    struct c2_link *watch_next; /* where event delivery goes on; moved by unwatch */
+    struct replica_app *app; /* owned */
+    struct c2_list queue;    /* of coord_req.link */
+    struct watch_list watches;
     struct c2_task kick;
     struct c2_timer expiry;  /* the next session ends */
     struct c2_timer timeout; /* the next queued request gives up */
@@ -127,22 +127,25 @@ fail_for_good(struct local *l, enum c2_err err)
 /* --- on the pool ----------------------------------------------------------------------------- */
 
 static C2_RESULT
+apply_one(struct group *g, struct replica_batch *b, const struct coord_req *r, struct c2_buf *reply)
+{
+    c2_buf_clear(&g->cmd);
+    c2_buf_clear(reply);
+    coord_txn_encode(r, &g->cmd);
+    return g->app->ops->apply(b, g->time_ns, c2_buf_slice(&g->cmd), reply);
+}
+
+static C2_RESULT
 apply_group(struct group *g, struct replica_batch *b)
 {
     if (g->expire) {
         const struct coord_req r = { .verb = COORD_EXPIRE };
-        C2_AUTO(c2_buf_done) struct c2_buf reply = { 0 };
-        c2_buf_clear(&g->cmd);
-        coord_txn_encode(&r, &g->cmd);
-        C2_TRY(g->app->ops->apply(b, g->time_ns, c2_buf_slice(&g->cmd), &reply));
+        C2_AUTO(c2_buf_done) struct c2_buf unused = { 0 };
+        C2_TRY(apply_one(g, b, &r, &unused));
     }
     size_t i = 0;
     C2_LIST_FOREACH (&g->reqs, struct coord_req, r, link) {
-        c2_buf_clear(&g->cmd);
-        coord_txn_encode(r, &g->cmd);
-        c2_buf_clear(&g->replies[i]);
-        C2_TRY(g->app->ops->apply(b, g->time_ns, c2_buf_slice(&g->cmd), &g->replies[i]));
-        i++;
+        C2_TRY(apply_one(g, b, r, &g->replies[i++]));
     }
     return g->app->ops->commit(b);
 }
@@ -197,15 +200,6 @@ form_group(struct local *l)
 }
 
 static void
-free_group(struct group *g)
-{
-    c2_free(g->replies);
-    g->replies = NULL;
-    c2_buf_done(&g->events);
-    g->events_lost = false;
-}
-
-static void
 kick(struct local *l)
 {
     if (l->running || l->kicked)
@@ -239,54 +233,6 @@ kick_task(struct c2_task *t)
     l->running = true;
     form_group(l);
     c2_work(l->base.env, &l->group.work);
-}
-
-static void
-deliver_one(struct local *l, struct c2_slice key, uint64_t version, bool deleted)
-{
-    for (struct c2_link *at = l->watches.head.next; at != &l->watches.head; at = l->watch_next) {
-        struct coord_watch *w = C2_CONTAINER_OF(at, struct coord_watch, link);
-        l->watch_next = at->next;
-        if (c2_slice_starts_with(key, w->prefix))
-            w->event(w, key, version, deleted);
-    }
-}
-
-static void
-deliver_reload(struct local *l)
-{
-    for (struct c2_link *at = l->watches.head.next; at != &l->watches.head; at = l->watch_next) {
-        struct coord_watch *w = C2_CONTAINER_OF(at, struct coord_watch, link);
-        l->watch_next = at->next;
-        w->reload(w);
-    }
-}
-
-static void
-deliver_events(struct local *l, struct c2_slice events, bool lost)
-{
-    if (lost) {
-        deliver_reload(l);
-        return;
-    }
-    struct c2_rd r = c2_rd_init(events);
-    while (c2_rd_left(&r) > 0 && !c2_list_empty(&l->watches)) {
-        uint64_t version = c2_rd_u64(&r);
-        bool deleted = c2_rd_u8(&r) != 0;
-        struct c2_slice key = c2_rd_bytes(&r, COORD_KEY_MAX);
-        C2_ASSERT(c2_rd_ok(&r));
-        deliver_one(l, key, version, deleted);
-    }
-}
-
-/* Moves every request of a list to another. */
-static void
-take_all(struct c2_list *from, struct c2_list *to)
-{
-    C2_LIST_FOREACH (from, struct coord_req, r, link) {
-        c2_list_remove(from, &r->link);
-        c2_list_append(to, &r->link);
-    }
 }
 
 /* The last thing to do: any done may close the service. */
@@ -358,17 +304,21 @@ group_done(struct c2_work *w)
     if (g->err == C2_E_OK) {
         l->commits += g->durable;
         arm_expiry(l, g->deadline_ns);
-        deliver_events(l, c2_buf_slice(&g->events), g->events_lost);
+        watch_list_deliver(&l->watches, c2_buf_slice(&g->events), g->events_lost);
     } else {
         group_failed(l, g->err);
     }
     settle_group(l, &finished);
-    free_group(g);
+    c2_free(g->replies);
+    g->replies = NULL;
+    c2_buf_done(&g->events);
     l->running = false;
     if (l->failed != C2_E_OK) {
-        C2_LIST_FOREACH (&l->queue, struct coord_req, r, link)
+        C2_LIST_FOREACH (&l->queue, struct coord_req, r, link) {
+            c2_list_remove(&l->queue, &r->link);
             r->err = l->failed;
-        take_all(&l->queue, &finished);
+            c2_list_append(&finished, &r->link);
+        }
     }
     if (l->closing) {
         C2_MARK("metadata: closed after a group");
@@ -518,16 +468,13 @@ local_cancel(struct coord *c, struct coord_req *r)
 static void
 local_watch(struct coord *c, struct coord_watch *w)
 {
-    c2_list_append(&local_of(c)->watches, &w->link);
+    watch_list_add(&local_of(c)->watches, w);
 }
 
 static void
 local_unwatch(struct coord *c, struct coord_watch *w)
 {
-    struct local *l = local_of(c);
-    if (l->watch_next == &w->link)
-        l->watch_next = w->link.next;
-    c2_list_remove(&l->watches, &w->link);
+    watch_list_remove(&local_of(c)->watches, w);
 }
 
 static void
@@ -535,8 +482,7 @@ local_close(struct coord *c)
 {
     struct local *l = local_of(c);
     C2_ASSERT(c2_list_empty(&l->queue) && c2_list_empty(&l->group.reqs));
-    C2_LIST_FOREACH (&l->watches, struct coord_watch, w, link)
-        c2_list_remove(&l->watches, &w->link);
+    watch_list_clear(&l->watches);
     if (l->running || l->kicked) { /* an expiry; the last step of its completion frees */
         l->closing = true;
         return;
@@ -573,7 +519,7 @@ coord_local_open(struct c2_env *env, const char *path, bool create, uint64_t map
     l->group.work.run = group_run;
     l->group.work.done = group_done;
     c2_list_init(&l->queue);
-    c2_list_init(&l->watches);
+    watch_list_init(&l->watches);
     c2_list_init(&l->group.reqs);
     enum c2_err err = sync_clock(l, c2_wall_ns(env));
     if (err != C2_E_OK) {

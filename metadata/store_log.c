@@ -117,3 +117,42 @@ store_log_trim(struct store_batch *b, uint64_t upto, bool *ret_more)
     *ret_more = true;
     return C2_E_OK;
 }
+
+/* --- the log, again -------------------------------------------------------------------------- */
+
+static C2_RESULT
+replay_entry(struct replica_batch *b, uint64_t version, struct c2_slice entry)
+{
+    struct c2_rd r = c2_rd_init(entry);
+    uint64_t time_ns = c2_rd_u64(&r);
+    struct c2_slice cmd = c2_rd_raw(&r, c2_rd_left(&r));
+    if (!c2_rd_ok(&r) || version != b->version + 1)
+        return C2_E_CORRUPT;
+    C2_AUTO(c2_buf_done) struct c2_buf reply = { 0 };
+    C2_TRY(b->app->ops->apply(b, time_ns, cmd, &reply));
+    return b->version == version ? C2_E_OK : C2_E_CORRUPT;
+}
+
+static C2_RESULT
+replay(struct replica_batch *b, struct c2_slice log)
+{
+    struct c2_rd r = c2_rd_init(log);
+    while (c2_rd_left(&r) > 0) {
+        uint64_t version = c2_rd_u64(&r);
+        struct c2_slice entry = c2_rd_bytes(&r, COORD_LOG_BYTES_MAX);
+        if (!c2_rd_ok(&r))
+            return C2_E_CORRUPT;
+        C2_TRY(replay_entry(b, version, entry));
+    }
+    return b->app->ops->commit(b);
+}
+
+C2_RESULT
+store_replay(struct replica_app *a, struct c2_slice log)
+{
+    struct replica_batch *b = NULL;
+    C2_TRY(a->ops->begin(a, &b));
+    enum c2_err err = replay(b, log);
+    a->ops->end(b);
+    return err;
+}
