@@ -357,6 +357,22 @@ kv_put(struct kv_txn *txn, enum kv_table table, struct c2_slice key, struct c2_s
 }
 
 C2_RESULT
+kv_append(struct kv_txn *txn, enum kv_table table, struct c2_slice key, struct c2_slice value)
+{
+    C2_ASSERT(key.len > 0 && key.len <= KV_KEY_MAX);
+    MDB_val k = to_val(key);
+    MDB_val v = to_val(value);
+    int rc = mdb_put(txn->txn, txn->kv->dbi[table], &k, &v, MDB_APPEND);
+    return rc == MDB_KEYEXIST ? C2_E_DAMAGED : map_error(rc);
+}
+
+C2_RESULT
+kv_clear(struct kv_txn *txn, enum kv_table table)
+{
+    return map_error(mdb_drop(txn->txn, txn->kv->dbi[table], 0));
+}
+
+C2_RESULT
 kv_reserve(struct kv_txn *txn, enum kv_table table, struct c2_slice key, size_t len,
            uint8_t **ret_room)
 {

@@ -22,7 +22,7 @@ enum kv_table {
     KV_SESSION,   /* session -> ttl, deadline, ephemeral keys */
     KV_EXPIRY,    /* deadline, session -> nothing */
     KV_LOG,       /* version, part -> a piece of the command */
-    KV_DIRTY,     /* key -> its leaf in the tree, changed since */
+    KV_DIRTY,     /* number -> a key that changed, and its leaf in the tree */
     KV_TREE,      /* path -> node of the digest tree */
     KV_TABLES,
 };
@@ -58,6 +58,11 @@ C2_RESULT kv_put(struct kv_txn *txn, enum kv_table table, struct c2_slice key,
 /* Room for a value of len bytes, to be filled before the next call. */
 C2_RESULT kv_reserve(struct kv_txn *txn, enum kv_table table, struct c2_slice key, size_t len,
                      uint8_t **ret_room);
+/* The key must be the last of the table. */
+C2_RESULT kv_append(struct kv_txn *txn, enum kv_table table, struct c2_slice key,
+                    struct c2_slice value);
+/* Empties a table. */
+C2_RESULT kv_clear(struct kv_txn *txn, enum kv_table table);
 C2_RESULT kv_del(struct kv_txn *txn, enum kv_table table, struct c2_slice key);
 
 #endif

@@ -414,8 +414,6 @@ store_commit(struct replica_batch *base)
     struct store_batch *b = batch_of(base);
     C2_ASSERT(b->txn != NULL);
     uint64_t session = 0;
-    if (b->state.ndirty > STORE_DIRTY_MAX)
-        C2_TRY(store_fold(b, STORE_FOLD_MAX));
     C2_TRY(store_next_deadline(b->txn, &base->deadline_ns, &session));
     if (b->changed)
         C2_TRY(store_write_state(b->txn, &b->state));

@@ -4,19 +4,27 @@
  *
  *   SHA-256("c2fs-state-1", version, clock, number of keys, tree root, SHA-256(sessions in order))
  *
- * The tree is a function of the set of key records. It is brought up to date lazily: a change
- * leaves the key's old leaf in KV_DIRTY, and a fold replaces old leaves by new ones, many at a
- * time. When more than STORE_DIRTY_MAX keys wait, each commit folds some, so that neither the
- * table nor the work of a checkpoint grows without bound.
+ * The tree is a function of the set of key records. It is brought up to date lazily: before a key
+ * changes, a record of the key and of its leaf in the tree (or that it has none) is appended to
+ * KV_DIRTY; a fold replaces the leaves of all those keys at once and empties the table. It happens
+ * when a digest is asked for, and whenever STORE_DIRTY_MAX records wait, so that neither the table
+ * nor the work of a checkpoint grows without bound.
+ *
+ * A key may have several records; the first one counts, since only that one was written while the
+ * tree was up to date. Most repetitions are avoided: a key whose version is above `folded` has
+ * changed since the last fold and has its record.
  */
 #include "metadata/store_int.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/crypto.h"
 #include "base/wire.h"
 #include "metadata/tree.h"
+
+#define DIRTY_HEAD_LEN (1 + TREE_HASH_LEN) /* has a leaf, the leaf; then the key */
 
 static const char digest_tag[] = "c2fs-state-1";
 
@@ -31,78 +39,126 @@ store_entry_hash(struct c2_slice key, const struct store_entry *e, uint8_t out[3
     c2_sha256_v(in, C2_ARRAY_LEN(in), out);
 }
 
-/* Adds what replaces the key's old leaf; nothing when it came back to what it was. */
-static C2_RESULT
-fold_key(struct kv_txn *txn, struct c2_slice key, struct c2_slice leaf, struct c2_buf *ops)
+/* --- keeping the tree up to date ------------------------------------------------------------- */
+
+C2_RESULT
+store_mark_dirty(struct store_batch *b, struct c2_slice key, const struct store_entry *old)
 {
-    if (leaf.len != 0 && leaf.len != TREE_HASH_LEN)
-        return C2_E_DAMAGED;
+    if (old != NULL && old->version > b->state.folded)
+        return C2_E_OK;
+    uint8_t number[8];
+    uint8_t record[DIRTY_HEAD_LEN + COORD_KEY_MAX] = { 0 };
+    record[0] = old != NULL;
+    if (old != NULL)
+        store_entry_hash(key, old, record + 1);
+    memcpy(record + DIRTY_HEAD_LEN, key.data, key.len);
+    c2_put_be64(number, b->state.ndirty++);
+    return kv_append(b->txn, KV_DIRTY, c2_slice(number, sizeof number),
+                     c2_slice(record, DIRTY_HEAD_LEN + key.len));
+}
+
+/* A record of KV_DIRTY. */
+struct dirty {
+    const uint8_t *record; /* borrowed */
+    size_t len;
+    size_t number;
+};
+
+static struct c2_slice
+dirty_key(const struct dirty *d)
+{
+    return c2_slice(d->record + DIRTY_HEAD_LEN, d->len - DIRTY_HEAD_LEN);
+}
+
+static int
+compare_dirty(const void *a, const void *b)
+{
+    const struct dirty *x = a;
+    const struct dirty *y = b;
+    int order = c2_slice_compare(dirty_key(x), dirty_key(y));
+    if (order != 0)
+        return order;
+    return x->number < y->number ? -1 : x->number > y->number;
+}
+
+/* Adds what replaces the key's leaf; nothing when it came back to what it was. */
+static C2_RESULT
+fold_key(struct kv_txn *txn, const struct dirty *d, struct c2_buf *ops)
+{
+    bool had = d->record[0] != 0;
+    struct tree_op old = { .insert = false };
     struct tree_op new = { .insert = true };
+    memcpy(old.hash, d->record + 1, TREE_HASH_LEN);
     struct store_entry e;
-    enum c2_err err = store_get(txn, key, &e);
-    if (err == C2_E_OK)
-        store_entry_hash(key, &e, new.hash);
+    enum c2_err err = store_get(txn, dirty_key(d), &e);
     if (err != C2_E_OK && err != C2_E_NOT_FOUND)
         return err;
-    if (leaf.len != 0 && err == C2_E_OK && memcmp(leaf.data, new.hash, TREE_HASH_LEN) == 0)
+    bool has = err == C2_E_OK;
+    if (has)
+        store_entry_hash(dirty_key(d), &e, new.hash);
+    if (had && has && memcmp(old.hash, new.hash, TREE_HASH_LEN) == 0)
         return C2_E_OK;
-    if (leaf.len != 0) {
-        struct tree_op old = { .insert = false };
-        memcpy(old.hash, leaf.data, TREE_HASH_LEN);
+    if (had)
         c2_buf_append(ops, &old, sizeof old);
-    }
-    if (err == C2_E_OK)
+    if (has)
         c2_buf_append(ops, &new, sizeof new);
     return C2_E_OK;
 }
 
+/* All records, in the order of their keys. They stay valid until the next change. */
 static C2_RESULT
-collect(struct kv_txn *txn, size_t max, struct c2_buf *ops, struct c2_buf *keys)
+read_dirty(struct store_batch *b, struct dirty *list)
 {
-    struct c2_slice key;
-    struct c2_slice leaf;
-    enum c2_err err = kv_seek(txn, KV_DIRTY, c2_slice(NULL, 0), &key, &leaf);
-    for (size_t n = 0; err == C2_E_OK && n < max; n++) {
-        C2_TRY(fold_key(txn, key, leaf, ops));
-        c2_wr_bytes(keys, key);
-        err = kv_next(txn, KV_DIRTY, &key, &leaf);
-    }
-    return err == C2_E_NOT_FOUND ? C2_E_OK : err;
-}
-
-static C2_RESULT
-forget_dirty(struct store_batch *b, struct c2_slice keys)
-{
-    struct c2_rd r = c2_rd_init(keys);
-    while (c2_rd_left(&r) > 0) {
-        C2_TRY(kv_del(b->txn, KV_DIRTY, c2_rd_bytes(&r, COORD_KEY_MAX)));
-        if (b->state.ndirty == 0)
+    struct c2_slice number;
+    struct c2_slice record;
+    size_t n = 0;
+    enum c2_err err = kv_seek(b->txn, KV_DIRTY, c2_slice(NULL, 0), &number, &record);
+    for (; err == C2_E_OK; err = kv_next(b->txn, KV_DIRTY, &number, &record)) {
+        bool good = record.len > DIRTY_HEAD_LEN && record.len <= DIRTY_HEAD_LEN + COORD_KEY_MAX;
+        if (!good || n == b->state.ndirty)
             return C2_E_DAMAGED;
-        b->state.ndirty--;
+        list[n] = (struct dirty){ record.data, record.len, n };
+        n++;
     }
+    if (err != C2_E_NOT_FOUND)
+        return err;
+    if (n != b->state.ndirty)
+        return C2_E_DAMAGED;
+    qsort(list, n, sizeof *list, compare_dirty);
     return C2_E_OK;
 }
 
 static C2_RESULT
-fold_some(struct store_batch *b, size_t max, struct c2_buf *ops, struct c2_buf *keys)
+fold(struct store_batch *b, struct dirty *list, struct c2_buf *ops)
 {
-    C2_TRY(collect(b->txn, max, ops, keys));
+    C2_TRY(read_dirty(b, list));
+    for (size_t i = 0; i < b->state.ndirty; i++) {
+        if (i == 0 || !c2_slice_equal(dirty_key(&list[i]), dirty_key(&list[i - 1])))
+            C2_TRY(fold_key(b->txn, &list[i], ops));
+    }
     void *array = ops->data;
     C2_TRY(tree_apply(b->txn, array, ops->len / sizeof(struct tree_op)));
-    return forget_dirty(b, c2_buf_slice(keys));
+    C2_TRY(kv_clear(b->txn, KV_DIRTY));
+    b->state.ndirty = 0;
+    b->state.folded = C2_MAX(b->state.version, b->step); /* no key's version is higher */
+    b->changed = true;
+    return C2_E_OK;
 }
 
 C2_RESULT
-store_fold(struct store_batch *b, size_t max)
+store_fold(struct store_batch *b)
 {
+    if (b->state.ndirty > STORE_DIRTY_MAX)
+        return C2_E_DAMAGED;
+    struct dirty *list = c2_calloc((size_t)b->state.ndirty, sizeof *list);
     struct c2_buf ops = { 0 };
-    struct c2_buf keys = { 0 };
-    enum c2_err err = fold_some(b, max, &ops, &keys);
+    enum c2_err err = fold(b, list, &ops);
     c2_buf_done(&ops);
-    c2_buf_done(&keys);
-    b->changed = true;
+    c2_free(list);
     return err;
 }
+
+/* --- the digest ------------------------------------------------------------------------------ */
 
 static C2_RESULT
 hash_sessions(struct kv_txn *txn, struct c2_buf *list)
@@ -146,8 +202,8 @@ digest(struct store_batch *b, uint8_t out[32])
 static C2_RESULT
 checkpoint(struct store_batch *b, uint64_t *ret_version, uint8_t out[32])
 {
-    while (b->state.ndirty > 0)
-        C2_TRY(store_fold(b, STORE_FOLD_MAX));
+    if (b->state.ndirty > 0)
+        C2_TRY(store_fold(b));
     C2_TRY(digest(b, out));
     *ret_version = b->state.version;
     return b->base.app->ops->commit(&b->base);

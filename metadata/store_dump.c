@@ -219,8 +219,6 @@ load_entries(struct store_batch *b, struct c2_rd *in)
             return C2_E_CORRUPT;
         C2_TRY(load_entry(b, key, &e));
     }
-    while (b->state.ndirty > STORE_DIRTY_MAX)
-        C2_TRY(store_fold(b, STORE_FOLD_MAX));
     return C2_E_OK;
 }
 

@@ -12,8 +12,7 @@
 
 #define STORE_PART_MAX       4000 /* bytes of a log entry per record: one page each */
 #define STORE_TRIM_MAX       4096 /* log records removed by one LOG_TRIM, then `more` */
-#define STORE_DIRTY_MAX      65536
-#define STORE_FOLD_MAX       8192
+#define STORE_DIRTY_MAX      16384
 #define STORE_EVENTS_MAX     (8u << 20)
 #define STORE_LOG_KEY_LEN    10
 #define STORE_ENTRY_HEAD_LEN 16 /* version, session */
@@ -24,6 +23,7 @@ struct store_state {
     uint64_t now_ns;
     uint64_t trimmed; /* the log begins after it; not part of the digest */
     uint64_t ndirty;  /* records in KV_DIRTY; not part of the digest */
+    uint64_t folded;  /* when the digest tree was up to date last; not part of the digest */
     uint64_t nsessions;
     bool loading; /* a restore has begun and not ended */
 };
@@ -125,8 +125,11 @@ C2_RESULT store_log_read(struct kv_txn *txn, const struct coord_req *r, struct c
 C2_RESULT store_log_trim(struct store_batch *b, uint64_t upto, bool *ret_more);
 
 /* store_digest.c */
-/* Brings the digest tree up to date for at most max dirty keys. */
-C2_RESULT store_fold(struct store_batch *b, size_t max);
+/* Must come before a key changes: remembers what stands for it in the digest tree. */
+C2_RESULT store_mark_dirty(struct store_batch *b, struct c2_slice key,
+                           const struct store_entry *old);
+/* Brings the digest tree up to date. */
+C2_RESULT store_fold(struct store_batch *b);
 /* The hash of one key's record, as it is in the digest tree. */
 void store_entry_hash(struct c2_slice key, const struct store_entry *e, uint8_t out[32]);
 C2_RESULT store_checkpoint(struct replica_app *a, uint64_t *ret_version, uint8_t digest[32]);

@@ -10,9 +10,10 @@
 
 #include <string.h>
 
+#include "base/mark.h"
 #include "base/wire.h"
 
-#define STATE_LEN   41
+#define STATE_LEN   49
 #define SESSION_LEN 20
 #define ID_LEN      8
 
@@ -39,6 +40,7 @@ store_read_state(struct kv_txn *txn, struct store_state *ret_state)
     s.trimmed = c2_rd_u64(&r);
     s.ndirty = c2_rd_u64(&r);
     s.nsessions = c2_rd_u64(&r);
+    s.folded = c2_rd_u64(&r);
     s.loading = c2_rd_u8(&r) != 0;
     if (c2_rd_finish(&r) != C2_E_OK)
         return C2_E_DAMAGED;
@@ -56,7 +58,8 @@ store_write_state(struct kv_txn *txn, const struct store_state *s)
     c2_put_u64(p + 16, s->trimmed);
     c2_put_u64(p + 24, s->ndirty);
     c2_put_u64(p + 32, s->nsessions);
-    p[40] = s->loading;
+    c2_put_u64(p + 40, s->folded);
+    p[48] = s->loading;
     return C2_E_OK;
 }
 
@@ -209,21 +212,6 @@ store_get(struct kv_txn *txn, struct c2_slice key, struct store_entry *ret_entry
     return store_parse_entry(record, ret_entry);
 }
 
-/* Remembers the leaf that stands for the key in the digest tree, unless it is remembered. */
-static C2_RESULT
-mark_dirty(struct store_batch *b, struct c2_slice key, const struct store_entry *old)
-{
-    struct c2_slice leaf;
-    enum c2_err err = kv_get(b->txn, KV_DIRTY, key, &leaf);
-    if (err != C2_E_NOT_FOUND)
-        return err;
-    uint8_t hash[32];
-    if (old != NULL)
-        store_entry_hash(key, old, hash);
-    b->state.ndirty++;
-    return kv_put(b->txn, KV_DIRTY, key, c2_slice(hash, old == NULL ? 0 : sizeof hash));
-}
-
 /* False and a verdict when the transaction replaces too much. */
 static bool
 remember(struct store_batch *b, struct c2_slice key, const struct store_entry *old)
@@ -250,6 +238,10 @@ C2_RESULT
 store_change(struct store_batch *b, struct c2_slice key, const struct store_entry *e)
 {
     struct store_entry old = { 0 };
+    if (b->state.ndirty >= STORE_DIRTY_MAX) {
+        C2_MARK("metadata: folded in the middle");
+        C2_TRY(store_fold(b));
+    }
     enum c2_err err = store_get(b->txn, key, &old);
     bool present = err == C2_E_OK;
     if (!present && err != C2_E_NOT_FOUND)
@@ -258,7 +250,7 @@ store_change(struct store_batch *b, struct c2_slice key, const struct store_entr
         return C2_E_OK;
     if (b->keep_undo && !remember(b, key, present ? &old : NULL))
         return C2_E_OK;
-    C2_TRY(mark_dirty(b, key, present ? &old : NULL)); /* old.value is gone from here on */
+    C2_TRY(store_mark_dirty(b, key, present ? &old : NULL)); /* old.value is gone from here on */
     uint64_t session = e == NULL ? 0 : e->session;
     if (old.session != session && old.session != 0)
         C2_TRY(index_key(b, old.session, key, false));

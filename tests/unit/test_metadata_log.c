@@ -3,6 +3,7 @@
  * The log, the digest and snapshots: three ways to the same state.
  */
 #include "base/alloc.h"
+#include "base/mark.h"
 #include "base/wire.h"
 #include "metadata/local.h"
 #include "metadata/registry.h"
@@ -278,6 +279,34 @@ log__gives_an_entry_larger_than_the_limit(void **state)
     assert_same_state(&p->f, &p->copy, true);
 }
 
+/* --- snapshots ------------------------------------------------------------------------------ */
+
+struct chunks {
+    struct c2_buf bytes; /* each with its length */
+    size_t n;
+    size_t fail_at; /* 0 = never */
+};
+
+static enum c2_err
+keep_chunk(void *arg, struct c2_slice chunk)
+{
+    struct chunks *c = arg;
+    assert_in_range(chunk.len, 1, 1u << 20);
+    c2_wr_bytes(&c->bytes, chunk);
+    c->n++;
+    return c->fail_at == c->n ? C2_E_CANCELED : C2_E_OK;
+}
+
+static struct c2_slice
+chunk_at(const struct chunks *c, size_t index)
+{
+    struct c2_rd r = c2_rd_init(c2_buf_slice(&c->bytes));
+    struct c2_slice chunk = { 0 };
+    for (size_t i = 0; i <= index; i++)
+        chunk = c2_rd_bytes(&r, 1u << 20);
+    return chunk;
+}
+
 /* --- digest ---------------------------------------------------------------------------------- */
 
 static void
@@ -365,33 +394,41 @@ digest__does_not_depend_on_when_it_was_asked(void **state)
     assert_int_equal(coord_local_commits(p->f.c), before);
 }
 
-/* --- snapshots ------------------------------------------------------------------------------- */
-
-struct chunks {
-    struct c2_buf bytes; /* each with its length */
-    size_t n;
-    size_t fail_at; /* 0 = never */
-};
-
-static enum c2_err
-keep_chunk(void *arg, struct c2_slice chunk)
+/* Many changes without a digest fold the tree in the middle of transactions, failed ones too. */
+static void
+digest__is_right_when_folds_fall_inside_transactions(void **state)
 {
-    struct chunks *c = arg;
-    assert_in_range(chunk.len, 1, 1u << 20);
-    c2_wr_bytes(&c->bytes, chunk);
-    c->n++;
-    return c->fail_at == c->n ? C2_E_CANCELED : C2_E_OK;
+    struct pair *p = *state;
+    static struct coord_op ops[COORD_TXN_OPS_MAX];
+    static char keys[COORD_TXN_OPS_MAX][12];
+    uint64_t folds[2] = { 0 };
+    c2_mark_reset();
+    for (size_t round = 0; round < 16; round++) {
+        for (size_t i = 0; i < COORD_TXN_OPS_MAX; i++) {
+            snprintf(keys[i], sizeof keys[i], "%zu", round * 2500 + i);
+            bool deletes = (round + i) % 5 == 0;
+            ops[i] = op(deletes ? COORD_DELETE : COORD_PUT, keys[i], keys[i], 0);
+        }
+        bool fails = round % 2 == 1;
+        if (fails)
+            ops[COORD_TXN_OPS_MAX - 1] = op(COORD_PUT_EPHEMERAL, "e", "", 99);
+        assert_int_equal(txn(&p->f, NULL, 0, ops, COORD_TXN_OPS_MAX, NULL),
+                         fails ? C2_E_SESSION : C2_E_OK);
+        folds[fails] += c2_mark_count("metadata: folded in the middle");
+        c2_mark_reset();
+    }
+    assert_true(folds[false] > 0 && folds[true] > 0);
+    struct chunks c = { 0 };
+    uint64_t version = 0;
+    assert_int_equal(coord_local_dump(p->f.c, keep_chunk, &c, &version), C2_E_OK);
+    for (size_t i = 0; i < c.n; i++)
+        assert_int_equal(coord_local_load(p->copy.c, chunk_at(&c, i)), C2_E_OK);
+    assert_same_state(&p->f, &p->copy, true);
+    c2_buf_done(&c.bytes);
 }
 
-static struct c2_slice
-chunk_at(const struct chunks *c, size_t index)
-{
-    struct c2_rd r = c2_rd_init(c2_buf_slice(&c->bytes));
-    struct c2_slice chunk = { 0 };
-    for (size_t i = 0; i <= index; i++)
-        chunk = c2_rd_bytes(&r, 1u << 20);
-    return chunk;
-}
+/* --- taking snapshots
+ * ------------------------------------------------------------------------------- */
 
 static void
 write_much(struct coord_fixture *f)
@@ -547,6 +584,7 @@ main(void)
         T(digest__differs_with_any_difference),
         T(digest__knows_a_session_from_another_and_its_keys),
         T(digest__does_not_depend_on_when_it_was_asked),
+        T(digest__is_right_when_folds_fall_inside_transactions),
         T(dump__loaded_gives_the_same_state),
         T(dump__ends_with_the_error_of_its_reader),
         T(load__refuses_chunks_that_are_not_one_dump),
