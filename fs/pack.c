@@ -284,9 +284,10 @@ fs_pack_flush(struct fs *fs)
     if (n == 0)
         return;
     struct fs_chunk **all = c2_calloc(n, sizeof(struct fs_chunk *));
-    for (size_t k = 0; k < n; k++) {
-        all[k] = C2_LIST_FIRST(&p->queue, struct fs_chunk, pack_link);
-        c2_list_remove(&p->queue, &all[k]->pack_link);
+    n = 0;
+    C2_LIST_FOREACH (&p->queue, struct fs_chunk, c, pack_link) {
+        c2_list_remove(&p->queue, &c->pack_link);
+        all[n++] = c;
     }
     p->queued_bytes = 0;
     qsort(all, n, sizeof(all[0]), by_place);
