@@ -68,10 +68,11 @@ ds_check_start(struct ds_client *c, struct ds_check *k)
     k->bytes_read = 0;
     ds_object_key(c, k->kind, k->ref.oid, key);
     ds_op_begin(c);
+    bool possible = ds_ref_possible(&k->ref);
     for (unsigned i = 0; i < c->n; i++) {
         if (k->seats != 0 && (k->seats & (1u << i)) == 0)
             continue;
-        if (c->seat[i].provider == NULL) {
+        if (c->seat[i].provider == NULL || !possible) {
             k->unknown |= k->seats != 0 ? 1u << i : 0u;
             continue;
         }

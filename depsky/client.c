@@ -17,6 +17,8 @@
 #define PUT_TIMEOUT_NS (60 * C2_NS_PER_S)
 #define GET_TIMEOUT_NS (30 * C2_NS_PER_S)
 #define HEADERS_MAX    4096
+#define PATIENCE_RATE  (64u << 10)
+#define PATIENCE_BYTES ((size_t)4 << 20)
 #define VOL_BYTES      4 /* of the volume's id, in keys */
 
 void
@@ -184,6 +186,12 @@ ds_probe_key(const struct ds_client *c, char out[PROV_KEY_MAX])
 }
 
 bool
+ds_ref_possible(const struct ds_ref *ref)
+{
+    return ref->plain_len >= 1 && ref->plain_len <= DS_OBJECT_SIZE_MAX;
+}
+
+bool
 ds_share_belongs(const struct ds_client *c, const struct ds_share *sh, const struct ds_ref *ref,
                  unsigned seat)
 {
@@ -241,12 +249,22 @@ ds_call_new(struct ds_client *c, unsigned seat, enum prov_verb verb, const char 
     return ds_call_new_outside(c, seat, c->seat[seat].provider, verb, key);
 }
 
+/* 1 s per 64 KiB of body. */
+static uint64_t
+patience_ns(const struct ds_call *call)
+{
+    size_t bytes = call->req.body_len_max;
+    if (call->req.body != NULL)
+        bytes = call->req.body->len;
+    return C2_MIN(bytes, PATIENCE_BYTES) / PATIENCE_RATE * C2_NS_PER_S;
+}
+
 void
 ds_call_start(struct ds_call *call, uint64_t timeout_ns)
 {
     struct ds_client *c = call->c;
     call->started_ns = c2_now_ns(c->env);
-    call->req.deadline_ns = call->started_ns + timeout_ns;
+    call->req.deadline_ns = call->started_ns + timeout_ns + patience_ns(call);
     call->req.done = call_done;
     c2_blob_ref(call->req.body);
     c2_list_append(&c->calls, &call->link);

@@ -105,6 +105,8 @@ bool ds_health_good(const struct ds_client *c, enum ds_class class, unsigned sea
 /* When a request of that size counts as late: max(p95 of a typical seat, the configured least). */
 uint64_t ds_health_hedge_ns(const struct ds_client *c, enum ds_class class, size_t bytes);
 
+/* False for a reference that no object can have; it may come from damaged metadata. */
+bool ds_ref_possible(const struct ds_ref *ref);
 /* Whether a verified share is what this seat should hold of this object. */
 bool ds_share_belongs(const struct ds_client *c, const struct ds_share *sh,
                       const struct ds_ref *ref, unsigned seat);

@@ -65,9 +65,11 @@ struct ds_config {
     enum ds_compress compress;
     uint64_t put_hedge_min_ns; /* spare seat starts after max(p95, this); default 2 s */
     uint64_t get_hedge_min_ns; /* default 200 ms */
-    uint64_t put_timeout_ns;   /* per attempt on one seat; default 60 s */
-    uint64_t get_timeout_ns;   /* default 30 s */
-    size_t header_cache_max;   /* verified share headers kept; default 4096 */
+    /* Per attempt on one seat, and 1 s more for each 64 KiB of body up to 4 MiB: slow lines are no
+     * faults. Default 60 s and 30 s. */
+    uint64_t put_timeout_ns;
+    uint64_t get_timeout_ns;
+    size_t header_cache_max; /* verified share headers kept; default 4096 */
 };
 
 void ds_config_default(struct ds_config *c); /* n = 4, f = 1 and the times above */
@@ -124,9 +126,10 @@ struct ds_get {
     uint64_t offset, len; /* plaintext range; len 0 = to the end */
     void (*done)(struct ds_get *g);
 
-    enum c2_err
-        err; /* out: OK, NOT_FOUND (f+1 seats say absent and too few have it), QUORUM, KEY */
-    struct c2_blob *data;    /* out: exactly the range, cut at the object's end; the caller's */
+    enum c2_err err;      /* out: OK; NOT_FOUND (so many say absent that fewer than k can have it);
+                           * QUORUM; KEY;      CORRUPT (verified bytes that do not decrypt: the writer's
+                           * fault); INVALID (a      reference that no object has) */
+    struct c2_blob *data; /* out: exactly the range, cut at the object's end; the caller's */
     struct ds_ref ref_found; /* out: for self_certified */
     uint32_t seats_bad;      /* out: seats whose share was absent, corrupt or of another object */
     uint32_t seats_slow;     /* out: seats that failed or were late */
@@ -205,7 +208,7 @@ struct ds_rebuild {
     struct provider *source; /* asked first for that very share: the provider that leaves the seat;
                               * NULL = none. Borrowed until done */
     void (*done)(struct ds_rebuild *r);
-    enum c2_err err; /* out: OK; NOT_FOUND or QUORUM as for get; else why the PUT failed */
+    enum c2_err err; /* out: OK; NOT_FOUND, QUORUM, INVALID as for get; else why the PUT failed */
     uint64_t bytes_read, bytes_written; /* out */
     void *priv;
 };

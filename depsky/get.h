@@ -45,6 +45,7 @@ struct get {
     struct ds_get *g; /* the caller's; not to be touched when finished */
     struct c2_task task;
     bool canceled, finished, trusted; /* trusted: ref.root is */
+    bool refused;                     /* no object can have this reference */
     unsigned jobs;                    /* pool jobs that use this struct */
     struct ds_ref ref;
     uint64_t offset, len; /* clipped to the object once plain_len is known */

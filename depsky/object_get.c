@@ -471,9 +471,11 @@ run_task(struct c2_task *t)
     struct get *op = C2_CONTAINER_OF(t, struct get, task);
     if (op->canceled) {
         finish(op, C2_E_CANCELED);
-        return;
+    } else if (op->refused) {
+        finish(op, C2_E_INVALID);
+    } else {
+        get_step(op);
     }
-    get_step(op);
 }
 
 static bool
@@ -514,12 +516,13 @@ ds_get_start(struct ds_client *c, struct ds_get *g)
     for (unsigned i = 0; i < c->n; i++)
         get_seat_init(&op->seat[i], op, i);
     ds_op_begin(c);
-    if (op->trusted) {
-        C2_ASSERT(g->ref.plain_len >= 1 && g->ref.plain_len <= DS_OBJECT_SIZE_MAX);
+    if (op->trusted && !ds_ref_possible(&op->ref)) {
+        op->refused = true;
+    } else if (op->trusted) {
         clip(op);
         op->obj = known_object(op);
     }
-    if (!op->trusted || op->len > 0)
+    if (!op->refused && (!op->trusted || op->len > 0))
         first_plan(op);
     c2_defer(c->env, &op->task);
 }

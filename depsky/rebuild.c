@@ -203,6 +203,10 @@ static void
 run_task(struct c2_task *t)
 {
     struct rebuild *op = C2_CONTAINER_OF(t, struct rebuild, task);
+    if (!ds_ref_possible(&op->r->ref)) {
+        finish(op, C2_E_INVALID);
+        return;
+    }
     if (op->c->seat[op->r->seat].provider == NULL) {
         finish(op, C2_E_UNREACHABLE); /* nowhere to put it */
         return;

@@ -123,6 +123,22 @@ get__of_another_volume_is_refused(void **state)
 }
 
 static void
+get__of_an_impossible_reference_is_refused(void **state)
+{
+    (void)state;
+    struct ds_read f = ds_read_open(ds_rig_random(1, 1000));
+    static const uint64_t lengths[] = { 0, DS_OBJECT_SIZE_MAX + 1, UINT64_MAX };
+    for (size_t i = 0; i < C2_ARRAY_LEN(lengths); i++) {
+        struct ds_ref wrong = f.ref;
+        wrong.plain_len = lengths[i];
+        struct ds_get g = ds_rig_get(&f.rig, &wrong, 0, 0);
+        assert_int_equal(g.err, C2_E_INVALID);
+    }
+    assert_int_equal(ds_rig_requests(&f.rig, PROV_GET), 0);
+    ds_read_close(&f);
+}
+
+static void
 get__with_another_root_is_refused(void **state)
 {
     (void)state;
@@ -234,6 +250,7 @@ main(void)
         cmocka_unit_test(get__with_the_wrong_volume_key_says_so),
         cmocka_unit_test(get__of_a_keyless_object_needs_no_key),
         cmocka_unit_test(get__of_another_volume_is_refused),
+        cmocka_unit_test(get__of_an_impossible_reference_is_refused),
         cmocka_unit_test(get__with_another_root_is_refused),
         cmocka_unit_test(self_certified__takes_what_k_seats_agree_on),
         cmocka_unit_test(self_certified__is_not_fooled_by_one_seat),

@@ -255,6 +255,11 @@ rebuild__reports_why_it_could_not(void **state)
     ds_rig_fault(&f.rig, 1, "put.error");
     assert_int_equal(rebuild(&f, 1, NULL).err, C2_E_UNAVAILABLE);
     ds_rig_fault(&f.rig, 1, "");
+    uint64_t plain_len = f.ref.plain_len;
+    f.ref.plain_len = UINT64_MAX; /* from damaged metadata */
+    assert_int_equal(rebuild(&f, 1, NULL).err, C2_E_INVALID);
+    assert_int_equal(check(&f, 0, false).good, 0);
+    f.ref.plain_len = plain_len;
     for (unsigned i = 0; i < 4; i++)
         prov_mem_delete(f.rig.mem[i], f.key);
     assert_int_equal(rebuild(&f, 1, NULL).err, C2_E_NOT_FOUND);
