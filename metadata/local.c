@@ -389,33 +389,24 @@ read_task(struct c2_task *t)
 }
 
 static void
-arm_timeout(struct local *l)
-{
-    uint64_t first_ns = C2_NEVER;
-    C2_LIST_FOREACH (&l->queue, struct coord_req, r, link)
-        first_ns = C2_MIN(first_ns, r->deadline_ns);
-    if (first_ns == C2_NEVER) {
-        c2_timer_stop(l->base.env, &l->timeout);
-    } else {
-        c2_timer_arm(l->base.env, &l->timeout, first_ns);
-    }
-}
-
-static void
 timeout_fired(struct c2_timer *t)
 {
     struct local *l = C2_CONTAINER_OF(t, struct local, timeout);
     struct c2_list finished;
     c2_list_init(&finished);
     uint64_t now_ns = c2_now_ns(l->base.env);
+    uint64_t next_ns = C2_NEVER;
     C2_LIST_FOREACH (&l->queue, struct coord_req, r, link) {
-        if (r->deadline_ns > now_ns)
+        if (r->deadline_ns > now_ns) {
+            next_ns = C2_MIN(next_ns, r->deadline_ns);
             continue;
+        }
         c2_list_remove(&l->queue, &r->link);
         r->err = C2_E_TIMEOUT;
         c2_list_append(&finished, &r->link);
     }
-    arm_timeout(l);
+    if (next_ns != C2_NEVER)
+        c2_timer_arm(l->base.env, &l->timeout, next_ns);
     complete_all(&finished);
 }
 

@@ -10,6 +10,7 @@
 #include "metadata/store.h"
 #include "tests/lib/coord_fixture.h"
 
+#include <inttypes.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -163,7 +164,7 @@ write_forever(const char *path, int out)
         char keys[GROUP][2][32];
         for (size_t j = 0; j < GROUP; j++) {
             for (size_t k = 0; k < 2; k++) { /* two keys: all or nothing */
-                snprintf(keys[j][k], sizeof keys[j][k], "%zu/%llu", k, (unsigned long long)(i + j));
+                snprintf(keys[j][k], sizeof keys[j][k], "%zu/%" PRIu64, k, i + j);
                 ops[j][k] = op(COORD_PUT, keys[j][k], keys[j][k], 0);
             }
             calls[j].r.ops = ops[j];
