@@ -12,15 +12,18 @@
 /*
  * Opens local:PATH, a folder. create: make a new, empty store and fail with EXISTS when there is
  * one; otherwise a missing store is NOT_FOUND. A store that another process has open is BUSY, one
- * of a newer format VERSION. ret_error, if not NULL, gets a sentence for people (c2_free).
+ * of a newer format VERSION. ret_error, if not NULL, gets a sentence for people (c2_free). An open
+ * store does not survive fork(2): go to the background first.
  */
 C2_RESULT coord_open(struct c2_env *env, const char *url, bool create, struct coord **ret_coord,
                      char **ret_error);
 
 /*
- * Below: only for a local: service. All block. BUSY (the map must grow, but something else
- * runs) may be tried again; digest, load and replay may run on the loop or on the pool, not
- * two of them at once.
+ * Below: only for a local: service. It keeps its log until LOG_TRIM: whoever does not ship the log
+ * trims it, or the folder grows with every transaction.
+ *
+ * All block. BUSY (the map must grow, but something else runs) may be tried again. digest, load
+ * and replay may run on the loop or on the pool, not two of them at once.
  */
 
 /* SHA-256 over the whole state (keys, values, versions, sessions, clock): equal logs, equal
