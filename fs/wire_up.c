@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "base/os_tty.h"
 #include "base/str.h"
-#include "fs/wire_impl.h"
+#include "fs/wire_up_impl.h"
 
 #define CACHE_MEMORY_MIN (64ull << 20)
 #define JOURNAL_DELAY_NS (5 * C2_NS_PER_S)

@@ -9,7 +9,7 @@
 #include "base/alloc.h"
 #include "base/conf.h"
 #include "base/log.h"
-#include "fs/wire_impl.h"
+#include "fs/wire_up_impl.h"
 
 #define PROGRESS_NS (500 * C2_NS_PER_MS)
 

@@ -10,8 +10,8 @@
  * One deadline, set when the end begins, counts for both. Stopped twice it is now: what is left
  * stays in the journal.
  */
-#ifndef C2_FS_WIRE_IMPL_H
-#define C2_FS_WIRE_IMPL_H
+#ifndef C2_FS_WIRE_UP_IMPL_H
+#define C2_FS_WIRE_UP_IMPL_H
 
 #include "base/os_loop.h"
 #include "fs/ctl.h"

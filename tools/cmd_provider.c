@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * provider list, show, test, fault.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "backends/registry.h"
+#include "base/alloc.h"
+#include "base/os_loop.h"
+#include "base/str.h"
+#include "tools/cmd.h"
+#include "tools/ctl_client.h"
+#include "tools/outside.h"
+#include "tools/status.h"
+
+#define PROBE_NS     (60 * C2_NS_PER_S)
+#define SPEED_BYTES  (8u << 20)
+#define SPEED_KEY    "v1/probe/speed-%016llx"
+#define PROBE_PREFIX "v1"
+
+static int
+no_such_provider(const struct cmd_ctx *x, const char *what, const char *name)
+{
+    const char *names[CTL_PROVIDERS_MAX];
+    size_t n = outside_providers(x, names);
+    const char *near = c2_nearest(name, names, n);
+    char *hint = near != NULL ? c2_asprintf("did you mean '%s'?", near) : NULL;
+    int code = cmd_fail(x, C2_E_NOT_FOUND, what, name, "no such [provider] section", hint);
+    c2_free(hint);
+    return code;
+}
+
+/* ---- list and show --------------------------------------------------------------------------- */
+
+static int
+run_list(struct cmd_ctx *x, int argc, char **argv)
+{
+    (void)argv;
+    if (argc != 1)
+        return cmd_usage(cmd_find("provider list"), "takes no arguments");
+    struct ctl_status *s = c2_calloc(1, sizeof(*s));
+    char *error = NULL;
+    bool mounted;
+    enum c2_err err = status_get(x, x->volume, s, &mounted, &error);
+    int code = CTL_EXIT_OK;
+    if (err != C2_E_OK) {
+        code = cmd_fail(x, err, "provider list", x->volume, error, NULL);
+    } else if (x->json) {
+        struct c2_buf out = { 0 };
+        struct c2_json j;
+        cmd_json_begin(&j, &out, "c2fs.providers/1");
+        c2_json_str(&j, "volume", x->volume);
+        status_providers_json(&j, s);
+        cmd_json_print(&j, &out);
+    } else {
+        status_providers_table(s, "");
+    }
+    c2_free(error);
+    c2_free(s);
+    return code;
+}
+
+static int
+run_show(struct cmd_ctx *x, int argc, char **argv)
+{
+    if (argc != 2)
+        return cmd_usage(cmd_find("provider show"), "give one provider");
+    const char *name = argv[1];
+    if (!c2_conf_has_section(x->conf, "provider", name))
+        return no_such_provider(x, "provider show", name);
+    struct c2_buf out = { 0 };
+    struct c2_json j;
+    if (x->json) {
+        cmd_json_begin(&j, &out, "c2fs.provider/1");
+        c2_json_str(&j, "name", name);
+    }
+    for (size_t k = 0; k < c2_conf_keys_count; k++) {
+        const struct c2_conf_key *key = &c2_conf_keys[k];
+        if (strcmp(key->section, "provider") != 0)
+            continue;
+        const char *value = c2_conf_str(x->conf, "provider", name, key->name);
+        bool set = c2_conf_is_set(x->conf, "provider", name, key->name);
+        if (x->json)
+            c2_json_str(&j, key->name, value);
+        else if (value != NULL && value[0] != '\0')
+            (void)printf("%-16s %s%s\n", key->name, value, set ? "" : "  (default)");
+    }
+    if (x->json)
+        cmd_json_print(&j, &out);
+    return CTL_EXIT_OK;
+}
+
+/* ---- test ------------------------------------------------------------------------------------ */
+
+struct test {
+    struct prov_probe probe;
+    struct provider *p;
+    bool done;
+    /* --full */
+    struct prov_req req;
+    char key[64];
+    struct c2_blob *body;
+    uint64_t up_ns, down_ns; /* 0 = failed */
+};
+
+static void
+probed(struct prov_probe *p)
+{
+    C2_CONTAINER_OF(p, struct test, probe)->done = true;
+}
+
+static void
+transferred(struct prov_req *r)
+{
+    C2_CONTAINER_OF(r, struct test, req)->done = true;
+}
+
+/* Runs one request; how long it took, 0 when it failed. */
+static uint64_t
+timed(struct c2_os *os, struct test *t, enum prov_verb verb)
+{
+    struct c2_env *env = c2_os_env(os);
+    uint64_t begin = c2_now_ns(env);
+    t->req = (struct prov_req){ .verb = verb,
+                                .key = t->key,
+                                .deadline_ns = begin + PROBE_NS,
+                                .body = verb == PROV_PUT ? t->body : NULL,
+                                .body_len_max = SPEED_BYTES,
+                                .done = transferred };
+    t->done = false;
+    prov_submit(t->p, &t->req);
+    c2_os_run_until(os, &t->done);
+    bool ok = t->req.err == C2_E_OK;
+    prov_req_done(&t->req);
+    return ok ? C2_MAX(c2_now_ns(env) - begin, 1) : 0;
+}
+
+static void
+measure(struct c2_os *os, struct test *t)
+{
+    uint64_t id;
+    c2_random(c2_os_env(os), &id, sizeof(id));
+    (void)snprintf(t->key, sizeof(t->key), SPEED_KEY, (unsigned long long)id);
+    t->body = c2_blob_new(SPEED_BYTES);
+    c2_random(c2_os_env(os), t->body->data, SPEED_BYTES);
+    t->up_ns = timed(os, t, PROV_PUT);
+    t->down_ns = timed(os, t, PROV_GET);
+    (void)timed(os, t, PROV_DELETE);
+    c2_blob_unref(t->body);
+}
+
+static double
+mib_per_s(uint64_t ns)
+{
+    return ns == 0 ? 0.0 : (double)SPEED_BYTES / (1 << 20) / ((double)ns / 1e9);
+}
+
+static void
+print_test(const char *name, const struct test *t, bool full)
+{
+    char put[C2_SIZE_TEXT_MAX], get[C2_SIZE_TEXT_MAX];
+    const struct prov_probe *p = &t->probe;
+    (void)printf("%s: %s\n", name, p->err == C2_E_OK ? "usable" : "NOT USABLE");
+    for (unsigned k = 0; k < PROV_CHECK_COUNT; k++) {
+        const struct prov_probe_check *c = &p->checks[k];
+        const char *word = !c->ran ? "skipped" : c->err == C2_E_OK ? "ok" : "FAILED";
+        if (c->ran && c->err != C2_E_OK && !c->required)
+            word = "no";
+        (void)printf("  %-8s %s%s%s\n", word, c->title, c->detail[0] != '\0' ? ": " : "",
+                     c->detail);
+    }
+    (void)printf("  latency  write %s, read %s\n", c2_duration_format(p->latency_put_ns, put),
+                 c2_duration_format(p->latency_get_ns, get));
+    if (full)
+        (void)printf("  speed    8 MiB up %.1f MiB/s, down %.1f MiB/s\n", mib_per_s(t->up_ns),
+                     mib_per_s(t->down_ns));
+}
+
+static void
+test_json(struct c2_json *j, const char *name, const struct test *t, bool full)
+{
+    const struct prov_probe *p = &t->probe;
+    c2_json_object(j, NULL);
+    c2_json_str(j, "name", name);
+    c2_json_bool(j, "usable", p->err == C2_E_OK);
+    c2_json_array(j, "checks");
+    for (unsigned k = 0; k < PROV_CHECK_COUNT; k++) {
+        const struct prov_probe_check *c = &p->checks[k];
+        c2_json_object(j, NULL);
+        c2_json_str(j, "name", c->name);
+        c2_json_bool(j, "required", c->required);
+        c2_json_bool(j, "ran", c->ran);
+        c2_json_str(j, "error", c->ran && c->err != C2_E_OK ? c2_err_name(c->err) : NULL);
+        c2_json_str(j, "detail", c->detail[0] != '\0' ? c->detail : NULL);
+        c2_json_object_end(j);
+    }
+    c2_json_array_end(j);
+    c2_json_u64(j, "latency_put_ns", p->latency_put_ns);
+    c2_json_u64(j, "latency_get_ns", p->latency_get_ns);
+    if (p->clock_known)
+        c2_json_i64(j, "clock_skew_ns", p->clock_skew_ns);
+    if (full) {
+        c2_json_u64(j, "put_8mib_ns", t->up_ns);
+        c2_json_u64(j, "get_8mib_ns", t->down_ns);
+    }
+    c2_json_object_end(j);
+}
+
+static enum c2_err
+test_one(const struct cmd_ctx *x, struct c2_os *os, const char *name, bool full, struct c2_json *j)
+{
+    struct test *t = c2_calloc(1, sizeof(*t));
+    char *error = NULL;
+    enum c2_err err = prov_open(c2_os_env(os), os, x->conf, name, &t->p, &error);
+    if (err != C2_E_OK) {
+        (void)cmd_fail(x, err, "provider test", name, error, NULL);
+        c2_free(error);
+        c2_free(t);
+        return err;
+    }
+    t->probe = (struct prov_probe){ .provider = t->p,
+                                    .key_prefix = PROBE_PREFIX,
+                                    .deadline_ns = c2_now_ns(c2_os_env(os)) + PROBE_NS,
+                                    .done = probed };
+    prov_probe_start(&t->probe);
+    c2_os_run_until(os, &t->done);
+    err = t->probe.err;
+    if (full && err == C2_E_OK)
+        measure(os, t);
+    if (x->json)
+        test_json(j, name, t, full);
+    else
+        print_test(name, t, full);
+    prov_close(t->p);
+    c2_free(t);
+    return err;
+}
+
+static int
+test_all(const struct cmd_ctx *x, const char *const *names, size_t n, bool full)
+{
+    struct c2_os *os;
+    struct c2_buf out = { 0 };
+    struct c2_json j;
+    if (c2_os_new(1, &os) != C2_E_OK)
+        return cmd_fail(x, C2_E_IO, "provider test", NULL, "cannot start", NULL);
+    cmd_json_begin(&j, &out, "c2fs.provider_test/1");
+    c2_json_array(&j, "providers");
+    enum c2_err first = C2_E_OK;
+    for (size_t k = 0; k < n; k++) {
+        enum c2_err err = test_one(x, os, names[k], full, &j);
+        first = first == C2_E_OK ? err : first;
+    }
+    c2_json_array_end(&j);
+    if (x->json)
+        cmd_json_print(&j, &out);
+    c2_buf_done(&out);
+    c2_os_free(os);
+    return (int)ctl_exit_code(first);
+}
+
+static int
+run_test(struct cmd_ctx *x, int argc, char **argv)
+{
+    static const struct option longs[] = { { "full", no_argument, NULL, 'f' },
+                                           { NULL, 0, NULL, 0 } };
+    const struct cmd *c = cmd_find("provider test");
+    const char *names[CTL_PROVIDERS_MAX];
+    bool full = false;
+    int flag;
+    optind = 1;
+    while ((flag = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+        if (flag != 'f')
+            return cmd_usage(c, "unknown option");
+        full = true;
+    }
+    size_t n = (size_t)(argc - optind);
+    if (n == 0)
+        return test_all(x, names, outside_providers(x, names), full);
+    if (n > CTL_PROVIDERS_MAX)
+        return cmd_usage(c, "too many providers");
+    for (size_t k = 0; k < n; k++) {
+        names[k] = argv[optind + (int)k];
+        if (!c2_conf_has_section(x->conf, "provider", names[k]))
+            return no_such_provider(x, "provider test", names[k]);
+    }
+    return test_all(x, names, n, full);
+}
+
+/* ---- fault ----------------------------------------------------------------------------------- */
+
+static int
+run_fault(struct cmd_ctx *x, int argc, char **argv)
+{
+    if (argc != 3)
+        return cmd_usage(cmd_find("provider fault"), "give a provider and a specification");
+    struct ctl_client client;
+    const char *cache_dir = cmd_cache_dir(x, x->volume);
+    enum c2_err err = cache_dir == NULL ? C2_E_CONFIG : ctl_client_open(cache_dir, &client);
+    if (err != C2_E_OK)
+        return cmd_fail(x, err, "provider fault", x->volume, NULL,
+                        "faults are injected into a running mount");
+    const struct ctl_request q = { .verb = CTL_PROVIDER_FAULT,
+                                   .text = c2_slice_str(argv[1]),
+                                   .text2 = c2_slice_str(argv[2]) };
+    struct ctl_answer a;
+    err = ctl_client_call(&client, &q, NULL, NULL, &a);
+    int code = CTL_EXIT_OK;
+    if (err == C2_E_OK && a.err != C2_E_OK) {
+        char *cause = c2_strndup((const char *)a.message.data, a.message.len);
+        code = cmd_fail(x, a.err, "provider fault", argv[1], cause, NULL);
+        c2_free(cause);
+    } else if (err != C2_E_OK) {
+        code = cmd_fail(x, err, "provider fault", argv[1], NULL, NULL);
+    }
+    ctl_client_close(&client);
+    return code;
+}
+
+const struct cmd cmds_provider[] = {
+    { "provider list", "", "providers, their state and traffic",
+      "As the running mount sees them; without one they are asked directly.\n", "",
+      CMD_NEEDS_VOLUME, run_list },
+    { "provider show", "NAME", "configuration of one provider",
+      "Every key of its section that has a value. Never secrets.\n", "", CMD_NEEDS_CONF, run_show },
+    { "provider test", "[NAME ...] [--full]", "exercise a provider and say what it can do",
+      "Writes, reads, lists and deletes a few small objects under v1/probe/, as C2FS itself "
+      "would.\n"
+      "Without names all providers of the configuration. Changes no volume.\n"
+      "  --full  also measures the speed with an object of 8 MiB\n",
+      "--full", CMD_NEEDS_CONF, run_test },
+    { "provider fault", "NAME SPEC", "inject faults into a provider of a running mount",
+      "For tests. SPEC is a comma-separated list like error:5%,delay:200ms,corrupt:1%,hang; an\n"
+      "empty one ends the faults. The provider's section must have a key `fault`.\n",
+      "", CMD_NEEDS_VOLUME, run_fault },
+    { NULL, NULL, NULL, NULL, NULL, CMD_NEEDS_NOTHING, NULL },
+};

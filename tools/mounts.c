@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+#include "tools/mounts.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/os_file.h"
+
+#define MOUNTINFO_MAX (8u << 20)
+
+/* Decodes the \040 of mountinfo in place. */
+static void
+unescape(char *text)
+{
+    char *out = text;
+    for (const char *p = text; *p != '\0'; out++) {
+        bool octal = p[0] == '\\' && p[1] >= '0' && p[1] <= '3' && p[2] >= '0' && p[2] <= '7' &&
+                     p[3] >= '0' && p[3] <= '7';
+        *out = octal ? (char)((p[1] - '0') * 64 + (p[2] - '0') * 8 + (p[3] - '0')) : *p;
+        p += octal ? 4 : 1;
+    }
+    *out = '\0';
+}
+
+/* id parent device root mountpoint options [optional ...] - type source super-options */
+static void
+take_line(char *line, struct mounts *m)
+{
+    char *fields[6] = { NULL }, *rest = line;
+    for (size_t k = 0; k < C2_ARRAY_LEN(fields); k++)
+        fields[k] = strsep(&rest, " ");
+    const char *dash = rest == NULL ? NULL : strstr(rest, "- ");
+    if (dash == NULL || m->n == MOUNTS_MAX)
+        return;
+    char *tail = c2_strdup(dash + 2), *at = tail;
+    const char *type = strsep(&at, " ");
+    char *source = strsep(&at, " ");
+    if (type != NULL && source != NULL && strcmp(type, "fuse.c2fs") == 0) {
+        unescape(source);
+        unescape(fields[4]);
+        struct mount_entry *e = &m->e[m->n++];
+        e->volume = c2_strdup(strncmp(source, "c2fs:", 5) == 0 ? source + 5 : source);
+        e->mountpoint = c2_strdup(fields[4]);
+        e->options = c2_strdup(fields[5]);
+    }
+    c2_free(tail);
+}
+
+void
+mounts_read(const char *text, struct mounts *ret_mounts)
+{
+    struct c2_buf buf = { 0 };
+    memset(ret_mounts, 0, sizeof(*ret_mounts));
+    if (text != NULL)
+        c2_buf_puts(&buf, text);
+    else if (c2_os_read_file("/proc/self/mountinfo", MOUNTINFO_MAX, &buf, NULL) != C2_E_OK)
+        c2_buf_clear(&buf);
+    char *copy = c2_strdup(c2_buf_cstr(&buf)), *rest = copy, *line;
+    while ((line = strsep(&rest, "\n")) != NULL)
+        take_line(line, ret_mounts);
+    c2_free(copy);
+    c2_buf_done(&buf);
+}
+
+void
+mounts_done(struct mounts *m)
+{
+    for (size_t k = 0; k < m->n; k++) {
+        c2_free(m->e[k].volume);
+        c2_free(m->e[k].mountpoint);
+        c2_free(m->e[k].options);
+    }
+    m->n = 0;
+}
+
+/* The folder's name resolved in all but its last part, which is not looked at. */
+static char *
+resolve(const char *path)
+{
+    char *copy = c2_strdup(path);
+    size_t len = strlen(copy);
+    while (len > 1 && copy[len - 1] == '/')
+        copy[--len] = '\0';
+    char *slash = strrchr(copy, '/');
+    const char *last = slash == NULL ? copy : slash + 1;
+    char parent[PATH_MAX];
+    const char *dir = slash == NULL ? "." : slash == copy ? "/" : copy;
+    char *result = NULL;
+    if (slash != NULL && slash != copy)
+        *slash = '\0';
+    if (strcmp(last, ".") != 0 && strcmp(last, "..") != 0 && realpath(dir, parent) != NULL)
+        result = c2_asprintf("%s%s%s", parent, strcmp(parent, "/") == 0 ? "" : "/", last);
+    c2_free(copy);
+    return result;
+}
+
+const struct mount_entry *
+mounts_at(const struct mounts *m, const char *mountpoint)
+{
+    char *wanted = resolve(mountpoint);
+    const struct mount_entry *found = NULL;
+    for (size_t k = 0; k < m->n; k++)
+        if (strcmp(m->e[k].mountpoint, wanted != NULL ? wanted : mountpoint) == 0)
+            found = &m->e[k];
+    c2_free(wanted);
+    return found;
+}
