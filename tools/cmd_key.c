@@ -178,7 +178,7 @@ static int
 parse_new(const struct cmd *c, int argc, char **argv, struct new_passphrase *n)
 {
     int flag;
-    optind = 1;
+    optind = 0; /* getopt starts anew */
     while ((flag = getopt_long(argc, argv, "", new_options, NULL)) != -1) {
         if (flag == 'f')
             n->file = optarg;

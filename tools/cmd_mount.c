@@ -126,7 +126,7 @@ parse_timeout(const struct cmd *c, int argc, char **argv, uint64_t *ret_ns, bool
                                            { "lazy", no_argument, NULL, 'l' },
                                            { NULL, 0, NULL, 0 } };
     int flag;
-    optind = 1;
+    optind = 0; /* getopt starts anew */
     while ((flag = getopt_long(argc, argv, "", longs, NULL)) != -1) {
         if (flag == 'l' && ret_lazy != NULL)
             *ret_lazy = true;

@@ -270,7 +270,7 @@ run_test(struct cmd_ctx *x, int argc, char **argv)
     const char *names[CTL_PROVIDERS_MAX];
     bool full = false;
     int flag;
-    optind = 1;
+    optind = 0; /* getopt starts anew */
     while ((flag = getopt_long(argc, argv, "", longs, NULL)) != -1) {
         if (flag != 'f')
             return cmd_usage(c, "unknown option");

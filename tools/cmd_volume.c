@@ -43,7 +43,7 @@ parse_format(const struct cmd *c, int argc, char **argv, struct format_options *
     };
     int flag;
     uint64_t f = 0;
-    optind = 1;
+    optind = 0; /* getopt starts anew */
     while ((flag = getopt_long_only(argc, argv, "", longs, NULL)) != -1) {
         switch (flag) {
         case 'f':
@@ -232,7 +232,7 @@ run_status(struct cmd_ctx *x, int argc, char **argv)
     const struct cmd *c = cmd_find("status");
     struct status_options o = { 0 };
     int flag;
-    optind = 1;
+    optind = 0; /* getopt starts anew */
     while ((flag = getopt_long(argc, argv, "x", longs, NULL)) != -1) {
         o.brief = o.brief || flag == 'x';
         o.check = o.check || flag == 'c';
