@@ -5,6 +5,7 @@
  */
 #include "base/alloc.h"
 
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -13,7 +14,10 @@
 
 #include "base/base.h"
 
-#define ALIGNMENT ((size_t)64)
+#define ALIGNMENT      ((size_t)64)
+#define MMAP_THRESHOLD (256 << 10)
+#define TRIM_THRESHOLD (8 << 20)
+#define ARENAS_MAX     2
 
 C2_NORETURN static void
 out_of_memory(size_t count, size_t size)
@@ -90,6 +94,16 @@ c2_asprintf(const char *fmt, ...)
     if (n < 0)
         out_of_memory(1, strlen(fmt));
     return p;
+}
+
+void
+c2_alloc_init(void)
+{
+    /* glibc raises its threshold to 32 MiB by itself when large blocks are freed; objects of 8 MiB
+     * then fragment the heap: 900 MiB were seen where 150 are in use. */
+    (void)mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD);
+    (void)mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD);
+    (void)mallopt(M_ARENA_MAX, ARENAS_MAX);
 }
 
 void

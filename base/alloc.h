@@ -21,6 +21,9 @@ __attribute__((malloc, returns_nonnull)) char *c2_strdup(const char *s);
 __attribute__((malloc, returns_nonnull)) char *c2_strndup(const char *s, size_t len);
 __attribute__((malloc, returns_nonnull, format(printf, 1, 2))) char *c2_asprintf(const char *fmt,
                                                                                  ...);
+/* c2_os_new calls it, before there are threads: large blocks come from and go back to the system,
+ * so that memory follows what is in use and not its peak. */
+void c2_alloc_init(void);
 /* NULL is fine. */
 void c2_free(void *ptr);
 /* Frees the pointer a variable holds, for C2_AUTO(c2_free_auto). */

@@ -165,6 +165,7 @@ enum c2_err
 c2_os_new(unsigned nthreads, struct c2_os **ret_os)
 {
     C2_ASSERT(nthreads >= 1 && nthreads <= C2_POOL_THREADS_MAX);
+    c2_alloc_init();
     struct c2_os *os = c2_calloc(1, sizeof(*os));
     os->env.ops = &os_ops;
     os->epoll_fd = os->wake.fd = os->signals.fd = -1;
