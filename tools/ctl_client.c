@@ -3,18 +3,30 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 
+static void
+take(struct ctl_client *c, int fd)
+{
+    struct ucred peer;
+    socklen_t len = sizeof(peer);
+    c->fd = fd;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid > 0)
+        c->pid_fd = pidfd_open(peer.pid, 0);
+}
+
 C2_RESULT
 ctl_client_open(const char *cache_dir, struct ctl_client *c)
 {
     struct sockaddr_un a = { .sun_family = AF_UNIX };
-    *c = (struct ctl_client){ .fd = -1 };
+    *c = (struct ctl_client){ .fd = -1, .pid_fd = -1 };
     int dir = open(cache_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
         return errno == EACCES ? C2_E_ACCESS : C2_E_NOT_MOUNTED;
@@ -26,7 +38,7 @@ ctl_client_open(const char *cache_dir, struct ctl_client *c)
         err = errno == EACCES ? C2_E_ACCESS : C2_E_NOT_MOUNTED;
     close(dir);
     if (err == C2_E_OK)
-        c->fd = fd;
+        take(c, fd);
     else if (fd >= 0)
         close(fd);
     return err;
@@ -37,7 +49,9 @@ ctl_client_close(struct ctl_client *c)
 {
     if (c->fd >= 0)
         close(c->fd);
-    c->fd = -1;
+    if (c->pid_fd >= 0)
+        close(c->pid_fd);
+    c->fd = c->pid_fd = -1;
     c2_buf_done(&c->frame);
 }
 
@@ -107,4 +121,7 @@ ctl_client_wait_end(struct ctl_client *c)
     do
         n = recv(c->fd, &byte, 1, 0);
     while (n > 0 || (n < 0 && errno == EINTR));
+    struct pollfd p = { .fd = c->pid_fd, .events = POLLIN };
+    while (c->pid_fd >= 0 && poll(&p, 1, -1) < 0 && errno == EINTR)
+        ;
 }

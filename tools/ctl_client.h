@@ -9,6 +9,7 @@
 
 struct ctl_client {
     int fd;
+    int pid_fd;          /* of the daemon, -1 when it cannot be watched */
     struct c2_buf frame; /* of the last answer: its message and body point into it */
 };
 
@@ -20,7 +21,7 @@ void ctl_client_close(struct ctl_client *c);
 C2_RESULT ctl_client_call(struct ctl_client *c, const struct ctl_request *q,
                           void (*progress)(void *arg, const struct ctl_answer *a), void *arg,
                           struct ctl_answer *ret_answer);
-/* Until the daemon closes the connection, which it does when it has ended. */
+/* Until the daemon's process has ended. */
 void ctl_client_wait_end(struct ctl_client *c);
 
 #endif
