@@ -107,7 +107,7 @@ struct ds_put {
     struct ds_ref ref;                  /* out */
     uint32_t placed;                    /* out: bitmap of seats that acknowledged */
     uint64_t stored_bytes;              /* out: sum over acknowledged seats */
-    enum c2_err seat_err[DS_SEATS_MAX]; /* out */
+    enum c2_err seat_err[DS_SEATS_MAX]; /* out; AGAIN = was not needed */
     void *priv;
 };
 
@@ -208,7 +208,8 @@ struct ds_rebuild {
     struct provider *source; /* asked first for that very share: the provider that leaves the seat;
                               * NULL = none. Borrowed until done */
     void (*done)(struct ds_rebuild *r);
-    enum c2_err err; /* out: OK; NOT_FOUND, QUORUM, INVALID as for get; else why the PUT failed */
+    enum c2_err err; /* out: OK; NOT_FOUND, QUORUM, INVALID as for get (INVALID also when the object
+                      * was written before the seat existed); else why the PUT failed */
     uint64_t bytes_read, bytes_written; /* out */
     void *priv;
 };

@@ -173,7 +173,9 @@ step(struct rebuild *op)
         continue;
     if (op->running > 0)
         return;
-    if (op->ngood == c->k) {
+    if (op->ngood == c->k && op->r->seat >= op->good[0]->sh.n) {
+        finish(op, C2_E_INVALID); /* the object is older than the seat */
+    } else if (op->ngood == c->k) {
         reshare(op);
     } else {
         finish(op, ds_bits(op->absent) > c->n - c->k ? C2_E_NOT_FOUND : C2_E_QUORUM);

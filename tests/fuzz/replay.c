@@ -19,6 +19,7 @@ main(int argc, char **argv)
         uint8_t *data = malloc(INPUT_MAX);
         if (file == NULL || data == NULL) {
             perror(argv[i]);
+            free(data);
             return 1;
         }
         size_t size = fread(data, 1, INPUT_MAX, file);

@@ -140,6 +140,27 @@ codec__any_k_shares_open_the_object(void **state)
     }
 }
 
+/* Segments that shrink beside segments that do not, so that stripes have all kinds of length. */
+static void
+codec__mixed_segments_open(void **state)
+{
+    (void)state;
+    for (unsigned phase = 0; phase < 3; phase++) {
+        struct c2_blob *plain = ds_rig_random(phase, 9 * DS_SEGMENT_SIZE + 777);
+        struct c2_blob *text = ds_rig_text(plain->len);
+        for (unsigned seg = phase; seg < 10; seg += 1 + phase) {
+            size_t at = (size_t)seg * DS_SEGMENT_SIZE;
+            size_t len = C2_MIN(plain->len - at, DS_SEGMENT_SIZE / (seg + 1));
+            memcpy(plain->data + at, text->data + at, len);
+        }
+        c2_blob_unref(text);
+        struct sealed s = sealed_default(plain);
+        assert_true(s.seal.compressed);
+        expect_opens(&s);
+        sealed_done(&s);
+    }
+}
+
 static void
 codec__any_three_of_seven_open_with_f_2(void **state)
 {
@@ -460,6 +481,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(codec__any_k_shares_open_the_object),
+        cmocka_unit_test(codec__mixed_segments_open),
         cmocka_unit_test(codec__any_three_of_seven_open_with_f_2),
         cmocka_unit_test(codec__engines_give_the_same_bytes),
         cmocka_unit_test(codec__pieces_of_any_cut_give_the_same_bytes),

@@ -268,6 +268,32 @@ rebuild__reports_why_it_could_not(void **state)
     close_all(&f);
 }
 
+/* A fifth seat: old objects keep their four rows, new ones choose three of five. */
+static void
+client__with_a_seat_more_reads_what_was_written_before(void **state)
+{
+    (void)state;
+    struct fixture f = with_object(4, 1, ds_rig_text(300000));
+    ds_rig_close(&f.rig);
+    f.rig.mem[4] = prov_mem_new(f.rig.env, "cloud4");
+    assert_int_equal(prov_fault_new(f.rig.mem[4], "", 5, &f.rig.seat[4]), C2_E_OK);
+    f.rig.config.n = 5;
+    f.rig.config.write_all = false;
+    memset(f.rig.config.data_key, 0x5a, sizeof(f.rig.config.data_key));
+    ds_rig_open(&f.rig);
+    ds_rig_expect(&f.rig, &f.ref, f.data, 1000, 200000);
+    assert_int_equal(rebuild(&f, 4, NULL).err, C2_E_INVALID);
+    ds_rig_fault(&f.rig, 0, "down");
+    ds_rig_fault(&f.rig, 1, "down");
+    struct ds_put p = ds_rig_put(&f.rig, f.data->data, f.data->len);
+    assert_int_equal(p.err, C2_E_OK);
+    assert_int_equal(p.placed, 0x1c);
+    ds_rig_reopen(&f.rig);
+    ds_rig_fault(&f.rig, 2, "get.corrupt");
+    ds_rig_expect(&f.rig, &p.ref, f.data, 0, 0);
+    close_all(&f);
+}
+
 static void
 rebuild__ends_soon_when_the_client_drains(void **state)
 {
@@ -302,6 +328,7 @@ main(void)
         cmocka_unit_test(rebuild__reads_around_a_faulty_helper),
         cmocka_unit_test(rebuild__copies_from_the_leaving_provider),
         cmocka_unit_test(rebuild__reports_why_it_could_not),
+        cmocka_unit_test(client__with_a_seat_more_reads_what_was_written_before),
         cmocka_unit_test(rebuild__ends_soon_when_the_client_drains),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
