@@ -42,10 +42,11 @@ struct fs_chunk {
     struct fs_source source;
     uint8_t *mem; /* owned; NULL when only the journal or the clouds have the bytes */
     uint32_t len, cap;
-    bool frozen;     /* no byte may change any more: journalled, uploading or shared */
-    bool journaled;  /* loc is valid; one hold */
-    bool uploading;  /* or waiting for it: the packer has it */
-    bool mem_in_use; /* a put reads mem: it stays */
+    bool frozen;        /* no byte may change any more: journalled, uploading or shared */
+    bool journaled;     /* loc is valid; one hold */
+    bool uploading;     /* or waiting for it: the packer has it */
+    unsigned mem_users; /* uploads and journal groups that read mem: it stays */
+    bool mem_unwanted;  /* dropped when the last of them has ended */
     struct journal_loc loc;
     struct fs_object *object; /* owned reference; NULL until uploaded */
     uint64_t object_off;
@@ -62,7 +63,11 @@ void fs_source_unref(struct fs_source *s); /* NULL is fine */
 /* The object with this reference: found or made; one reference for the caller. */
 struct fs_object *fs_object_get(struct fs *fs, const struct ds_ref *ref);
 struct fs_chunk *fs_chunk_new(struct fs *fs, uint32_t cap);
-/* Drops the bytes in memory; the journal or an object must have them. */
+/* Somebody reads mem until the matching unuse. */
+void fs_chunk_use_mem(struct fs *fs, struct fs_chunk *c);
+void fs_chunk_unuse_mem(struct fs *fs, struct fs_chunk *c);
+/* Drops the bytes in memory, now or when nobody reads them any more; the journal or an object must
+ * have them. */
 void fs_chunk_drop_mem(struct fs *fs, struct fs_chunk *c);
 
 struct fs_extent {

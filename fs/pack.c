@@ -26,6 +26,7 @@ struct upload {
     size_t n;
     uint64_t bytes;
     struct c2_slice *slices;
+    bool *uses_mem;         /* the slice is the chunk's own memory */
     struct c2_blob **blobs; /* read back from the journal, NULL otherwise */
     uint32_t *cuts;
     size_t ncuts;
@@ -51,18 +52,6 @@ static void start_jobs(struct fs_packer *p);
 /* ---- one upload ----------------------------------------------------------------------------- */
 
 static void
-use_mem(struct fs *fs, struct fs_chunk *c, bool use)
-{
-    if (c->mem_in_use == use)
-        return;
-    c->mem_in_use = use;
-    if (use)
-        fs->chunk_bytes_in_use += c->cap;
-    else
-        fs->chunk_bytes_in_use -= c->cap;
-}
-
-static void
 upload_free(struct upload *u)
 {
     for (size_t k = 0; k < u->n; k++) {
@@ -71,6 +60,7 @@ upload_free(struct upload *u)
     }
     c2_free(u->chunks);
     c2_free(u->slices);
+    c2_free(u->uses_mem);
     c2_free(u->blobs);
     c2_free(u->cuts);
     c2_free(u);
@@ -119,8 +109,11 @@ upload_end(struct upload *u, enum c2_err err)
     struct fs_packer *p = fs->packer;
     c2_list_remove(&p->active, &u->link);
     p->active_bytes -= u->bytes;
-    for (size_t k = 0; k < u->n; k++)
-        use_mem(fs, u->chunks[k], false);
+    for (size_t k = 0; k < u->n; k++) {
+        if (u->uses_mem[k])
+            fs_chunk_unuse_mem(fs, u->chunks[k]);
+        u->uses_mem[k] = false;
+    }
     if (err == C2_E_OK) {
         succeed(u);
         upload_free(u);
@@ -197,7 +190,9 @@ read_back(struct upload *u)
     for (; u->next < u->n; u->next++) {
         struct fs_chunk *c = u->chunks[u->next];
         if (c->mem != NULL) {
-            use_mem(u->fs, c, true);
+            if (!u->uses_mem[u->next])
+                fs_chunk_use_mem(u->fs, c);
+            u->uses_mem[u->next] = true;
             u->slices[u->next] = c2_slice(c->mem, c->len);
             continue;
         }
@@ -240,6 +235,7 @@ new_job(struct fs_packer *p, struct fs_chunk **chunks, size_t n)
     u->n = n;
     u->chunks = c2_calloc(n, sizeof(struct fs_chunk *));
     u->slices = c2_calloc(n, sizeof(*u->slices));
+    u->uses_mem = c2_calloc(n, sizeof(*u->uses_mem));
     u->blobs = c2_calloc(n, sizeof(struct c2_blob *));
     u->cuts = c2_calloc(n, sizeof(*u->cuts));
     for (size_t k = 0; k < n; k++) {

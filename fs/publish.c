@@ -78,6 +78,7 @@ add_piece(struct fs_publisher *p, struct fs_chunk *c)
     }
     C2_ASSERT(c->mem != NULL && c->len > 0);
     c->frozen = true;
+    fs_chunk_use_mem(p->fs, c);
     fs_source_ref(&c->source);
     p->chunks[p->nchunks] = c;
     p->pieces[p->nchunks] = c2_slice(c->mem, c->len);
@@ -88,8 +89,10 @@ add_piece(struct fs_publisher *p, struct fs_chunk *c)
 static void
 clear_group(struct fs_publisher *p)
 {
-    for (size_t k = 0; k < p->nchunks; k++)
+    for (size_t k = 0; k < p->nchunks; k++) {
+        fs_chunk_unuse_mem(p->fs, p->chunks[k]);
         fs_source_unref(&p->chunks[k]->source);
+    }
     p->nchunks = 0;
     p->piece_bytes = 0;
     c2_buf_clear(&p->meta);
@@ -346,6 +349,11 @@ written(struct fs_publisher *p)
     C2_ASSERT(p->append.err != C2_E_OK || p->nchunks == 0 || p->append.locs != NULL);
     for (size_t k = 0; k < p->nchunks && p->append.err == C2_E_OK; k++) {
         struct fs_chunk *c = p->chunks[k];
+        if (c->object != NULL) {
+            /* The clouds were faster. */
+            journal_unhold(p->fs->journal, &p->append.locs[k]);
+            continue;
+        }
         c->loc = p->append.locs[k];
         c->journaled = true;
     }
@@ -427,7 +435,7 @@ drop_journaled(struct fs *fs)
     C2_LIST_FOREACH (&fs->chunks_mem, struct fs_chunk, c, link) {
         if (fs->chunk_bytes - fs->chunk_bytes_in_use <= fs->conf.write_buffer / 2)
             break;
-        if (c->journaled && !c->mem_in_use)
+        if (c->journaled && c->mem_users == 0)
             fs_chunk_drop_mem(fs, c);
     }
 }
@@ -455,7 +463,7 @@ collect_spill(struct fs_publisher *p)
     C2_LIST_FOREACH (&fs->chunks_mem, struct fs_chunk, c, link) {
         if (group_full(p, SPILL_BYTES))
             break;
-        if (only_in_memory(c) && !c->mem_in_use && c->len > 0)
+        if (only_in_memory(c) && c->mem_users == 0 && c->len > 0)
             add_piece(p, c);
     }
     return p->nchunks > 0;

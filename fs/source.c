@@ -12,6 +12,7 @@ static void
 chunk_free(struct fs_chunk *c)
 {
     struct fs *fs = c->source.fs;
+    C2_ASSERT(c->mem_users == 0);
     if (c->mem != NULL) {
         c2_list_remove(&fs->chunks_mem, &c->link);
         fs->chunk_bytes -= c->cap;
@@ -92,10 +93,30 @@ fs_chunk_new(struct fs *fs, uint32_t cap)
 }
 
 void
+fs_chunk_use_mem(struct fs *fs, struct fs_chunk *c)
+{
+    C2_ASSERT(c->mem != NULL && c->frozen);
+    if (c->mem_users++ == 0)
+        fs->chunk_bytes_in_use += c->cap;
+}
+
+void
+fs_chunk_unuse_mem(struct fs *fs, struct fs_chunk *c)
+{
+    C2_ASSERT(c->mem_users > 0);
+    if (--c->mem_users > 0)
+        return;
+    fs->chunk_bytes_in_use -= c->cap;
+    if (c->mem_unwanted)
+        fs_chunk_drop_mem(fs, c);
+}
+
+void
 fs_chunk_drop_mem(struct fs *fs, struct fs_chunk *c)
 {
     C2_ASSERT(c->journaled || c->object != NULL);
-    if (c->mem == NULL)
+    c->mem_unwanted = c->mem_users > 0;
+    if (c->mem == NULL || c->mem_unwanted)
         return;
     c2_list_remove(&fs->chunks_mem, &c->link);
     fs->chunk_bytes -= c->cap;
