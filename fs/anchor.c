@@ -45,6 +45,7 @@ struct build {
     struct c2_map deltas;
     int64_t used_bytes, used_files;
     size_t part_first; /* first operation of the running transaction */
+    bool has_ship_record;
     struct coord_op part[COORD_TXN_OPS_MAX];
     struct coord_cond conds[2];
     struct c2_timer retry;
@@ -251,6 +252,12 @@ collect(struct build *b)
     c2_wr_u64(&plain, t->journal_seq);
     c2_wr_u64(&plain, t->next_ino);
     add_sealed(b, &position, c2_buf_slice(&plain));
+    c2_buf_clear(&plain);
+    if (fs_ship_record(b->a->fs, &plain)) {
+        struct ck shipped = ck_letter('H');
+        add_sealed(b, &shipped, c2_buf_slice(&plain));
+        b->has_ship_record = true;
+    }
     c2_buf_done(&plain);
 }
 
@@ -318,6 +325,8 @@ part_done(struct coord_req *r)
         return;
     }
     mark_recorded(a->txg);
+    if (b->has_ship_record)
+        fs_ship_record_saved(a->fs);
     finish(b, C2_E_OK);
 }
 

@@ -12,6 +12,7 @@
  *   Q name                 usage counters
  *   J                      sealed: what the mount has committed of its journal, id allocation
  *   C                      sealed volume configuration
+ *   H                      sealed: how far the log is shipped, and the checkpoints
  *   V                      unsealed: format version, volume uuid, key check
  *   S name                 sessions' part: the mount lock
  */

@@ -11,6 +11,7 @@
 
 #include "fs/cache.h"
 #include "fs/inode.h"
+#include "fs/ship.h"
 #include "metadata/coord.h"
 
 struct ds_client;
@@ -26,7 +27,10 @@ struct fs_config {
     uint64_t readahead;
     uint64_t pack_size;
     uint64_t pack_delay_ns;
-    uint64_t journal_delay_ns; /* dirty metadata reaches the disk within this time: 5 s */
+    uint64_t journal_delay_ns;       /* dirty metadata reaches the disk within this time: 5 s */
+    uint64_t log_interval_ns;        /* transactions are shipped within this time: 5 s */
+    uint64_t checkpoint_bytes;       /* of log between two checkpoints: 64 MiB */
+    uint64_t checkpoint_interval_ns; /* 5 min */
 };
 
 /* What a mount is made of, all borrowed. */
@@ -42,6 +46,12 @@ struct fs_parts {
     const char *journal_dir;
     uint8_t journal_key[32];
     uint64_t journal_size;
+
+    /* Shipping of a local: store (fs/ship.h). Without a device key nothing is shipped. */
+    const uint8_t *device_secret; /* C2_ED25519_SECRET_LEN, or NULL */
+    const uint8_t *volume_key;    /* of a keyless volume, which the checkpoints hold; else NULL */
+    uint8_t uuid[16];
+    const char *state_dir; /* for the remembered head and for snapshots on their way: cache_dir */
 };
 
 struct fs {
@@ -65,6 +75,7 @@ struct fs {
     struct fs_publisher *publisher; /* owned: journal groups */
     struct fs_packer *packer;       /* owned: uploads */
     struct fs_txgs *txgs;           /* owned: transaction groups */
+    struct fs_ship *ship;           /* owned: the log's way to the clouds; NULL = nothing ships */
 
     struct c2_list loads;       /* running loads, fs/load.c */
     struct c2_list object_gets; /* running reads of objects, fs/object_get.c */
@@ -163,7 +174,7 @@ struct fs_publish {
 };
 void fs_publish_start(struct fs *fs, struct fs_publish *q);
 
-/* Everything changed so far (held files included) is in the clouds and committed. */
+/* Everything changed so far (held files included) is in the clouds, committed and shipped. */
 struct fs_sync {
     void (*done)(struct fs_sync *s);
     enum c2_err err;
@@ -171,9 +182,13 @@ struct fs_sync {
     uint64_t txg; /* private */
     void *priv;
     struct fs_publish publish; /* private */
+    struct fs_ship_wait ship;  /* private */
 };
 void fs_sync_start(struct fs *fs, struct fs_sync *s);
 void fs_sync_cancel(struct fs *fs, struct fs_sync *s); /* done runs soon with CANCELED */
+
+/* The volume is another mount's from now on: changes fail, who waits for the clouds is told. */
+void fs_fence(struct fs *fs);
 
 /* After a change: arms timers, cuts a group when one is full. */
 void fs_changed(struct fs *fs);
@@ -192,6 +207,7 @@ struct fs_status {
     uint64_t used_bytes, used_files;
     enum c2_err last_error; /* of the latest failed upload or commit, OK after a success */
     bool fenced;
+    struct fs_ship_status ship;
 };
 void fs_status(struct fs *fs, struct fs_status *ret_status);
 

@@ -4,7 +4,7 @@
  *
  *   open:   POSITION (what is committed, counters) --> REPLAY (journal) --> ORPHANS (inodes that
  *           were open without a name when the last mount ended) --> ready
- *   close:  the packer stops --> journal and groups stop --> free
+ *   close:  shipping and groups stop --> the packer stops --> journal stops --> free
  */
 #include <string.h>
 
@@ -19,7 +19,8 @@
 #include "fs/replay.h"
 #include "fs/txg.h"
 
-#define ORPHANS_MAX COORD_GET_KEYS_MAX /* looked at in one mount; the next one goes on */
+#define OPENING_KEYS 4                  /* journal position, two counters, shipping */
+#define ORPHANS_MAX  COORD_GET_KEYS_MAX /* looked at in one mount; the next one goes on */
 
 /* ---- format --------------------------------------------------------------------------------- */
 
@@ -61,8 +62,8 @@ struct opening {
     void (*done)(void *arg, enum c2_err err, struct fs *fs, char *error);
     void *arg;
     struct fs_replay replay;
-    struct ck keys[3];
-    struct c2_slice slices[3];
+    struct ck keys[OPENING_KEYS];
+    struct c2_slice slices[OPENING_KEYS];
     struct coord_req req;
     uint64_t orphans[ORPHANS_MAX];
     size_t norphans;
@@ -71,6 +72,7 @@ struct opening {
 static void
 fs_free(struct fs *fs)
 {
+    fs_ship_free(fs->ship);
     fs_txgs_free(fs->txgs);
     fs_packer_free(fs->packer);
     fs_inode_free_all(fs);
@@ -97,6 +99,8 @@ open_end(struct opening *o, enum c2_err err, char *error)
         fs_free(fs);
         fs = NULL;
     }
+    if (fs != NULL)
+        fs_ship_start(fs);
     coord_req_done(&o->req);
     o->done(o->arg, err, fs, error);
     c2_free(o);
@@ -177,6 +181,8 @@ read_position(struct opening *o)
         uint64_t v = e[k].value.len == 8 ? c2_get_u64(e[k].value.data) : 0;
         *(k == 1 ? &fs->used_bytes : &fs->used_files) = (int64_t)v < 0 ? 0 : v;
     }
+    if (err == C2_E_OK && fs->part.device_secret != NULL)
+        err = fs_ship_new(fs, e[3].value, o->req.version, &fs->ship);
     return err;
 }
 
@@ -202,6 +208,10 @@ fs_new(const struct fs_parts *parts, const struct fs_config *config)
     fs->part = *parts;
     fs->conf = *config;
     c2_random(parts->env, &seed, sizeof(seed));
+    /* A store restored from the clouds can hand out a session id that a lost tail of its log had
+     * used before: the objects of the two must not have the same names. */
+    c2_random(parts->env, &fs->next_object, sizeof(fs->next_object));
+    fs->next_object >>= 16;
     c2_map_init(&fs->inodes, seed);
     c2_map_init(&fs->dentries, seed);
     c2_map_init(&fs->objects, seed);
@@ -236,11 +246,12 @@ fs_open(const struct fs_parts *parts, const struct fs_config *config,
     o->keys[0] = ck_letter('J');
     o->keys[1] = ck_usage("bytes");
     o->keys[2] = ck_usage("files");
-    for (int k = 0; k < 3; k++)
+    o->keys[3] = ck_letter('H');
+    for (int k = 0; k < OPENING_KEYS; k++)
         o->slices[k] = ck_slice(&o->keys[k]);
     o->req = (struct coord_req){ .verb = COORD_GET,
                                  .keys = o->slices,
-                                 .nkeys = 3,
+                                 .nkeys = OPENING_KEYS,
                                  .deadline_ns = C2_NEVER,
                                  .done = position_read };
     coord_submit(parts->coord, &o->req);
@@ -263,7 +274,7 @@ close_check(struct c2_timer *t)
     struct closing *c = C2_CONTAINER_OF(t, struct closing, poll);
     struct fs *fs = c->fs;
     bool busy = fs_txgs_committing(fs) || !fs_publisher_idle(fs) || !c2_list_empty(&fs->loads) ||
-                !c2_list_empty(&fs->object_gets);
+                !c2_list_empty(&fs->object_gets) || !fs_ship_idle(fs);
     if (busy) {
         c2_timer_arm(fs->part.env, &c->poll, c2_now_ns(fs->part.env) + C2_NS_PER_MS);
         return;
@@ -289,6 +300,7 @@ published(struct fs_publish *p)
     if (p->err != C2_E_OK)
         c2_log(ERROR, "close", "the last changes could not be journalled: err=%s",
                c2_err_name(p->err));
+    fs_ship_stop(c->fs);
     fs_txgs_stop(c->fs);
     fs_packer_stop(c->fs, packer_stopped, c);
 }

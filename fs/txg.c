@@ -234,6 +234,14 @@ build_manifests(struct fs *fs, struct txg *t)
 /* ---- commit --------------------------------------------------------------------------------- */
 
 static void
+sync_shipped(struct fs_ship_wait *w)
+{
+    struct fs_sync *s = C2_CONTAINER_OF(w, struct fs_sync, ship);
+    s->err = w->err;
+    s->done(s);
+}
+
+static void
 end_syncs(struct fs_txgs *q)
 {
     C2_LIST_FOREACH (&q->syncs, struct fs_sync, s, link) {
@@ -241,8 +249,12 @@ end_syncs(struct fs_txgs *q)
         if (!over)
             continue;
         c2_list_remove(&q->syncs, &s->link);
-        s->err = q->fs->fenced ? C2_E_FENCED : C2_E_OK;
-        s->done(s);
+        s->ship = (struct fs_ship_wait){ .done = sync_shipped };
+        if (q->fs->fenced)
+            s->ship.err = C2_E_FENCED;
+        else if (!fs_ship_wait(q->fs, &s->ship))
+            continue;
+        sync_shipped(&s->ship);
         end_syncs(q); /* the list may be another one now */
         return;
     }
@@ -330,11 +342,20 @@ anchored(struct anchor *a)
     if (a->err == C2_E_FENCED) {
         c2_log(ERROR, "txg",
                "the mount's lock is gone: another mount may be active, read-only now");
-        fs->fenced = true;
-        end_syncs(q);
-        fs_unblock(fs);
+        fs_fence(fs);
         return;
     }
+}
+
+void
+fs_fence(struct fs *fs)
+{
+    if (fs->fenced)
+        return;
+    fs->fenced = true;
+    end_syncs(fs->txgs);
+    fs_ship_fenced(fs);
+    fs_unblock(fs);
 }
 
 static bool
@@ -376,6 +397,7 @@ fs_sync_start(struct fs *fs, struct fs_sync *s)
     cut(q);
     s->txg = q->last_id;
     s->err = C2_E_OK;
+    s->ship = (struct fs_ship_wait){ .done = sync_shipped };
     c2_list_append(&q->syncs, &s->link);
     fs_txg_progress(fs);
     /* Nothing to wait for: answered from the loop, not from here. */
@@ -386,8 +408,10 @@ fs_sync_start(struct fs *fs, struct fs_sync *s)
 void
 fs_sync_cancel(struct fs *fs, struct fs_sync *s)
 {
-    if (!c2_link_linked(&s->link))
+    if (!c2_link_linked(&s->link)) {
+        fs_ship_wait_cancel(fs, &s->ship);
         return;
+    }
     c2_list_remove(&fs->txgs->syncs, &s->link);
     s->err = C2_E_CANCELED;
     s->done(s);
@@ -463,6 +487,7 @@ fs_status(struct fs *fs, struct fs_status *ret_status)
                                                ? q->anchor.last_error
                                                : ps.last_error,
                              .fenced = fs->fenced };
+    fs_ship_status(fs, &s->ship);
     const struct txg *first = C2_LIST_FIRST(&q->queue, struct txg, link);
     if (first != NULL)
         s->backlog_oldest_ns = c2_now_ns(fs->part.env) - first->cut_ns;

@@ -17,8 +17,8 @@
 
 #define DEADLINE_NS (600 * C2_NS_PER_S)
 
-static const uint8_t volume_key[C2_KEY_LEN] = { 1, 2, 3 };
-static const uint8_t uuid[16] = { 9 };
+const uint8_t fsx_volume_key[C2_KEY_LEN] = { 1, 2, 3 };
+const uint8_t fsx_uuid[16] = { 9 };
 
 /* ---- coordination --------------------------------------------------------------------------- */
 
@@ -46,7 +46,7 @@ call(struct fsx *x, struct call *c)
 static void
 open_store(struct fsx *x, bool create)
 {
-    char *url = c2_asprintf("local:%s/meta", test_env_dir(x->t));
+    char *url = c2_asprintf("local:%s/meta", x->home);
     char *error = NULL;
     enum c2_err err = coord_open(x->env, url, create, &x->coord, &error);
     if (err != C2_E_OK)
@@ -72,7 +72,7 @@ take_lock(struct fsx *x)
     x->token = t.r.version;
     coord_req_done(&t.r);
     keys_free(x->keys);
-    x->keys = keys_new(volume_key, uuid);
+    x->keys = keys_new(fsx_volume_key, fsx_uuid);
     keys_set_session(x->keys, x->session);
 }
 
@@ -92,27 +92,79 @@ format(struct fsx *x)
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
+static void
+init_machine(struct fsx *x, uint8_t device)
+{
+    uint8_t seed[32] = { device }, public_key[C2_ED25519_PUBLIC_LEN];
+    c2_ed25519_keypair(seed, x->device_secret, public_key);
+    x->journal_dir = c2_asprintf("%s/journal", x->home);
+}
+
+static void
+wrap_seats(struct fsx *x)
+{
+    for (unsigned s = 0; s < FSX_SEATS; s++)
+        assert_int_equal(prov_fault_new(x->mem[s], "", s, &x->seat[s]), C2_E_OK);
+}
+
 void
 fsx_init(struct fsx *x)
 {
     *x = (struct fsx){ .journal_size = 1ull << 30 };
     x->t = test_env_new(1);
     x->env = test_env_env(x->t);
+    x->home = c2_strdup(test_env_dir(x->t));
     x->config = (struct fs_config){ .write_buffer = 64u << 20,
                                     .upload_parallel = 4,
                                     .readahead = 32u << 20,
                                     .pack_size = 8u << 20,
                                     .pack_delay_ns = 2 * C2_NS_PER_S,
-                                    .journal_delay_ns = 5 * C2_NS_PER_S };
+                                    .journal_delay_ns = 5 * C2_NS_PER_S,
+                                    .log_interval_ns = 5 * C2_NS_PER_S,
+                                    .checkpoint_bytes = 64u << 20,
+                                    .checkpoint_interval_ns = 300 * C2_NS_PER_S };
     for (unsigned s = 0; s < FSX_SEATS; s++) {
         char name[] = "p0";
         name[1] = (char)('0' + s);
         x->mem[s] = prov_mem_new(x->env, name);
-        assert_int_equal(prov_fault_new(x->mem[s], "", s, &x->seat[s]), C2_E_OK);
     }
-    x->journal_dir = c2_asprintf("%s/journal", test_env_dir(x->t));
+    wrap_seats(x);
+    init_machine(x, 1);
     open_store(x, true);
     format(x);
+    coord_close(x->coord);
+    x->coord = NULL;
+}
+
+void
+fsx_init_second(struct fsx *y, struct fsx *x)
+{
+    *y = (struct fsx){ .journal_size = 1ull << 30,
+                       .t = x->t,
+                       .env = x->env,
+                       .config = x->config,
+                       .ship = true,
+                       .second = true };
+    y->home = test_env_path(x->t, "second");
+    test_disk_remove_tree(y->home);
+    for (unsigned s = 0; s < FSX_SEATS; s++)
+        y->mem[s] = prov_mem_share(x->mem[s], x->env, x->mem[s]->name);
+    wrap_seats(y);
+    init_machine(y, 2);
+}
+
+void
+fsx_create_store(struct fsx *x)
+{
+    struct c2_disk_req r = { .verb = C2_DISK_MKDIR, .path = x->home };
+    test_disk_execute(&r);
+    assert_int_equal(r.err, C2_E_OK);
+    open_store(x, true);
+}
+
+void
+fsx_close_store(struct fsx *x)
+{
     coord_close(x->coord);
     x->coord = NULL;
 }
@@ -125,7 +177,9 @@ fsx_done(struct fsx *x)
         prov_close(x->seat[s]);
     keys_free(x->keys);
     c2_free(x->journal_dir);
-    test_env_free(x->t);
+    c2_free(x->home);
+    if (!x->second)
+        test_env_free(x->t);
 }
 
 struct opening {
@@ -146,17 +200,24 @@ opened(void *arg, enum c2_err err, struct fs *fs, char *error)
 }
 
 void
-fsx_mount(struct fsx *x)
+fsx_connect(struct fsx *x)
 {
     struct ds_config dc;
+    ds_config_default(&dc);
+    memcpy(dc.volume, fsx_uuid, sizeof(fsx_uuid));
+    dc.keyless = x->keyless;
+    assert_int_equal(ds_client_new(x->env, &dc, x->seat, &x->ds), C2_E_OK);
+}
+
+void
+fsx_mount(struct fsx *x)
+{
     struct cache_config cc = { .memory_max = 64u << 20 };
     struct opening o = { .x = x };
     static const char lock[] = "Smount";
     open_store(x, false);
     take_lock(x);
-    ds_config_default(&dc);
-    memcpy(dc.volume, uuid, sizeof(uuid));
-    assert_int_equal(ds_client_new(x->env, &dc, x->seat, &x->ds), C2_E_OK);
+    fsx_connect(x);
     assert_int_equal(cache_new(x->env, &cc, &x->cache), C2_E_OK);
     struct fs_parts parts = { .env = x->env,
                               .coord = x->coord,
@@ -168,7 +229,11 @@ fsx_mount(struct fsx *x)
                               .fence_token = x->token,
                               .journal_dir = x->journal_dir,
                               .journal_key = { 7 },
-                              .journal_size = x->journal_size };
+                              .journal_size = x->journal_size,
+                              .device_secret = x->ship ? x->device_secret : NULL,
+                              .volume_key = x->keyless ? fsx_volume_key : NULL,
+                              .state_dir = x->home };
+    memcpy(parts.uuid, fsx_uuid, sizeof(fsx_uuid));
     fs_open(&parts, &x->config, opened, &o, &x->report);
     test_env_run_until(x->t, &o.done);
     if (o.err != C2_E_OK)
@@ -181,6 +246,16 @@ set_flag(void *arg)
     *(bool *)arg = true;
 }
 
+void
+fsx_disconnect(struct fsx *x)
+{
+    bool done = false;
+    ds_client_drain(x->ds, set_flag, &done);
+    test_env_run_until(x->t, &done);
+    ds_client_free(x->ds);
+    x->ds = NULL;
+}
+
 static void
 end(struct fsx *x)
 {
@@ -188,10 +263,7 @@ end(struct fsx *x)
     fs_close(x->fs, set_flag, &done);
     test_env_run_until(x->t, &done);
     x->fs = NULL;
-    done = false;
-    ds_client_drain(x->ds, set_flag, &done);
-    test_env_run_until(x->t, &done);
-    ds_client_free(x->ds);
+    fsx_disconnect(x);
     done = false;
     cache_drain(x->cache, set_flag, &done);
     test_env_run_until(x->t, &done);
@@ -224,6 +296,7 @@ dead_disk(void *arg, const struct c2_disk_req *r)
 void
 fsx_crash(struct fsx *x)
 {
+    fs_ship_stop(x->fs);
     fs_txgs_stop(x->fs);
     test_env_set_disk_hook(x->t, dead_disk, NULL);
     end(x);

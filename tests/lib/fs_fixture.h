@@ -24,7 +24,12 @@ struct fsx {
     struct keys *keys;
     struct cache *cache;
     struct fs *fs;
+    char *home; /* the machine's folder: store, journal, state */
     char *journal_dir;
+    bool keyless; /* the checkpoints hold the volume key; set it before fsx_mount */
+    bool ship;    /* the log goes to the clouds; set it before fsx_mount */
+    uint8_t device_secret[C2_ED25519_SECRET_LEN];
+    bool second; /* environment and objects belong to another fsx */
     struct fs_open_report report;
     uint64_t session, token;
 };
@@ -32,6 +37,16 @@ struct fsx {
 /* A formatted volume, not mounted. */
 void fsx_init(struct fsx *x);
 void fsx_done(struct fsx *x);
+/* Another machine with an empty disk, its own device key and the same clouds. Done before the
+ * first. */
+void fsx_init_second(struct fsx *y, struct fsx *x);
+extern const uint8_t fsx_volume_key[C2_KEY_LEN];
+extern const uint8_t fsx_uuid[16];
+/* The store of this machine, which has none. Closed by fsx_close_store. */
+void fsx_create_store(struct fsx *x);
+void fsx_close_store(struct fsx *x);
+void fsx_connect(struct fsx *x); /* x->ds, for tests without a mount */
+void fsx_disconnect(struct fsx *x);
 void fsx_mount(struct fsx *x);
 /* Everything to the clouds, then an orderly end. */
 void fsx_unmount(struct fsx *x);
