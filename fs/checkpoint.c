@@ -323,9 +323,9 @@ build_index(struct checkpoint *c)
     if (e[1].value.len > 0)
         err = keys_open(part->keys, c->key_slices[1], e[1].value, &config);
     x.config = c2_buf_slice(&config);
-    x.has_key = part->volume_key != NULL;
+    x.has_key = part->keyless;
     if (x.has_key)
-        memcpy(x.volume_key, part->volume_key, sizeof(x.volume_key));
+        keys_volume_key(part->keys, x.volume_key);
     if (err == C2_E_OK)
         ship_index_encode(&x, part->device_secret, &c->index);
     c2_wipe(x.volume_key, sizeof(x.volume_key));

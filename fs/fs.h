@@ -49,7 +49,7 @@ struct fs_parts {
 
     /* Shipping of a local: store (fs/ship.h). Without a device key nothing is shipped. */
     const uint8_t *device_secret; /* C2_ED25519_SECRET_LEN, or NULL */
-    const uint8_t *volume_key;    /* of a keyless volume, which the checkpoints hold; else NULL */
+    bool keyless; /* the checkpoints hold the volume key: any f+1 clouds are enough */
     uint8_t uuid[16];
     const char *state_dir; /* for the remembered head and for snapshots on their way: cache_dir */
 };

@@ -182,6 +182,12 @@ keys_name_hash(struct keys *k, uint64_t dir_ino, struct c2_slice name,
 }
 
 void
+keys_volume_key(const struct keys *k, uint8_t out[C2_KEY_LEN])
+{
+    memcpy(out, k->volume_key, C2_KEY_LEN);
+}
+
+void
 keys_check_value(const struct keys *k, uint8_t out[16])
 {
     uint8_t full[C2_KEY_LEN];

@@ -43,6 +43,8 @@ void keys_name_hash(struct keys *k, uint64_t dir_ino, struct c2_slice name,
 /* purpose: "data", "journal", "cache", ...; context: epoch, device id or nothing. */
 void keys_derive(const struct keys *k, const char *purpose, struct c2_slice context,
                  uint8_t out[C2_KEY_LEN]);
+/* For the checkpoints of keyless volumes only; the caller wipes it. */
+void keys_volume_key(const struct keys *k, uint8_t out[C2_KEY_LEN]);
 /* 16 bytes that say whether two keys are the same without telling anything else. */
 void keys_check_value(const struct keys *k, uint8_t out[16]);
 

@@ -195,7 +195,7 @@ C2_RESULT
 ship_object_decode(struct c2_slice in, const uint8_t uuid[16], struct ship_object *ret_object)
 {
     struct c2_rd r = c2_rd_init(in);
-    struct ship_object o = { 0 };
+    struct ship_object o = { .kind = SHIP_LOG };
     C2_TRY(get_head(&r, object_magic, uuid));
     memcpy(o.uuid, uuid, sizeof(o.uuid));
     uint8_t kind = c2_rd_u8(&r);

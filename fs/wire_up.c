@@ -43,6 +43,9 @@ fs_settings(const struct wire *w)
     c.pack_size = conf_u64(w, "pack_size");
     c.pack_delay_ns = conf_u64(w, "pack_delay");
     c.journal_delay_ns = JOURNAL_DELAY_NS;
+    c.log_interval_ns = conf_u64(w, "log_interval");
+    c.checkpoint_bytes = conf_u64(w, "checkpoint_bytes");
+    c.checkpoint_interval_ns = conf_u64(w, "checkpoint_interval");
     return c;
 }
 
@@ -63,7 +66,7 @@ volume_lost(struct volume *v, void *arg)
     c2_log(ERROR, "mount", "volume=%s the session is lost, the mount is read-only now",
            w->volume_name);
     if (w->fs != NULL)
-        w->fs->fenced = true;
+        fs_fence(w->fs);
 }
 
 static C2_RESULT
@@ -135,6 +138,12 @@ open_fs(struct wire *w, char **ret_error)
                               .fence_token = w->volume->fence_token,
                               .journal_dir = journal,
                               .journal_size = conf_u64(w, "journal_size") };
+    if (strncmp(conf_str(w, "metadata"), "local:", 6) == 0) {
+        parts.device_secret = w->volume->device_secret;
+        parts.keyless = w->volume->config.keyless;
+        parts.state_dir = w->cache_dir;
+        memcpy(parts.uuid, w->volume->config.uuid, sizeof(parts.uuid));
+    }
     volume_device_key(w->volume, "journal", parts.journal_key);
     w->flag = false;
     fs_open(&parts, &config, fs_opened, w, &w->report);

@@ -231,7 +231,7 @@ fsx_mount(struct fsx *x)
                               .journal_key = { 7 },
                               .journal_size = x->journal_size,
                               .device_secret = x->ship ? x->device_secret : NULL,
-                              .volume_key = x->keyless ? fsx_volume_key : NULL,
+                              .keyless = x->keyless,
                               .state_dir = x->home };
     memcpy(parts.uuid, fsx_uuid, sizeof(fsx_uuid));
     fs_open(&parts, &x->config, opened, &o, &x->report);
