@@ -51,7 +51,7 @@ check "ends the daemon too" wait_for 60 fails alive "$DAEMON"
 DAEMON=
 
 ln -s "$C2FS" "$WORK/mount.c2fs"
-check "mount.c2fs with fstab options" timeout 60 "$WORK/mount.c2fs" t "$MNT" -o "rw,_netdev,nofail,noauto,x-test=1,conf=$CONF"
+check "mount.c2fs with fstab options" timeout 60 "$WORK/mount.c2fs" t "$MNT" -o "rw,_netdev,nofail,noauto,x-test=1,config=$CONF"
 DAEMON=$(daemon_pid)
 check "mounted by the helper" [ "$(head -c 5 "$MNT/a")" = hello ]
 check "unmount" timeout 60 umount "$MNT"

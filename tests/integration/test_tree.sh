@@ -20,7 +20,7 @@ volume_new
 mount_start
 must "cp -a" cp -a "$WORK/src" "$MNT/cp"
 must "rsync -a" rsync -a "$WORK/src/" "$MNT/rsync/"
-must "tar x" bash -c "mkdir '$MNT/tar' && tar -C '$WORK/src' -cf - . | tar -C '$MNT/tar' -xpf -"
+must "tar x" bash -c "mkdir '$MNT/tar' && tar -C '$WORK/src' --format=posix -cf - . | tar -C '$MNT/tar' -xpf -"
 remount_cold
 for how in cp rsync tar; do check "$how: cold" same_tree "$WORK/src" "$MNT/$how"; done
 rm -rf "$WORK"/p1/*
