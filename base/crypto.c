@@ -24,6 +24,25 @@
 #include "base/os_file.h"
 #include "base/sha256_x2.h"
 
+/*
+ * libcrypto's assembler is not instrumented: in builds with the address sanitizer, look for it
+ * whether memory that goes there is alive.
+ */
+#ifdef __SANITIZE_ADDRESS__
+#define C2_HAVE_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define C2_HAVE_ASAN 1
+#endif
+#endif
+#ifdef C2_HAVE_ASAN
+#include <sanitizer/asan_interface.h>
+#define CHECK_MEMORY(p, len)                                                                       \
+    C2_ASSERT((len) == 0 || __asan_region_is_poisoned((void *)(uintptr_t)(p), (len)) == NULL)
+#else
+#define CHECK_MEMORY(p, len) ((void)(p), (void)(len))
+#endif
+
 #define SECRET_ARENA_SIZE     ((size_t)1 << 19)
 #define SECRET_ARENA_MIN_UNIT ((size_t)32)
 #define HKDF_LEN_MAX          ((size_t)255 * C2_SHA256_LEN)
@@ -127,8 +146,10 @@ digest_v(const EVP_MD *md, const struct c2_slice *in, size_t n, uint8_t *out)
 {
     EVP_MD_CTX *ctx = contexts()->digest;
     must(EVP_DigestInit_ex2(ctx, md, NULL));
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        CHECK_MEMORY(in[i].data, in[i].len);
         must(EVP_DigestUpdate(ctx, in[i].data, in[i].len));
+    }
     must(EVP_DigestFinal_ex(ctx, out, NULL));
 }
 
@@ -181,6 +202,7 @@ c2_sha256_stream_new(void)
 void
 c2_sha256_stream_add(struct c2_sha256_stream *s, struct c2_slice in)
 {
+    CHECK_MEMORY(in.data, in.len);
     must(EVP_DigestUpdate(s->ctx, in.data, in.len));
 }
 
@@ -236,6 +258,9 @@ static void
 gcm_update(EVP_CIPHER_CTX *ctx, uint8_t *out, struct c2_slice in)
 {
     int n;
+    CHECK_MEMORY(in.data, in.len);
+    if (out != NULL)
+        CHECK_MEMORY(out, in.len);
     for (size_t at = 0; at < in.len; at += GCM_STEP) {
         int len = (int)C2_MIN(in.len - at, GCM_STEP);
         must(EVP_CipherUpdate(ctx, out == NULL ? NULL : out + at, &n, in.data + at, len));
