@@ -41,6 +41,9 @@ struct c2_os {
     struct epoll_event events[EVENTS_MAX]; /* of the current round; unwatch clears entries */
     int nevents;
 
+    size_t jobs;   /* submitted to the pool and not completed */
+    bool draining; /* run until there is none */
+
     struct c2_fd_watch signals; /* signalfd, or -1 */
     sigset_t old_mask;
     struct sigaction old_pipe;
@@ -100,6 +103,7 @@ static void
 op_work(struct c2_env *e, struct c2_work *w)
 {
     C2_ASSERT(w->run != NULL && w->done != NULL);
+    os_of(e)->jobs++;
     c2_pool_submit(os_of(e)->pool, C2_LANE_WORK, &w->link);
 }
 
@@ -107,6 +111,7 @@ static void
 op_disk(struct c2_env *e, struct c2_disk_req *r)
 {
     C2_ASSERT(r->done != NULL);
+    os_of(e)->jobs++;
     c2_pool_submit(os_of(e)->pool, C2_LANE_DISK, &r->link);
 }
 
@@ -254,7 +259,9 @@ c2_os_unwatch(struct c2_os *os, struct c2_fd_watch *w)
 static bool
 finished(const struct c2_os *os)
 {
-    return __atomic_load_n(&os->stop, __ATOMIC_ACQUIRE) || (os->until != NULL && *os->until);
+    bool drained = os->draining && os->jobs == 0 && c2_list_empty(&os->tasks);
+    return drained || __atomic_load_n(&os->stop, __ATOMIC_ACQUIRE) ||
+           (os->until != NULL && *os->until);
 }
 
 static void
@@ -276,12 +283,14 @@ run_completions(struct c2_os *os)
     while (!c2_list_empty(&jobs)) {
         struct c2_work *w = C2_LIST_FIRST(&jobs, struct c2_work, link);
         c2_list_remove(&jobs, &w->link);
+        os->jobs--;
         w->done(w);
     }
     c2_pool_collect(os->pool, C2_LANE_DISK, &jobs);
     while (!c2_list_empty(&jobs)) {
         struct c2_disk_req *r = C2_LIST_FIRST(&jobs, struct c2_disk_req, link);
         c2_list_remove(&jobs, &r->link);
+        os->jobs--;
         r->done(r);
     }
 }
@@ -377,6 +386,14 @@ void
 c2_os_run_until(struct c2_os *os, const bool *flag)
 {
     run_rounds(os, flag);
+}
+
+void
+c2_os_drain(struct c2_os *os)
+{
+    os->draining = true;
+    run_rounds(os, NULL);
+    os->draining = false;
 }
 
 void

@@ -23,6 +23,9 @@ void c2_os_run(struct c2_os *os);
 void c2_os_stop(struct c2_os *os); /* from any thread; before a run: that run ends at once */
 /* Runs until *flag becomes true, or c2_os_stop. For tools and tests. */
 void c2_os_run_until(struct c2_os *os, const bool *flag);
+/* Runs until no task, work or disk request is left: before c2_os_free, so that what ends by itself
+ * (the removal of a file) does. Timers are not waited for. */
+void c2_os_drain(struct c2_os *os);
 
 enum { C2_FD_IN = 1, C2_FD_OUT = 2 };
 

@@ -330,8 +330,10 @@ serve(struct daemon *d)
             _exit(code);
     }
     wire_free(d->wire);
-    if (d->os != NULL)
+    if (d->os != NULL) {
+        c2_os_drain(d->os);
         c2_os_free(d->os);
+    }
     return code;
 }
 

@@ -13,7 +13,7 @@ fs_op_open(struct fs_req *r)
     struct fs *fs = r->fs;
     struct fs_inode *i;
     bool writes = (r->flags & O_ACCMODE) != O_RDONLY;
-    bool truncates = (r->flags & O_TRUNC) != 0 && writes;
+    bool truncates = (r->flags & O_TRUNC) != 0; /* with O_RDONLY too, as Linux does */
     if (truncates)
         C2_TRY(fs_inode_find_content(r, r->ino, &i));
     else
@@ -22,7 +22,7 @@ fs_op_open(struct fs_req *r)
         return C2_E_IS_DIR;
     if (!S_ISREG(i->attr.mode))
         return C2_E_NO_DEVICE;
-    if (writes)
+    if (writes || truncates)
         C2_TRY(fs_admit(r, 0));
     if (truncates && i->attr.size > 0) {
         fs_content_truncate(fs, i, 0);

@@ -257,6 +257,7 @@ test_all(const struct cmd_ctx *x, const char *const *names, size_t n, bool full)
     if (x->json)
         cmd_json_print(&j, &out);
     c2_buf_done(&out);
+    c2_os_drain(os);
     c2_os_free(os);
     return (int)ctl_exit_code(first);
 }

@@ -162,6 +162,7 @@ run_format(struct cmd_ctx *x, int argc, char **argv)
                                .priv = &done };
     volume_format_start(&f);
     c2_os_run_until(os, &done);
+    c2_os_drain(os);
     c2_os_free(os);
     code = CTL_EXIT_OK;
     if (f.error.err != C2_E_OK)

@@ -227,6 +227,7 @@ check_providers(struct doctor *d)
     size_t n = outside_providers(d->x, names);
     for (size_t k = 0; k < n; k++)
         check_provider(d, os, names[k]);
+    c2_os_drain(os);
     c2_os_free(os);
 }
 

@@ -120,6 +120,7 @@ ask_all(const struct cmd_ctx *x, struct ctl_status *s)
     for (uint32_t k = 0; k < s->nproviders; k++)
         prov_close(all->each[k].p);
     c2_free(all);
+    c2_os_drain(os);
     c2_os_free(os);
     return C2_E_OK;
 }

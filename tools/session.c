@@ -41,6 +41,7 @@ session_open(const struct cmd_ctx *x, struct session *s, char **ret_error)
         return C2_E_OK;
     bool hint = o.error.hint[0] != '\0';
     *ret_error = c2_asprintf("%s%s%s", o.error.text, hint ? "\nhint: " : "", o.error.hint);
+    c2_os_drain(s->os);
     c2_os_free(s->os);
     s->os = NULL;
     return o.error.err;
@@ -60,6 +61,7 @@ session_close(struct session *s)
         return;
     volume_close(s->volume, closed, &done);
     c2_os_run_until(s->os, &done);
+    c2_os_drain(s->os);
     c2_os_free(s->os);
     s->os = NULL;
 }

@@ -518,6 +518,43 @@ clocks__move_and_random_differs(void **state)
     assert_memory_not_equal(x, y, sizeof(x));
 }
 
+/* A request whose completion starts another one, as the removal of a file does: close, unlink. */
+struct chain {
+    struct c2_env *env;
+    struct c2_disk_req disk;
+    int left;
+};
+
+static void
+next_of_chain(struct c2_disk_req *r)
+{
+    struct chain *c = C2_CONTAINER_OF(r, struct chain, disk);
+    if (--c->left > 0)
+        c2_disk(c->env, &c->disk);
+}
+
+static void
+never(struct c2_timer *t)
+{
+    (void)t;
+    fail_msg("the timer was not to be waited for");
+}
+
+static void
+drain__ends_what_ends_by_itself_and_waits_for_no_timer(void **state)
+{
+    struct fixture *f = *state;
+    struct c2_timer timer = { .fire = never };
+    struct chain c = { .env = f->env, .left = 3 };
+    c.disk = (struct c2_disk_req){ .verb = C2_DISK_STAT, .path = "/", .done = next_of_chain };
+    c2_timer_arm(f->env, &timer, c2_now_ns(f->env) + 3600 * C2_NS_PER_S);
+    c2_disk(f->env, &c.disk);
+    c2_os_drain(f->os);
+    assert_int_equal(c.left, 0);
+    c2_os_drain(f->os); /* nothing is left: returns at once */
+    c2_timer_stop(f->env, &timer);
+}
+
 int
 main(void)
 {
@@ -538,6 +575,8 @@ main(void)
         cmocka_unit_test_setup_teardown(unwatch__holds_in_the_same_round, setup, teardown),
         cmocka_unit_test_setup_teardown(watch__refuses_a_descriptor_that_is_none, setup, teardown),
         cmocka_unit_test_setup_teardown(signals__arrive_on_the_loop, setup, teardown),
+        cmocka_unit_test_setup_teardown(drain__ends_what_ends_by_itself_and_waits_for_no_timer,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(clocks__move_and_random_differs, setup, teardown),
         cmocka_unit_test_setup_teardown(new__fails_cleanly_without_descriptors, setup, teardown),
     };
