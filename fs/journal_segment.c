@@ -241,9 +241,8 @@ journal_frame_chain(const uint8_t *whole, const struct journal_frame *frame,
     memcpy(out, hash, JOURNAL_CHAIN_LEN);
 }
 
-/* Seals one frame at s->out and moves on; plain may be where the ciphertext goes. */
-static void
-seal_frame(struct journal_sealer *s, struct journal_frame *f, struct c2_slice plain)
+void
+journal_frame_seal(struct journal_sealer *s, struct journal_frame *f, struct c2_slice plain)
 {
     uint8_t aad[PLACE_LEN + FRAME_BODY];
     uint8_t nonce[C2_GCM_NONCE_LEN];
@@ -293,7 +292,7 @@ seal_pieces(struct journal_sealer *s, const struct journal_group *g, struct jour
                                             .len = (uint32_t)g->pieces[i].len };
         c2_put_u32(entry, (uint32_t)s->offset);
         c2_put_u32(entry + 4, (uint32_t)g->pieces[i].len);
-        seal_frame(s, &f, g->pieces[i]);
+        journal_frame_seal(s, &f, g->pieces[i]);
         memcpy(entry + 8, start + JOURNAL_FRAME_HEAD + f.len, C2_GCM_TAG_LEN);
     }
 }
@@ -318,7 +317,7 @@ journal_group_seal(struct journal_sealer *s, const struct journal_group *g,
     struct journal_frame f = { .type = JOURNAL_COMMIT,
                                .seq = g->seq,
                                .index = (uint32_t)g->npieces };
-    seal_frame(s, &f, c2_slice(plain, plain_len));
+    journal_frame_seal(s, &f, c2_slice(plain, plain_len));
     journal_frame_chain(commit, &f, s->chain);
     s->chain_seq = g->seq;
 }

@@ -99,6 +99,9 @@ struct journal_group {
     size_t npieces;
 };
 
+/* Seals one frame at s->out, gives it its counter and moves on; plain may be where the ciphertext
+ * goes. */
+void journal_frame_seal(struct journal_sealer *s, struct journal_frame *f, struct c2_slice plain);
 size_t journal_group_size(const struct journal_group *g);
 void journal_group_seal(struct journal_sealer *s, const struct journal_group *g,
                         struct journal_loc *ret_locs);
