@@ -162,6 +162,8 @@ static bool
 is_old(const struct checkpoint *c, const struct ds_list_item *i)
 {
     const struct ship_checkpoint *keep = oldest_kept(c);
+    if (keep == NULL)
+        return false;
     struct ship_position at = { .generation = i->sid, .seq = i->seq };
     struct ship_position first = keep->journal;
     if (c->list.kind == DS_KIND_CHECKPOINT) {

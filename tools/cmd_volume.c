@@ -134,7 +134,7 @@ run_format(struct cmd_ctx *x, int argc, char **argv)
 {
     const struct cmd *c = cmd_find("format");
     struct format_options o = { .f = 1 };
-    const char *name;
+    const char *name = NULL;
     int code = parse_format(c, argc, argv, &o, &name);
     if (code >= 0)
         return code;
