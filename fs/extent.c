@@ -220,6 +220,20 @@ fs_map_resolve(struct fs_map **map)
     m->n = n;
 }
 
+bool
+fs_map_equal(const struct fs_map *a, const struct fs_map *b)
+{
+    if (a->n != b->n)
+        return false;
+    for (size_t i = 0; i < a->n; i++) {
+        const struct fs_extent *x = &a->e[i], *y = &b->e[i];
+        if (x->off != y->off || x->len != y->len || x->source != y->source ||
+            x->source_off != y->source_off)
+            return false;
+    }
+    return true;
+}
+
 uint64_t
 fs_map_bytes(const struct fs_map *m)
 {

@@ -99,6 +99,8 @@ void fs_map_resolve(struct fs_map **map);
 size_t fs_map_find(const struct fs_map *m, uint64_t off);
 /* An uploaded chunk stands for its object: the source and offset that count. */
 struct fs_source *fs_extent_source(const struct fs_extent *e, uint64_t *ret_off);
+/* The same sources at the same places; both resolved. */
+bool fs_map_equal(const struct fs_map *a, const struct fs_map *b);
 uint64_t fs_map_bytes(const struct fs_map *m);
 
 /* Calls fn for every range that differs between two maps, in order: source NULL = hole in `to`.

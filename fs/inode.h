@@ -70,6 +70,7 @@ struct fs_inode {
     bool orphaned;    /* nlink 0 while open: a G key is in the store or queued */
     bool gone;        /* nlink 0 and not open: deleted by the next group */
     uint64_t dir_ino; /* directory it was created in, for packing */
+    uint64_t cut_txg; /* the latest transaction group that took it */
     uint64_t committed_size;
     bool committed_counted; /* the store's usage counters include it */
     uint64_t stream_off;    /* sequential writing: full chunks before this are on their way */
@@ -86,7 +87,8 @@ struct fs_dentry {
     uint64_t ino;  /* 0 = there is no such entry */
     uint32_t type; /* S_IFMT bits */
     bool dirty_journal, dirty_commit;
-    bool in_store; /* the store or a queued group may have an entry under this name */
+    uint64_t cut_txg; /* the latest transaction group that took it */
+    bool in_store;    /* the store or a queued group may have an entry under this name */
     unsigned pins;
     struct c2_link lru, journal_link, commit_link, dir_link;
     char name[]; /* zero-terminated */

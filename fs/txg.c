@@ -87,7 +87,8 @@ cut_inode(struct fs *fs, struct txg *t, struct fs_inode *i)
             fs_inode_settle(fs, i);
             return;
         }
-        *x = (struct txg_inode){ .inode = i, .size = i->attr.size, .deleted = i->gone };
+        *x = (struct txg_inode){ .inode = i, .deleted = i->gone };
+        x->size = S_ISREG(i->attr.mode) ? i->attr.size : 0;
         x->map = i->map == NULL ? NULL : fs_map_ref(i->map);
         x->orphaned = i->orphaned;
         fs_inode_count_blocks(i);
@@ -95,6 +96,7 @@ cut_inode(struct fs *fs, struct txg *t, struct fs_inode *i)
     }
     fs_inode_pin(fs, i);
     i->is_new = false;
+    i->cut_txg = t->id;
     t->ninodes++;
     if (!x->deleted)
         need_content(fs, t, x->map);
@@ -120,6 +122,7 @@ cut_dentry(struct fs *fs, struct txg *t, struct fs_dentry *e)
         }
     }
     e->in_store = x->ino != 0 || e->in_store;
+    e->cut_txg = t->id;
     e->pins++;
     t->ndentries++;
 }
@@ -152,6 +155,7 @@ cut(struct fs_txgs *q)
     c2_timer_stop(fs->part.env, &q->cut_timer);
     fs->ready_bytes = fs->ready_items = 0;
     struct txg *t = c2_calloc(1, sizeof(*t));
+    t->id = q->last_id + 1;
     t->inodes = c2_calloc(fs->commit_inodes.count, sizeof(*t->inodes));
     t->dentries = c2_calloc(fs->commit_dentries.count, sizeof(*t->dentries));
     C2_LIST_FOREACH (&fs->commit_inodes, struct fs_inode, i, commit_link) {
@@ -167,7 +171,7 @@ cut(struct fs_txgs *q)
     }
     struct journal_stats js;
     journal_stats(fs->journal, &js);
-    t->id = ++q->last_id;
+    q->last_id = t->id;
     t->journal_seq = js.last_seq;
     t->next_ino = fs->next_ino;
     t->cut_ns = c2_now_ns(fs->part.env);
@@ -260,12 +264,10 @@ end_syncs(struct fs_txgs *q)
     }
 }
 
-/* What is in the store is no longer waiting for the journal, unless it changed again. */
+/* The latest state is in the store: it no longer waits for the journal. */
 static void
 forget_journal(struct fs *fs, struct fs_inode *i)
 {
-    if (i->dirty_commit)
-        return;
     if (i->dirty_journal)
         c2_list_remove(&fs->journal_inodes, &i->journal_link);
     i->dirty_journal = false;
@@ -274,8 +276,24 @@ forget_journal(struct fs *fs, struct fs_inode *i)
     i->journaled = i->map == NULL ? NULL : fs_map_ref(i->map);
 }
 
+/* Chunks that are objects now need not be kept; unchanged content is kept once. */
 static void
-inode_committed(struct fs *fs, struct txg_inode *x)
+share_content(struct fs_inode *i, struct fs_map *committed)
+{
+    fs_map_unref(i->committed);
+    i->committed = fs_map_ref(committed);
+    fs_map_resolve(&i->map);
+    if (i->map != committed && fs_map_equal(i->map, committed)) {
+        fs_map_unref(i->map);
+        i->map = fs_map_ref(committed);
+        i->tail = NULL;
+    }
+    if (i->journaled != NULL)
+        fs_map_resolve(&i->journaled);
+}
+
+static void
+inode_committed(struct fs *fs, const struct txg *t, struct txg_inode *x)
 {
     struct fs_inode *i = x->inode;
     if (x->manifest != NULL) {
@@ -283,23 +301,25 @@ inode_committed(struct fs *fs, struct txg_inode *x)
         i->manifest = x->manifest;
         x->manifest = NULL;
     }
-    if (x->map != NULL) {
-        fs_map_unref(i->committed);
-        i->committed = fs_map_ref(x->map);
-        /* Chunks that are objects now need not be kept; unchanged content is kept once. */
-        if (i->dirty_commit) {
-            fs_map_resolve(&i->map);
-        } else {
-            fs_map_unref(i->map);
-            i->map = fs_map_ref(x->map);
-            i->tail = NULL;
-        }
-        if (i->journaled != NULL)
-            fs_map_resolve(&i->journaled);
-    }
+    if (x->map != NULL)
+        share_content(i, x->map);
     i->committed_size = x->size;
     i->committed_counted = !x->deleted;
-    forget_journal(fs, i);
+    if (!i->dirty_commit && i->cut_txg == t->id)
+        forget_journal(fs, i);
+}
+
+static void
+dentry_committed(struct fs *fs, const struct txg *t, const struct txg_dentry *x)
+{
+    struct fs_dentry *e = x->entry;
+    if (e->dirty_commit || e->cut_txg != t->id)
+        return;
+    e->in_store = x->ino != 0;
+    if (!e->dirty_journal)
+        return;
+    e->dirty_journal = false;
+    c2_list_remove(&fs->journal_dentries, &e->journal_link);
 }
 
 static void
@@ -307,17 +327,9 @@ txg_committed(struct fs_txgs *q, struct txg *t)
 {
     struct fs *fs = q->fs;
     for (size_t k = 0; k < t->ninodes; k++)
-        inode_committed(fs, &t->inodes[k]);
-    for (size_t k = 0; k < t->ndentries; k++) {
-        struct fs_dentry *e = t->dentries[k].entry;
-        if (e->dirty_commit)
-            continue;
-        e->in_store = t->dentries[k].ino != 0;
-        if (e->dirty_journal) {
-            e->dirty_journal = false;
-            c2_list_remove(&fs->journal_dentries, &e->journal_link);
-        }
-    }
+        inode_committed(fs, t, &t->inodes[k]);
+    for (size_t k = 0; k < t->ndentries; k++)
+        dentry_committed(fs, t, &t->dentries[k]);
     journal_trim(fs->journal, t->journal_seq);
     q->committed_id = t->id;
     q->committed++;
