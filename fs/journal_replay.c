@@ -402,5 +402,6 @@ journal_open_start(struct c2_env *env, struct journal_open *o)
     r->key = c2_secret_alloc(C2_KEY_LEN);
     memcpy(r->key, o->config.key, C2_KEY_LEN);
     journal_scan_init(&r->scan, o->replay);
+    r->io.flags = C2_DISK_DURABLE;
     submit(r, ST_MKDIR, C2_DISK_MKDIR);
 }
