@@ -46,6 +46,7 @@ struct fs_parts {
     const char *journal_dir;
     uint8_t journal_key[32];
     uint64_t journal_size;
+    uint64_t journal_segment_size; /* 0 = the default */
 
     /* Shipping of a local: store (fs/ship.h). Without a device key nothing is shipped. */
     const uint8_t *device_secret; /* C2_ED25519_SECRET_LEN, or NULL */

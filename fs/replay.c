@@ -466,6 +466,7 @@ fs_replay_start(struct fs_replay *r, const struct fs_parts *parts)
     p->open = (struct journal_open){ .replay = &p->jr, .done = opened };
     p->open.config.dir = parts->journal_dir;
     p->open.config.size_max = parts->journal_size;
+    p->open.config.segment_size = parts->journal_segment_size;
     memcpy(p->open.config.key, parts->journal_key, sizeof(parts->journal_key));
     journal_open_start(parts->env, &p->open);
     c2_wipe(p->open.config.key, sizeof(p->open.config.key));

@@ -523,6 +523,13 @@ coord_local_open(struct c2_env *env, const char *path, bool create, uint64_t map
     return C2_E_OK;
 }
 
+void
+coord_local_crash(struct coord *c)
+{
+    struct local *l = local_of(c);
+    l->app->ops->close(l->app);
+}
+
 uint64_t
 coord_local_commits(struct coord *c)
 {

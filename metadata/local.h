@@ -15,4 +15,8 @@ C2_RESULT coord_local_open(struct c2_env *env, const char *path, bool create, ui
 /* Durable commits so far: each may carry many transactions. */
 uint64_t coord_local_commits(struct coord *c);
 
+/* Closes the files at once and completes nothing, as the end of the process would: for simulated
+ * crashes. The memory is left to whoever ends the process's life. */
+void coord_local_crash(struct coord *c);
+
 #endif
