@@ -67,8 +67,11 @@ cache_disk_remove(struct cache *c, struct cache_block *b)
 void
 cache_disk_trim(struct cache *c, uint64_t max)
 {
-    while (c->disk_bytes > max)
-        cache_disk_remove(c, C2_LIST_FIRST(&c->files, struct cache_block, file));
+    while (c->disk_bytes > max) {
+        struct cache_block *oldest = C2_LIST_FIRST(&c->files, struct cache_block, file);
+        C2_ASSERT(oldest != NULL);
+        cache_disk_remove(c, oldest);
+    }
 }
 
 /* The file is there (written, or found by the scan). */

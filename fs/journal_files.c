@@ -116,6 +116,7 @@ journal_drop_unneeded(struct journal *j)
 {
     for (size_t i = j->nsegments; i-- > 0;) {
         struct journal_segment *s = j->segments[i];
+        C2_ASSERT(s != NULL);
         bool keep = s == j->current && s->size < RECYCLE_BYTES_MIN;
         if (!keep && journal_droppable(j, s))
             journal_drop_segment(j, s);
@@ -162,6 +163,7 @@ journal_note_age(struct journal *j, uint64_t seq)
 {
     struct journal_age *last = C2_LIST_LAST(&j->ages, struct journal_age, link);
     uint64_t now_ns = c2_now_ns(j->env);
+    C2_ASSERT(j->ages.head.prev != NULL);
     if (last == NULL || now_ns - last->since_ns > AGE_STEP_NS) {
         last = c2_calloc(1, sizeof *last);
         last->since_ns = now_ns;
@@ -173,8 +175,9 @@ journal_note_age(struct journal *j, uint64_t seq)
 static void
 forget_ages(struct journal *j, uint64_t seq)
 {
-    C2_LIST_FOREACH (&j->ages, struct journal_age, a, link) {
-        if (a->last_seq > seq)
+    for (;;) {
+        struct journal_age *a = C2_LIST_FIRST(&j->ages, struct journal_age, link);
+        if (a == NULL || a->last_seq > seq)
             return;
         c2_list_remove(&j->ages, &a->link);
         c2_free(a);

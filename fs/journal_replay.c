@@ -162,6 +162,7 @@ cut_tail(struct replay *r)
     struct journal_segment *last =
         r->start.nsegments == 0 ? NULL : r->start.segments[r->start.nsegments - 1];
     uint64_t good_end = C2_MAX(r->scan.commit_end, JOURNAL_HEADER_AREA);
+    C2_ASSERT(r->nfiles == 0 || r->files != NULL);
     bool more = r->nfiles > 0 && r->files[r->nfiles - 1].leftover == LEFT_UNREADABLE;
     if (last == NULL || more || last->size <= good_end) {
         start_drops(r);

@@ -425,13 +425,12 @@ static void
 prefix_taken(struct volume_rig *r, struct volume_format *o)
 {
     (void)o;
-    struct provider *p = prov_dir_new(test_env_env(r->env), "raw",
-                                      c2_conf_str(r->conf, "provider", "p2", "url") + 4);
     char *folder = vr_path(r, "p2/v1/abcdef01/o");
-    char *command = c2_asprintf("mkdir -p %s", folder);
-    assert_int_equal(system(command), 0);
-    prov_close(p);
-    c2_free(command);
+    for (char *slash = strstr(folder, "/v1"); slash != NULL; slash = strchr(slash + 1, '/')) {
+        char *part = c2_strndup(folder, (size_t)(slash - folder) + strcspn(slash + 1, "/") + 1);
+        assert_int_equal(mkdir(part, 0700), 0);
+        c2_free(part);
+    }
     c2_free(folder);
     vr_write_file(r, "p2/v1/abcdef01/o/object", c2_slice_str("data"));
 }
