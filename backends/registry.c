@@ -106,7 +106,7 @@ open_s3(const struct source *s, const char *url, struct provider **ret_provider)
     struct c2_credentials credentials = { 0 };
     enum c2_err err = c2_credentials_lookup(s->conf, s->name, &credentials, s->ret_error);
     if (err != C2_E_OK)
-        return err;
+        return err == C2_E_NOT_FOUND ? C2_E_AUTH : err;
     struct prov_s3_config cfg = {
         .name = s->name,
         .url = url,

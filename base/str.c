@@ -261,24 +261,27 @@ c2_url_decode(struct c2_slice in, struct c2_buf *out)
     return C2_E_OK;
 }
 
-/* Levenshtein distance; both words at most NEAREST_WORD_MAX long. */
+/* How many letters must be changed, added, dropped or swapped with their neighbour; both words at
+ * most NEAREST_WORD_MAX long. Rows are those of the last three letters of a. */
 static size_t
 edit_distance(const char *a, const char *b)
 {
-    size_t row[NEAREST_WORD_MAX + 1];
-    size_t nb = strlen(b);
+    size_t rows[3][NEAREST_WORD_MAX + 1];
+    size_t na = strlen(a), nb = strlen(b);
     for (size_t k = 0; k <= nb; k++)
-        row[k] = k;
-    for (size_t i = 1; a[i - 1] != '\0'; i++) {
-        size_t diagonal = row[0];
+        rows[0][k] = k;
+    for (size_t i = 1; i <= na; i++) {
+        size_t *row = rows[i % 3];
+        const size_t *above = rows[(i - 1) % 3], *two_above = rows[(i + 1) % 3];
         row[0] = i;
         for (size_t k = 1; k <= nb; k++) {
-            size_t change = diagonal + (a[i - 1] == b[k - 1] ? 0 : 1);
-            diagonal = row[k];
-            row[k] = C2_MIN(change, C2_MIN(row[k - 1], row[k]) + 1);
+            size_t change = above[k - 1] + (a[i - 1] == b[k - 1] ? 0 : 1);
+            row[k] = C2_MIN(change, C2_MIN(row[k - 1], above[k]) + 1);
+            if (i > 1 && k > 1 && a[i - 1] == b[k - 2] && a[i - 2] == b[k - 1])
+                row[k] = C2_MIN(row[k], two_above[k - 2] + 1);
         }
     }
-    return row[nb];
+    return rows[na % 3][nb];
 }
 
 const char *

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "fs/ctl_proto.h"
 
+#include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -347,4 +349,26 @@ ctl_exit_code(enum c2_err err)
         if (table[k].err == err)
             return table[k].code;
     return CTL_EXIT_FAILED;
+}
+
+void
+ctl_error_code(enum c2_err err, char out[CTL_CODE_MAX])
+{
+    int len = snprintf(out, CTL_CODE_MAX, "E_%s", c2_err_name(err));
+    for (int k = 0; k < len && k < (int)CTL_CODE_MAX - 1; k++)
+        out[k] = (char)toupper((unsigned char)out[k]);
+}
+
+char *
+ctl_split_hint(char *text)
+{
+    static const char *const marks[] = { "\nhint: ", "; type: " };
+    for (size_t k = 0; k < C2_ARRAY_LEN(marks); k++) {
+        char *at = strstr(text, marks[k]);
+        if (at != NULL) {
+            *at = '\0';
+            return at + strlen(marks[k]);
+        }
+    }
+    return NULL;
 }

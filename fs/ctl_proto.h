@@ -117,6 +117,12 @@ enum ctl_exit {
 };
 
 enum ctl_exit ctl_exit_code(enum c2_err err);
+/* "E_NOT_FOUND": how c2fs-errors(7) lists them. */
+#define CTL_CODE_MAX 48
+void ctl_error_code(enum c2_err err, char out[CTL_CODE_MAX]);
+/* An error text may end in "\nhint: ..." or "; type: ...": cuts it there. Returns the hint, or NULL
+ * when there is none. */
+char *ctl_split_hint(char *text);
 
 /* Copies text into a fixed field of a status, cut to fit. */
 void ctl_set(char *field, size_t size, const char *text);

@@ -86,12 +86,31 @@ exit_code(const struct args *a, enum c2_err err)
     return err == C2_E_CONFIG ? MOUNT_USAGE : MOUNT_FAILED;
 }
 
+/* "c2fs: what: cause", and what to type. Takes error, which may be NULL. */
+static char *
+error_text(const struct args *a, enum c2_err err, const char *what, char *error)
+{
+    char code[CTL_CODE_MAX];
+    ctl_error_code(err, code);
+    char *cause = error != NULL && error[0] != '\0' ? error : c2_strdup(c2_err_text(err));
+    const char *hint = ctl_split_hint(cause);
+    char *where = c2_asprintf("c2fs-errors(7) explains %s", code);
+    if (hint == NULL)
+        hint = err == C2_E_CONFIG ? "see c2fs.conf(5)" : where;
+    char *text = c2_asprintf("%s: %s: %s [%s]\nhint: %s", a->program, what, cause, code, hint);
+    c2_free(where);
+    if (cause != error)
+        c2_free(error);
+    c2_free(cause);
+    return text;
+}
+
 static int
 fail(const struct args *a, enum c2_err err, const char *what, char *error)
 {
-    (void)fprintf(stderr, "%s: %s: %s\n", a->program, what,
-                  error != NULL && error[0] != '\0' ? error : c2_err_text(err));
-    c2_free(error);
+    char *text = error_text(a, err, what, error);
+    (void)fprintf(stderr, "%s\n", text);
+    c2_free(text);
     return exit_code(a, err);
 }
 
@@ -188,9 +207,12 @@ unknown_volume(const struct c2_conf *conf, const char *volume)
         n++;
     const char *near = c2_nearest(volume, names, n);
     if (near != NULL)
-        return c2_asprintf("there is no [volume \"%s\"] in the configuration, did you mean \"%s\"?",
+        return c2_asprintf("there is no [volume \"%s\"] in the configuration\n"
+                           "hint: did you mean %s?",
                            volume, near);
-    return c2_asprintf("there is no [volume \"%s\"] in the configuration", volume);
+    return c2_asprintf("there is no [volume \"%s\"] in the configuration\n"
+                       "hint: c2fsctl config shows what is configured",
+                       volume);
 }
 
 static C2_RESULT
@@ -206,7 +228,7 @@ load_config(const struct args *a, struct c2_conf *conf, char **ret_error)
         err = mount_opts_apply(&a->opts, conf, a->volume);
     if (err != C2_E_OK) {
         *ret_error = c2_strdup(c2_conf_error(conf));
-        return err;
+        return C2_E_CONFIG;
     }
     if (c2_conf_str(conf, "volume", a->volume, "cache_dir") == NULL) {
         *ret_error = c2_asprintf("[volume \"%s\"] needs cache_dir = FOLDER", a->volume);
@@ -312,11 +334,9 @@ serve(struct daemon *d)
     enum c2_err err = start(d, &error);
     int code = exit_code(a, err);
     if (err != C2_E_OK) {
-        char *text = c2_asprintf("%s: cannot mount %s: %s", a->program, a->volume,
-                                 error != NULL ? error : c2_err_text(err));
+        char *text = error_text(a, err, a->volume, error);
         report(d, code, text);
         c2_free(text);
-        c2_free(error);
     } else {
         char *text = c2_asprintf("%s is mounted on %s", a->volume, d->mountpoint);
         report(d, 0, text);

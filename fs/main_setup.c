@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -83,8 +84,8 @@ check_empty(const char *path, char **ret_error)
     closedir(d);
     if (entries == 0)
         return C2_E_OK;
-    *ret_error = c2_asprintf("%s is not empty: its files would be hidden; choose another folder or "
-                             "add -o nonempty",
+    *ret_error = c2_asprintf("%s is not empty: its files would be hidden\n"
+                             "hint: choose another folder, or add -o nonempty",
                              path);
     return C2_E_NOT_EMPTY;
 }
@@ -93,12 +94,14 @@ C2_RESULT
 setup_mountpoint(const char *path, bool nonempty, char **ret_real, char **ret_error)
 {
     struct stat st;
-    if (stat(path, &st) != 0 && errno == ENOTCONN)
+    struct statfs fs;
+    /* Not stat: the kernel may still know the folder's attributes. */
+    if (statfs(path, &fs) != 0 && errno == ENOTCONN)
         clean_dead_mount(path);
     if (stat(path, &st) != 0) {
         if (errno != ENOENT)
             return fail_errno(ret_error, "cannot use", path, errno);
-        *ret_error = c2_asprintf("%s does not exist: mkdir -p %s", path, path);
+        *ret_error = c2_asprintf("%s does not exist\nhint: mkdir -p %s", path, path);
         return C2_E_NOT_FOUND;
     }
     if (!S_ISDIR(st.st_mode)) {
@@ -110,7 +113,9 @@ setup_mountpoint(const char *path, bool nonempty, char **ret_real, char **ret_er
         return fail_errno(ret_error, "cannot use", path, errno);
     enum c2_err err = C2_E_OK;
     if (is_mount_point(real, &st) && !nonempty) {
-        *ret_error = c2_asprintf("something is mounted on %s already", real);
+        *ret_error = c2_asprintf("%s is already mounted\n"
+                                 "hint: c2fsctl mounts shows what is there; umount %s",
+                                 real, real);
         err = C2_E_BUSY;
     } else if (!nonempty) {
         err = check_empty(real, ret_error);
@@ -151,7 +156,9 @@ locked_by_other(int fd, const char *path, char **ret_error)
     ssize_t n = pread(fd, who, sizeof(who) - 1, 0);
     if (n > 0)
         who[strcspn(who, "\n")] = '\0';
-    *ret_error = c2_asprintf("the volume is mounted already (%s, %s)", n > 0 ? who : "?", path);
+    *ret_error = c2_asprintf("the volume is already mounted (%s, %s)\n"
+                             "hint: a volume has one mount at a time; c2fsctl mounts shows it",
+                             n > 0 ? who : "?", path);
     return C2_E_BUSY;
 }
 

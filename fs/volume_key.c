@@ -140,6 +140,7 @@ read_text(struct volume_key *k, const struct volume_secrets *s, struct volume_er
     struct c2_os_file_info file = { 0 };
     enum c2_err err = c2_os_read_file(k->path, KEY_FILE_TEXT_MAX, &k->text, &file);
     if (err == C2_E_NOT_FOUND) {
+        err = C2_E_KEY;
         volume_fail(e, err, "the key file %s of volume \"%s\" is not there", k->path, s->volume);
         volume_hint(e,
                     "bring it back from a copy or from the recovery kit (c2fsctl key restore), or "
@@ -203,6 +204,8 @@ volume_key_explain(const struct volume_key *k, struct volume_error *e)
     switch ((int)k->err) {
     case C2_E_KEY:
         volume_fail(e, C2_E_KEY, "wrong passphrase for the key file %s", k->path);
+        volume_hint(e, "try it with c2fsctl key verify; the recovery kit (c2fsctl key restore) "
+                       "needs no passphrase");
         break;
     case C2_E_VERSION:
         volume_fail(e, C2_E_VERSION, "the key file %s was written by a newer version of c2fs",

@@ -78,11 +78,12 @@ unknown_command(int argc, char **argv)
     const char *near = c2_nearest(typed, names, n);
     if (near == NULL)
         near = c2_nearest(argv[0], names, n);
-    (void)fprintf(stderr, "c2fsctl: there is no command '%s'\n", typed);
     if (near != NULL)
-        (void)fprintf(stderr, "hint: did you mean '%s'?\n", near);
+        (void)fprintf(stderr, "c2fsctl: there is no command '%s', did you mean '%s'?\n", typed,
+                      near);
     else
-        (void)fprintf(stderr, "hint: c2fsctl help lists the commands\n");
+        (void)fprintf(stderr, "c2fsctl: there is no command '%s'\n", typed);
+    (void)fprintf(stderr, "hint: c2fsctl help lists the commands\n");
     c2_free(typed);
     return CTL_EXIT_USAGE;
 }
@@ -116,7 +117,8 @@ choose_volume(struct cmd_ctx *x, const struct cmd *c)
                (names[n] = c2_conf_section(x->conf, "volume", n)) != NULL)
             n++;
         const char *near = c2_nearest(x->volume, names, n);
-        char *hint = near != NULL ? c2_asprintf("did you mean '%s'?", near) : NULL;
+        char *hint = near != NULL ? c2_asprintf("did you mean '%s'?", near)
+                                  : c2_strdup("c2fsctl config shows what is configured");
         int code = cmd_fail(x, C2_E_NOT_FOUND, c->name, x->volume,
                             "no such [volume] section in the configuration", hint);
         c2_free(hint);
@@ -145,7 +147,8 @@ run_command(struct cmd_ctx *x, int argc, char **argv)
     if (c->needs != CMD_NEEDS_NOTHING) {
         enum c2_err err = c2_conf_load_default(x->conf, x->config_file);
         if (err != C2_E_OK)
-            code = cmd_fail(x, err, c->name, NULL, c2_conf_error(x->conf), "see c2fs.conf(5)");
+            code =
+                cmd_fail(x, C2_E_CONFIG, c->name, NULL, c2_conf_error(x->conf), "see c2fs.conf(5)");
         else
             code = choose_volume(x, c);
     }
@@ -216,7 +219,7 @@ parse_globals(int argc, char **argv, struct cmd_ctx *x)
             (void)fprintf(stderr, "c2fsctl: --progress takes bar, plain, json or none\n");
             return CTL_EXIT_USAGE;
         default:
-            print_overview(stderr);
+            (void)fprintf(stderr, "hint: c2fsctl help lists options and commands\n");
             return CTL_EXIT_USAGE;
         }
     }
@@ -234,7 +237,8 @@ main(int argc, char **argv)
     argc -= optind;
     argv += optind;
     if (argc == 0) {
-        print_overview(stderr);
+        (void)fprintf(stderr, "usage: c2fsctl [-C FILE] [-V VOLUME] [--json] COMMAND\n"
+                              "hint: c2fsctl help lists the commands\n");
         return CTL_EXIT_USAGE;
     }
     if (strcmp(argv[0], "help") == 0)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "tools/cmd.h"
 
-#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -35,22 +34,13 @@ cmd_find(const char *name)
 
 /* ---- errors ---------------------------------------------------------------------------------- */
 
-/* "E_NOT_FOUND": how c2fs-errors(7) lists them. */
-static void
-error_code(enum c2_err err, char out[48])
-{
-    int len = snprintf(out, 48, "E_%s", c2_err_name(err));
-    for (int k = 0; k < len && k < 47; k++)
-        out[k] = (char)toupper((unsigned char)out[k]);
-}
-
 static void
 error_json(enum c2_err err, const char *message, const char *hint)
 {
     struct c2_buf out = { 0 };
     struct c2_json j;
-    char code[48];
-    error_code(err, code);
+    char code[CTL_CODE_MAX];
+    ctl_error_code(err, code);
     cmd_json_begin(&j, &out, "c2fs.error/1");
     c2_json_str(&j, "code", code);
     c2_json_u64(&j, "exit", (uint64_t)ctl_exit_code(err));
@@ -65,20 +55,22 @@ int
 cmd_fail(const struct cmd_ctx *x, enum c2_err err, const char *what, const char *object,
          const char *cause, const char *hint)
 {
-    char code[48];
-    error_code(err, code);
-    if (cause == NULL || cause[0] == '\0')
-        cause = c2_err_text(err);
+    char code[CTL_CODE_MAX];
+    ctl_error_code(err, code);
+    char *text = c2_strdup(cause == NULL || cause[0] == '\0' ? c2_err_text(err) : cause);
+    const char *own = ctl_split_hint(text);
+    char *where = c2_asprintf("c2fs-errors(7) explains %s", code);
+    hint = own != NULL ? own : hint != NULL ? hint : where;
     bool has_object = object != NULL && object[0] != '\0';
     char *message =
-        c2_asprintf("%s: %s%s%s", what, has_object ? object : "", has_object ? ": " : "", cause);
+        c2_asprintf("%s: %s%s%s", what, has_object ? object : "", has_object ? ": " : "", text);
     if (x->json)
         error_json(err, message, hint);
     else
-        (void)fprintf(stderr, "c2fsctl: %s [%s]\n", message, code);
-    if (!x->json && hint != NULL)
-        (void)fprintf(stderr, "hint: %s\n", hint);
+        (void)fprintf(stderr, "c2fsctl: %s [%s]\nhint: %s\n", message, code, hint);
     c2_free(message);
+    c2_free(where);
+    c2_free(text);
     return (int)ctl_exit_code(err);
 }
 

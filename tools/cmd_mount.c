@@ -41,8 +41,8 @@ volume_at(struct cmd_ctx *x, const char *what, const char *mountpoint)
     const struct mount_entry *e = mounts_at(&m, mountpoint);
     int code = CTL_EXIT_OK;
     if (e == NULL) {
-        code = cmd_fail(x, C2_E_NOT_MOUNTED, what, mountpoint, "no C2FS volume is mounted there",
-                        "c2fsctl mounts shows what is");
+        code = cmd_fail(x, C2_E_NOT_MOUNTED, what, mountpoint,
+                        "not mounted: there is no C2FS volume", "c2fsctl mounts shows what is");
     } else if (!c2_conf_has_section(x->conf, "volume", e->volume)) {
         code = cmd_fail(x, C2_E_CONFIG, what, mountpoint, "its volume is not in this configuration",
                         "add -C FILE");

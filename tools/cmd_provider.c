@@ -208,6 +208,22 @@ test_json(struct c2_json *j, const char *name, const struct test *t, bool full)
     c2_json_object_end(j);
 }
 
+/* Of the first check without which a provider cannot be used. */
+static void
+report_failure(const struct cmd_ctx *x, const char *name, const struct prov_probe *p)
+{
+    const char *detail = NULL;
+    for (unsigned k = 0; k < PROV_CHECK_COUNT && detail == NULL; k++) {
+        const struct prov_probe_check *c = &p->checks[k];
+        if (c->required && c->ran && c->err != C2_E_OK)
+            detail = c->detail;
+    }
+    const char *hint = c2_err_class(p->err) == C2_CLASS_RETRY
+                           ? "check address and network, then try again"
+                           : "check bucket, region and access keys of its section";
+    (void)cmd_fail(x, p->err, "provider test", name, detail, hint);
+}
+
 static enum c2_err
 test_one(const struct cmd_ctx *x, struct c2_os *os, const char *name, bool full, struct c2_json *j)
 {
@@ -215,7 +231,8 @@ test_one(const struct cmd_ctx *x, struct c2_os *os, const char *name, bool full,
     char *error = NULL;
     enum c2_err err = prov_open(c2_os_env(os), os, x->conf, name, &t->p, &error);
     if (err != C2_E_OK) {
-        (void)cmd_fail(x, err, "provider test", name, error, NULL);
+        (void)cmd_fail(x, err, "provider test", name, error,
+                       "c2fsctl provider show tells what is configured");
         c2_free(error);
         c2_free(t);
         return err;
@@ -233,6 +250,8 @@ test_one(const struct cmd_ctx *x, struct c2_os *os, const char *name, bool full,
         test_json(j, name, t, full);
     else
         print_test(name, t, full);
+    if (err != C2_E_OK)
+        report_failure(x, name, &t->probe);
     prov_close(t->p);
     c2_free(t);
     return err;

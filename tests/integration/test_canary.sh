@@ -56,7 +56,7 @@ mount_kill
 check_all "after a crash"
 mount_start
 check "and it can be read" grep -q "$canary contents 5" "$MNT/$canary-folder/$canary-5.txt"
-check "something was stored" [ "$(du -s --apparent-size -k "$WORK/p1" "$WORK/p2" "$WORK/p3" "$WORK/p4" | awk '{s+=$1} END {print s > 100}')" -eq 1 ]
+check "something was stored" [ "$(du -s --apparent-size -k "$WORK/p1" "$WORK/p2" "$WORK/p3" "$WORK/p4" | awk '{s+=$1} END {print (s > 100)}')" -eq 1 ]
 check "a mount point is not readable by others" [ "$(stat -c %a "$WORK/cache")" = 700 ]
 mount_stop
 

@@ -189,8 +189,8 @@ volume_new() { # [FORMAT OPTION...]
     must "format a volume" "$C2FSCTL" -C "$CONF" format t --no-passphrase "$@"
 }
 
-mounted() {
-    mountpoint -q "$MNT"
+mounted() { # and alive: the kernel remembers the folder of a dead one
+    mountpoint -q "$MNT" && stat -f "$MNT" >/dev/null 2>&1
 }
 # In the background mode, as users start it.
 mount_daemon() { # [OPTION...]
