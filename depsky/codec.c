@@ -117,10 +117,11 @@ cuts_of(const struct ds_seal *s, uint32_t seg, size_t *cut_index)
     size_t i = *cut_index;
     while (i < s->ncuts && s->cuts[i] <= cuts.base)
         i++;
-    cuts.at = s->cuts + i;
+    size_t first = i;
     while (i < s->ncuts && s->cuts[i] < cuts.base + plain_of(s, seg))
         i++;
-    cuts.count = (size_t)(s->cuts + i - cuts.at);
+    cuts.count = i - first;
+    cuts.at = cuts.count > 0 ? s->cuts + first : NULL;
     *cut_index = i;
     return cuts;
 }

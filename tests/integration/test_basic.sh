@@ -20,11 +20,11 @@ mkdir "$MNT/d"
 printf x >>"$MNT/a"
 check "reads back" [ "$(cat "$MNT/a")" = "hello
 x" ]
-check "state of a new file" grep -qE '^(local|uploading|committed)$' <(getfattr --only-values -n user.c2fs.state "$MNT/a")
+check "state of a new file" grep -qE '^(local|uploading|committed)$' <(getfattr --absolute-names --only-values -n user.c2fs.state "$MNT/a")
 flush
-check "state after flush" [ "$(getfattr --only-values -n user.c2fs.state "$MNT/a")" = committed ]
+check "state after flush" [ "$(getfattr --absolute-names --only-values -n user.c2fs.state "$MNT/a")" = committed ]
 check "info is JSON" python3 -c 'import json,os,sys; json.loads(os.getxattr(sys.argv[1], "user.c2fs.info"))' "$MNT/a"
-check "the virtual attributes are not listed" fails grep -q user.c2fs <(getfattr -d "$MNT/a" 2>&1)
+check "the virtual attributes are not listed" fails grep -q user.c2fs <(getfattr --absolute-names -d "$MNT/a" 2>&1)
 check "the virtual attributes are read-only" fails setfattr -n user.c2fs.state -v x "$MNT/a"
 
 check "status: exit code" c2 status

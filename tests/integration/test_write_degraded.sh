@@ -26,7 +26,7 @@ check "two providers down: rsync" timeout 120 rsync -aHAX "$WORK/src/" "$MNT/two
 check "two providers down: reads back" same_tree "$WORK/src" "$MNT/two"
 check "two providers down: status shows the backlog" backlog
 check "two providers down: flush says it is waiting" ends_with 12 timeout 60 "$C2FSCTL" -C "$CONF" -V t flush --timeout 5s
-check "two providers down: state of a file" [ "$(getfattr --only-values -n user.c2fs.state "$MNT/two/odd/empty" "$MNT/two/studies/recording-0.bin" 2>/dev/null | grep -c committed)" -eq 0 ]
+check "two providers down: state of a file" [ "$(getfattr --absolute-names --only-values -n user.c2fs.state "$MNT/two/odd/empty" "$MNT/two/studies/recording-0.bin" 2>/dev/null | grep -c committed)" -eq 0 ]
 
 # The backlog survives a crash of the daemon.
 mount_kill
