@@ -280,7 +280,7 @@ static void
 mark_recorded(const struct txg *t)
 {
     for (size_t k = 0; k < t->ninodes; k++) {
-        const struct fs_map *m = t->inodes[k].map;
+        const struct fs_map *m = t->inodes[k].deleted ? NULL : t->inodes[k].map;
         for (size_t e = 0; m != NULL && e < m->n; e++) {
             uint64_t off;
             struct fs_source *s = fs_extent_source(&m->e[e], &off);

@@ -43,12 +43,13 @@ static struct fs_chunk *
 growing_chunk(const struct fs_inode *i, uint64_t off)
 {
     struct fs_chunk *c = i->tail;
-    if (c == NULL || c->frozen || c->mem == NULL || c->len >= FS_CHUNK_SIZE_MAX || i->map->n == 0)
+    const struct fs_extent *e = i->map->n == 0 ? NULL : &i->map->e[i->map->n - 1];
+    /* First of all: it is alive when the map holds it. */
+    if (c == NULL || e == NULL || e->source != &c->source)
         return NULL;
-    const struct fs_extent *e = &i->map->e[i->map->n - 1];
-    if (e->source != &c->source || e->off + e->len != off || e->source_off + e->len != c->len)
+    if (c->frozen || c->mem == NULL || c->len >= FS_CHUNK_SIZE_MAX)
         return NULL;
-    return c;
+    return e->off + e->len == off && e->source_off + e->len == c->len ? c : NULL;
 }
 
 /* An extent whose chunk can be overwritten in place at off: returns how many bytes. */

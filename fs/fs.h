@@ -82,6 +82,7 @@ struct fs {
     struct c2_list object_gets; /* running reads of objects, fs/object_get.c */
     struct c2_list blocked;     /* fs_req.link: changes that wait for memory or journal space */
     struct c2_timer throttle;   /* lets slowed ones go on */
+    struct fs_source unknown; /* in fs_inode.journaled: equal to no other source */
     bool unblocking;
     unsigned requests; /* submitted, not answered */
     bool fenced;       /* the session is lost: no change is accepted any more */

@@ -48,14 +48,25 @@ fs_inode_insert(struct fs *fs, uint64_t ino)
     return i;
 }
 
-void
-fs_stable_free(struct fs_stable *s)
+static void
+stable_free(struct fs_inode *i)
 {
+    struct fs_stable *s = i->stable;
     if (s == NULL)
         return;
     c2_buf_done(&s->record);
     fs_map_unref(s->map);
     c2_free(s);
+    i->stable = NULL;
+}
+
+void
+fs_stable_settle(struct fs_inode *i)
+{
+    /* A group that is being written may fail: then it is wanted once more. */
+    if (i->stable != NULL && !i->stable->dirty_journal && !i->stable->dirty_commit &&
+        !i->journaling)
+        stable_free(i);
 }
 
 static void
@@ -69,7 +80,7 @@ inode_free(struct fs *fs, struct fs_inode *i)
     fs_map_unref(i->journaled);
     fs_map_unref(i->committed);
     fs_manifest_free(i->manifest);
-    fs_stable_free(i->stable);
+    stable_free(i);
     c2_free(i->symlink);
     c2_buf_done(&i->xattrs);
     c2_free(i);
@@ -299,10 +310,7 @@ fs_inode_publish(struct fs *fs, struct fs_inode *i)
     i->truncated = false;
     i->tail = NULL;
     fs->ready_bytes += freeze(i->map);
-    if (i->stable != NULL) {
-        fs_stable_free(i->stable);
-        i->stable = NULL;
-    }
+    stable_free(i);
     fs_inode_dirty(fs, i);
 }
 
@@ -312,13 +320,14 @@ fs_inode_unpublish(struct fs *fs, struct fs_inode *i)
     if (i->unpublished)
         return;
     C2_ASSERT(i->stable == NULL);
-    if (i->dirty_commit) {
+    if (i->dirty_commit || i->dirty_journal || i->journaling) {
         i->stable = c2_calloc(1, sizeof(*i->stable));
         fs_inode_count_blocks(i);
         fs_inode_record_encode(i, &i->stable->record);
         i->stable->map = fs_map_ref(i->map);
         i->stable->size = i->attr.size;
-        i->stable->dirty_journal = i->dirty_journal;
+        i->stable->dirty_journal = i->dirty_journal || i->journaling;
+        i->stable->dirty_commit = i->dirty_commit;
         fs->ready_bytes += freeze(i->map);
         i->tail = NULL;
     }

@@ -34,14 +34,15 @@
 struct fs_manifest; /* fs/manifest.h */
 
 /*
- * The last published state of an inode that is being written again before that state reached the
- * store: what journal and transaction groups take while the live state is held.
+ * The last published state of an inode that is being written again before that state reached
+ * journal and store: what journal and transaction groups take while the live state is held.
  */
 struct fs_stable {
     struct c2_buf record; /* fs_inode_record_encode at that moment */
     struct fs_map *map;
     uint64_t size;
     bool dirty_journal; /* not in a journal group yet */
+    bool dirty_commit;  /* not in a transaction group yet */
 };
 
 struct fs_inode {
@@ -53,7 +54,8 @@ struct fs_inode {
     struct c2_buf xattrs; /* encoded list, see fs/op_xattr.c */
 
     struct fs_map *map;           /* regular files: content now; NULL until loaded */
-    struct fs_map *journaled;     /* content as of the last journal group */
+    struct fs_map *journaled;     /* what a replay has before the next group: the content as of the
+                                   * last journal group, fs->unknown where that is not certain */
     struct fs_map *committed;     /* content in the store */
     struct fs_manifest *manifest; /* owned; NULL = all extents are inline */
     struct fs_stable *stable;     /* owned; see above, NULL = none */
@@ -64,6 +66,8 @@ struct fs_inode {
     bool dirty_journal, dirty_commit;
     bool is_new;      /* neither in the store nor in a transaction group */
     bool journal_new; /* not in any journal group */
+    bool journaling;  /* a journal group with it is being written */
+    bool deleted;     /* its deletion is in a transaction group */
     bool unpublished; /* content changed since it was last published */
     uint64_t unpublished_since_ns;
     bool truncated;   /* O_TRUNC not published: held without age limit */
@@ -87,8 +91,10 @@ struct fs_dentry {
     uint64_t ino;  /* 0 = there is no such entry */
     uint32_t type; /* S_IFMT bits */
     bool dirty_journal, dirty_commit;
+    bool in_store; /* the store or a queued group may have an entry under this name */
+    /* While the file it leads to is held: a group has the removal of what was there before. */
+    bool removal_journaled, removal_cut;
     uint64_t cut_txg; /* the latest transaction group that took it */
-    bool in_store;    /* the store or a queued group may have an entry under this name */
     unsigned pins;
     struct c2_link lru, journal_link, commit_link, dir_link;
     char name[]; /* zero-terminated */
@@ -147,8 +153,9 @@ void fs_dentry_settle(struct fs *fs, struct fs_dentry *e);
 /* For loads and replay: puts one into the table, without contents (mode 0) or negative (ino 0). */
 struct fs_inode *fs_inode_insert(struct fs *fs, uint64_t ino);
 struct fs_dentry *fs_dentry_insert(struct fs *fs, uint64_t dir, const char *name);
-void fs_stable_free(struct fs_stable *s); /* NULL is fine */
-void fs_inode_free_all(struct fs *fs);    /* at the end of a mount */
+/* Drops the stable state when neither journal nor store need it. */
+void fs_stable_settle(struct fs_inode *i);
+void fs_inode_free_all(struct fs *fs); /* at the end of a mount */
 bool fs_inode_held(const struct fs *fs, const struct fs_inode *i);
 
 void fs_inode_pin(struct fs *fs, struct fs_inode *i);

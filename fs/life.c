@@ -226,6 +226,7 @@ fs_new(const struct fs_parts *parts, const struct fs_config *config)
     c2_list_init(&fs->loads);
     c2_list_init(&fs->object_gets);
     c2_list_init(&fs->blocked);
+    fs->unknown = (struct fs_source){ .kind = FS_SOURCE_OBJECT, .refs = 1, .fs = fs };
     fs->throttle.fire = fs_throttle_due;
     fs->publisher = fs_publisher_new(fs);
     fs->packer = fs_packer_new(fs);

@@ -76,6 +76,8 @@ fs_op_setattr(struct fs_req *r)
         C2_TRY(fs_inode_find_content(r, ino, &i));
     else
         C2_TRY(fs_inode_find(r, ino, &i));
+    if (i->gone)
+        return C2_E_STALE;
     if (resize)
         C2_TRY(check_size(r, i));
     C2_TRY(fs_change_admit(r, FS_CHANGE_BYTES));

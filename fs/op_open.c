@@ -22,6 +22,8 @@ fs_op_open(struct fs_req *r)
         return C2_E_IS_DIR;
     if (!S_ISREG(i->attr.mode))
         return C2_E_NO_DEVICE;
+    if (i->gone)
+        return C2_E_STALE; /* unlinked since the kernel looked */
     if (writes || truncates)
         C2_TRY(fs_admit(r, 0));
     if (truncates && i->attr.size > 0) {

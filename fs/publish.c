@@ -26,7 +26,7 @@
 /* What the group being written says, in case it cannot be written. */
 struct taken {
     struct fs_inode *inode; /* one pin */
-    struct fs_map *journaled_before;
+    bool stable;
     bool new_before;
 };
 
@@ -208,18 +208,19 @@ encode_inode(struct fs_publisher *p, const struct fs_inode *i, struct c2_slice r
 }
 
 static void
-take_inode(struct fs_publisher *p, struct fs_inode *i, struct fs_map *map)
+take_inode(struct fs_publisher *p, struct fs_inode *i, struct fs_map *map, bool stable)
 {
     if (p->ntaken == p->taken_cap) {
         p->taken_cap = p->taken_cap == 0 ? 64 : p->taken_cap * 2;
         p->taken = c2_realloc(p->taken, p->taken_cap, sizeof(*p->taken));
     }
-    p->taken[p->ntaken++] = (struct taken){ .inode = i,
-                                            .journaled_before = i->journaled,
-                                            .new_before = i->journal_new };
+    p->taken[p->ntaken++] =
+        (struct taken){ .inode = i, .stable = stable, .new_before = i->journal_new };
     fs_inode_pin(p->fs, i);
+    fs_map_unref(i->journaled);
     i->journaled = map == NULL ? NULL : fs_map_ref(map);
     i->journal_new = false;
+    i->journaling = true;
 }
 
 static void
@@ -241,20 +242,20 @@ emit_inode(struct fs_publisher *p, struct fs_inode *i)
     if (emits_stable(fs, i)) {
         C2_MARK("publish: stable state of a held file");
         encode_inode(p, i, c2_buf_slice(&i->stable->record), i->stable->map);
-        take_inode(p, i, i->stable->map);
+        take_inode(p, i, i->stable->map, true);
         i->stable->dirty_journal = false;
         return; /* the live state is still dirty */
     }
     if (!emits_live(fs, i))
         return;
     fs_inode_publish(fs, i);
-    if (!(i->gone && i->journal_new)) {
+    if (!(i->gone && i->journal_new && i->is_new)) {
         struct c2_buf record = { 0 };
         fs_inode_count_blocks(i);
         fs_inode_record_encode(i, &record);
         encode_inode(p, i, c2_buf_slice(&record), i->map);
         c2_buf_done(&record);
-        take_inode(p, i, i->gone ? NULL : i->map);
+        take_inode(p, i, i->gone ? NULL : i->map, false);
     }
     i->dirty_journal = false;
     c2_list_remove(&fs->journal_inodes, &i->journal_link);
@@ -274,16 +275,17 @@ emit_dentry(struct fs_publisher *p, struct fs_dentry *e)
 {
     struct fs *fs = p->fs;
     bool defer = deferred(fs, e);
-    if (!defer || e->in_store) {
-        c2_wr_u8(&p->meta, 'D');
-        c2_wr_u64(&p->meta, e->dir);
-        c2_wr_u64(&p->meta, defer ? 0 : e->ino);
-        c2_wr_u32(&p->meta, defer ? 0 : e->type);
-        c2_wr_bytes(&p->meta, c2_slice_str(e->name));
-    }
+    if (defer && (!e->in_store || e->removal_journaled))
+        return;
+    c2_wr_u8(&p->meta, 'D');
+    c2_wr_u64(&p->meta, e->dir);
+    c2_wr_u64(&p->meta, defer ? 0 : e->ino);
+    c2_wr_u32(&p->meta, defer ? 0 : e->type);
+    c2_wr_bytes(&p->meta, c2_slice_str(e->name));
+    take_dentry(p, e);
+    e->removal_journaled = defer;
     if (defer)
         return;
-    take_dentry(p, e);
     e->dirty_journal = false;
     c2_list_remove(&fs->journal_dentries, &e->journal_link);
     fs_dentry_settle(fs, e);
@@ -366,25 +368,38 @@ written(struct fs_publisher *p)
     clear_group(p);
 }
 
-/* The group is on disk: forget what it was made of; or it is not: all of it is dirty again. */
+/* Not in the journal after all, and nobody knows what is: the next group says everything. */
+static void
+inode_not_written(struct fs *fs, const struct taken *t)
+{
+    struct fs_inode *i = t->inode;
+    i->journal_new = t->new_before && !i->committed_counted;
+    if (i->map != NULL) {
+        fs_map_unref(i->journaled);
+        i->journaled = fs_map_new();
+        fs_map_set(&i->journaled, 0, FS_FILE_SIZE_MAX, &fs->unknown, 0);
+    }
+    if (t->stable && i->stable != NULL)
+        i->stable->dirty_journal = true;
+    fs_inode_dirty(fs, i);
+}
+
+/* The group is on disk, or it is not: then all of it is dirty again. */
 static void
 settle_taken(struct fs_publisher *p, bool written_well)
 {
     struct fs *fs = p->fs;
     for (size_t k = 0; k < p->ntaken; k++) {
         struct fs_inode *i = p->taken[k].inode;
-        if (written_well) {
-            fs_map_unref(p->taken[k].journaled_before);
-        } else {
-            fs_map_unref(i->journaled);
-            i->journaled = p->taken[k].journaled_before;
-            i->journal_new = p->taken[k].new_before;
-            fs_inode_dirty(fs, i);
-        }
+        i->journaling = false;
+        if (!written_well)
+            inode_not_written(fs, &p->taken[k]);
+        fs_stable_settle(i);
         fs_inode_unpin(fs, i);
     }
     for (size_t k = 0; k < p->ntaken_entries; k++) {
         struct fs_dentry *e = p->taken_entries[k];
+        e->removal_journaled = e->removal_journaled && written_well;
         if (!written_well && !e->dirty_journal) {
             e->dirty_journal = true;
             c2_list_append(&fs->journal_dentries, &e->journal_link);
@@ -425,7 +440,13 @@ static void
 write_group(struct fs_publisher *p)
 {
     build_group(p);
-    append(p, group_written);
+    if (p->ntaken + p->ntaken_entries > 0) {
+        append(p, group_written);
+        return;
+    }
+    /* All that is dirty is held. What was written earlier may have to be durable all the same. */
+    clear_group(p);
+    c2_defer(p->fs->part.env, &p->nothing);
 }
 
 /* What the journal has need not stay in memory when that is short. */
@@ -511,11 +532,6 @@ round_start(struct fs_publisher *p)
                 collect_map(p, i->stable->map);
         }
         append(p, spilled);
-        return;
-    }
-    if (c2_list_empty(&fs->journal_inodes) && c2_list_empty(&fs->journal_dentries)) {
-        /* Nothing new, but what was written earlier may have to be durable. */
-        c2_defer(fs->part.env, &p->nothing);
         return;
     }
     write_group(p);

@@ -59,47 +59,91 @@ need_content(struct fs *fs, struct txg *t, const struct fs_map *m)
     }
 }
 
+/* The stable state of a held file; false: there is none that the store lacks. */
+static bool
+cut_stable(struct txg_inode *x, struct fs_inode *i)
+{
+    struct fs_stable *s = i->stable;
+    if (s == NULL || !s->dirty_commit)
+        return false;
+    C2_MARK("txg: stable state of a held file");
+    *x = (struct txg_inode){ .inode = i, .size = s->size, .orphaned = i->orphaned };
+    c2_buf_append(&x->record, s->record.data, s->record.len);
+    x->map = fs_map_ref(s->map);
+    s->dirty_commit = false;
+    fs_stable_settle(i);
+    return true;
+}
+
+/* False: the store need not know. */
+static bool
+cut_live(struct fs *fs, struct txg_inode *x, struct fs_inode *i)
+{
+    fs_inode_publish(fs, i);
+    i->dirty_commit = false;
+    c2_list_remove(&fs->commit_inodes, &i->commit_link);
+    if (i->deleted || (i->gone && i->is_new)) {
+        /* It came and went between two cuts, or was touched after its end. What the journal knows
+         * of it, it has to take back. */
+        if (i->journal_new && i->dirty_journal) {
+            i->dirty_journal = false;
+            c2_list_remove(&fs->journal_inodes, &i->journal_link);
+        }
+        fs_inode_settle(fs, i);
+        return false;
+    }
+    *x = (struct txg_inode){ .inode = i, .deleted = i->gone };
+    x->size = S_ISREG(i->attr.mode) ? i->attr.size : 0;
+    x->map = i->map == NULL ? NULL : fs_map_ref(i->map);
+    x->orphaned = i->orphaned;
+    i->deleted = i->gone;
+    fs_inode_count_blocks(i);
+    fs_inode_record_encode(i, &x->record);
+    return true;
+}
+
+struct mark {
+    struct fs *fs;
+    struct fs_map **map;
+};
+
+static void
+mark_unknown(void *arg, const struct fs_extent *e)
+{
+    struct mark *m = arg;
+    fs_map_set(m->map, e->off, e->len, &m->fs->unknown, e->off);
+}
+
+/* A content that no journal group has: whether a replay begins with it, or with what was there
+ * before, depends on the moment of the crash. The next journal group has to cover both. */
+static void
+content_cut(struct fs *fs, struct fs_inode *i, const struct fs_map *map)
+{
+    if (map == NULL || map == i->journaled)
+        return;
+    struct fs_map *before = i->journaled == NULL ? fs_map_new() : fs_map_ref(i->journaled);
+    struct mark m = { .fs = fs, .map = &i->journaled };
+    if (i->journaled == NULL)
+        i->journaled = fs_map_new();
+    fs_map_diff(before, map, mark_unknown, &m);
+    fs_map_unref(before);
+}
+
 /* The item of one inode: its live state, or its stable one while it is held. */
 static void
 cut_inode(struct fs *fs, struct txg *t, struct fs_inode *i)
 {
     struct txg_inode *x = &t->inodes[t->ninodes];
-    if (fs_inode_held(fs, i)) {
-        if (i->stable == NULL)
-            return;
-        C2_MARK("txg: stable state of a held file");
-        *x = (struct txg_inode){ .inode = i, .record = i->stable->record, .size = i->stable->size };
-        x->map = i->stable->map;
-        i->stable->record = (struct c2_buf){ 0 };
-        i->stable->map = NULL;
-        fs_stable_free(i->stable);
-        i->stable = NULL;
-    } else {
-        fs_inode_publish(fs, i);
-        i->dirty_commit = false;
-        c2_list_remove(&fs->commit_inodes, &i->commit_link);
-        if (i->gone && i->is_new) {
-            /* Came and went between two cuts: nobody ever needs to know. */
-            if (i->dirty_journal) {
-                i->dirty_journal = false;
-                c2_list_remove(&fs->journal_inodes, &i->journal_link);
-            }
-            fs_inode_settle(fs, i);
-            return;
-        }
-        *x = (struct txg_inode){ .inode = i, .deleted = i->gone };
-        x->size = S_ISREG(i->attr.mode) ? i->attr.size : 0;
-        x->map = i->map == NULL ? NULL : fs_map_ref(i->map);
-        x->orphaned = i->orphaned;
-        fs_inode_count_blocks(i);
-        fs_inode_record_encode(i, &x->record);
-    }
+    if (!(fs_inode_held(fs, i) ? cut_stable(x, i) : cut_live(fs, x, i)))
+        return;
     fs_inode_pin(fs, i);
     i->is_new = false;
     i->cut_txg = t->id;
     t->ninodes++;
-    if (!x->deleted)
-        need_content(fs, t, x->map);
+    if (x->deleted)
+        return;
+    need_content(fs, t, x->map);
+    content_cut(fs, i, x->map);
 }
 
 static void
@@ -108,9 +152,10 @@ cut_dentry(struct fs *fs, struct txg *t, struct fs_dentry *e)
     const struct fs_inode *child = e->ino == 0 ? NULL : fs_inode_peek(fs, e->ino);
     bool defer = child != NULL && child->is_new; /* held, so not in this group either */
     struct txg_dentry *x = &t->dentries[t->ndentries];
-    if (defer && !e->in_store)
+    if (defer && (!e->in_store || e->removal_cut))
         return;
     *x = (struct txg_dentry){ .entry = e };
+    e->removal_cut = defer;
     if (!defer) {
         x->ino = e->ino;
         x->type = e->type;
@@ -292,6 +337,21 @@ share_content(struct fs_inode *i, struct fs_map *committed)
         fs_map_resolve(&i->journaled);
 }
 
+/* Nothing of it is in the store any more. */
+static void
+deletion_committed(struct fs_inode *i)
+{
+    fs_manifest_free(i->manifest);
+    i->manifest = NULL;
+    fs_map_unref(i->committed);
+    i->committed = NULL;
+    if (!S_ISREG(i->attr.mode))
+        return;
+    fs_map_unref(i->map);
+    i->map = fs_map_new();
+    i->tail = NULL;
+}
+
 static void
 inode_committed(struct fs *fs, const struct txg *t, struct txg_inode *x)
 {
@@ -301,7 +361,9 @@ inode_committed(struct fs *fs, const struct txg *t, struct txg_inode *x)
         i->manifest = x->manifest;
         x->manifest = NULL;
     }
-    if (x->map != NULL)
+    if (x->deleted)
+        deletion_committed(i);
+    else if (x->map != NULL)
         share_content(i, x->map);
     i->committed_size = x->size;
     i->committed_counted = !x->deleted;
