@@ -129,8 +129,13 @@ finish(struct checkpoint *c, enum c2_err err)
             (struct c2_disk_req){ .verb = C2_DISK_UNLINK, .path = c->path, .done = spool_gone };
         c2_disk(env, &c->disk);
     }
-    if (!c->stopping)
-        checkpoint_consider(c);
+    if (c->stopping)
+        return;
+    if (c->s->rec.ncheckpoints > 0)
+        ship_end_waiters(c->s, C2_E_OK);
+    else if (err != C2_E_CANCELED)
+        ship_end_waiters(c->s, err);
+    checkpoint_consider(c);
 }
 
 /* Whether the step that ended ends everything. */
@@ -407,7 +412,7 @@ put_part(struct checkpoint *c)
     if (c->next == c->dump.nparts) {
         c->state = SHIP;
         s->seen = C2_MAX(s->seen, c->made.version);
-        c->wait = (struct fs_ship_wait){ .done = shipped };
+        c->wait = (struct fs_ship_wait){ .done = shipped, .any_base = true };
         if (fs_ship_wait(s->fs, &c->wait))
             shipped(&c->wait);
         return;

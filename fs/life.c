@@ -301,6 +301,7 @@ published(struct fs_publish *p)
     if (p->err != C2_E_OK)
         c2_log(ERROR, "close", "the last changes could not be journalled: err=%s",
                c2_err_name(p->err));
+    fs_ship_save(c->fs);
     fs_ship_stop(c->fs);
     fs_txgs_stop(c->fs);
     fs_packer_stop(c->fs, packer_stopped, c);

@@ -9,11 +9,11 @@
  * change no key (sessions being kept alive) do not make an object go, they travel with others.
  *
  * The position (what the clouds have acknowledged) is in memory and, later, in key H: the next
- * transaction group carries it. So a position costs no log entry of its own, and none can make
- * itself necessary again. The log is trimmed up to the position that H has, never further: after a
- * crash the mount begins a new generation at H and ships again what the log still has. Its first
- * object names the point where it goes on; what the old generation has beyond it is the same bytes
- * and is not read any more (ship_check.c makes sure of that).
+ * transaction group carries it, or the end of the mount. So a position costs no log entry of its
+ * own, and none can make itself necessary again. The log is trimmed up to the position that H has,
+ * never further: after a crash the mount begins a new generation at H and ships again what the log
+ * still has. Its first object names the point where it goes on; what the old generation has beyond
+ * it is the same bytes and is not read any more (ship_check.c makes sure of that).
  *
  * EXISTS: another machine has put its seal, or its own object, into our next slot. It has read
  * everything we got acknowledged, and nothing else of ours will ever be: we are fenced.
@@ -32,16 +32,24 @@
 
 /* ---- waiting -------------------------------------------------------------------------------- */
 
-static void
-end_waiters(struct fs_ship *s, uint64_t version, enum c2_err err)
+/* A journal without a checkpoint may begin in the middle, and has no key of a keyless volume. */
+static bool
+satisfied(const struct fs_ship *s, const struct fs_ship_wait *w)
+{
+    return w->version <= s->rec.at.version && (s->rec.ncheckpoints > 0 || w->any_base);
+}
+
+/* err OK: those that are satisfied, else all. */
+void
+ship_end_waiters(struct fs_ship *s, enum c2_err err)
 {
     C2_LIST_FOREACH (&s->waiters, struct fs_ship_wait, w, link) {
-        if (w->version > version)
+        if (err == C2_E_OK && !satisfied(s, w))
             continue;
         c2_list_remove(&s->waiters, &w->link);
         w->err = err;
         w->done(w);
-        end_waiters(s, version, err); /* the list may be another one now */
+        ship_end_waiters(s, err); /* the list may be another one now */
         return;
     }
 }
@@ -49,7 +57,11 @@ end_waiters(struct fs_ship *s, uint64_t version, enum c2_err err)
 static bool
 somebody_waits(const struct fs_ship *s)
 {
-    return !c2_list_empty(&s->waiters);
+    C2_LIST_FOREACH (&s->waiters, struct fs_ship_wait, w, link) {
+        if (w->version > s->rec.at.version)
+            return true;
+    }
+    return false;
 }
 
 bool
@@ -64,7 +76,7 @@ fs_ship_wait(struct fs *fs, struct fs_ship_wait *w)
         return true;
     }
     w->version = s->unsure ? UINT64_MAX : s->seen;
-    if (w->version <= s->rec.at.version)
+    if (satisfied(s, w))
         return true;
     c2_list_append(&s->waiters, &w->link);
     c2_defer(fs->part.env, &s->kick);
@@ -95,7 +107,7 @@ void
 fs_ship_fenced(struct fs *fs)
 {
     if (fs->ship != NULL)
-        end_waiters(fs->ship, UINT64_MAX, C2_E_FENCED);
+        ship_end_waiters(fs->ship, C2_E_FENCED);
 }
 
 static void
@@ -107,7 +119,7 @@ fail(struct fs_ship *s, enum c2_err err)
            c2_err_name(err));
     s->failed = err;
     s->last_error = err;
-    end_waiters(s, UINT64_MAX, err);
+    ship_end_waiters(s, err);
 }
 
 /* ---- the remembered position ---------------------------------------------------------------- */
@@ -167,6 +179,44 @@ fs_ship_record_saved(struct fs *fs)
     s->saved_serial = s->saving_serial;
     s->trim_version = s->saving_version;
     trim(s);
+}
+
+static void
+saved_at_end(struct coord_req *r)
+{
+    struct fs_ship *s = C2_CONTAINER_OF(r, struct fs_ship, save);
+    s->saving = false;
+    if (r->err != C2_E_OK)
+        c2_log(INFO, "ship", "err=%s the position is not saved, the next mount ships some again",
+               c2_err_name(r->err));
+    coord_req_done(r);
+}
+
+void
+fs_ship_save(struct fs *fs)
+{
+    struct fs_ship *s = fs->ship;
+    struct c2_buf plain = { 0 };
+    if (s == NULL || s->stopped || fs->fenced || !fs_ship_record(fs, &plain))
+        return;
+    s->save_key = ck_letter('H');
+    keys_seal(fs->part.keys, ck_slice(&s->save_key), c2_buf_slice(&plain), &s->save_value);
+    c2_buf_done(&plain);
+    s->save_op = (struct coord_op){ .kind = COORD_PUT,
+                                    .key = ck_slice(&s->save_key),
+                                    .value = c2_buf_slice(&s->save_value) };
+    s->save_cond = (struct coord_cond){ .kind = COORD_VERSION_EQ,
+                                        .key = fs->part.fence_key,
+                                        .number = fs->part.fence_token };
+    s->saving = true;
+    s->save = (struct coord_req){ .verb = COORD_TXN,
+                                  .conds = &s->save_cond,
+                                  .nconds = 1,
+                                  .ops = &s->save_op,
+                                  .nops = 1,
+                                  .deadline_ns = C2_NEVER,
+                                  .done = saved_at_end };
+    coord_submit(fs->part.coord, &s->save);
 }
 
 static void write_head(struct fs_ship *s);
@@ -230,7 +280,7 @@ put_done(struct ds_put *p)
     s->putting = false;
     if (p->err == C2_E_OK) {
         acknowledged(s);
-        end_waiters(s, s->rec.at.version, C2_E_OK);
+        ship_end_waiters(s, C2_E_OK);
         ship_progress(s);
         checkpoint_consider(s->checkpoint);
     } else if (p->err == C2_E_EXISTS) {
@@ -472,7 +522,7 @@ fs_ship_stop(struct fs *fs)
     checkpoint_stop(s->checkpoint);
     if (s->putting)
         ds_put_cancel(fs->part.ds, &s->put);
-    end_waiters(s, UINT64_MAX, C2_E_CANCELED);
+    ship_end_waiters(s, C2_E_CANCELED);
 }
 
 bool
@@ -480,7 +530,7 @@ fs_ship_idle(const struct fs *fs)
 {
     const struct fs_ship *s = fs->ship;
     return s == NULL ||
-           (!s->putting && !s->reading && !s->trimming && !s->head_writing &&
+           (!s->putting && !s->reading && !s->trimming && !s->saving && !s->head_writing &&
             !c2_link_linked(&s->kick.link) && s->check == NULL && checkpoint_idle(s->checkpoint));
 }
 
@@ -494,6 +544,7 @@ fs_ship_free(struct fs_ship *s)
     c2_buf_done(&s->next);
     c2_buf_done(&s->body);
     c2_buf_done(&s->head_body);
+    c2_buf_done(&s->save_value);
     c2_free(s->head_path);
     c2_free(s);
 }

@@ -19,6 +19,7 @@ struct fs_ship_wait {
     void (*done)(struct fs_ship_wait *w);
     enum c2_err err;     /* OK, FENCED, CANCELED, or why shipping has stopped */
     uint64_t version;    /* private */
+    bool any_base;       /* private: the volume need not have a checkpoint */
     struct c2_link link; /* private */
 };
 /* True: over already, w->err tells, done does not run. */
@@ -56,5 +57,7 @@ void fs_ship_fenced(struct fs *fs);
  * transaction; then it is saved. */
 bool fs_ship_record(struct fs *fs, struct c2_buf *out);
 void fs_ship_record_saved(struct fs *fs);
+/* At the end of a mount, before fs_ship_stop: saves it by itself. */
+void fs_ship_save(struct fs *fs);
 
 #endif

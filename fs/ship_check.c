@@ -40,6 +40,7 @@ struct ship_check {
     struct coord_req log;
     uint64_t compared; /* our log equals up to this version of the object */
     uint64_t generation;
+    bool lost; /* the object before our position is gone */
 };
 
 static void step(struct ship_check *c);
@@ -77,11 +78,26 @@ fenced(struct ship_check *c, const char *why)
     ship_fence(s, why, generation, seq);
 }
 
+/* Nobody has gone on, and yet the clouds do not have what they had acknowledged. */
+static void
+begin_anew(struct fs_ship *s)
+{
+    C2_MARK("ship: the clouds have lost the journal");
+    c2_log(ERROR, "ship",
+           "journal=%llx.%llx is in no cloud any more: more of them than may fail have lost "
+           "data or were rolled back; a new checkpoint is made from the local store",
+           (unsigned long long)s->rec.at.generation, (unsigned long long)s->rec.at.seq - 1);
+    s->rec.ncheckpoints = 0;
+    ship_record_changed(s);
+}
+
 static void
 over(struct ship_check *c)
 {
     struct fs_ship *s = c->s;
     uint64_t generation = c->generation + 1;
+    if (c->lost)
+        begin_anew(s);
     check_free(c);
     if (generation > SHIP_GENERATION_MAX) {
         ship_fence(s, "is the last possible generation", generation, 0);
@@ -256,15 +272,7 @@ listed(struct ds_list *l)
         again(c, "the journal cannot be listed", l->err != C2_E_OK ? l->err : C2_E_TOO_LARGE);
         return;
     }
-    if (journal_lost(c)) {
-        C2_MARK("ship: the clouds have lost the journal");
-        c2_log(ERROR, "ship",
-               "journal=%llx.%llx is in no cloud any more: more of them than may fail have lost "
-               "data or were rolled back; a new checkpoint is made from the local store",
-               (unsigned long long)s->rec.at.generation, (unsigned long long)s->rec.at.seq - 1);
-        s->rec.ncheckpoints = 0;
-        ship_record_changed(s);
-    }
+    c->lost = journal_lost(c);
     c->next = 0;
     c->generation = s->rec.at.generation;
     step(c);

@@ -6,6 +6,7 @@
 #ifndef C2_FS_SHIP_STATE_H
 #define C2_FS_SHIP_STATE_H
 
+#include "fs/coord_keys.h"
 #include "fs/fs.h"
 #include "fs/ship.h"
 #include "fs/ship_format.h"
@@ -28,6 +29,12 @@ struct fs_ship {
     uint64_t trim_version, trimmed_version;
     struct coord_req trim;
     bool trimming;
+    bool saving; /* at the end */
+    struct coord_req save;
+    struct coord_op save_op;
+    struct coord_cond save_cond;
+    struct ck save_key;
+    struct c2_buf save_value;
 
     struct coord_watch watch;
     uint64_t seen;      /* newest version that changed a key */
@@ -63,6 +70,8 @@ struct fs_ship {
 };
 
 void ship_progress(struct fs_ship *s);
+/* err OK: those who have what they wait for, else everybody. */
+void ship_end_waiters(struct fs_ship *s, enum c2_err err);
 /* Somebody else has the volume, or may have it: nothing can be committed any more. */
 void ship_fence(struct fs_ship *s, const char *why, uint64_t generation, uint64_t seq);
 void ship_record_changed(struct fs_ship *s);

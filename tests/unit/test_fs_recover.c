@@ -1,0 +1,613 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A volume back from the clouds alone: under faults of one cloud, after crashes, against a machine
+ * that still has it.
+ */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "backends/mem.h"
+#include "base/alloc.h"
+#include "base/mark.h"
+#include "fs/coord_keys.h"
+#include "fs/recover.h"
+#include "fs/ship_format.h"
+#include "tests/lib/fs_fixture.h"
+
+#define FILES 20
+
+static int
+setup(void **state)
+{
+    struct fsx *x = c2_calloc(1, sizeof(*x));
+    fsx_init(x);
+    x->ship = true;
+    *state = x;
+    c2_mark_reset();
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    struct fsx *x = *state;
+    fsx_done(x);
+    c2_free(x);
+    return 0;
+}
+
+/* ---- files ---------------------------------------------------------------------------------- */
+
+static void
+file_name(unsigned k, char out[32])
+{
+    snprintf(out, 32, "file-%u", k);
+}
+
+static void
+put_files(struct fsx *x, unsigned from, unsigned to)
+{
+    char name[32];
+    for (unsigned k = from; k < to; k++) {
+        size_t len = 100 + (size_t)k * 777;
+        uint8_t *data = fsx_bytes(k, len);
+        file_name(k, name);
+        fsx_put(x, FS_ROOT_INO, name, data, len);
+        c2_free(data);
+    }
+}
+
+static void
+expect_files(struct fsx *x, unsigned from, unsigned to)
+{
+    char name[32];
+    for (unsigned k = from; k < to; k++) {
+        size_t len = 100 + (size_t)k * 777;
+        uint8_t *data = fsx_bytes(k, len);
+        file_name(k, name);
+        fsx_expect(x, FS_ROOT_INO, name, data, len);
+        c2_free(data);
+    }
+}
+
+static void
+expect_absent(struct fsx *x, unsigned k)
+{
+    struct fs_attr a;
+    char name[32];
+    file_name(k, name);
+    assert_int_equal(fsx_lookup(x, FS_ROOT_INO, name, &a), C2_E_NOT_FOUND);
+}
+
+/* ---- recovering ----------------------------------------------------------------------------- */
+
+struct waited {
+    struct recover r;
+    bool done;
+};
+
+static void
+recover_done(struct recover *r)
+{
+    C2_CONTAINER_OF(r, struct waited, r)->done = true;
+}
+
+/* Into a new store of y; the caller frees error. */
+static struct recover
+recover_with(struct fsx *y, struct recover request)
+{
+    struct waited w = { .r = request };
+    fsx_create_store(y);
+    fsx_connect(y);
+    w.r.env = y->env;
+    w.r.ds = y->ds;
+    w.r.coord = y->coord;
+    w.r.done = recover_done;
+    memcpy(w.r.uuid, fsx_uuid, sizeof(w.r.uuid));
+    if (!y->keyless)
+        w.r.volume_key = fsx_volume_key;
+    recover_start(&w.r);
+    assert_false(w.done);
+    test_env_run_until(y->t, &w.done);
+    fsx_disconnect(y);
+    fsx_close_store(y);
+    return w.r;
+}
+
+static struct recover_report
+recover(struct fsx *y)
+{
+    struct recover r = recover_with(y, (struct recover){ 0 });
+    if (r.err != C2_E_OK)
+        fail_msg("recover: %s", r.error);
+    return r.report;
+}
+
+static enum c2_err
+recover_fails(struct fsx *y, struct recover request)
+{
+    struct recover r = recover_with(y, request);
+    if (r.err == C2_E_OK)
+        fail_msg("recovered");
+    assert_non_null(r.error);
+    c2_free(r.error);
+    return r.err;
+}
+
+static unsigned
+count_keys(struct fsx *x, unsigned seat, const char *folder)
+{
+    unsigned n = 0;
+    for (size_t k = 0; prov_mem_key(x->mem[seat], k) != NULL; k++)
+        n += strstr(prov_mem_key(x->mem[seat], k), folder) != NULL;
+    return n;
+}
+
+/* The journal or checkpoint key number `index` of a seat, counted from the end when negative. */
+static const char *
+key_of(struct fsx *x, unsigned seat, const char *folder, int index)
+{
+    if (index < 0)
+        index += (int)count_keys(x, seat, folder);
+    for (size_t k = 0; prov_mem_key(x->mem[seat], k) != NULL; k++) {
+        const char *key = prov_mem_key(x->mem[seat], k);
+        if (strstr(key, folder) != NULL && index-- == 0)
+            return key;
+    }
+    fail_msg("no such key");
+    return NULL;
+}
+
+/* ---- tests ---------------------------------------------------------------------------------- */
+
+static void
+recovery__gives_everything_that_was_synced(void **state)
+{
+    struct fsx *x = *state, y;
+    fsx_mount(x);
+    put_files(x, 0, FILES);
+    uint64_t d = fsx_mkdir(x, FS_ROOT_INO, "dir");
+    fsx_put(x, d, "inside", "abc", 3);
+    fsx_unlink(x, FS_ROOT_INO, "file-3");
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    struct fs_status before = fsx_status(x);
+    fsx_crash(x);
+
+    fsx_init_second(&y, x);
+    struct recover_report rep = recover(&y);
+    assert_false(rep.lossy);
+    assert_true(rep.checkpoint_version > 0);
+    fsx_mount(&y);
+    expect_files(&y, 0, 3);
+    expect_files(&y, 4, FILES);
+    expect_absent(&y, 3);
+    fsx_expect(&y, fsx_ino(&y, FS_ROOT_INO, "dir"), "inside", "abc", 3);
+    assert_int_equal(fsx_status(&y).used_bytes, before.used_bytes);
+    assert_int_equal(fsx_status(&y).used_files, before.used_files);
+    put_files(&y, FILES, FILES + 2);
+    fsx_unmount(&y);
+    fsx_mount(&y);
+    assert_false(fsx_status(&y).fenced);
+    expect_files(&y, FILES, FILES + 2);
+    fsx_unmount(&y);
+    fsx_done(&y);
+}
+
+static void
+recovery__needs_no_checkpoint_while_the_journal_is_whole(void **state)
+{
+    struct fsx *x = *state, y;
+    fsx_mount(x);
+    put_files(x, 0, FILES);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    fsx_unmount(x);
+    fsx_mount(x);
+    put_files(x, FILES, 2 * FILES);
+    fsx_unmount(x);
+    fsx_init_second(&y, x);
+    struct recover r = recover_with(&y, (struct recover){ .skip_checkpoints = 100 });
+    assert_int_equal(r.err, C2_E_OK);
+    assert_int_equal(r.report.checkpoint_version, 0);
+    assert_true(r.report.objects >= 2);
+    fsx_mount(&y);
+    expect_files(&y, 0, 2 * FILES);
+    fsx_unmount(&y);
+    fsx_done(&y);
+}
+
+static void
+recovery__survives_any_fault_of_one_cloud(void **state)
+{
+    static const char *const faults[] = { "down",       "absent",       "corrupt",    "truncate",
+                                          "get.hang",   "stale",        "swap",       "empty",
+                                          "list.forge", "list.absent",  "list.error", "huge",
+                                          "list.empty", "get.error:50%" };
+    struct fsx *x = *state;
+    for (unsigned round = 0; round < 3; round++) {
+        fsx_mount(x);
+        put_files(x, round * 5, round * 5 + 5);
+        assert_int_equal(fsx_sync(x), C2_E_OK);
+        fsx_stop(x);
+    }
+    /* The second machine takes over each time: the history grows by a seal and a generation. */
+    for (unsigned f = 0; f < C2_ARRAY_LEN(faults); f++) {
+        struct fsx y;
+        fsx_init_second(&y, x);
+        unsigned seat = f % FSX_SEATS;
+        fsx_fault(&y, seat, faults[f]);
+        recover(&y);
+        fsx_mount(&y);
+        expect_files(&y, 0, 15 + f);
+        put_files(&y, 15 + f, 16 + f);
+        assert_int_equal(fsx_sync(&y), C2_E_OK);
+        assert_false(fsx_status(&y).fenced);
+        fsx_stop(&y);
+        fsx_done(&y);
+    }
+}
+
+static void
+crash__loses_at_most_the_interval(void **state)
+{
+    struct fsx *x = *state, y;
+    fsx_mount(x);
+    put_files(x, 0, 5);
+    /* pack_delay to the commit, log_interval to the clouds */
+    test_env_run_for(x->t, x->config.pack_delay_ns + x->config.log_interval_ns + C2_NS_PER_S);
+    put_files(x, 5, 10);
+    test_env_run_for(x->t, C2_NS_PER_S);
+    fsx_crash(x);
+    fsx_init_second(&y, x);
+    recover(&y);
+    fsx_mount(&y);
+    expect_files(&y, 0, 5);
+    expect_absent(&y, 7);
+    fsx_unmount(&y);
+    fsx_done(&y);
+}
+
+static void
+takeover__fences_the_machine_that_had_the_volume(void **state)
+{
+    struct fsx *x = *state, y;
+    fsx_mount(x);
+    put_files(x, 0, 5);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+
+    fsx_init_second(&y, x);
+    recover(&y);
+    fsx_mount(&y);
+    expect_files(&y, 0, 5);
+
+    /* The old one does not know it yet: locally it goes on, in the clouds it cannot. */
+    put_files(x, 5, 6);
+    assert_false(fsx_status(x).fenced);
+    assert_int_equal(fsx_sync(x), C2_E_FENCED);
+    assert_true(fsx_status(x).fenced);
+    assert_int_equal(c2_mark_count("ship: fenced by the next slot"), 1);
+    assert_int_equal(fsx_sync(x), C2_E_FENCED);
+    struct fs_req r = { .op = FS_MKDIR, .ino = FS_ROOT_INO, .name = "d", .mode = 0755 };
+    assert_int_equal(fsx_run(x, &r), C2_E_FENCED);
+    expect_files(x, 0, 6); /* it can still be read */
+    fsx_stop(x);
+
+    put_files(&y, 6, 8);
+    assert_int_equal(fsx_sync(&y), C2_E_OK);
+    expect_absent(&y, 5);
+    fsx_unmount(&y);
+    fsx_done(&y);
+}
+
+static void
+takeover__fences_a_machine_that_was_off(void **state)
+{
+    struct fsx *x = *state, y;
+    fsx_mount(x);
+    put_files(x, 0, 5);
+    fsx_unmount(x);
+    fsx_init_second(&y, x);
+    recover(&y);
+
+    /* Sealed only. */
+    fsx_mount(x);
+    assert_int_equal(fsx_sync(x), C2_E_FENCED);
+    assert_int_equal(c2_mark_count("ship: sealed while away"), 1);
+    fsx_stop(x);
+
+    /* And after the other one has gone on and deleted what it does not need any more. */
+    y.config.checkpoint_bytes = 1;
+    fsx_mount(&y);
+    char name[32];
+    for (unsigned k = 0; k < 100; k++) {
+        file_name(10 + k, name);
+        fsx_put(&y, FS_ROOT_INO, name, "x", 1);
+        assert_int_equal(fsx_sync(&y), C2_E_OK);
+    }
+    fsx_unmount(&y);
+    fsx_mount(x);
+    assert_int_equal(fsx_sync(x), C2_E_FENCED);
+    fsx_stop(x);
+    fsx_mount(&y);
+    assert_int_equal(fsx_sync(&y), C2_E_OK);
+    fsx_expect(&y, FS_ROOT_INO, "file-10", "x", 1);
+    fsx_unmount(&y);
+    fsx_done(&y);
+}
+
+/* A copy of the machine's disk from yesterday must not go on either. */
+static void
+mount__of_an_old_copy_of_the_store_is_fenced(void **state)
+{
+    struct fsx *x = *state, y;
+    fsx_mount(x);
+    put_files(x, 0, 5);
+    fsx_unmount(x);
+    fsx_init_second(&y, x);
+    char *cmd = c2_asprintf("mkdir '%s' && cp -r '%s/meta' '%s/journal' '%s'", y.home, x->home,
+                            x->home, y.home);
+    assert_int_equal(system(cmd), 0);
+    c2_free(cmd);
+    memcpy(y.device_secret, x->device_secret, sizeof(y.device_secret));
+
+    fsx_mount(x);
+    put_files(x, 5, 8);
+    fsx_unmount(x);
+    fsx_mount(&y);
+    put_files(&y, 8, 9);
+    assert_int_equal(fsx_sync(&y), C2_E_FENCED);
+    assert_int_equal(c2_mark_count("ship: another history"), 1);
+    fsx_stop(&y);
+    fsx_mount(x);
+    expect_files(x, 0, 8);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    fsx_unmount(x);
+    fsx_done(&y);
+}
+
+static void
+keyless__needs_no_key(void **state)
+{
+    struct fsx *x = *state, y;
+    x->keyless = true;
+    fsx_mount(x);
+    put_files(x, 0, FILES);
+    fsx_unmount(x);
+    fsx_init_second(&y, x);
+    y.keyless = true;
+    struct recover r = recover_with(&y, (struct recover){ 0 });
+    assert_int_equal(r.err, C2_E_OK);
+    assert_true(r.found_key);
+    assert_memory_equal(r.ret_volume_key, fsx_volume_key, C2_KEY_LEN);
+    fsx_mount(&y);
+    expect_files(&y, 0, FILES);
+    fsx_unmount(&y);
+    fsx_done(&y);
+}
+
+static void
+recovery__of_nothing_says_so(void **state)
+{
+    struct fsx *x = *state, y;
+    fsx_init_second(&y, x);
+    assert_int_equal(recover_fails(&y, (struct recover){ 0 }), C2_E_NOT_FOUND);
+    fsx_done(&y);
+}
+
+static void
+recovery__with_two_clouds_away_fails_and_later_works(void **state)
+{
+    struct fsx *x = *state, y;
+    fsx_mount(x);
+    put_files(x, 0, 5);
+    fsx_unmount(x);
+    fsx_init_second(&y, x);
+    fsx_fault(&y, 0, "down");
+    fsx_fault(&y, 1, "down");
+    assert_int_equal(recover_fails(&y, (struct recover){ 0 }), C2_E_QUORUM);
+    fsx_done(&y);
+    fsx_init_second(&y, x);
+    recover(&y);
+    fsx_mount(&y);
+    expect_files(&y, 0, 5);
+    fsx_unmount(&y);
+    fsx_done(&y);
+}
+
+/* Deletes a journal object everywhere: more than may fail. */
+static void
+lose(struct fsx *x, const char *key)
+{
+    char *copy = c2_strdup(key);
+    for (unsigned s = 0; s < FSX_SEATS; s++)
+        prov_mem_delete(x->mem[s], copy);
+    c2_free(copy);
+}
+
+static unsigned
+seat_with_journal(struct fsx *x)
+{
+    for (unsigned s = 0; s < FSX_SEATS; s++) {
+        if (count_keys(x, s, "/j/") > 0)
+            return s;
+    }
+    fail_msg("no journal");
+    return 0;
+}
+
+static void
+gap__is_reported_and_what_is_before_it_can_be_taken(void **state)
+{
+    struct fsx *x = *state, y;
+    fsx_mount(x);
+    for (unsigned k = 0; k < 10; k++) {
+        put_files(x, k, k + 1);
+        assert_int_equal(fsx_sync(x), C2_E_OK);
+    }
+    fsx_unmount(x);
+    lose(x, key_of(x, seat_with_journal(x), "/j/", -4));
+
+    fsx_init_second(&y, x);
+    assert_int_equal(recover_fails(&y, (struct recover){ 0 }), C2_E_DAMAGED);
+    fsx_done(&y);
+    fsx_init_second(&y, x);
+    struct recover r = recover_with(&y, (struct recover){ .accept_loss = true });
+    assert_int_equal(r.err, C2_E_OK);
+    assert_true(r.report.lossy);
+    assert_non_null(strstr(r.report.loss, "journal object"));
+    assert_true(r.report.time_ns > 0);
+    fsx_mount(&y);
+    expect_files(&y, 0, 6);
+    expect_absent(&y, 8);
+    put_files(&y, 20, 22);
+    assert_int_equal(fsx_sync(&y), C2_E_OK);
+    fsx_stop(&y);
+    fsx_done(&y);
+
+    fsx_init_second(&y, x);
+    recover(&y);
+    fsx_mount(&y);
+    expect_files(&y, 0, 6);
+    expect_files(&y, 20, 22);
+    fsx_unmount(&y);
+    fsx_done(&y);
+}
+
+static void
+rollback__by_more_clouds_than_may_fail_is_noticed(void **state)
+{
+    struct fsx *x = *state, y;
+    fsx_mount(x);
+    for (unsigned k = 0; k < 5; k++) {
+        put_files(x, k, k + 1);
+        assert_int_equal(fsx_sync(x), C2_E_OK);
+    }
+    fsx_unmount(x);
+    lose(x, key_of(x, seat_with_journal(x), "/j/", -1));
+    char *head = c2_asprintf("%s/" RECOVER_HEAD_NAME, x->home);
+    fsx_init_second(&y, x);
+    assert_int_equal(recover_fails(&y, (struct recover){ .head_path = head }), C2_E_DAMAGED);
+    assert_int_equal(c2_mark_count("recover: the clouds were rolled back"), 1);
+    fsx_done(&y);
+    fsx_init_second(&y, x);
+    struct recover r = recover_with(&y, (struct recover){ .head_path = head, .accept_loss = true });
+    assert_int_equal(r.err, C2_E_OK);
+    assert_true(r.report.lossy);
+    fsx_mount(&y);
+    expect_files(&y, 0, 4);
+    fsx_unmount(&y);
+    fsx_done(&y);
+    c2_free(head);
+}
+
+/* One seat replays, reorders, cuts or forges journal objects: the others decide. */
+static void
+one_cloud__can_change_nothing(void **state)
+{
+    struct fsx *x = *state;
+    fsx_mount(x);
+    for (unsigned k = 0; k < 6; k++) {
+        put_files(x, k, k + 1);
+        assert_int_equal(fsx_sync(x), C2_E_OK);
+    }
+    fsx_unmount(x);
+    unsigned tried = 0;
+    for (unsigned seat = 0; seat < FSX_SEATS; seat++) {
+        if (count_keys(x, seat, "/j/") < 5)
+            continue;
+        tried++;
+        char *a = c2_strdup(key_of(x, seat, "/j/", 1)), *b = c2_strdup(key_of(x, seat, "/j/", 2));
+        char *c = c2_strdup(key_of(x, seat, "/j/", 3)), *d = c2_strdup(key_of(x, seat, "/j/", 4));
+        struct c2_blob *was[4];
+        char *keys[4] = { a, b, c, d };
+        for (unsigned k = 0; k < 4; k++) {
+            const struct c2_blob *p = prov_mem_peek(x->mem[seat], keys[k]);
+            was[k] = c2_blob_copy(p->data, p->len);
+        }
+        prov_mem_store(x->mem[seat], a, c2_blob_slice(was[1])); /* swapped */
+        prov_mem_store(x->mem[seat], b, c2_blob_slice(was[0]));
+        prov_mem_truncate(x->mem[seat], c, was[2]->len / 2);
+        prov_mem_corrupt(x->mem[seat], d, was[3]->len - 1);
+        struct fsx y;
+        fsx_init_second(&y, x);
+        recover(&y);
+        fsx_mount(&y);
+        expect_files(&y, 0, 6);
+        fsx_stop(&y);
+        fsx_done(&y);
+        for (unsigned k = 0; k < 4; k++) {
+            prov_mem_store(x->mem[seat], keys[k], c2_blob_slice(was[k]));
+            c2_blob_unref(was[k]);
+            c2_free(keys[k]);
+        }
+    }
+    assert_true(tried >= 2);
+}
+
+static void
+recovery__of_a_volume_in_use_takes_what_is_written_meanwhile(void **state)
+{
+    struct fsx *x = *state, y;
+    fsx_mount(x);
+    put_files(x, 0, 5);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    fsx_init_second(&y, x);
+    fsx_create_store(&y);
+    fsx_connect(&y);
+    struct waited w = { .r = { .env = y.env,
+                               .ds = y.ds,
+                               .coord = y.coord,
+                               .volume_key = fsx_volume_key,
+                               .done = recover_done } };
+    memcpy(w.r.uuid, fsx_uuid, sizeof(w.r.uuid));
+    /* The list of the journal is old when it arrives. */
+    for (unsigned s = 0; s < FSX_SEATS; s++)
+        fsx_fault(&y, s, "list.delay:1s,get.delay:10s");
+    recover_start(&w.r);
+    test_env_run_for(y.t, 3 * C2_NS_PER_S);
+    put_files(x, 5, 7);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    test_env_run_until(y.t, &w.done);
+    assert_int_equal(w.r.err, C2_E_OK);
+    assert_true(c2_mark_count("recover: somebody wrote meanwhile") >= 1);
+    for (unsigned s = 0; s < FSX_SEATS; s++)
+        fsx_fault(&y, s, "");
+    fsx_disconnect(&y);
+    fsx_close_store(&y);
+    fsx_mount(&y);
+    expect_files(&y, 0, 7);
+    assert_int_equal(fsx_sync(&y), C2_E_OK);
+    put_files(x, 7, 8);
+    assert_int_equal(fsx_sync(x), C2_E_FENCED);
+    fsx_stop(x);
+    fsx_unmount(&y);
+    fsx_done(&y);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(recovery__gives_everything_that_was_synced),
+        TEST(recovery__needs_no_checkpoint_while_the_journal_is_whole),
+        TEST(recovery__survives_any_fault_of_one_cloud),
+        TEST(crash__loses_at_most_the_interval),
+        TEST(takeover__fences_the_machine_that_had_the_volume),
+        TEST(takeover__fences_a_machine_that_was_off),
+        TEST(mount__of_an_old_copy_of_the_store_is_fenced),
+        TEST(keyless__needs_no_key),
+        TEST(recovery__of_nothing_says_so),
+        TEST(recovery__with_two_clouds_away_fails_and_later_works),
+        TEST(gap__is_reported_and_what_is_before_it_can_be_taken),
+        TEST(rollback__by_more_clouds_than_may_fail_is_noticed),
+        TEST(one_cloud__can_change_nothing),
+        TEST(recovery__of_a_volume_in_use_takes_what_is_written_meanwhile),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
