@@ -98,6 +98,10 @@ got(struct ds_get *d)
         c2_log(WARN, "read", "object=%llx.%llx bad_seats=%x, served by the others",
                (unsigned long long)g->object->ref.oid.sid,
                (unsigned long long)g->object->ref.oid.seq, d->seats_bad);
+    /* The store names the object: that the clouds say "absent" is a fault of theirs, not the
+     * absence of the file. */
+    if (d->err == C2_E_NOT_FOUND)
+        d->err = C2_E_QUORUM;
     if (d->err != C2_E_OK) {
         c2_log(ERROR, "read", "object=%llx.%llx err=%s bad_seats=%x slow_seats=%x",
                (unsigned long long)g->object->ref.oid.sid,
