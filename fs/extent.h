@@ -48,6 +48,7 @@ struct fs_chunk {
     unsigned mem_users; /* uploads and journal groups that read mem: it stays */
     bool mem_unwanted;  /* dropped when the last of them has ended */
     struct journal_loc loc;
+    uint64_t named_seq;       /* the latest journal group that names loc; 0 = only its own */
     struct fs_object *object; /* owned reference; NULL until uploaded */
     uint64_t object_off;
     uint64_t ino;        /* whose bytes: a pack never compresses two files together; 0 = a leaf */
@@ -69,6 +70,12 @@ void fs_chunk_unuse_mem(struct fs *fs, struct fs_chunk *c);
 /* Drops the bytes in memory, now or when nobody reads them any more; the journal or an object must
  * have them. */
 void fs_chunk_drop_mem(struct fs *fs, struct fs_chunk *c);
+/* The chunk needs its piece of the journal no more; a replay may, until the groups that name it are
+ * committed. */
+void fs_chunk_leave_journal(struct fs *fs, struct fs_chunk *c);
+/* Groups up to seq are committed. */
+void fs_journal_trim(struct fs *fs, uint64_t seq);
+void fs_named_pieces_free(struct fs *fs); /* at the end of a mount */
 
 struct fs_extent {
     uint64_t off, len;

@@ -78,11 +78,13 @@ struct fs {
     struct fs_txgs *txgs;           /* owned: transaction groups */
     struct fs_ship *ship;           /* owned: the log's way to the clouds; NULL = nothing ships */
 
-    struct c2_list loads;       /* running loads, fs/load.c */
-    struct c2_list object_gets; /* running reads of objects, fs/object_get.c */
-    struct c2_list blocked;     /* fs_req.link: changes that wait for memory or journal space */
-    struct c2_timer throttle;   /* lets slowed ones go on */
-    struct fs_source unknown; /* in fs_inode.journaled: equal to no other source */
+    struct c2_list loads;        /* running loads, fs/load.c */
+    struct c2_list object_gets;  /* running reads of objects, fs/object_get.c */
+    struct c2_list blocked;      /* fs_req.link: changes that wait for memory or journal space */
+    struct c2_timer throttle;    /* lets slowed ones go on */
+    uint64_t trimmed_seq;        /* journal groups up to it are committed */
+    struct c2_list named_pieces; /* of the journal, fs/source.c */
+    struct fs_source unknown;    /* in fs_inode.journaled: equal to no other source */
     bool unblocking;
     unsigned requests; /* submitted, not answered */
     bool fenced;       /* the session is lost: no change is accepted any more */

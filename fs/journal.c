@@ -507,6 +507,7 @@ journal_new(struct c2_env *env, const struct journal_config *config,
     j->seq = start->last_seq;
     j->written_seq = j->chain_seq = start->chain_seq;
     j->stats.synced_seq = j->stats.trimmed_seq = trimmed_seq;
+    j->replaying = true;
     j->dir_dirty = true; /* nobody knows what an earlier process synced */
     for (size_t i = 0; i < j->nsegments; i++)
         j->segments[i]->dirty = true;
@@ -514,7 +515,6 @@ journal_new(struct c2_env *env, const struct journal_config *config,
     memcpy(j->written_chain, start->chain, sizeof j->written_chain);
     if (j->chain_seq > trimmed_seq)
         journal_note_age(j, j->chain_seq);
-    journal_drop_unneeded(j);
     return j;
 }
 

@@ -109,7 +109,8 @@ void journal_read_start(struct journal *j, struct journal_read *r);
  * hold. */
 void journal_hold(struct journal *j, const struct journal_loc *loc);
 void journal_unhold(struct journal *j, const struct journal_loc *loc);
-/* Groups up to seq are committed elsewhere. */
+/* Groups up to seq are committed elsewhere. Nothing is freed before the first call: a replayed
+ * group may name pieces of groups that are committed, and has to hold them first. */
 void journal_trim(struct journal *j, uint64_t seq);
 
 struct journal_stats {

@@ -93,7 +93,7 @@ journal_used_bytes(const struct journal *j)
 bool
 journal_droppable(const struct journal *j, const struct journal_segment *s)
 {
-    return s->last_seq <= j->stats.trimmed_seq && s->holds == 0 && s->uses == 0 &&
+    return !j->replaying && s->last_seq <= j->stats.trimmed_seq && s->holds == 0 && s->uses == 0 &&
            s->end == s->size;
 }
 
@@ -188,6 +188,7 @@ void
 journal_trim(struct journal *j, uint64_t seq)
 {
     C2_ASSERT(seq <= j->seq);
+    j->replaying = false;
     j->stats.trimmed_seq = C2_MAX(j->stats.trimmed_seq, seq);
     forget_ages(j, j->stats.trimmed_seq);
     journal_drop_unneeded(j);

@@ -36,6 +36,7 @@ struct journal {
     uint64_t size_max, segment_size;
     enum c2_err err; /* sticky */
     bool closed;     /* only the kick still refers to it */
+    bool replaying;  /* not trimmed yet: what was replayed may name pieces of trimmed groups */
 
     struct journal_segment **segments; /* owned, by id */
     size_t nsegments;

@@ -77,6 +77,7 @@ fs_free(struct fs *fs)
     fs_packer_free(fs->packer);
     fs_inode_free_all(fs);
     fs_publisher_free(fs->publisher);
+    fs_named_pieces_free(fs);
     c2_map_done(&fs->inodes);
     c2_map_done(&fs->dentries);
     c2_map_done(&fs->objects);
@@ -223,6 +224,7 @@ fs_new(const struct fs_parts *parts, const struct fs_config *config)
     c2_list_init(&fs->commit_inodes);
     c2_list_init(&fs->commit_dentries);
     c2_list_init(&fs->chunks_mem);
+    c2_list_init(&fs->named_pieces);
     c2_list_init(&fs->loads);
     c2_list_init(&fs->object_gets);
     c2_list_init(&fs->blocked);

@@ -84,10 +84,7 @@ succeed(struct upload *u)
         c->uploading = false;
         off += c->len;
         fs_chunk_drop_mem(fs, c);
-        if (c->journaled) {
-            journal_unhold(fs->journal, &c->loc);
-            c->journaled = false;
-        }
+        fs_chunk_leave_journal(fs, c);
     }
     p->stats.objects++;
     p->stats.object_bytes += u->bytes;

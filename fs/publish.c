@@ -39,6 +39,7 @@ struct fs_publisher {
     struct c2_task nothing;
     struct journal_append append;
     struct journal_sync sync;
+    uint64_t seq; /* of the group being built */
     struct c2_buf meta;
     struct fs_chunk **chunks; /* of the group being written, one reference each */
     struct c2_slice *pieces;
@@ -179,6 +180,7 @@ encode_changed(void *arg, const struct fs_extent *e)
     if (c->journaled) {
         c2_wr_u8(b, GROUP_LOC);
         journal_loc_encode(&c->loc, b);
+        c->named_seq = d->p->seq;
     } else {
         size_t piece = add_piece(d->p, c);
         c2_wr_u8(b, GROUP_PIECE);
@@ -295,6 +297,9 @@ static void
 build_group(struct fs_publisher *p)
 {
     struct fs *fs = p->fs;
+    struct journal_stats js;
+    journal_stats(fs->journal, &js);
+    p->seq = js.last_seq + 1; /* nobody else appends */
     c2_wr_u8(&p->meta, GROUP_VERSION);
     c2_wr_u8(&p->meta, 'N');
     c2_wr_u64(&p->meta, fs->next_ino);
@@ -351,8 +356,8 @@ written(struct fs_publisher *p)
     C2_ASSERT(p->append.err != C2_E_OK || p->nchunks == 0 || p->append.locs != NULL);
     for (size_t k = 0; k < p->nchunks && p->append.err == C2_E_OK; k++) {
         struct fs_chunk *c = p->chunks[k];
-        if (c->object != NULL) {
-            /* The clouds were faster. */
+        if (c->object != NULL || c->journaled) {
+            /* The clouds were faster, or the group has it twice. */
             journal_unhold(p->fs->journal, &p->append.locs[k]);
             continue;
         }
@@ -442,6 +447,7 @@ write_group(struct fs_publisher *p)
     build_group(p);
     if (p->ntaken + p->ntaken_entries > 0) {
         append(p, group_written);
+        C2_ASSERT(p->append.seq == p->seq);
         return;
     }
     /* All that is dirty is held. What was written earlier may have to be durable all the same. */

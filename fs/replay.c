@@ -155,6 +155,8 @@ next_extent(struct replay *p, const struct group *g, struct c2_rd *r, struct ext
         if (!c2_rd_ok(r))
             return;
         struct fs_chunk *c = piece_chunk(p, &loc, kind == GROUP_PIECE);
+        if (kind == GROUP_LOC)
+            c->named_seq = C2_MAX(c->named_seq, g->seq);
         fs_source_ref(&c->source);
         x->source = &c->source;
         limit = c->len;
@@ -300,7 +302,8 @@ end(struct replay *p, enum c2_err err)
     }
     if (p->fs->journal != NULL) {
         drop_pieces(p);
-        journal_trim(p->fs->journal, r->after_seq);
+        if (err == C2_E_OK)
+            fs_journal_trim(p->fs, r->after_seq);
     }
     if (err != C2_E_OK && r->error == NULL)
         r->error = c2_asprintf("the journal cannot be replayed: %s", c2_err_text(err));

@@ -6,7 +6,56 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/mark.h"
 #include "fs/fs.h"
+
+/* A piece of the journal that groups name which are not committed. */
+struct named_piece {
+    struct c2_link link;
+    struct journal_loc loc;
+    uint64_t seq;
+};
+
+void
+fs_chunk_leave_journal(struct fs *fs, struct fs_chunk *c)
+{
+    if (!c->journaled)
+        return;
+    c->journaled = false;
+    if (c->named_seq <= fs->trimmed_seq) {
+        journal_unhold(fs->journal, &c->loc);
+        return;
+    }
+    C2_MARK("source: a piece stays for the groups that name it");
+    struct named_piece *n = c2_calloc(1, sizeof(*n));
+    n->loc = c->loc;
+    n->seq = c->named_seq;
+    c2_list_append(&fs->named_pieces, &n->link);
+}
+
+void
+fs_journal_trim(struct fs *fs, uint64_t seq)
+{
+    fs->trimmed_seq = C2_MAX(fs->trimmed_seq, seq);
+    C2_LIST_FOREACH (&fs->named_pieces, struct named_piece, n, link) {
+        if (n->seq > fs->trimmed_seq)
+            continue;
+        c2_list_remove(&fs->named_pieces, &n->link);
+        journal_unhold(fs->journal, &n->loc);
+        c2_free(n);
+    }
+    journal_trim(fs->journal, seq);
+}
+
+void
+fs_named_pieces_free(struct fs *fs)
+{
+    /* Their holds stay: closing the journal must not free what the next mount replays. */
+    C2_LIST_FOREACH (&fs->named_pieces, struct named_piece, n, link) {
+        c2_list_remove(&fs->named_pieces, &n->link);
+        c2_free(n);
+    }
+}
 
 static void
 chunk_free(struct fs_chunk *c)
@@ -18,8 +67,7 @@ chunk_free(struct fs_chunk *c)
         fs->chunk_bytes -= c->cap;
         c2_free(c->mem);
     }
-    if (c->journaled)
-        journal_unhold(fs->journal, &c->loc);
+    fs_chunk_leave_journal(fs, c);
     if (c->object != NULL)
         fs_source_unref(&c->object->source);
     c2_free(c);

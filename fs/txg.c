@@ -392,7 +392,7 @@ txg_committed(struct fs_txgs *q, struct txg *t)
         inode_committed(fs, t, &t->inodes[k]);
     for (size_t k = 0; k < t->ndentries; k++)
         dentry_committed(fs, t, &t->dentries[k]);
-    journal_trim(fs->journal, t->journal_seq);
+    fs_journal_trim(fs, t->journal_seq);
     q->committed_id = t->id;
     q->committed++;
     c2_list_remove(&q->queue, &t->link);

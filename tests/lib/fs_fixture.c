@@ -230,6 +230,7 @@ fsx_mount(struct fsx *x)
                               .journal_dir = x->journal_dir,
                               .journal_key = { 7 },
                               .journal_size = x->journal_size,
+                              .journal_segment_size = x->journal_segment_size,
                               .device_secret = x->ship ? x->device_secret : NULL,
                               .keyless = x->keyless,
                               .state_dir = x->home };

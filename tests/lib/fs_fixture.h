@@ -18,7 +18,7 @@ struct fsx {
     struct provider *mem[FSX_SEATS];
     struct provider *seat[FSX_SEATS]; /* fault layers above */
     struct fs_config config;          /* change it before fsx_mount */
-    uint64_t journal_size;
+    uint64_t journal_size, journal_segment_size;
     struct coord *coord;
     struct ds_client *ds;
     struct keys *keys;

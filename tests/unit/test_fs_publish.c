@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the journal has to keep, and for how long: pieces that later groups name, groups larger than
+ * one frame, a journal without room.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "backends/mem.h"
+#include "base/alloc.h"
+#include "base/mark.h"
+#include "fs/txg.h"
+#include "tests/lib/fs_check.h"
+#include "tests/lib/fs_fixture.h"
+
+#define MIB (1u << 20)
+
+static int
+setup(void **state)
+{
+    struct fsx *x = c2_calloc(1, sizeof(*x));
+    fsx_init(x);
+    x->journal_segment_size = 2 * MIB;
+    x->config.write_buffer = 2 * MIB;
+    *state = x;
+    c2_mark_reset();
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    struct fsx *x = *state;
+    fsx_done(x);
+    c2_free(x);
+    return 0;
+}
+
+static void
+clouds(struct fsx *x, const char *fault)
+{
+    for (unsigned s = 0; s < FSX_SEATS; s++)
+        fsx_fault(x, s, fault);
+}
+
+static void
+check(struct fsx *x)
+{
+    struct fsx_check c;
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    fsx_check(x, &c);
+}
+
+/* Backwards, so that no full chunk comes up that would be uploaded while the file is written. */
+static struct fs_handle *
+write_backwards(struct fsx *x, const char *name, const uint8_t *data, size_t len)
+{
+    struct fs_handle *h;
+    uint64_t ino;
+    size_t piece = 256u << 10;
+    assert_int_equal(fsx_create(x, FS_ROOT_INO, name, O_WRONLY, &h, &ino), C2_E_OK);
+    for (size_t at = len; at > 0; at -= piece)
+        assert_int_equal(fsx_write(x, h, at - piece, data + at - piece, piece), C2_E_OK);
+    return h;
+}
+
+/* A commit of something else: data that was spilled before it is in groups that are committed. */
+static void
+commit_something(struct fsx *x)
+{
+    uint64_t n = fsx_status(x).txgs_committed;
+    fsx_mkdir(x, FS_ROOT_INO, "other");
+    while (fsx_status(x).txgs_committed == n)
+        assert_true(test_env_step(x->t));
+}
+
+static void
+spilled_data__survives_a_crash_after_the_commit_of_others(void **state)
+{
+    struct fsx *x = *state;
+    size_t len = 16 * MIB;
+    uint8_t *data = fsx_bytes(1, len);
+    fsx_mount(x);
+    struct fs_handle *h = write_backwards(x, "big", data, len);
+    commit_something(x);
+    clouds(x, "error");
+    assert_int_equal(fsx_close(x, h), C2_E_OK);
+    fsx_crash(x);
+    clouds(x, "");
+    fsx_mount(x);
+    fsx_expect(x, FS_ROOT_INO, "big", data, len);
+    check(x);
+    fsx_drop_cache(x);
+    fsx_expect(x, FS_ROOT_INO, "big", data, len);
+    fsx_stop(x);
+    c2_free(data);
+}
+
+static void
+spilled_data__survives_an_unmount_after_the_commit_of_others(void **state)
+{
+    struct fsx *x = *state;
+    size_t len = 16 * MIB;
+    uint8_t *data = fsx_bytes(1, len);
+    fsx_mount(x);
+    struct fs_handle *h = write_backwards(x, "big", data, len);
+    commit_something(x);
+    clouds(x, "error");
+    assert_int_equal(fsx_close(x, h), C2_E_OK);
+    fsx_stop(x);
+    clouds(x, "");
+    fsx_mount(x);
+    fsx_expect(x, FS_ROOT_INO, "big", data, len);
+    check(x);
+    fsx_stop(x);
+    c2_free(data);
+}
+
+static void
+spilled_data__survives_a_crash_between_upload_and_commit(void **state)
+{
+    struct fsx *x = *state;
+    size_t len = 16 * MIB;
+    uint8_t *data = fsx_bytes(1, len);
+    fsx_mount(x);
+    struct fs_handle *h = write_backwards(x, "big", data, len);
+    commit_something(x);
+    assert_int_equal(fsx_close(x, h), C2_E_OK);
+    uint64_t n = fsx_status(x).txgs;
+    while (fsx_status(x).txgs == n)
+        assert_true(test_env_step(x->t));
+    fs_txgs_stop(x->fs); /* no commit any more, uploads go on */
+    test_env_run_for(x->t, 10 * C2_NS_PER_S);
+    assert_true(fsx_status(x).object_bytes >= len);
+    fsx_crash(x);
+    fsx_mount(x);
+    fsx_expect(x, FS_ROOT_INO, "big", data, len);
+    check(x);
+    fsx_stop(x);
+    c2_free(data);
+}
+
+int
+main(int argc, char **argv)
+{
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(spilled_data__survives_a_crash_after_the_commit_of_others),
+        T(spilled_data__survives_an_unmount_after_the_commit_of_others),
+        T(spilled_data__survives_a_crash_between_upload_and_commit),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
