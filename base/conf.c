@@ -532,15 +532,6 @@ c2_conf_bool(const struct c2_conf *c, const char *section, const char *name, con
     return number_of(c, k, name) != 0;
 }
 
-char *
-c2_conf_run_dir(const struct c2_conf *c)
-{
-    const char *runtime = c2_os_getenv("XDG_RUNTIME_DIR");
-    if (!c2_conf_is_set(c, "c2fs", NULL, "run_dir") && c2_os_user_id() != 0 && runtime != NULL)
-        return c2_asprintf("%s/c2fs", runtime);
-    return c2_strdup(c2_conf_str(c, "c2fs", NULL, "run_dir"));
-}
-
 /* So that the dump can be loaded again. */
 static void
 dump_value(const char *text, struct c2_buf *out)

@@ -74,9 +74,6 @@ const char *c2_conf_str(const struct c2_conf *c, const char *section, const char
 uint64_t c2_conf_u64(const struct c2_conf *c, const char *section, const char *name,
                      const char *key); /* sizes in bytes, durations in ns, prices in nano-dollars */
 bool c2_conf_bool(const struct c2_conf *c, const char *section, const char *name, const char *key);
-/* [c2fs] run_dir, or $XDG_RUNTIME_DIR/c2fs for an ordinary user who did not set it; caller frees.
- */
-char *c2_conf_run_dir(const struct c2_conf *c);
 /* The effective configuration, one `key = value ; origin` per line; secrets are never in it. */
 void c2_conf_dump(const struct c2_conf *c, struct c2_buf *out);
 

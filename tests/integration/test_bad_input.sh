@@ -73,7 +73,7 @@ sed -i 's/^url = dir:.*p4$/url = s3:\/\/bucket\nendpoint = http:\/\/127.0.0.1:9/
 check "credentials are missing" says 9 'credential|access_key' "${ctl[@]}" -V t provider test p4
 printf '[p4]\naccess_key_id = x\nsecret_access_key = y\n' >"$WORK/credentials"
 chmod 644 "$WORK/credentials"
-sed -i "/^run_dir/a credentials = $WORK/credentials" "$CONF"
+sed -i "/^\[c2fs\]/a credentials = $WORK/credentials" "$CONF"
 check "credentials that others can read" says 9 'chmod' "${ctl[@]}" -V t provider test p4
 chmod 600 "$WORK/credentials"
 check "nobody answers at the endpoint" says 5 'connect|reach|refused' "${ctl[@]}" -V t provider test p4

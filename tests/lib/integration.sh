@@ -163,7 +163,6 @@ write_conf() {
     local p
     {
         echo '[c2fs]'
-        echo "run_dir = $WORK/run"
         [ ${#GLOBAL_EXTRA[@]} -eq 0 ] || printf '%s\n' "${GLOBAL_EXTRA[@]}"
         echo '[volume "t"]'
         echo "metadata = local:$WORK/meta"

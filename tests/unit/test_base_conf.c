@@ -123,7 +123,6 @@ conf__gives_values_and_defaults(void **state)
     assert_true(c2_conf_u64(f->conf, "volume", "other", "cache_size") == 20ull << 30);
     assert_false(c2_conf_bool(f->conf, "volume", "phr", "writeback_cache"));
     check_str(f, "volume", "phr", "fsync", "journal");
-    check_str(f, "c2fs", NULL, "run_dir", "/run/c2fs");
     assert_null(c2_conf_str(f->conf, "volume", "phr", "key_file"));
     assert_true(c2_conf_is_set(f->conf, "volume", "phr", "close"));
     assert_false(c2_conf_is_set(f->conf, "volume", "phr", "fsync"));
@@ -442,22 +441,6 @@ dump__names_origins_and_loads_again(void **state)
 }
 
 static void
-run_dir__is_the_users_own_unless_set(void **state)
-{
-    struct fixture *f = *state;
-    assert_int_equal(setenv("XDG_RUNTIME_DIR", f->dir, 1), 0);
-    C2_AUTO(c2_free_auto) char *own = expand(f, "@/c2fs");
-    char *dir = c2_conf_run_dir(f->conf);
-    assert_string_equal(dir, c2_os_user_id() == 0 ? "/run/c2fs" : own);
-    c2_free(dir);
-    assert_int_equal(c2_conf_set(f->conf, "c2fs", NULL, "run_dir", "/else", "t"), C2_E_OK);
-    dir = c2_conf_run_dir(f->conf);
-    assert_string_equal(dir, "/else");
-    c2_free(dir);
-    assert_int_equal(unsetenv("XDG_RUNTIME_DIR"), 0);
-}
-
-static void
 ask_for_unknown_key(void *arg)
 {
     c2_conf_str(arg, "volume", "v", "no_such_key");
@@ -498,7 +481,6 @@ main(void)
         CASE(error__says_what_a_value_may_be),
         CASE(value__booleans_and_prices),
         CASE(dump__names_origins_and_loads_again),
-        CASE(run_dir__is_the_users_own_unless_set),
         CASE(get__asserts_key_and_type),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
