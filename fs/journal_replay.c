@@ -283,7 +283,8 @@ body_read(struct replay *r, struct c2_slice bytes)
         return;
     }
     /* A file that became shorter while we read it would make us ask for ever. */
-    if (need == 0 || (bytes.len < need && r->scan.pos == before)) {
+    bool shorter = bytes.len < r->io.len_max && bytes.len < need;
+    if (need == 0 || (shorter && r->scan.pos == before)) {
         r->index++;
         next_segment(r);
         return;

@@ -86,6 +86,34 @@ append__of_a_large_group_goes_through_the_pool(void **state)
     jr_free(r);
 }
 
+/* Larger than what replay reads at a time. */
+static void
+append__of_much_metadata_is_replayed(void **state)
+{
+    (void)state;
+    struct journal_rig *r = jr_new();
+    size_t len = 6u << 20;
+    uint8_t *meta = c2_alloc(len);
+    jr_fill(meta, len, 4);
+    jr_open(r);
+    for (unsigned k = 0; k < 3; k++) {
+        struct jr_write w;
+        jr_write_init(&w, "");
+        w.a.meta = c2_slice(meta, len);
+        jr_write_start(r, &w);
+        test_env_run_until(r->env, &w.done);
+        assert_int_equal(w.a.err, C2_E_OK);
+        jr_write_free(&w);
+    }
+    jr_append_meta(r, "small");
+    jr_reopen(r);
+    assert_int_equal(r->found.count, 4);
+    assert_int_equal(r->found.replay.damaged_groups, 0);
+    assert_int_equal(r->found.replay.torn_bytes, 0);
+    c2_free(meta);
+    jr_free(r);
+}
+
 static void
 append__small_needs_one_disk_request(void **state)
 {
@@ -542,6 +570,7 @@ main(void)
         cmocka_unit_test(open__makes_an_empty_journal),
         cmocka_unit_test(append__is_replayed_in_order_with_its_pieces),
         cmocka_unit_test(append__of_a_large_group_goes_through_the_pool),
+        cmocka_unit_test(append__of_much_metadata_is_replayed),
         cmocka_unit_test(append__small_needs_one_disk_request),
         cmocka_unit_test(append__many_at_once_share_one_write_and_one_sync),
         cmocka_unit_test(sync__covers_everything_appended_before),
