@@ -11,7 +11,6 @@
 #include "fs/txg.h"
 
 #define SLOW_PERCENT 50
-#define FULL_PERCENT 90
 #define SLOW_NS_MAX  (50 * C2_NS_PER_MS)
 #define WAKE_NS      (100 * C2_NS_PER_MS)
 
@@ -32,7 +31,7 @@ must_wait(const struct fs *fs, size_t bytes)
         return true;
     if (fs->commit_inodes.count + fs->commit_dentries.count > FS_DIRTY_MAX)
         return true;
-    return journal_percent(fs) >= FULL_PERCENT;
+    return journal_percent(fs) >= FS_JOURNAL_FULL_PERCENT;
 }
 
 static void
@@ -59,7 +58,7 @@ fs_admit(struct fs_req *r, size_t bytes)
     if (percent > SLOW_PERCENT && bytes > 0 && !r->slowed) {
         r->slowed = true;
         fs_park(r, &fs->blocked);
-        arm(fs, SLOW_NS_MAX * (percent - SLOW_PERCENT) / (FULL_PERCENT - SLOW_PERCENT));
+        arm(fs, SLOW_NS_MAX * (percent - SLOW_PERCENT) / (FS_JOURNAL_FULL_PERCENT - SLOW_PERCENT));
         return C2_E_AGAIN;
     }
     return C2_E_OK;

@@ -49,6 +49,7 @@ struct fs_chunk {
     bool mem_unwanted;  /* dropped when the last of them has ended */
     struct journal_loc loc;
     uint64_t named_seq;       /* the latest journal group that names loc; 0 = only its own */
+    size_t part, piece;       /* while a moment is built and written: where in it; 0 = not */
     struct fs_object *object; /* owned reference; NULL until uploaded */
     uint64_t object_off;
     uint64_t ino;        /* whose bytes: a pack never compresses two files together; 0 = a leaf */

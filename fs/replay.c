@@ -14,6 +14,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/mark.h"
 #include "base/wire.h"
 #include "fs/load.h"
 #include "fs/manifest.h"
@@ -23,6 +24,7 @@
 struct group {
     struct c2_link link;
     uint64_t seq;
+    uint8_t flags;
     struct c2_buf meta;
     struct journal_loc *locs;
     size_t nlocs;
@@ -97,6 +99,15 @@ struct item {
     uint32_t nextents;
 };
 
+static struct c2_rd
+items_of(const struct group *g)
+{
+    struct c2_rd r = c2_rd_init(c2_buf_slice(&g->meta));
+    c2_rd_u8(&r);
+    c2_rd_u8(&r);
+    return r;
+}
+
 /* The head of the next item; content extents follow and are read one by one. */
 static bool
 next_item(struct c2_rd *r, struct item *it)
@@ -112,6 +123,12 @@ next_item(struct c2_rd *r, struct item *it)
         it->record = c2_rd_bytes(r, COORD_VALUE_MAX);
         it->content = c2_rd_u8(r) != 0;
         it->nextents = it->content ? c2_rd_u32(r) : 0;
+        if (it->nextents > GROUP_DIFF_MAX)
+            c2_rd_fail(r);
+    } else if (it->kind == 'X') {
+        it->ino = c2_rd_u64(r);
+        it->content = true;
+        it->nextents = c2_rd_u32(r);
         if (it->nextents > GROUP_DIFF_MAX)
             c2_rd_fail(r);
     } else if (it->kind == 'D') {
@@ -251,6 +268,17 @@ apply_inode(struct replay *p, const struct group *g, struct c2_rd *r, const stru
     return C2_E_OK;
 }
 
+static C2_RESULT
+apply_more(struct replay *p, const struct group *g, struct c2_rd *r, const struct item *it)
+{
+    struct fs_inode *i = fs_inode_peek(p->fs, it->ino);
+    if (i == NULL || !S_ISREG(i->attr.mode))
+        return C2_E_PARSE;
+    apply_extents(p, g, r, i, it);
+    journal_has_it(p->fs, i);
+    return C2_E_OK;
+}
+
 static void
 apply_dentry(struct replay *p, const struct item *it)
 {
@@ -271,9 +299,8 @@ apply_dentry(struct replay *p, const struct item *it)
 static C2_RESULT
 apply_group(struct replay *p, const struct group *g)
 {
-    struct c2_rd r = c2_rd_init(c2_buf_slice(&g->meta));
+    struct c2_rd r = items_of(g);
     struct item it;
-    c2_rd_u8(&r);
     for (size_t k = 0; k < g->nlocs; k++)
         (void)piece_chunk(p, &g->locs[k], true);
     while (next_item(&r, &it)) {
@@ -281,6 +308,8 @@ apply_group(struct replay *p, const struct group *g)
             p->fs->next_ino = C2_MAX(p->fs->next_ino, it.next_ino);
         else if (it.kind == 'I')
             C2_TRY(apply_inode(p, g, &r, &it));
+        else if (it.kind == 'X')
+            C2_TRY(apply_more(p, g, &r, &it));
         else
             apply_dentry(p, &it);
     }
@@ -290,16 +319,62 @@ apply_group(struct replay *p, const struct group *g)
 /* ---- the walk through the groups ------------------------------------------------------------- */
 
 static void
+drop_group(struct replay *p, struct group *g)
+{
+    c2_list_remove(&p->groups, &g->link);
+    c2_buf_done(&g->meta);
+    c2_free(g->locs);
+    c2_free(g);
+}
+
+/* Its pieces stay: other groups may name them. */
+static void
+forget_items(struct group *g)
+{
+    C2_MARK("replay: part of a moment that is not there as a whole");
+    c2_buf_clear(&g->meta);
+    c2_wr_u8(&g->meta, GROUP_VERSION);
+    c2_wr_u8(&g->meta, 0);
+}
+
+static void
+forget_before(struct c2_link *link, size_t n)
+{
+    for (; n > 0; n--) {
+        link = link->prev;
+        forget_items(C2_CONTAINER_OF(link, struct group, link));
+    }
+}
+
+/* Moments that are not there as a whole: the last one was being written at the crash, or the store
+ * has all of it and only its end is left in the journal. */
+static void
+forget_incomplete(struct replay *p)
+{
+    size_t open = 0; /* groups of a moment that goes on */
+    uint64_t last_seq = 0;
+    C2_LIST_FOREACH (&p->groups, struct group, g, link) {
+        bool follows = (g->flags & GROUP_FOLLOWS) != 0;
+        bool next = open > 0 && follows && g->seq == last_seq + 1;
+        if (!next) {
+            forget_before(&g->link, open);
+            open = 0;
+        }
+        last_seq = g->seq;
+        if (follows && !next)
+            forget_items(g);
+        else
+            open = (g->flags & GROUP_CONTINUES) != 0 ? open + 1 : 0;
+    }
+    forget_before(&p->groups.head, open);
+}
+
+static void
 end(struct replay *p, enum c2_err err)
 {
     struct fs_replay *r = p->r;
-    while (!c2_list_empty(&p->groups)) {
-        struct group *g = C2_LIST_FIRST(&p->groups, struct group, link);
-        c2_list_remove(&p->groups, &g->link);
-        c2_buf_done(&g->meta);
-        c2_free(g->locs);
-        c2_free(g);
-    }
+    while (!c2_list_empty(&p->groups))
+        drop_group(p, C2_LIST_FIRST(&p->groups, struct group, link));
     if (p->fs->journal != NULL) {
         drop_pieces(p);
         if (err == C2_E_OK)
@@ -331,16 +406,15 @@ content_loaded(struct fs_req *r)
 static uint64_t
 missing_content(struct replay *p, const struct group *g)
 {
-    struct c2_rd r = c2_rd_init(c2_buf_slice(&g->meta));
+    struct c2_rd r = items_of(g);
     struct item it;
-    c2_rd_u8(&r);
     while (next_item(&r, &it)) {
         for (uint32_t k = 0; k < it.nextents && c2_rd_ok(&r); k++) {
             struct extent_item x;
             next_extent(p, g, &r, &x);
             fs_source_unref(x.source);
         }
-        const struct fs_inode *i = it.kind == 'I' ? fs_inode_peek(p->fs, it.ino) : NULL;
+        const struct fs_inode *i = it.kind == 'D' ? NULL : fs_inode_peek(p->fs, it.ino);
         if (i != NULL && it.content && i->map == NULL && i->manifest != NULL)
             return it.ino;
     }
@@ -350,17 +424,16 @@ missing_content(struct replay *p, const struct group *g)
 static size_t
 missing_inodes(struct replay *p, const struct group *g)
 {
-    struct c2_rd r = c2_rd_init(c2_buf_slice(&g->meta));
+    struct c2_rd r = items_of(g);
     struct item it;
     size_t n = 0;
-    c2_rd_u8(&r);
     while (n < COORD_GET_KEYS_MAX && next_item(&r, &it)) {
         for (uint32_t k = 0; k < it.nextents && c2_rd_ok(&r); k++) {
             struct extent_item x;
             next_extent(p, g, &r, &x);
             fs_source_unref(x.source);
         }
-        uint64_t ino = it.kind == 'I' ? it.ino : it.kind == 'D' ? it.dir : 0;
+        uint64_t ino = it.kind == 'D' ? it.dir : it.ino;
         bool known = ino == 0 || fs_inode_peek(p->fs, ino) != NULL;
         for (size_t k = n; !known && k > 0 && n - k < 16; k--)
             known = p->inos[k - 1] == ino;
@@ -407,10 +480,7 @@ next_group(struct replay *p)
             end(p, err);
             return;
         }
-        c2_list_remove(&p->groups, &g->link);
-        c2_buf_done(&g->meta);
-        c2_free(g->locs);
-        c2_free(g);
+        drop_group(p, g);
     }
     end(p, C2_E_OK);
 }
@@ -420,7 +490,7 @@ take_group(struct journal_replay *jr, uint64_t seq, struct c2_slice meta,
            const struct journal_loc *locs, size_t nlocs)
 {
     struct replay *p = C2_CONTAINER_OF(jr, struct replay, jr);
-    if (meta.len > 0 && meta.data[0] != GROUP_VERSION)
+    if (meta.len > 0 && (meta.len < 2 || meta.data[0] != GROUP_VERSION))
         return C2_E_VERSION;
     struct group *g = c2_calloc(1, sizeof(*g));
     g->seq = seq;
@@ -428,10 +498,13 @@ take_group(struct journal_replay *jr, uint64_t seq, struct c2_slice meta,
     g->locs = c2_calloc(nlocs, sizeof(*g->locs));
     for (size_t k = 0; k < nlocs; k++)
         g->locs[k] = locs[k];
-    if (meta.len > 0)
+    if (meta.len > 0) {
         c2_buf_append(&g->meta, meta.data, meta.len);
-    else
+        g->flags = meta.data[1];
+    } else {
         c2_wr_u8(&g->meta, GROUP_VERSION);
+        c2_wr_u8(&g->meta, 0);
+    }
     c2_list_append(&p->groups, &g->link);
     return C2_E_OK;
 }
@@ -454,6 +527,7 @@ opened(struct journal_open *o)
     if (p->jr.damaged_groups > 0)
         c2_log(ERROR, "replay", "journal damaged: groups=%llu %s, what follows is replayed",
                (unsigned long long)p->jr.damaged_groups, p->jr.damage);
+    forget_incomplete(p);
     next_group(p);
 }
 

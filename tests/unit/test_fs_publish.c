@@ -145,6 +145,82 @@ spilled_data__survives_a_crash_between_upload_and_commit(void **state)
     c2_free(data);
 }
 
+static void
+journal__takes_thousands_of_small_files_at_once(void **state)
+{
+    struct fsx *x = *state;
+    struct fs_handle **h = c2_calloc(JOURNAL_PIECES_MAX + 100, sizeof(*h));
+    char name[32];
+    x->config.write_buffer = 64 * MIB;
+    x->journal_segment_size = 0;
+    fsx_mount(x);
+    clouds(x, "error");
+    for (unsigned k = 0; k < JOURNAL_PIECES_MAX + 100; k++) {
+        uint64_t ino;
+        snprintf(name, sizeof(name), "f%u", k);
+        assert_int_equal(fsx_create(x, FS_ROOT_INO, name, O_WRONLY, &h[k], &ino), C2_E_OK);
+        assert_int_equal(fsx_write(x, h[k], 0, name, strlen(name)), C2_E_OK);
+    }
+    for (unsigned k = 0; k < JOURNAL_PIECES_MAX + 100; k++)
+        fsx_release(x, h[k]);
+    test_env_run_for(x->t, 10 * C2_NS_PER_S);
+    assert_true(c2_mark_count("group: a moment in several parts") > 0);
+    fsx_crash(x);
+    fsx_mount(x);
+    for (unsigned k = 0; k < JOURNAL_PIECES_MAX + 100; k += 97) {
+        snprintf(name, sizeof(name), "f%u", k);
+        fsx_expect(x, FS_ROOT_INO, name, name, strlen(name));
+    }
+    clouds(x, "");
+    check(x);
+    fsx_stop(x);
+    c2_free(h);
+}
+
+static void
+set_xattr(struct fsx *x, uint64_t ino, const uint8_t *value, size_t len)
+{
+    struct fs_req r = {
+        .op = FS_SETXATTR, .ino = ino, .name = "user.large", .data = c2_slice(value, len)
+    };
+    assert_int_equal(fsx_run(x, &r), C2_E_OK);
+}
+
+static void
+journal__takes_more_metadata_than_a_group_can_hold(void **state)
+{
+    struct fsx *x = *state;
+    char name[32];
+    uint8_t *value = fsx_bytes(7, 30000);
+    unsigned n = 900;
+    x->journal_segment_size = 0;
+    fsx_mount(x);
+    clouds(x, "error");
+    fsx_put(x, FS_ROOT_INO, "block", "b", 1); /* its group holds up the others */
+    test_env_run_for(x->t, 3 * C2_NS_PER_S);
+    for (unsigned k = 0; k < n; k++) {
+        snprintf(name, sizeof(name), "d%u", k);
+        set_xattr(x, fsx_mkdir(x, FS_ROOT_INO, name), value, 30000);
+    }
+    test_env_run_for(x->t, 10 * C2_NS_PER_S);
+    assert_true(c2_mark_count("group: a moment in several parts") > 0);
+    fsx_crash(x);
+    fsx_mount(x);
+    for (unsigned k = 0; k < n; k += 31) {
+        snprintf(name, sizeof(name), "d%u", k);
+        struct fs_req r = { .op = FS_GETXATTR,
+                            .ino = fsx_ino(x, FS_ROOT_INO, name),
+                            .name = "user.large" };
+        assert_int_equal(fsx_run(x, &r), C2_E_OK);
+        assert_int_equal(r.reply.len, 30000);
+        fs_req_done(&r);
+    }
+    clouds(x, "");
+    check(x);
+    fsx_stop(x);
+    c2_free(value);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -155,6 +231,8 @@ main(int argc, char **argv)
         T(spilled_data__survives_a_crash_after_the_commit_of_others),
         T(spilled_data__survives_an_unmount_after_the_commit_of_others),
         T(spilled_data__survives_a_crash_between_upload_and_commit),
+        T(journal__takes_thousands_of_small_files_at_once),
+        T(journal__takes_more_metadata_than_a_group_can_hold),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
