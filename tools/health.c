@@ -46,14 +46,21 @@ problem_of(const struct ctl_provider *p)
 static void
 one_provider(const struct ctl_provider *p, struct health *h)
 {
+    bool lost = p->absent > 0 || p->corrupt > 0;
     (void)snprintf(h->sentence, sizeof(h->sentence),
-                   "Provider '%s' %s. All data can be read and written; new data has one share "
-                   "less until it is back.",
-                   p->name, problem_of(p));
-    (void)snprintf(h->action, sizeof(h->action),
-                   "see what it says with 'c2fsctl provider test %s'. If it is a passing outage, "
-                   "nothing needs to be done.",
-                   p->name);
+                   "Provider '%s' %s. All data can be read and written%s.", p->name, problem_of(p),
+                   lost ? ", but what it lacks would not survive the loss of another one"
+                        : "; new data goes to the other providers");
+    if (lost)
+        (void)snprintf(h->action, sizeof(h->action),
+                       "find out what happened to its bucket, and leave the other providers as "
+                       "they are; 'c2fsctl provider test %s' says whether it works now.",
+                       p->name);
+    else
+        (void)snprintf(h->action, sizeof(h->action),
+                       "see what it says with 'c2fsctl provider test %s'. If it is a passing "
+                       "outage, nothing needs to be done.",
+                       p->name);
 }
 
 /* More providers are bad than the volume tolerates. */

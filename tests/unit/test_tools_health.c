@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "tools/health.h"
+#include "tools/mounts.h"
+
+static struct ctl_status *
+four_providers(void)
+{
+    static const char *const names[] = { "p1", "p2", "p3", "p4" };
+    struct ctl_status *s = c2_calloc(1, sizeof(*s));
+    s->n = 4;
+    s->f = 1;
+    s->nproviders = 4;
+    for (unsigned k = 0; k < 4; k++) {
+        ctl_set(s->providers[k].name, sizeof(s->providers[k].name), names[k]);
+        ctl_set(s->providers[k].state, sizeof(s->providers[k].state), "online");
+    }
+    return s;
+}
+
+static void
+set_state(struct ctl_status *s, unsigned k, const char *state)
+{
+    ctl_set(s->providers[k].state, sizeof(s->providers[k].state), state);
+}
+
+static void
+health__online_asks_for_nothing(void **state)
+{
+    (void)state;
+    struct ctl_status *s = four_providers();
+    struct health h;
+    set_state(s, 3, "empty"); /* an empty seat is no fault */
+    health_of(s, &h);
+    assert_int_equal(h.state, HEALTH_ONLINE);
+    assert_string_equal(h.action, "");
+    assert_int_equal(health_exit(h.state), CTL_EXIT_OK);
+    c2_free(s);
+}
+
+static void
+health__one_bad_provider_is_named_with_an_action(void **state)
+{
+    (void)state;
+    static const char *const states[] = { "unreachable", "degraded", "suspect" };
+    for (size_t k = 0; k < C2_ARRAY_LEN(states); k++) {
+        struct ctl_status *s = four_providers();
+        struct health h;
+        set_state(s, 2, states[k]);
+        health_of(s, &h);
+        assert_int_equal(h.state, HEALTH_DEGRADED);
+        assert_int_equal(h.bad, 1);
+        assert_non_null(strstr(h.sentence, "'p3'"));
+        assert_non_null(strstr(h.action, "c2fsctl provider test p3"));
+        assert_int_equal(health_exit(h.state), CTL_EXIT_DEGRADED);
+        c2_free(s);
+    }
+}
+
+static void
+health__more_than_f_is_faulted(void **state)
+{
+    (void)state;
+    struct ctl_status *s = four_providers();
+    struct health h;
+    set_state(s, 0, "unreachable");
+    set_state(s, 1, "suspect");
+    health_of(s, &h);
+    assert_int_equal(h.state, HEALTH_FAULTED);
+    assert_non_null(strstr(h.sentence, "2 of 4"));
+    assert_int_equal(health_exit(h.state), CTL_EXIT_UNAVAILABLE);
+    s->f = 2;
+    health_of(s, &h);
+    assert_int_equal(h.state, HEALTH_DEGRADED);
+    c2_free(s);
+}
+
+static void
+health__lost_session_comes_first_and_lost_journal_is_told(void **state)
+{
+    (void)state;
+    struct ctl_status *s = four_providers();
+    struct health h;
+    s->damaged_groups = 3;
+    ctl_set(s->damage, sizeof(s->damage), "segment 7");
+    health_of(s, &h);
+    assert_int_equal(h.state, HEALTH_DEGRADED);
+    assert_non_null(strstr(h.sentence, "segment 7"));
+    s->fenced = true;
+    health_of(s, &h);
+    assert_int_equal(h.state, HEALTH_FAULTED);
+    assert_non_null(strstr(h.sentence, "session"));
+    c2_free(s);
+}
+
+static void
+mounts__are_found_with_escaped_names_and_the_top_one_counts(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+        "40 22 0:50 / /mnt/c2fs rw,nosuid - fuse.c2fs c2fs:phr rw,user_id=0\n"
+        "41 22 0:51 / /mnt/with\\040blank rw shared:7 master:2 - fuse.c2fs c2fs:other rw\n"
+        "42 22 0:52 / /mnt/sshfs rw - fuse.sshfs host: rw\n"
+        "43 22 0:53 / /mnt/c2fs rw - fuse.c2fs c2fs:above rw\n"
+        "garbage\n";
+    struct mounts *m = c2_calloc(1, sizeof(*m));
+    mounts_read(text, m);
+    assert_int_equal(m->n, 3);
+    assert_string_equal(m->e[0].volume, "phr");
+    assert_string_equal(m->e[0].options, "rw,nosuid");
+    assert_string_equal(m->e[1].mountpoint, "/mnt/with blank");
+    assert_string_equal(mounts_at(m, "/mnt/with blank")->volume, "other");
+    assert_string_equal(mounts_at(m, "/mnt/c2fs/")->volume, "above");
+    assert_null(mounts_at(m, "/mnt/sshfs"));
+    assert_null(mounts_at(m, "/mnt"));
+    mounts_done(m);
+    c2_free(m);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(health__online_asks_for_nothing),
+        cmocka_unit_test(health__one_bad_provider_is_named_with_an_action),
+        cmocka_unit_test(health__more_than_f_is_faulted),
+        cmocka_unit_test(health__lost_session_comes_first_and_lost_journal_is_told),
+        cmocka_unit_test(mounts__are_found_with_escaped_names_and_the_top_one_counts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
