@@ -7,6 +7,7 @@
  * ENOSPC is given only when the disk under the journal is full.
  */
 #include "fs/fs.h"
+#include "fs/pack.h"
 #include "fs/publish.h"
 #include "fs/txg.h"
 
@@ -86,8 +87,11 @@ void
 fs_throttle_due(struct c2_timer *t)
 {
     struct fs *fs = C2_CONTAINER_OF(t, struct fs, throttle);
-    if (must_wait(fs, FS_WRITE_MAX) && fs_publisher_idle(fs))
-        fs_publisher_spill(fs);
+    if (must_wait(fs, FS_WRITE_MAX)) {
+        if (fs_publisher_idle(fs))
+            fs_publisher_spill(fs);
+        fs_pack_held(fs);
+    }
     fs_unblock(fs);
     if (!c2_list_empty(&fs->blocked))
         arm(fs, WAKE_NS);

@@ -343,6 +343,31 @@ fs_pack_stream(struct fs *fs, struct fs_inode *i)
     start_jobs(p);
 }
 
+static void
+add_content(struct fs *fs, const struct fs_inode *i)
+{
+    struct fs_packer *p = fs->packer;
+    for (size_t k = 0; k < i->map->n && p->queued_bytes < fs->conf.pack_size; k++) {
+        if (i->map->e[k].source->kind == FS_SOURCE_CHUNK)
+            fs_pack_add(fs, C2_CONTAINER_OF(i->map->e[k].source, struct fs_chunk, source));
+    }
+}
+
+void
+fs_pack_held(struct fs *fs)
+{
+    struct fs_packer *p = fs->packer;
+    if (p->active.count + p->jobs.count >= fs->conf.upload_parallel)
+        return; /* the clouds have enough to do */
+    C2_LIST_FOREACH (&fs->commit_inodes, struct fs_inode, i, commit_link) {
+        if (i->map != NULL && fs_inode_held(fs, i))
+            add_content(fs, i);
+        if (p->queued_bytes >= fs->conf.pack_size)
+            break;
+    }
+    fs_pack_flush(fs);
+}
+
 /* ---- life ----------------------------------------------------------------------------------- */
 
 struct fs_packer *

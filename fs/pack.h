@@ -25,6 +25,9 @@ void fs_pack_add(struct fs *fs, struct fs_chunk *c);
 void fs_pack_flush(struct fs *fs);
 /* After a sequential write: full chunks of the inode that make up a whole object go at once. */
 void fs_pack_stream(struct fs *fs, struct fs_inode *i);
+/* Changes wait for room: the data of files that are being written goes to the clouds before it is
+ * published, a little at a time. */
+void fs_pack_held(struct fs *fs);
 /* At the end of a mount: running puts are canceled, nothing new is started; done when none runs. */
 void fs_packer_stop(struct fs *fs, void (*done)(void *arg), void *arg);
 

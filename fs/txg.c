@@ -19,11 +19,14 @@
 #include "fs/publish.h"
 #include "fs/records.h"
 
+#define POSITION_PERCENT 50 /* of the journal in use */
+
 struct fs_txgs {
     struct fs *fs;
     struct c2_list queue; /* oldest first */
     struct c2_list syncs; /* fs_sync.link */
     uint64_t last_id, committed_id;
+    uint64_t cut_seq; /* journal position of the latest group */
     struct c2_timer cut_timer;
     bool committing, stopped;
     struct anchor anchor;
@@ -193,6 +196,15 @@ txg_free(struct fs *fs, struct txg *t)
     c2_free(t);
 }
 
+/* The journal fills with data of files that are held: a group that only moves the position lets it
+ * go, as far as it is uploaded. */
+static bool
+position_wanted(const struct fs_txgs *q, const struct journal_stats *js)
+{
+    return c2_list_empty(&q->queue) && js->last_seq > q->cut_seq &&
+           js->used_bytes > js->size_max / 100 * POSITION_PERCENT;
+}
+
 static void
 cut(struct fs_txgs *q)
 {
@@ -210,14 +222,14 @@ cut(struct fs_txgs *q)
         cut_dentry(fs, t, e);
     }
     fs_pack_flush(fs);
-    if (t->ninodes == 0 && t->ndentries == 0) {
+    struct journal_stats js;
+    journal_stats(fs->journal, &js);
+    if (t->ninodes == 0 && t->ndentries == 0 && !position_wanted(q, &js)) {
         txg_free(fs, t);
         return;
     }
-    struct journal_stats js;
-    journal_stats(fs->journal, &js);
     q->last_id = t->id;
-    t->journal_seq = js.last_seq;
+    q->cut_seq = t->journal_seq = js.last_seq;
     t->next_ino = fs->next_ino;
     t->cut_ns = c2_now_ns(fs->part.env);
     c2_list_append(&q->queue, &t->link);

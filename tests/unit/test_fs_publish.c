@@ -221,6 +221,51 @@ journal__takes_more_metadata_than_a_group_can_hold(void **state)
     c2_free(value);
 }
 
+/* Larger than the journal, written over an old file: it is held until it is closed, whatever it
+ * takes, and nothing else happens that would commit. */
+static void
+journal__does_not_bound_the_size_of_a_file_that_is_held(void **state, bool backwards)
+{
+    struct fsx *x = *state;
+    uint8_t *data = fsx_bytes(3, MIB);
+    unsigned n = 48;
+    x->journal_size = 16 * MIB;
+    x->config.upload_parallel = 1;
+    x->config.pack_size = 4 * MIB;
+    fsx_mount(x);
+    fsx_put(x, FS_ROOT_INO, "big", "old", 3);
+    check(x);
+    for (unsigned s = 0; s < FSX_SEATS; s++)
+        prov_mem_set_latency(x->mem[s], C2_NS_PER_S, 0);
+    struct fs_handle *h = fsx_open(x, fsx_ino(x, FS_ROOT_INO, "big"), O_WRONLY | O_TRUNC);
+    uint64_t started = c2_now_ns(x->env);
+    for (unsigned k = 0; k < n; k++) {
+        uint64_t off = (uint64_t)(backwards ? n - 1 - k : k) * MIB;
+        data[0] = (uint8_t)k;
+        assert_int_equal(fsx_write(x, h, off, data, MIB), C2_E_OK);
+        assert_true(c2_now_ns(x->env) - started < 200 * C2_NS_PER_S);
+    }
+    fsx_release(x, h);
+    fsx_crash(x);
+    fsx_mount(x);
+    fsx_expect(x, FS_ROOT_INO, "big", "old", 3);
+    check(x);
+    fsx_stop(x);
+    c2_free(data);
+}
+
+static void
+journal__does_not_bound_a_file_written_forwards(void **state)
+{
+    journal__does_not_bound_the_size_of_a_file_that_is_held(state, false);
+}
+
+static void
+journal__does_not_bound_a_file_written_backwards(void **state)
+{
+    journal__does_not_bound_the_size_of_a_file_that_is_held(state, true);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -233,6 +278,8 @@ main(int argc, char **argv)
         T(spilled_data__survives_a_crash_between_upload_and_commit),
         T(journal__takes_thousands_of_small_files_at_once),
         T(journal__takes_more_metadata_than_a_group_can_hold),
+        T(journal__does_not_bound_a_file_written_forwards),
+        T(journal__does_not_bound_a_file_written_backwards),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
