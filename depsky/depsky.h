@@ -253,6 +253,17 @@ struct ds_probe {
 };
 void ds_probe_start(struct ds_client *c, struct ds_probe *p);
 
+/* What the first bytes of a share say of its volume and seat. They prove nothing: for finding out
+ * how a volume lies in the clouds when nothing else knows any more. */
+#define DS_SHARE_INFO_BYTES 512
+struct ds_share_info {
+    uint8_t volume[16];
+    unsigned n, k, seat; /* f = k - 1 */
+    bool keyless;
+    uint32_t key_epoch, domain_id, config_epoch;
+};
+C2_RESULT ds_share_info(struct c2_slice head, struct ds_share_info *ret_info);
+
 /* The key of an object in every bucket, without the provider's own prefix. */
 void ds_object_key(const struct ds_client *c, enum ds_kind kind, struct ds_oid oid,
                    char out[PROV_KEY_MAX]);

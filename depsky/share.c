@@ -362,3 +362,21 @@ ds_share_len_max(unsigned k, uint64_t plain_len)
 {
     return ds_share_tables_max(k, plain_len) + row_len_max(k, plain_len);
 }
+
+C2_RESULT
+ds_share_info(struct c2_slice head, struct ds_share_info *ret_info)
+{
+    struct ds_share sh;
+    if (head.len < DS_SHARE_HEADER_LEN)
+        return C2_E_PARSE;
+    C2_TRY(ds_share_decode(head, &sh));
+    *ret_info = (struct ds_share_info){ .n = sh.n,
+                                        .k = sh.k,
+                                        .seat = sh.seat,
+                                        .keyless = (sh.flags & DS_SHARE_KEYLESS) != 0,
+                                        .key_epoch = sh.key_epoch,
+                                        .domain_id = sh.domain_id,
+                                        .config_epoch = sh.config_epoch };
+    memcpy(ret_info->volume, sh.volume, sizeof(ret_info->volume));
+    return C2_E_OK;
+}

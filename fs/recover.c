@@ -248,7 +248,12 @@ take_index(struct recovery *v, struct ship_index *x)
         memcpy(r->ret_volume_key, x->volume_key, C2_KEY_LEN);
         c2_wipe(x->volume_key, sizeof(x->volume_key));
     }
-    next_part(v);
+    if (x->config.len > 0)
+        c2_buf_append(&r->config, x->config.data, x->config.len);
+    if (r->look_only)
+        recover_end(v);
+    else
+        next_part(v);
 }
 
 static void
@@ -300,7 +305,7 @@ next_index(struct recovery *v)
         recover_get(v, DS_KIND_CHECKPOINT, &ref, i->seats, got_index);
         return;
     }
-    if (v->r->volume_key == NULL)
+    if (v->r->volume_key == NULL || v->r->look_only)
         recover_fail(v, C2_E_NOT_FOUND, "no checkpoint of the volume is in the clouds");
     else
         recover_chain_start(v);
@@ -378,6 +383,7 @@ recover_start(struct recover *r)
     r->own = v;
     r->error = NULL;
     r->found_key = false;
+    r->config = (struct c2_buf){ 0 };
     r->report = (struct recover_report){ 0 };
     uint8_t seed[32], public_key[C2_ED25519_PUBLIC_LEN];
     c2_random(r->env, seed, sizeof(seed));

@@ -13,6 +13,7 @@
 #define C2_FS_RECOVER_H
 
 #include "base/crypto.h"
+#include "base/buf.h"
 #include "base/env.h"
 
 struct coord;
@@ -42,6 +43,7 @@ struct recover {
     const char *head_path;     /* what this machine saw last, or NULL; see RECOVER_HEAD_NAME */
     unsigned skip_checkpoints; /* the newest ones are not to be used */
     bool accept_loss;
+    bool look_only; /* ends when the checkpoint's index was read: config and key, nothing else */
     void (*done)(struct recover *r);
 
     /* out */
@@ -50,6 +52,7 @@ struct recover {
                         QUORUM: too few clouds answer; CONFLICT: another machine recovers too */
     char *error;     /* a sentence for people; the caller's (c2_free) */
     struct recover_report report;       /* may be read while it runs */
+    struct c2_buf config;               /* record C as it was at the checkpoint; the caller's */
     bool found_key;                     /* ret_volume_key was in the checkpoint */
     uint8_t ret_volume_key[C2_KEY_LEN]; /* the caller wipes it */
     struct recovery *own;               /* private */

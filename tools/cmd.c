@@ -8,8 +8,8 @@
 #include "base/alloc.h"
 #include "base/str.h"
 
-const struct cmd *const cmd_tables[] = { cmds_volume, cmds_provider, cmds_mount, cmds_key,
-                                         cmds_system };
+const struct cmd *const cmd_tables[] = { cmds_volume, cmds_provider, cmds_mount,
+                                         cmds_key,    cmds_recover,  cmds_system };
 const size_t cmd_tables_count = C2_ARRAY_LEN(cmd_tables);
 
 const struct cmd *

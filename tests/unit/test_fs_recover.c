@@ -116,6 +116,7 @@ recover_with(struct fsx *y, struct recover request)
     test_env_run_until(y->t, &w.done);
     fsx_disconnect(y);
     fsx_close_store(y);
+    c2_buf_done(&w.r.config);
     return w.r;
 }
 
@@ -576,6 +577,7 @@ recovery__of_a_volume_in_use_takes_what_is_written_meanwhile(void **state)
     assert_true(c2_mark_count("recover: somebody wrote meanwhile") >= 1);
     for (unsigned s = 0; s < FSX_SEATS; s++)
         fsx_fault(&y, s, "");
+    c2_buf_done(&w.r.config);
     fsx_disconnect(&y);
     fsx_close_store(&y);
     fsx_mount(&y);
