@@ -4,13 +4,14 @@
 # shellcheck source=tests/lib/integration.sh
 . "$(dirname "$0")/../lib/integration.sh"
 begin "$@"
-KINDS=${KINDS:-delete corrupt swap empty truncate error hang}
+KINDS=${KINDS:-delete clear corrupt swap empty truncate error hang}
 sample_set "$WORK/src" --sensors "${SENSORS:-120}" --images 4 --large 1x5M --sparse 40M
 volume_new
 mount_start
 must "fill" rsync -aHAX "$WORK/src/" "$MNT/"
 mount_stop
-provider_save
+must "empty the cache" c2 cache clear
+volume_save
 
 # Faults on disk are there before the mount; the others are injected by the provider's own layer.
 injure() { # KIND PROVIDER
@@ -23,7 +24,7 @@ injure() { # KIND PROVIDER
 }
 heal() { # PROVIDER
     unset "PROVIDER_EXTRA[$1]"
-    provider_restore "$1"
+    volume_restore
     write_conf
 }
 says_degraded() { # PROVIDER
@@ -35,9 +36,16 @@ says_degraded() { # PROVIDER
     grep -q DEGRADED "$WORK/status.out" && grep -q "$1" "$WORK/status.out" &&
         grep -qi 'action:' "$WORK/status.out"
 }
+applies() { # KIND PROVIDER : a provider that holds nothing can only vanish or fail
+    case $1 in
+    delete | error | hang) true ;;
+    *) grep -qx "$2" <<<"$holding" ;;
+    esac
+}
+holding=$(holders)
 for kind in $KINDS; do
     for p in "${PROVIDERS[@]}"; do
-        must "empty the cache" c2 cache clear
+        applies "$kind" "$p" || continue
         injure "$kind" "$p"
         mount_start
         check "$p, $kind: every byte and attribute" same_tree "$WORK/src" "$MNT"

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../lib/integration.sh"
 begin "$@"
 sample_set "$WORK/src" --sensors 150 --images 3 --large 1x6M
-for p in "${PROVIDERS[@]}"; do PROVIDER_EXTRA[$p]="timeout = 3s"; done
+for p in "${PROVIDERS[@]}"; do PROVIDER_EXTRA[$p]="timeout = 3s"$'\n'"fault ="; done
 volume_new
 mount_start
 

@@ -299,20 +299,33 @@ sample_set() { # DIR [PHR_GEN OPTION...]
 
 # ---- damage -------------------------------------------------------------------------------------
 
-provider_save() { # keeps a copy of every provider to start from again
-    local p
-    for p in "${PROVIDERS[@]}"; do
-        rm -rf "$WORK/saved-$p"
-        cp -a "$WORK/$p" "$WORK/saved-$p"
+# Keeps the state of the whole unmounted volume, to start from again: putting back a provider alone
+# would roll it back behind the others.
+volume_save() {
+    local part
+    for part in "${PROVIDERS[@]}" meta cache; do
+        rm -rf "$WORK/saved-$part"
+        cp -a "$WORK/$part" "$WORK/saved-$part"
     done
 }
 
-provider_restore() {
-    rm -rf "${WORK:?}/$1"
-    cp -a "$WORK/saved-$1" "$WORK/$1"
+volume_restore() {
+    local part
+    for part in "${PROVIDERS[@]}" meta cache; do
+        rm -rf "${WORK:?}/$part"
+        cp -a "$WORK/saved-$part" "$WORK/$part"
+    done
 }
 
-# provider_damage NAME delete|corrupt|swap|empty|truncate : on disk, behind the daemon's back.
+# Providers that hold shares of file data: the spare seat may have none.
+holders() {
+    local p
+    for p in "${PROVIDERS[@]}"; do
+        [ -z "$(find "$WORK/$p" -path '*/o/*' -type f -print -quit 2>/dev/null)" ] || echo "$p"
+    done
+}
+
+# provider_damage NAME delete|clear|corrupt|swap|empty|truncate : on disk, behind the daemon's back.
 provider_damage() {
     "$LIB/damage" "$2" "$WORK/$1" "$SEED" >>"$LOG" || die "damage $2 $1"
 }
