@@ -444,8 +444,7 @@ on_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file
     mf_call_submit(c);
 }
 
-/* NOLINTNEXTLINE(readability-function-size): libfuse's signature */
-static void
+static void /* NOLINTNEXTLINE(readability-function-size): libfuse's signature */
 on_copy_file_range(fuse_req_t req, fuse_ino_t ino, off_t off, struct fuse_file_info *fi,
                    fuse_ino_t ino2, off_t off2, struct fuse_file_info *fi2, size_t len, int flags)
 {
