@@ -135,7 +135,12 @@ mount_fuse_new(struct c2_os *os, struct fs *fs, const struct mount_fuse_config *
         goto fail;
     }
     if (fuse_session_mount(m->se, config->mountpoint) != 0) {
-        *ret_error = c2_asprintf("the kernel did not mount on %s", config->mountpoint);
+        *ret_error = c2_asprintf("the kernel did not mount on %s\n"
+                                 "hint: c2fsctl doctor checks /dev/fuse and fusermount3%s",
+                                 config->mountpoint,
+                                 config->allow_other ? "; for ordinary users allow_other needs "
+                                                       "user_allow_other in /etc/fuse.conf"
+                                                     : "");
         goto fail;
     }
     if (watch_device(m) != C2_E_OK) {
