@@ -70,9 +70,11 @@ c2_alloc_aligned(size_t size)
 char *
 c2_strndup(const char *s, size_t len)
 {
-    size_t n = strnlen(s, len);
+    /* An empty slice may have no address. */
+    size_t n = len == 0 ? 0 : strnlen(s, len);
     char *p = c2_alloc(n + 1);
-    memcpy(p, s, n);
+    if (n > 0)
+        memcpy(p, s, n);
     p[n] = '\0';
     return p;
 }
