@@ -15,9 +15,8 @@
 #include "base/alloc.h"
 #include "base/mark.h"
 #include "fs/coord_keys.h"
-#include "fs/recover.h"
 #include "fs/ship_format.h"
-#include "tests/lib/fs_fixture.h"
+#include "tests/lib/recover_fixture.h"
 
 #define FILES 20
 
@@ -39,129 +38,6 @@ teardown(void **state)
     fsx_done(x);
     c2_free(x);
     return 0;
-}
-
-/* ---- files ---------------------------------------------------------------------------------- */
-
-static void
-file_name(unsigned k, char out[32])
-{
-    snprintf(out, 32, "file-%u", k);
-}
-
-static void
-put_files(struct fsx *x, unsigned from, unsigned to)
-{
-    char name[32];
-    for (unsigned k = from; k < to; k++) {
-        size_t len = 100 + (size_t)k * 777;
-        uint8_t *data = fsx_bytes(k, len);
-        file_name(k, name);
-        fsx_put(x, FS_ROOT_INO, name, data, len);
-        c2_free(data);
-    }
-}
-
-static void
-expect_files(struct fsx *x, unsigned from, unsigned to)
-{
-    char name[32];
-    for (unsigned k = from; k < to; k++) {
-        size_t len = 100 + (size_t)k * 777;
-        uint8_t *data = fsx_bytes(k, len);
-        file_name(k, name);
-        fsx_expect(x, FS_ROOT_INO, name, data, len);
-        c2_free(data);
-    }
-}
-
-static void
-expect_absent(struct fsx *x, unsigned k)
-{
-    struct fs_attr a;
-    char name[32];
-    file_name(k, name);
-    assert_int_equal(fsx_lookup(x, FS_ROOT_INO, name, &a), C2_E_NOT_FOUND);
-}
-
-/* ---- recovering ----------------------------------------------------------------------------- */
-
-struct waited {
-    struct recover r;
-    bool done;
-};
-
-static void
-recover_done(struct recover *r)
-{
-    C2_CONTAINER_OF(r, struct waited, r)->done = true;
-}
-
-/* Into a new store of y; the caller frees error. */
-static struct recover
-recover_with(struct fsx *y, struct recover request)
-{
-    struct waited w = { .r = request };
-    fsx_create_store(y);
-    fsx_connect(y);
-    w.r.env = y->env;
-    w.r.ds = y->ds;
-    w.r.coord = y->coord;
-    w.r.done = recover_done;
-    memcpy(w.r.uuid, fsx_uuid, sizeof(w.r.uuid));
-    if (!y->keyless)
-        w.r.volume_key = fsx_volume_key;
-    recover_start(&w.r);
-    assert_false(w.done);
-    test_env_run_until(y->t, &w.done);
-    fsx_disconnect(y);
-    fsx_close_store(y);
-    c2_buf_done(&w.r.config);
-    return w.r;
-}
-
-static struct recover_report
-recover(struct fsx *y)
-{
-    struct recover r = recover_with(y, (struct recover){ 0 });
-    if (r.err != C2_E_OK)
-        fail_msg("recover: %s", r.error);
-    return r.report;
-}
-
-static enum c2_err
-recover_fails(struct fsx *y, struct recover request)
-{
-    struct recover r = recover_with(y, request);
-    if (r.err == C2_E_OK)
-        fail_msg("recovered");
-    assert_non_null(r.error);
-    c2_free(r.error);
-    return r.err;
-}
-
-static unsigned
-count_keys(struct fsx *x, unsigned seat, const char *folder)
-{
-    unsigned n = 0;
-    for (size_t k = 0; prov_mem_key(x->mem[seat], k) != NULL; k++)
-        n += strstr(prov_mem_key(x->mem[seat], k), folder) != NULL;
-    return n;
-}
-
-/* The journal or checkpoint key number `index` of a seat, counted from the end when negative. */
-static const char *
-key_of(struct fsx *x, unsigned seat, const char *folder, int index)
-{
-    if (index < 0)
-        index += (int)count_keys(x, seat, folder);
-    for (size_t k = 0; prov_mem_key(x->mem[seat], k) != NULL; k++) {
-        const char *key = prov_mem_key(x->mem[seat], k);
-        if (strstr(key, folder) != NULL && index-- == 0)
-            return key;
-    }
-    fail_msg("no such key");
-    return NULL;
 }
 
 /* ---- tests ---------------------------------------------------------------------------------- */
@@ -557,29 +433,19 @@ recovery__of_a_volume_in_use_takes_what_is_written_meanwhile(void **state)
     put_files(x, 0, 5);
     assert_int_equal(fsx_sync(x), C2_E_OK);
     fsx_init_second(&y, x);
-    fsx_create_store(&y);
-    fsx_connect(&y);
-    struct waited w = { .r = { .env = y.env,
-                               .ds = y.ds,
-                               .coord = y.coord,
-                               .volume_key = fsx_volume_key,
-                               .done = recover_done } };
-    memcpy(w.r.uuid, fsx_uuid, sizeof(w.r.uuid));
+    struct recover_call w = { .r = { .skip_checkpoints = 0 } };
     /* The list of the journal is old when it arrives. */
     for (unsigned s = 0; s < FSX_SEATS; s++)
         fsx_fault(&y, s, "list.delay:1s,get.delay:10s");
-    recover_start(&w.r);
+    recover_begin(&y, &w);
     test_env_run_for(y.t, 3 * C2_NS_PER_S);
     put_files(x, 5, 7);
     assert_int_equal(fsx_sync(x), C2_E_OK);
-    test_env_run_until(y.t, &w.done);
+    recover_finish(&y, &w);
     assert_int_equal(w.r.err, C2_E_OK);
     assert_true(c2_mark_count("recover: somebody wrote meanwhile") >= 1);
     for (unsigned s = 0; s < FSX_SEATS; s++)
         fsx_fault(&y, s, "");
-    c2_buf_done(&w.r.config);
-    fsx_disconnect(&y);
-    fsx_close_store(&y);
     fsx_mount(&y);
     expect_files(&y, 0, 7);
     assert_int_equal(fsx_sync(&y), C2_E_OK);
