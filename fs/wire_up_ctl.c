@@ -189,11 +189,11 @@ wait_tick(struct c2_timer *t)
     uint64_t now = c2_now_ns(k->w->env);
     fs_status(k->w->fs, &s);
     ctl_progress(k->call, s.backlog_files, s.backlog_bytes);
+    c2_timer_arm(k->w->env, &k->tick, now + PROGRESS_NS);
     if (k->syncing && !k->canceled && now >= k->deadline_ns) {
         k->canceled = true;
-        fs_sync_cancel(k->w->fs, &k->sync);
+        fs_sync_cancel(k->w->fs, &k->sync); /* may end k at once */
     }
-    c2_timer_arm(k->w->env, &k->tick, now + PROGRESS_NS);
 }
 
 static struct wire_wait *
