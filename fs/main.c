@@ -399,7 +399,11 @@ run(const struct args *a, struct daemon *d)
         return fail(a, c2_err_from_errno(errno), "cannot start the daemon", NULL);
     if (child > 0) {
         close(fds[1]);
-        return wait_for_report(a, fds[0], child);
+        int code = wait_for_report(a, fds[0], child);
+        if (code == 0)
+            setup_umount_helper(a->volume, d->mountpoint,
+                                a->config != NULL ? a->config : a->opts.config);
+        return code;
     }
     close(fds[0]);
     d->report_fd = fds[1];

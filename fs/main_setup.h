@@ -31,6 +31,13 @@ C2_RESULT setup_user_drop(const char *user, char **ret_error);
 /* Best effort, needs root: how far the kernel reads ahead on the mount. */
 void setup_read_ahead(const char *mountpoint, unsigned kib);
 
+/*
+ * Best effort, needs root: makes umount(8) run umount.fuse.c2fs for this mount, which waits for the
+ * clouds (the kernel does not wait for a FUSE daemon). config = the -C file, or NULL. Only while
+ * the daemon serves: mount(8) looks at the mount.
+ */
+void setup_umount_helper(const char *volume, const char *mountpoint, const char *config);
+
 /* Tells systemd, if it asked for it: "READY=1". */
 void setup_notify(const char *state);
 

@@ -12,6 +12,7 @@
 #include "base/os_env.h"
 #include "base/str.h"
 #include "tools/cmd.h"
+#include "tools/umount_helper.h"
 
 #define COMMANDS_MAX 128u
 
@@ -231,6 +232,9 @@ main(int argc, char **argv)
 {
     struct cmd_ctx x = { .progress = CMD_PROGRESS_AUTO };
     c2_log_set_level(C2_LOG_WARN);
+    const char *slash = strrchr(argv[0], '/');
+    if (strncmp(slash == NULL ? argv[0] : slash + 1, "umount.", 7) == 0)
+        return umount_helper(&x, argc, argv);
     int code = parse_globals(argc, argv, &x);
     if (code >= 0)
         return code;

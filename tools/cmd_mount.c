@@ -8,9 +8,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -163,33 +161,6 @@ run_flush(struct cmd_ctx *x, int argc, char **argv)
 
 /* ---- umount ---------------------------------------------------------------------------------- */
 
-/* fusermount3 for those who may not call umount(2). */
-static int
-run_fusermount(const char *mountpoint, bool lazy)
-{
-    pid_t pid = fork();
-    if (pid == 0) {
-        if (lazy)
-            execlp("fusermount3", "fusermount3", "-u", "-q", "-z", "--", mountpoint, (char *)NULL);
-        else
-            execlp("fusermount3", "fusermount3", "-u", "-q", "--", mountpoint, (char *)NULL);
-        _exit(127);
-    }
-    int status = 0;
-    if (pid < 0 || waitpid(pid, &status, 0) != pid)
-        return EIO;
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : EBUSY;
-}
-
-/* 0 or an errno. */
-static int
-detach(const char *mountpoint, bool lazy)
-{
-    if (umount2(mountpoint, lazy ? MNT_DETACH : UMOUNT_NOFOLLOW) == 0)
-        return 0;
-    return errno == EPERM ? run_fusermount(mountpoint, lazy) : errno;
-}
-
 static int
 detach_and_wait(const struct cmd_ctx *x, struct ctl_client *client, const char *mountpoint,
                 uint64_t timeout_ns, bool lazy)
@@ -199,7 +170,7 @@ detach_and_wait(const struct cmd_ctx *x, struct ctl_client *client, const char *
     int code = call(x, "umount", client, &flush);
     if (code != CTL_EXIT_OK)
         return code;
-    int err_no = detach(mountpoint, lazy);
+    int err_no = mounts_detach(mountpoint, lazy);
     if (err_no == EBUSY)
         return cmd_fail(x, C2_E_BUSY, "umount", mountpoint, "programs still use it",
                         "fuser -vm shows which; --lazy takes it out of sight at once");
@@ -242,7 +213,7 @@ run_umount(struct cmd_ctx *x, int argc, char **argv)
     enum c2_err err = cache_dir == NULL ? C2_E_CONFIG : ctl_client_open(cache_dir, &client);
     if (err == C2_E_NOT_MOUNTED) {
         /* Its daemon is dead: nothing to wait for, the journal has what it promised. */
-        int err_no = detach(mountpoint, true);
+        int err_no = mounts_detach(mountpoint, true);
         if (err_no != 0)
             return cmd_fail(x, c2_err_from_errno(err_no), "umount", mountpoint, strerror(err_no),
                             NULL);

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "tools/mounts.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/os_file.h"
@@ -107,4 +111,32 @@ mounts_at(const struct mounts *m, const char *mountpoint)
             found = &m->e[k];
     c2_free(wanted);
     return found;
+}
+
+/* ---- unmounting ------------------------------------------------------------------------------ */
+
+/* fusermount3 for those who may not call umount(2). */
+static int
+run_fusermount(const char *mountpoint, bool lazy)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (lazy)
+            execlp("fusermount3", "fusermount3", "-u", "-q", "-z", "--", mountpoint, (char *)NULL);
+        else
+            execlp("fusermount3", "fusermount3", "-u", "-q", "--", mountpoint, (char *)NULL);
+        _exit(127);
+    }
+    int status = 0;
+    if (pid < 0 || waitpid(pid, &status, 0) != pid)
+        return EIO;
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : EBUSY;
+}
+
+int
+mounts_detach(const char *mountpoint, bool lazy)
+{
+    if (umount2(mountpoint, lazy ? MNT_DETACH : UMOUNT_NOFOLLOW) == 0)
+        return 0;
+    return errno == EPERM ? run_fusermount(mountpoint, lazy) : errno;
 }

@@ -25,4 +25,7 @@ void mounts_done(struct mounts *m);
  * daemon may be dead or hang. */
 const struct mount_entry *mounts_at(const struct mounts *m, const char *mountpoint);
 
+/* Takes a mount out of the name space; lazy: even while it is in use. 0 or an errno. */
+int mounts_detach(const char *mountpoint, bool lazy);
+
 #endif
