@@ -357,8 +357,8 @@ setup_umount_helper(const char *volume, const char *mountpoint, const char *conf
     /* mount(8) writes down what belongs to user space (/run/mount/utab) and mounts nothing (-f). */
     bool plain = config != NULL && config[strcspn(config, " ,\t\n\\")] == '\0';
     char *real = plain ? realpath(config, NULL) : NULL;
-    char *options = real == NULL ? c2_strdup("rw,x-c2fs.config=")
-                                 : c2_asprintf("rw,x-c2fs.config=%s", real);
+    char *options =
+        real == NULL ? c2_strdup("rw,x-c2fs.config=") : c2_asprintf("rw,x-c2fs.config=%s", real);
     char *source = c2_asprintf("c2fs:%s", volume);
     pid_t pid = fork();
     if (pid == 0) {
