@@ -113,6 +113,7 @@ struct msg_batch {
 struct msg_checkpoint {
     uint64_t n;
     uint8_t digest[MSG_DIGEST_LEN]; /* of the whole state after n */
+    uint8_t config[MSG_DIGEST_LEN]; /* SHA-256 of the encoded configuration in force after n */
 };
 
 struct msg_seat_sig {
@@ -128,6 +129,7 @@ struct msg_stable {
     struct msg_seat_sig sig[MSG_REPLICAS_MAX];
 };
 
+/* Not signed: it need not be believed by third parties. */
 struct msg_wish {
     uint64_t view; /* the view the sender wants to be in, at least */
 };
@@ -196,10 +198,10 @@ struct msg_body {
     struct c2_slice bytes; /* verified by its digest, from whomever it comes */
 };
 
-/* A committed batch that proves itself: proposal, a quorum's COMMIT messages of its view. */
+/* A committed batch that proves itself by a quorum's COMMIT messages of one view. */
 struct msg_decided {
-    struct msg_proposal p;
-    struct c2_slice proposal;
+    uint64_t n;
+    uint8_t digest[MSG_DIGEST_LEN];
     uint32_t ncommits;
     struct c2_slice commits; /* messages, u32 length each */
     struct c2_slice batch;
@@ -230,12 +232,11 @@ struct msg_state {
     struct c2_slice answers; /* u8 kind, hash, bytes (empty: not there any more); repeated */
 };
 
-/* Epoch `epoch` begins: its configuration and the certificate of the checkpoint that holds it. */
+/* An epoch begins: its configuration, and the certificate of the checkpoint that ended the epoch
+ * before, which names the configuration's hash. */
 struct msg_epoch {
-    uint32_t epoch;
     struct c2_slice config; /* bft_config_encode */
     struct c2_slice stable; /* encoded msg_stable of the epoch before; empty for epoch 0 */
-    struct c2_slice proof;  /* why that checkpoint holds this configuration */
 };
 
 /* --- clients --- */

@@ -10,14 +10,13 @@
  * ever signs two different votes for one (epoch, view, n, phase).
  *
  * Bodies, format 1 (little-endian, byte strings with u32 length):
- *   EPOCH     u32 epoch, u64 base, config, stable, proof
+ *   EPOCH     config, certificate of the checkpoint before (empty for epoch 0)
  *   VIEW      u32 epoch, u64 view, u8 leaving, own VIEW-CHANGE message (empty unless leaving)
  *   NEW_VIEW  u32 epoch, u64 view, NEW-VIEW message, u32 count, VIEW-CHANGE messages it builds on
  *   PROPOSAL  u32 epoch, signed proposal (MSG_PROPOSAL_LEN), batch; the vote of PREPARE is implied
  *   PREPARED  u32 epoch, u64 view, u64 n, digest[32], u32 count, PREPARE messages; the vote of
  *             COMMIT is implied
  *   DECIDED   u32 epoch, u64 view, u64 n, digest[32]; hint only, needs no fsync
- *   COMMITTED u32 epoch, DECIDED message; a decision learnt from others, with its proof
  *   STABLE    encoded certificate
  *   WISH      u32 epoch, u64 view
  *   SYNC      u32 epoch, certificate; the state is being fetched, until a STABLE at or above it
@@ -37,7 +36,6 @@ enum wal_type {
     WAL_PROPOSAL,
     WAL_PREPARED,
     WAL_DECIDED,
-    WAL_COMMITTED,
     WAL_STABLE,
     WAL_WISH,
     WAL_SYNC,
@@ -47,18 +45,16 @@ enum wal_type {
 struct wal_record {
     uint32_t epoch;
     uint64_t view;
-    uint64_t n; /* EPOCH: base */
+    uint64_t n;
     uint8_t leaving;
     uint8_t quarantined;
     uint8_t digest[MSG_DIGEST_LEN];
     struct c2_slice proposal;
-    struct c2_slice msg; /* VIEW, NEW_VIEW, COMMITTED; STABLE and SYNC: the certificate */
+    struct c2_slice msg; /* VIEW, NEW_VIEW; EPOCH, STABLE, SYNC: certificate */
     struct c2_slice batch;
     uint32_t count;
     struct c2_slice list;   /* PREPARED, NEW_VIEW: messages, u32 length each */
     struct c2_slice config; /* EPOCH */
-    struct c2_slice stable; /* EPOCH */
-    struct c2_slice proof;  /* EPOCH */
 };
 
 /* Appends the body of a record without the batch, which is last and may be written from where it
