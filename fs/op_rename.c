@@ -88,6 +88,9 @@ replace(struct fs *fs, struct place *from, struct place *to)
         old->attr.nlink -= old->attr.nlink > 0;
     }
     fs_inode_publish(fs, child);
+    if (old != NULL)
+        fs_inode_publish(fs,
+                         old); /* as in unlink: other names of it, or its end, are decided now */
     move_parent(child, from->dir, to->dir);
     fs_inode_touch(fs, child, FS_SET_CTIME);
     fs_dentry_set(fs, to->dir, to->entry, child);
