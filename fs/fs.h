@@ -178,8 +178,10 @@ struct fs_publish {
 };
 void fs_publish_start(struct fs *fs, struct fs_publish *q);
 
-/* Everything changed so far (held files included) is in the clouds, committed and shipped. */
+/* Everything changed so far is in the clouds, committed and shipped: held files included, or with
+ * published_only as they were published last. */
 struct fs_sync {
+    bool published_only;
     void (*done)(struct fs_sync *s);
     enum c2_err err;
     struct c2_link link;

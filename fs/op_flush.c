@@ -46,6 +46,8 @@ published(struct fs_publish *p)
         return;
     }
     f->sync.done = synced;
+    /* Other files that are being written are not this one's business. */
+    f->sync.published_only = f->inode != NULL;
     fs_sync_start(f->req->fs, &f->sync);
 }
 

@@ -478,7 +478,8 @@ fs_sync_start(struct fs *fs, struct fs_sync *s)
 {
     struct fs_txgs *q = fs->txgs;
     C2_LIST_FOREACH (&fs->commit_inodes, struct fs_inode, i, commit_link) {
-        fs_inode_publish(fs, i);
+        if (!s->published_only)
+            fs_inode_publish(fs, i);
     }
     cut(q);
     s->txg = q->last_id;
