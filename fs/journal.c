@@ -103,31 +103,73 @@ break_journal(struct journal *j, enum c2_err err, const char *what)
 /* ---- a new segment ------------------------------------------------------------------------- */
 
 static void
-segment_opened(struct c2_disk_req *io)
+segment_ready(struct journal *j)
 {
-    struct journal *j = C2_CONTAINER_OF(io, struct journal, open_io);
     struct journal_segment *s = j->opening;
-    struct c2_list full;
-    c2_list_init(&full);
     j->opening = NULL;
     c2_free(j->open_path);
     j->open_path = NULL;
-    if (io->err == C2_E_OK) {
-        s->file = io->file;
-        j->segments = c2_realloc(j->segments, j->nsegments + 1, sizeof(struct journal_segment *));
-        j->segments[j->nsegments++] = s;
-        j->current = s;
-        j->dir_dirty = true;
-        journal_drop_unneeded(j);
-    } else {
-        journal_segment_free(s);
-        if (out_of_space(io->err))
-            journal_move_all(&j->queue, &full);
-        else
-            break_journal(j, io->err, "making a segment");
-    }
+    s->size = s->end = JOURNAL_HEADER_AREA;
+    j->segments = c2_realloc(j->segments, j->nsegments + 1, sizeof(struct journal_segment *));
+    j->segments[j->nsegments++] = s;
+    j->current = s;
+    j->dir_dirty = true;
+    journal_drop_unneeded(j);
+    journal_step(j);
+}
+
+static void
+segment_failed(struct journal *j, enum c2_err err)
+{
+    struct journal_segment *s = j->opening;
+    struct c2_list full;
+    c2_list_init(&full);
+    if (s->file >= 0)
+        journal_file_drop(j->env, s->file, j->open_path);
+    else
+        c2_free(j->open_path);
+    j->open_path = NULL;
+    j->opening = NULL;
+    journal_segment_free(s);
+    if (out_of_space(err))
+        journal_move_all(&j->queue, &full);
+    else
+        break_journal(j, err, "making a segment");
     journal_step(j);
     journal_complete_appends(&full, C2_E_NO_SPACE);
+}
+
+/* OPEN -> PWRITE of the header -> SYNC: groups are written only after a header that lasts. A header
+ * that cannot be read is therefore torn when nothing follows it, and damaged when something does.
+ */
+static void
+segment_step(struct c2_disk_req *io)
+{
+    struct journal *j = C2_CONTAINER_OF(io, struct journal, open_io);
+    struct journal_segment *s = j->opening;
+    if (io->verb == C2_DISK_OPEN && io->err == C2_E_OK)
+        s->file = io->file;
+    if (io->err != C2_E_OK || j->err != C2_E_OK) {
+        segment_failed(j, io->err != C2_E_OK ? io->err : j->err);
+        return;
+    }
+    if (io->verb == C2_DISK_SYNC) {
+        segment_ready(j);
+        return;
+    }
+    bool opened = io->verb == C2_DISK_OPEN;
+    if (opened) {
+        journal_header_encode(s, j->header);
+        j->header_iov = c2_slice(j->header, sizeof j->header);
+    } else {
+        j->stats.syncs++;
+    }
+    j->open_io = (struct c2_disk_req){ .verb = opened ? C2_DISK_PWRITE : C2_DISK_SYNC,
+                                       .file = s->file,
+                                       .iov = &j->header_iov,
+                                       .niov = 1,
+                                       .done = segment_step };
+    c2_disk(j->env, &j->open_io);
 }
 
 static void
@@ -136,11 +178,12 @@ open_segment(struct journal *j)
     uint8_t salt[16];
     c2_random(j->env, salt, sizeof salt);
     j->opening = journal_segment_new(j->key, j->next_id++, salt);
+    j->opening->file = -1;
     j->open_path = journal_segment_path(j->dir, j->opening->id);
     j->open_io = (struct c2_disk_req){ .verb = C2_DISK_OPEN,
                                        .flags = C2_DISK_CREATE | C2_DISK_EXCL,
                                        .path = j->open_path,
-                                       .done = segment_opened };
+                                       .done = segment_step };
     c2_disk(j->env, &j->open_io);
 }
 
@@ -152,10 +195,6 @@ seal(struct c2_work *w)
 {
     struct journal_batch *b = C2_CONTAINER_OF(w, struct journal_batch, work);
     b->sealer.out = b->data;
-    if (b->has_header) {
-        journal_header_encode(b->segment, b->data);
-        b->sealer.out += JOURNAL_HEADER_AREA;
-    }
     C2_LIST_FOREACH (&b->appends, struct journal_append, a, link) {
         struct journal_group g = group_of(a);
         journal_group_seal(&b->sealer, &g, a->locs);
@@ -204,9 +243,8 @@ form_batch(struct journal *j, struct journal_batch *b, uint64_t room)
     struct journal_segment *s = j->current;
     b->segment = s;
     b->offset = s->end;
-    b->has_header = s->end == 0;
-    b->len = b->has_header ? JOURNAL_HEADER_AREA : 0;
-    b->sealer = (struct journal_sealer){ .segment = s, .offset = b->offset + b->len };
+    b->len = 0;
+    b->sealer = (struct journal_sealer){ .segment = s, .offset = b->offset };
     b->sealer.counter = s->counter;
     b->sealer.chain_seq = j->chain_seq;
     memcpy(b->sealer.chain, j->chain, sizeof j->chain);
@@ -221,7 +259,7 @@ form_batch(struct journal *j, struct journal_batch *b, uint64_t room)
     j->next_batch ^= 1;
     b->state = BATCH_SEALING;
     b->work = (struct c2_work){ .run = seal, .done = sealed };
-    if (b->len - (b->has_header ? JOURNAL_HEADER_AREA : 0) > JOURNAL_INLINE_MAX) {
+    if (b->len > JOURNAL_INLINE_MAX) {
         c2_work(j->env, &b->work);
     } else {
         seal(&b->work);
@@ -233,7 +271,7 @@ static bool
 fits_segment(const struct journal *j, size_t size)
 {
     const struct journal_segment *s = j->current;
-    return s != NULL && (s->end == 0 || s->end + size <= j->segment_size);
+    return s != NULL && (s->end == JOURNAL_HEADER_AREA || s->end + size <= j->segment_size);
 }
 
 /* While a batch is being written, another is sealed only when that takes a while. */
@@ -265,9 +303,10 @@ form(struct journal *j, struct c2_list *full)
     size_t size = append_size(first);
     uint64_t used = journal_used_bytes(j);
     bool fits = fits_segment(j, size);
-    uint64_t need = size + (fits && j->current->end > 0 ? 0 : JOURNAL_HEADER_AREA);
+    uint64_t need = size + (fits ? 0 : JOURNAL_HEADER_AREA);
     if (used + need > j->size_max) {
-        if (j->current != NULL && j->current->end > 0 && journal_droppable(j, j->current)) {
+        if (j->current != NULL && j->current->end > JOURNAL_HEADER_AREA &&
+            journal_droppable(j, j->current)) {
             C2_MARK("journal: committed segment gives up its place");
             journal_drop_segment(j, j->current);
             return true;
@@ -303,7 +342,7 @@ batch_written(struct journal *j, struct journal_batch *b, struct c2_list *finish
         j->stats.appends++;
         c2_list_append(a->sync ? &j->wait_sync : finished, &a->link);
     }
-    if (b->cap > BATCH_BYTES_MAX + JOURNAL_HEADER_AREA) {
+    if (b->cap > BATCH_BYTES_MAX) {
         c2_free(b->data);
         b->data = NULL;
         b->cap = 0;

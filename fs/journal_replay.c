@@ -17,6 +17,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/mark.h"
 
 #define WINDOW_LEN   ((size_t)4 << 20)
 #define SEGMENTS_MAX 65536
@@ -241,6 +242,12 @@ header_read(struct replay *r, struct c2_slice area)
     enum c2_err err = journal_header_decode(area, r->key, r->files[r->index].id, &s);
     if (err == C2_E_VERSION) {
         finish(r, err, c2_asprintf("journal: %s: written by a newer version of c2fs", r->path));
+        return;
+    }
+    if (err != C2_E_OK && r->size == JOURNAL_HEADER_AREA) { /* nothing was ever written after it */
+        C2_MARK("journal: header torn by a power cut");
+        r->scan.replay->torn_bytes += r->size;
+        set_aside(r, LEFT_EMPTY, C2_E_OK);
         return;
     }
     if (err != C2_E_OK) {

@@ -22,7 +22,6 @@ struct journal_batch {
     size_t len;
     uint8_t *data; /* owned, kept from batch to batch */
     size_t cap;
-    bool has_header;
     struct journal_sealer sealer;
     struct c2_work work;
     struct c2_disk_req io;
@@ -45,6 +44,8 @@ struct journal {
     struct journal_segment *opening; /* owned */
     char *open_path;                 /* owned */
     struct c2_disk_req open_io;
+    uint8_t header[JOURNAL_HEADER_AREA];
+    struct c2_slice header_iov;
 
     struct c2_list queue; /* of journal_append, not in a batch yet */
     struct journal_batch batches[2];
