@@ -247,6 +247,7 @@ form_batch(struct journal *j, struct journal_batch *b, uint64_t room)
     b->sealer = (struct journal_sealer){ .segment = s, .offset = b->offset };
     b->sealer.counter = s->counter;
     b->sealer.chain_seq = j->chain_seq;
+    b->sealer.synced_seq = j->stats.synced_seq;
     memcpy(b->sealer.chain, j->chain, sizeof j->chain);
     take_appends(j, b, room);
     s->end += b->len;

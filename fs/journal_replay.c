@@ -156,6 +156,31 @@ start_drops(struct replay *r)
     next_drop(r);
 }
 
+static void
+drop_last_segment(struct replay *r)
+{
+    struct journal_segment *s = r->start.segments[--r->start.nsegments];
+    for (size_t i = 0; i < r->nfiles; i++) {
+        if (r->files[i].id == s->id)
+            r->files[i].leftover = LEFT_EMPTY;
+    }
+    r->scan.replay->torn_bytes += s->size;
+    journal_file_close(r->env, s->file);
+    journal_segment_free(s);
+}
+
+/* Segments behind the end of the log; the rest of the segment in which it ends is its tail. */
+static void
+drop_behind_end(struct replay *r)
+{
+    struct journal_segment *good = r->scan.good_segment;
+    while (r->start.nsegments > 0 && r->start.segments[r->start.nsegments - 1] != good)
+        drop_last_segment(r);
+    if (good != NULL)
+        good->last_seq = C2_MIN(good->last_seq, r->scan.good_seq);
+    r->scan.commit_end = r->scan.good_end;
+}
+
 /* What follows the last commit frame of the last segment never became a group. */
 static void
 cut_tail(struct replay *r)
@@ -188,6 +213,8 @@ all_read(struct replay *r)
                            r->dir, key ? "sealed by another key" : "no file in it can be read"));
         return;
     }
+    if (journal_scan_end(&r->scan))
+        drop_behind_end(r);
     struct file *last = r->nfiles == 0 ? NULL : &r->files[r->nfiles - 1];
     if (last != NULL && last->leftover == LEFT_UNREADABLE)
         journal_scan_damage(&r->scan, 1, "segment %016llx: its header cannot be read",

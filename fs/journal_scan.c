@@ -24,11 +24,38 @@ journal_scan_init(struct journal_scan *s, struct journal_replay *replay)
     *s = (struct journal_scan){ .replay = replay };
     s->pieces = c2_calloc(JOURNAL_PIECES_MAX, sizeof *s->pieces);
     s->locs = c2_calloc(JOURNAL_PIECES_MAX, sizeof *s->locs);
+    c2_list_init(&s->limbo);
+}
+
+struct journal_limbo {
+    struct c2_link link;
+    struct journal_segment *segment;
+    uint64_t seq;
+    struct c2_buf meta;
+    struct journal_loc *locs; /* owned */
+    size_t nlocs;
+};
+
+static void
+limbo_free(struct journal_scan *s, struct journal_limbo *l)
+{
+    c2_list_remove(&s->limbo, &l->link);
+    c2_buf_done(&l->meta);
+    c2_free(l->locs);
+    c2_free(l);
+}
+
+static void
+limbo_clear(struct journal_scan *s)
+{
+    C2_LIST_FOREACH (&s->limbo, struct journal_limbo, l, link)
+        limbo_free(s, l);
 }
 
 void
 journal_scan_done(struct journal_scan *s)
 {
+    limbo_clear(s);
     c2_free(s->pieces);
     c2_free(s->locs);
     if (s->plain.data != NULL)
@@ -102,6 +129,21 @@ pieces_complete(struct journal_scan *s, const struct journal_commit *c)
     return true;
 }
 
+/* Groups up to seq are missing. */
+static void C2_PRINTF(4, 5)
+    doubt(struct journal_scan *s, uint64_t seq, uint64_t groups, const char *fmt, ...)
+{
+    s->doubtful = true;
+    s->missing_seq = C2_MAX(s->missing_seq, seq);
+    s->missing += groups;
+    if (s->missing > groups)
+        return; /* the first sentence is kept */
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(s->missing_text, sizeof s->missing_text, fmt, args);
+    va_end(args);
+}
+
 static void
 check_chain(struct journal_scan *s, const struct journal_commit *c)
 {
@@ -110,32 +152,86 @@ check_chain(struct journal_scan *s, const struct journal_commit *c)
                 memcmp(c->chain, s->chain, sizeof s->chain) == 0;
     if (same || c->chain_seq <= known)
         return;
-    C2_MARK("journal: groups are missing");
-    journal_scan_damage(s, c->chain_seq - known,
-                        "segment %016llx before byte %llu: groups %llu to %llu cannot be read",
-                        (unsigned long long)s->segment->id, (unsigned long long)s->pos,
-                        (unsigned long long)known + 1, (unsigned long long)c->chain_seq);
+    doubt(s, c->chain_seq, c->chain_seq - known,
+          "segment %016llx before byte %llu: groups %llu to %llu cannot be read",
+          (unsigned long long)s->segment->id, (unsigned long long)s->pos,
+          (unsigned long long)known + 1, (unsigned long long)c->chain_seq);
 }
 
-static enum c2_err
-deliver(struct journal_scan *s, uint64_t seq, const struct journal_commit *c)
+static C2_RESULT
+hand_over(struct journal_scan *s, struct journal_segment *segment, uint64_t seq,
+          struct c2_slice meta, const struct journal_loc *locs, size_t nlocs)
 {
     struct journal_replay *r = s->replay;
+    r->groups++;
+    r->bytes += meta.len;
+    for (size_t i = 0; i < nlocs; i++)
+        r->bytes += locs[i].len;
+    segment->holds += nlocs;
+    return r->group(r, seq, meta, locs, nlocs);
+}
+
+static void
+hold_back(struct journal_scan *s, uint64_t seq, const struct journal_commit *c)
+{
+    struct journal_limbo *l = c2_calloc(1, sizeof *l);
+    l->segment = s->segment;
+    l->seq = seq;
+    if (c->meta.len > 0)
+        c2_buf_append(&l->meta, c->meta.data, c->meta.len);
+    l->nlocs = c->npieces;
+    l->locs = c2_calloc(c->npieces, sizeof *l->locs);
+    for (size_t i = 0; i < l->nlocs; i++)
+        l->locs[i] = s->locs[i];
+    c2_list_append(&s->limbo, &l->link);
+}
+
+/* What is missing had been durable. */
+static C2_RESULT
+confirm_damage(struct journal_scan *s)
+{
+    enum c2_err err = C2_E_OK;
+    C2_MARK("journal: groups are missing");
+    journal_scan_damage(s, s->missing, "%s", s->missing_text);
+    s->doubtful = false;
+    s->missing = 0;
+    while (err == C2_E_OK && !c2_list_empty(&s->limbo)) {
+        struct journal_limbo *l = C2_LIST_FIRST(&s->limbo, struct journal_limbo, link);
+        err = hand_over(s, l->segment, l->seq, c2_buf_slice(&l->meta), l->locs, l->nlocs);
+        limbo_free(s, l);
+    }
+    return err;
+}
+
+static C2_RESULT
+deliver(struct journal_scan *s, uint64_t seq, const struct journal_commit *c)
+{
     if (s->pieces_seq != seq)
         s->npieces = 0;
     if (!pieces_complete(s, c)) {
         C2_MARK("journal: a piece is damaged");
-        journal_scan_damage(s, 1, "segment %016llx before byte %llu: data of group %llu is damaged",
-                            (unsigned long long)s->segment->id, (unsigned long long)s->pos,
-                            (unsigned long long)seq);
+        doubt(s, seq, 1, "segment %016llx before byte %llu: data of group %llu is damaged",
+              (unsigned long long)s->segment->id, (unsigned long long)s->pos,
+              (unsigned long long)seq);
         return C2_E_OK;
     }
-    r->groups++;
-    r->bytes += c->meta.len;
-    for (size_t i = 0; i < c->npieces; i++)
-        r->bytes += s->locs[i].len;
-    s->segment->holds += c->npieces;
-    return r->group(r, seq, c->meta, s->locs, c->npieces);
+    if (!s->doubtful)
+        return hand_over(s, s->segment, seq, c->meta, s->locs, c->npieces);
+    hold_back(s, seq, c);
+    return C2_E_OK;
+}
+
+bool
+journal_scan_end(struct journal_scan *s)
+{
+    if (!s->doubtful)
+        return false;
+    C2_MARK("journal: the log ends before a group that was never durable");
+    limbo_clear(s);
+    s->chain_seq = s->good_seq;
+    s->chain_known = s->good_segment != NULL;
+    memcpy(s->chain, s->good_chain, sizeof s->chain);
+    return true;
 }
 
 static enum c2_err
@@ -154,9 +250,17 @@ commit_arrived(struct journal_scan *s, const struct journal_frame *f, const uint
     journal_frame_chain(whole, f, s->chain);
     s->segment->last_seq = f->seq;
     s->commit_end = s->pos + journal_frame_size(f->len);
-    if (f->seq <= s->replay->after_seq)
+    if (s->doubtful && c.synced_seq >= s->missing_seq)
+        C2_TRY(confirm_damage(s));
+    if (f->seq > s->replay->after_seq)
+        C2_TRY(deliver(s, f->seq, &c));
+    if (s->doubtful)
         return C2_E_OK;
-    return deliver(s, f->seq, &c);
+    s->good_segment = s->segment;
+    s->good_end = s->commit_end;
+    s->good_seq = s->chain_seq;
+    memcpy(s->good_chain, s->chain, sizeof s->good_chain);
+    return C2_E_OK;
 }
 
 enum c2_err

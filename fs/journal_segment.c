@@ -5,8 +5,8 @@
  *   segment   header area (two copies), frames
  *   frame     header 48, ciphertext, tag 16, zeros up to a multiple of 16
  *   header    magic, type, seq, counter, length, index, 8 bytes of HMAC over itself and its place
- *   group     its piece frames, then its commit frame: chain of the commit frame before, list of
- *             the pieces (offset, length, tag), meta
+ *   group     its piece frames, then its commit frame: chain of the commit frame before and its
+ * seq, the seq that was durable when it was sealed, list of the pieces (offset, length, tag), meta
  *
  * AAD of every frame: segment id, offset in the file, frame header. So a frame opens nowhere else.
  */
@@ -309,7 +309,8 @@ journal_group_seal(struct journal_sealer *s, const struct journal_group *g,
     C2_ASSERT(s->offset + total <= UINT32_MAX && g->seq > s->chain_seq);
     memcpy(plain, s->chain, JOURNAL_CHAIN_LEN);
     c2_put_u64(plain + JOURNAL_CHAIN_LEN, s->chain_seq);
-    c2_put_u32(plain + JOURNAL_CHAIN_LEN + 8, (uint32_t)g->npieces);
+    c2_put_u64(plain + JOURNAL_CHAIN_LEN + 8, s->synced_seq);
+    c2_put_u32(plain + JOURNAL_CHAIN_LEN + 16, (uint32_t)g->npieces);
     seal_pieces(s, g, ret_locs, plain + JOURNAL_COMMIT_HEAD);
     C2_ASSERT(s->out == commit);
     if (g->meta.len > 0)
@@ -329,6 +330,7 @@ journal_commit_decode(struct c2_slice plain, struct journal_commit *ret_commit)
     struct journal_commit c = { 0 };
     c2_rd_copy(&r, c.chain, sizeof c.chain);
     c.chain_seq = c2_rd_u64(&r);
+    c.synced_seq = c2_rd_u64(&r);
     c.npieces = c2_rd_u32(&r);
     if (!c2_rd_ok(&r) || c.npieces > JOURNAL_PIECES_MAX)
         return C2_E_PARSE;

@@ -21,7 +21,7 @@
 #define JOURNAL_FRAME_HEAD  48
 #define JOURNAL_FRAME_ALIGN 16
 #define JOURNAL_CHAIN_LEN   16
-#define JOURNAL_COMMIT_HEAD (JOURNAL_CHAIN_LEN + 12)
+#define JOURNAL_COMMIT_HEAD (JOURNAL_CHAIN_LEN + 20)
 #define JOURNAL_PIECE_ENTRY 24
 /* Plaintext of the largest commit frame: its list and a meta of a whole group. */
 #define JOURNAL_COMMIT_MAX                                                                         \
@@ -89,6 +89,7 @@ struct journal_sealer {
     uint64_t counter;
     uint8_t chain[JOURNAL_CHAIN_LEN]; /* of the last commit frame */
     uint64_t chain_seq;               /* its sequence number */
+    uint64_t synced_seq;              /* groups up to it are durable */
     uint8_t *out;                     /* where the next frame goes */
 };
 
@@ -109,6 +110,7 @@ void journal_group_seal(struct journal_sealer *s, const struct journal_group *g,
 struct journal_commit {
     uint8_t chain[JOURNAL_CHAIN_LEN]; /* of the commit frame before */
     uint64_t chain_seq;
+    uint64_t synced_seq; /* what was durable when this group was sealed */
     uint32_t npieces;
     struct c2_slice list; /* npieces entries */
     struct c2_slice meta;
@@ -129,7 +131,14 @@ struct journal_piece journal_commit_piece(const struct journal_commit *c, size_t
  * Finds the groups in segments that are fed to it in order. A bad spot is stepped over 16 bytes at
  * a time until a header authenticates; the chain of the commit frames tells whether groups are
  * missing, so garbage that was never part of a committed group is not damage.
+ *
+ * A missing group is either damaged or was never durable: a power cut keeps any of the writes since
+ * the last sync. What follows is held back until a commit frame says that the missing group was
+ * durable: then that is damage, and what follows counts. When no frame says so the log ends before
+ * the missing group: what follows was never promised, and without it would be half a history.
  */
+struct journal_limbo; /* a group that is held back */
+
 struct journal_scan {
     struct journal_replay *replay; /* borrowed */
     /* over all segments */
@@ -137,6 +146,15 @@ struct journal_scan {
     uint8_t chain[JOURNAL_CHAIN_LEN];
     uint64_t chain_seq; /* last good commit frame */
     uint64_t seq_max;   /* of any frame */
+    bool doubtful;      /* groups are missing that may never have been durable */
+    uint64_t missing;   /* how many, and the last of them */
+    uint64_t missing_seq;
+    char missing_text[200];
+    struct c2_list limbo;
+    /* where what counts ends */
+    struct journal_segment *good_segment; /* borrowed; NULL = nothing does */
+    uint64_t good_end, good_seq;
+    uint8_t good_chain[JOURNAL_CHAIN_LEN];
     /* the segment */
     struct journal_segment *segment; /* borrowed */
     uint64_t pos;
@@ -159,6 +177,9 @@ void journal_scan_segment(struct journal_scan *s, struct journal_segment *segmen
 /* bytes: of the file from s->pos on. *ret_need: how many more are wanted, counted from the new
  * s->pos; 0 = the segment is done. An error is the one that replay->group returned. */
 C2_RESULT journal_scan_bytes(struct journal_scan *s, struct c2_slice bytes, size_t *ret_need);
+/* After the last segment. True: the log ends at good_segment and good_end, what was read behind it
+ * does not count. */
+bool journal_scan_end(struct journal_scan *s);
 /* Notes damage: counts groups and keeps the first sentence. */
 void journal_scan_damage(struct journal_scan *s, uint64_t groups, const char *fmt, ...)
     C2_PRINTF(3, 4);

@@ -346,6 +346,7 @@ open__reports_every_bit_flip_in_the_middle_and_delivers_the_rest(void **state)
     size_t from = (size_t)jr_stats(r).used_bytes;
     jr_append(r, "two", c2_slice(bytes, sizeof bytes));
     size_t to = (size_t)jr_stats(r).used_bytes;
+    assert_int_equal(jr_sync_all(r), C2_E_OK); /* "three" will say so */
     jr_append(r, "three", c2_slice(bytes, sizeof bytes));
     jr_close(r);
     struct c2_buf whole = jr_segment_read(r, 1);
@@ -372,6 +373,63 @@ open__reports_every_bit_flip_in_the_middle_and_delivers_the_rest(void **state)
     jr_free(r);
 }
 
+/* A power cut keeps any of the writes since the last sync. */
+static void
+open__ends_the_log_before_a_group_that_was_never_durable(void **state)
+{
+    (void)state;
+    struct journal_rig *r = jr_new();
+    uint8_t bytes[40];
+    jr_fill(bytes, sizeof bytes, 5);
+    jr_open(r);
+    jr_append_meta(r, "one");
+    assert_int_equal(jr_sync_all(r), C2_E_OK);
+    size_t from = (size_t)jr_stats(r).used_bytes;
+    jr_append(r, "two", c2_slice(bytes, sizeof bytes));
+    jr_append_meta(r, "three");
+    jr_close(r);
+    jr_segment_flip(r, 1, from + JOURNAL_FRAME_HEAD); /* data of "two" */
+    jr_open(r);
+    assert_int_equal(r->found.count, 1);
+    assert_int_equal(r->found.replay.damaged_groups, 0);
+    assert_true(r->found.replay.torn_bytes > 0);
+    assert_int_equal(jr_append_meta(r, "four"), 4);
+    assert_int_equal(jr_sync_all(r), C2_E_OK);
+    jr_append_meta(r, "five");
+    jr_reopen(r);
+    assert_int_equal(r->found.count, 3);
+    assert_string_equal(r->found.metas[1], "four");
+    assert_int_equal(r->found.replay.damaged_groups, 0);
+    jr_free(r);
+}
+
+/* The same over several segments: those behind the end go. */
+static void
+open__drops_segments_behind_the_end_of_the_log(void **state)
+{
+    (void)state;
+    struct journal_rig *r = jr_new();
+    r->config.segment_size = JOURNAL_HEADER_AREA + 400;
+    jr_open(r);
+    jr_append_meta(r, "one");
+    assert_int_equal(jr_sync_all(r), C2_E_OK);
+    size_t from = (size_t)jr_stats(r).used_bytes;
+    for (size_t i = 0; i < 5; i++)
+        jr_append_meta(r, "more");
+    jr_close(r);
+    assert_true(jr_segment_exists(r, 2));
+    jr_segment_flip(r, 1, from + 2);
+    jr_open(r);
+    assert_int_equal(r->found.count, 1);
+    assert_int_equal(r->found.replay.damaged_groups, 0);
+    assert_false(jr_segment_exists(r, 2));
+    jr_append_meta(r, "new");
+    jr_reopen(r);
+    assert_int_equal(r->found.count, 2);
+    assert_string_equal(r->found.metas[1], "new");
+    jr_free(r);
+}
+
 static void
 open__reports_a_missing_segment(void **state)
 {
@@ -379,6 +437,7 @@ open__reports_a_missing_segment(void **state)
     struct journal_rig *r = jr_new();
     jr_open(r);
     for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(jr_sync_all(r), C2_E_OK);
         jr_append_meta(r, "a");
         jr_append_meta(r, "b");
         jr_reopen(r); /* a new segment each time */
@@ -406,6 +465,7 @@ open__reports_a_missing_first_segment(void **state)
     jr_open(r);
     jr_append_meta(r, "a");
     jr_reopen(r);
+    assert_int_equal(jr_sync_all(r), C2_E_OK);
     jr_append_meta(r, "b");
     jr_close(r);
     char *path = jr_segment_path(r, 1);
@@ -583,6 +643,8 @@ main(void)
         cmocka_unit_test(open__cuts_a_torn_tail_at_every_byte),
         cmocka_unit_test(open__goes_on_after_a_torn_tail_without_calling_it_damage),
         cmocka_unit_test(open__reports_every_bit_flip_in_the_middle_and_delivers_the_rest),
+        cmocka_unit_test(open__ends_the_log_before_a_group_that_was_never_durable),
+        cmocka_unit_test(open__drops_segments_behind_the_end_of_the_log),
         cmocka_unit_test(open__reports_a_missing_segment),
         cmocka_unit_test(open__reports_a_missing_first_segment),
         cmocka_unit_test(open__uses_the_second_copy_of_a_damaged_header),
