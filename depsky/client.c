@@ -19,7 +19,6 @@
 #define HEADERS_MAX    4096
 #define PATIENCE_RATE  (64u << 10)
 #define PATIENCE_BYTES ((size_t)4 << 20)
-#define VOL_BYTES      4 /* of the volume's id, in keys */
 
 void
 ds_config_default(struct ds_config *c)
@@ -151,16 +150,16 @@ ds_op_end(struct ds_client *c)
 /* ---- keys ------------------------------------------------------------------------------ */
 
 static void
-volume_prefix(const struct ds_client *c, char out[2 * VOL_BYTES + 1])
+volume_prefix(const struct ds_client *c, char out[2 * DS_VOL_BYTES + 1])
 {
-    c2_hex_encode(c->config->volume, VOL_BYTES, out);
+    c2_hex_encode(c->config->volume, DS_VOL_BYTES, out);
 }
 
 void
 ds_kind_prefix(const struct ds_client *c, enum ds_kind kind, char out[DS_PREFIX_MAX])
 {
     static const char letter[] = { 'o', 'j', 'c' };
-    char vol[2 * VOL_BYTES + 1];
+    char vol[2 * DS_VOL_BYTES + 1];
     volume_prefix(c, vol);
     snprintf(out, DS_PREFIX_MAX, "v1/%s/%c/", vol, letter[kind]);
 }
@@ -180,7 +179,7 @@ ds_object_key(const struct ds_client *c, enum ds_kind kind, struct ds_oid oid,
 void
 ds_probe_key(const struct ds_client *c, char out[PROV_KEY_MAX])
 {
-    char vol[2 * VOL_BYTES + 1];
+    char vol[2 * DS_VOL_BYTES + 1];
     volume_prefix(c, vol);
     snprintf(out, PROV_KEY_MAX, "v1/%s/probe/health", vol);
 }

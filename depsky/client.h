@@ -113,6 +113,7 @@ bool ds_share_belongs(const struct ds_client *c, const struct ds_share *sh,
 
 /* Keys. */
 #define DS_PREFIX_MAX 128
+#define DS_VOL_BYTES  4 /* of the volume's id, in keys */
 void ds_kind_prefix(const struct ds_client *c, enum ds_kind kind, char out[DS_PREFIX_MAX]);
 void ds_probe_key(const struct ds_client *c, char out[PROV_KEY_MAX]);
 

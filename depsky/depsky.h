@@ -89,6 +89,7 @@ void ds_client_drain(struct ds_client *c, void (*done)(void *arg), void *arg);
 
 struct ds_put {
     enum ds_kind kind;
+    const char *key;             /* NULL: as kind and oid say. Else it, wherever that is; borrowed */
     struct ds_oid oid;           /* fresh; never used before with other bytes */
     const struct c2_slice *data; /* plaintext pieces; borrowed until done */
     size_t ndata;
@@ -119,6 +120,7 @@ void ds_put_cancel(struct ds_client *c, struct ds_put *p);
 
 struct ds_get {
     enum ds_kind kind;
+    const char *key;      /* as for put */
     struct ds_ref ref;    /* the anchor. root all zero and self_certified set: see below */
     bool self_certified;  /* take the root on which k seats agree; the CALLER must then authenticate
                            * the content (journal objects are signed inside) */

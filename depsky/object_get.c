@@ -498,6 +498,18 @@ known_object(struct get *op)
     return NULL;
 }
 
+static void
+write_key(struct get *op)
+{
+    const struct ds_get *g = op->g;
+    if (g->key == NULL) {
+        ds_object_key(op->c, g->kind, g->ref.oid, op->key);
+        return;
+    }
+    C2_ASSERT(strnlen(g->key, sizeof(op->key)) < sizeof(op->key));
+    memcpy(op->key, g->key, strlen(g->key) + 1);
+}
+
 void
 ds_get_start(struct ds_client *c, struct ds_get *g)
 {
@@ -512,7 +524,7 @@ ds_get_start(struct ds_client *c, struct ds_get *g)
     g->data = NULL;
     g->seats_bad = 0;
     g->seats_slow = 0;
-    ds_object_key(c, g->kind, g->ref.oid, op->key);
+    write_key(op);
     for (unsigned i = 0; i < c->n; i++)
         get_seat_init(&op->seat[i], op, i);
     ds_op_begin(c);

@@ -360,6 +360,18 @@ start_sealing(struct put *op)
     c2_work(c->env, &op->work);
 }
 
+static void
+write_key(struct put *op)
+{
+    const struct ds_put *p = op->p;
+    if (p->key == NULL) {
+        ds_object_key(op->c, p->kind, p->oid, op->key);
+        return;
+    }
+    C2_ASSERT(strnlen(p->key, sizeof(op->key)) < sizeof(op->key));
+    memcpy(op->key, p->key, strlen(p->key) + 1);
+}
+
 void
 ds_put_start(struct ds_client *c, struct ds_put *p)
 {
@@ -378,7 +390,7 @@ ds_put_start(struct ds_client *c, struct ds_put *p)
     p->priv = op;
     p->stored_bytes = 0;
     p->placed = 0;
-    ds_object_key(c, p->kind, p->oid, op->key);
+    write_key(op);
     ds_op_begin(c);
     op->refused = acceptable(p, &op->seal.plain_len);
     if (op->refused != C2_E_OK) {

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * DepSky data units: named, versioned values with signed metadata in every cloud, for whatever has
+ * no trusted place that could hold a hash (Bessani et al., EuroSys 2011, §2.3 and §3). Both
+ * published protocols: DepSky-A stores the value as it is in every cloud, DepSky-CA stores it
+ * encrypted, erasure-coded and with its key shared. docs/depsky.md has the protocol and the
+ * reasons, docs/formats.md every byte.
+ *
+ * A unit is a single-writer multi-reader regular register over n >= 3f+1 clouds, f of which may
+ * be Byzantine: a read that follows a completed write returns it or a newer one, and never bytes
+ * that no trusted writer wrote. Writers may crash at any point. Several writers take turns with
+ * the unit's lock.
+ *
+ * Requests are the caller's from start until done; done runs exactly once, never from inside
+ * start. A draining client ends them soon, without success.
+ */
+#ifndef C2_DEPSKY_UNIT_H
+#define C2_DEPSKY_UNIT_H
+
+#include "depsky/depsky.h"
+
+#define DS_UNIT_NAME_MAX     64 /* A-Z a-z 0-9 . _ -, not beginning with a dot */
+#define DS_UNIT_VERSIONS_MAX 64 /* that a unit remembers */
+#define DS_UNIT_WRITERS_MAX  16
+#define DS_UNIT_SEED_LEN     32
+#define DS_UNIT_PUBLIC_LEN   32
+#define DS_UNIT_SECRET_LEN   64
+#define DS_UNIT_HASH_LEN     32
+#define DS_UNIT_RND_LEN      8
+#define DS_UNIT_SIG_LEN      64
+
+/* Ed25519 keys of a writer from 32 secret random bytes. */
+void ds_unit_keypair(const uint8_t seed[DS_UNIT_SEED_LEN], uint8_t secret[DS_UNIT_SECRET_LEN],
+                     uint8_t public_key[DS_UNIT_PUBLIC_LEN]);
+
+enum ds_unit_protocol {
+    DS_UNIT_A,  /* replicated and readable by each cloud; any one correct cloud restores it */
+    DS_UNIT_CA, /* confidential; f+1 clouds restore it. Keys and code as in ds_config */
+};
+
+struct ds_unit_config {
+    const char *name;
+    const uint8_t (*writers)[DS_UNIT_PUBLIC_LEN]; /* whose signatures count; copied */
+    size_t nwriters;
+    const uint8_t *secret; /* DS_UNIT_SECRET_LEN bytes, copied; its public half is in `writers`.
+                            * NULL = reads only */
+    bool single_writer;    /* nobody else ever writes: writing needs no lock. Without it, write, gc
+                            * and delete fail with FENCED unless the lock is held */
+    uint64_t session; /* who we are for the lock: handles with the same one share it. 0 = random */
+    uint64_t skew_ns; /* most that two clouds' clocks may differ; 0 = 5 s */
+};
+
+struct ds_unit;
+
+/* The client is borrowed. INVALID: name or keys. */
+C2_RESULT ds_unit_open(struct ds_client *c, const struct ds_unit_config *config,
+                       struct ds_unit **ret_unit);
+void ds_unit_close(struct ds_unit *u); /* no request outstanding; NULL is fine. Keeps the lock */
+/* The sessions's number, for a handle of another process that shares the lock. */
+uint64_t ds_unit_session(const struct ds_unit *u);
+bool ds_unit_name_valid(const char *name);
+
+struct ds_unit_version {
+    uint64_t version; /* grows; an attempt that failed leaves a gap */
+    enum ds_unit_protocol protocol;
+    uint64_t size;
+    uint64_t time_ns; /* wall clock, as the writer knew it */
+    uint8_t writer[DS_UNIT_PUBLIC_LEN];
+    uint8_t hash[DS_UNIT_HASH_LEN]; /* A: SHA-256 of the value; CA: of all block hashes, the root
+                                     * of docs/formats.md §3.1 */
+    uint32_t placed;                /* seats that had acknowledged the value */
+    /* where it is */
+    uint8_t rnd[DS_UNIT_RND_LEN];
+    uint8_t sig[DS_UNIT_SIG_LEN];
+    uint32_t key_epoch, domain_id;
+};
+
+/* ---- write ----------------------------------------------------------------------------- */
+
+struct ds_unit_write {
+    enum ds_unit_protocol protocol;
+    const struct c2_slice *data; /* pieces of the value, 0..DS_OBJECT_SIZE_MAX bytes together;
+                                  * borrowed until done */
+    size_t ndata;
+    unsigned keep; /* versions the unit remembers from now on, this one included; 0 = as many as it
+                    * can. ds_unit_gc frees the others */
+    void (*done)(struct ds_unit_write *w);
+
+    /* out: OK; QUORUM (fewer than n-f clouds; the value may or may not appear later, but never
+     * after a later write of this unit); TOO_LARGE; FENCED (the lock is not held, or was lost
+     * before the value could be published: nothing is visible); KEY (somebody whom we do not trust
+     * writes this unit); NOT_PERMITTED (no secret key); BUSY (this handle writes already);
+     * CANCELED */
+    enum c2_err err;
+    struct ds_unit_version written; /* out */
+    uint32_t published;             /* out: seats that acknowledged the metadata */
+    void *priv;
+};
+
+void ds_unit_write_start(struct ds_unit *u, struct ds_unit_write *w);
+
+/* ---- read ------------------------------------------------------------------------------ */
+
+struct ds_unit_read {
+    uint64_t version;  /* one of those the unit remembers; 0 = the latest */
+    uint64_t at_least; /* the caller knows of this version; an older answer is an error */
+    void (*done)(struct ds_unit_read *r);
+
+    /* out: OK; NOT_FOUND (n-f clouds answered, and there is no such unit or version); QUORUM (too
+     * few clouds answered correctly); KEY (written by somebody whom we do not trust); CANCELED */
+    enum c2_err err;
+    struct c2_blob *data;         /* out: the caller's */
+    struct ds_unit_version found; /* out */
+    void *priv;
+};
+
+void ds_unit_read_start(struct ds_unit *u, struct ds_unit_read *r);
+
+/* ---- versions -------------------------------------------------------------------------- */
+
+/* What the latest metadata tells; no value is read. */
+struct ds_unit_versions {
+    void (*done)(struct ds_unit_versions *v);
+    enum c2_err err;               /* out: as for read; NOT_FOUND: no such unit */
+    struct ds_unit_version *items; /* out: newest first, the caller's (c2_free) */
+    size_t nitems;
+    void *priv;
+};
+
+void ds_unit_versions_start(struct ds_unit *u, struct ds_unit_versions *v);
+
+#endif
