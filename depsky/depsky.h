@@ -89,8 +89,8 @@ void ds_client_drain(struct ds_client *c, void (*done)(void *arg), void *arg);
 
 struct ds_put {
     enum ds_kind kind;
-    const char *key;             /* NULL: as kind and oid say. Else it, wherever that is; borrowed */
-    struct ds_oid oid;           /* fresh; never used before with other bytes */
+    const char *key;   /* NULL: as kind and oid say. Else it, wherever that is; borrowed */
+    struct ds_oid oid; /* fresh; never used before with other bytes */
     const struct c2_slice *data; /* plaintext pieces; borrowed until done */
     size_t ndata;
     const uint32_t *cuts; /* ascending plaintext offsets where another file begins: compression

@@ -168,7 +168,7 @@ get_value(struct read *op)
 static void
 after_query(struct read *op)
 {
-    struct ds_unit_version v;
+    struct ds_unit_version v = { 0 };
     enum c2_err err = op->err;
     if (err == C2_E_OK)
         err = choose(op->u, op->r, &v);
