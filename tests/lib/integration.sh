@@ -220,7 +220,8 @@ mount_start() { # [OPTION...] : in the foreground mode, as a child of the test
     "$C2FS" t "$MNT" -C "$CONF" -f "$@" >>"$LOG" 2>&1 &
     DAEMON=$!
     wait_for 60 daemon_gone_or_mounted
-    must "mount" mounted
+    # A dead mount that is being cleaned up can look mounted and alive for a moment.
+    must "mount" wait_for 10 mounted
 }
 
 mount_stop() {
