@@ -1,0 +1,965 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The write-ahead log: what was durable comes back, what a crash tore does not, and what the disk
+ * has lost or changed is said, never passed over.
+ */
+#include "metadata/wal.h"
+
+#include <stdarg.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/crypto.h"
+#include "base/mark.h"
+#include "base/os_loop.h"
+#include "metadata/wal_format.h"
+#include "tests/lib/test_env.h"
+
+#define SEGMENT ((size_t)64 << 10)
+
+struct fixture {
+    struct test_env *t;
+    struct c2_env *env;
+    char *path;
+    struct wal *w;
+    struct wal_report report;
+    enum c2_err err;     /* of opening */
+    enum c2_err failure; /* of writing */
+    bool opened, closed, fresh, read_only;
+    uint64_t synced, synced_wanted;
+    bool synced_enough;
+    /* What was replayed, or appended. */
+    struct c2_buf texts; /* "lsn:type:body " for each */
+    uint64_t replayed;
+    size_t segment_size;
+};
+
+static void
+on_replay(void *arg, uint64_t lsn, unsigned type, struct c2_slice body)
+{
+    struct fixture *f = arg;
+    f->replayed++;
+    if (body.len <= 64)
+        c2_buf_printf(&f->texts, "%llu:%u:%.*s ", (unsigned long long)lsn, type, (int)body.len,
+                      (const char *)body.data);
+    else
+        c2_buf_printf(&f->texts, "%llu:%u:#%zu ", (unsigned long long)lsn, type, body.len);
+}
+
+static void
+on_opened(void *arg, enum c2_err err, const struct wal_report *r)
+{
+    struct fixture *f = arg;
+    f->err = err;
+    f->report = *r;
+    f->opened = true;
+}
+
+static void
+on_synced(void *arg, uint64_t lsn)
+{
+    struct fixture *f = arg;
+    assert_true(lsn > f->synced);
+    f->synced = lsn;
+    f->synced_enough = lsn >= f->synced_wanted;
+}
+
+static void
+on_failed(void *arg, enum c2_err err)
+{
+    struct fixture *f = arg;
+    f->failure = err;
+}
+
+static void
+on_closed(void *arg)
+{
+    struct fixture *f = arg;
+    f->closed = true;
+}
+
+static void
+start_open(struct fixture *f)
+{
+    const struct wal_options o = {
+        .path = f->path,
+        .segment_size = f->segment_size,
+        .fresh = f->fresh,
+        .read_only = f->read_only,
+        .replay = on_replay,
+        .opened = on_opened,
+        .synced = on_synced,
+        .failed = on_failed,
+        .arg = f,
+    };
+    c2_buf_clear(&f->texts);
+    f->replayed = 0;
+    f->opened = false;
+    f->synced = 0;
+    f->report = (struct wal_report){ .damaged = false };
+    f->w = wal_open(f->env, &o);
+}
+
+static void
+open_log(struct fixture *f)
+{
+    start_open(f);
+    test_env_run_until(f->t, &f->opened);
+    assert_int_equal(f->err, C2_E_OK);
+    f->fresh = false;
+}
+
+static void
+close_log(struct fixture *f)
+{
+    f->closed = false;
+    wal_close(f->w, on_closed, f);
+    test_env_run_until(f->t, &f->closed);
+    f->w = NULL;
+}
+
+static uint64_t
+append(struct fixture *f, unsigned type, const char *text)
+{
+    const struct c2_slice part = c2_slice_str(text);
+    return wal_append(f->w, type, &part, 1);
+}
+
+static void
+wait_synced(struct fixture *f, uint64_t lsn)
+{
+    f->synced_wanted = lsn;
+    f->synced_enough = f->synced >= lsn;
+    if (!f->synced_enough)
+        test_env_run_until(f->t, &f->synced_enough);
+}
+
+static void
+put(struct fixture *f, const char *text)
+{
+    wait_synced(f, append(f, 7, text));
+}
+
+static int
+setup(void **state)
+{
+    struct fixture *f = c2_calloc(1, sizeof *f);
+    assert_int_equal(c2_crypto_init(), C2_E_OK);
+    f->t = test_env_new(1);
+    f->env = test_env_env(f->t);
+    f->path = test_env_path(f->t, "wal");
+    f->fresh = true;
+    f->segment_size = SEGMENT;
+    c2_mark_reset();
+    *state = f;
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    struct fixture *f = *state;
+    if (f->w != NULL)
+        close_log(f);
+    test_env_run_ready(f->t);
+    test_env_free(f->t);
+    c2_buf_done(&f->texts);
+    c2_free(f->path);
+    c2_free(f);
+    return 0;
+}
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+static char *
+file_path(const struct fixture *f, const char *name)
+{
+    return c2_asprintf("%s/%s", f->path, name);
+}
+
+static struct c2_buf
+load(const struct fixture *f, const char *name)
+{
+    C2_AUTO(c2_free_auto) char *path = file_path(f, name);
+    struct c2_buf b = { 0 };
+    int fd = open(path, O_RDONLY);
+    assert_true(fd >= 0);
+    struct stat st;
+    assert_int_equal(fstat(fd, &st), 0);
+    uint8_t *p = c2_buf_extend(&b, (size_t)st.st_size);
+    assert_int_equal(pread(fd, p, b.len, 0), b.len);
+    close(fd);
+    return b;
+}
+
+static void
+store(const struct fixture *f, const char *name, const void *data, size_t len)
+{
+    C2_AUTO(c2_free_auto) char *path = file_path(f, name);
+    test_disk_write_file(path, data, len);
+}
+
+static void
+flip(const struct fixture *f, const char *name, size_t at)
+{
+    struct c2_buf b = load(f, name);
+    assert_true(at < b.len);
+    b.data[at] ^= 0x10;
+    store(f, name, b.data, b.len);
+    c2_buf_done(&b);
+}
+
+static void
+delete_file(const struct fixture *f, const char *name)
+{
+    C2_AUTO(c2_free_auto) char *path = file_path(f, name);
+    assert_int_equal(unlink(path), 0);
+}
+
+static unsigned
+count_files(const struct fixture *f, const char *end)
+{
+    DIR *d = opendir(f->path);
+    assert_non_null(d);
+    unsigned n = 0;
+    for (struct dirent *e; (e = readdir(d)) != NULL;) {
+        size_t len = strlen(e->d_name), end_len = strlen(end);
+        n += len >= end_len && strcmp(e->d_name + len - end_len, end) == 0;
+    }
+    closedir(d);
+    return n;
+}
+
+#define FIRST  "0000000000000001.wal"
+#define SECOND "0000000000000002.wal"
+
+/* ---- what is durable comes back -------------------------------------------------------------- */
+
+static void
+wal__gives_records_back_in_order(void **state)
+{
+    struct fixture *f = *state;
+    open_log(f);
+    assert_int_equal(f->report.last_lsn, 0);
+    assert_false(f->report.damaged);
+    assert_int_equal(append(f, 1, "one"), 1);
+    const struct c2_slice parts[] = { c2_slice_str("t"), c2_slice_str(""), c2_slice_str("wo") };
+    assert_int_equal(wal_append(f->w, 2, parts, 3), 2);
+    wait_synced(f, 2);
+    assert_int_equal(append(f, 3, ""), 3);
+    wait_synced(f, 3);
+    close_log(f);
+    open_log(f);
+    assert_string_equal(c2_buf_cstr(&f->texts), "1:1:one 2:2:two 3:3: ");
+    assert_int_equal(f->report.first_lsn, 1);
+    assert_int_equal(f->report.last_lsn, 3);
+    assert_int_equal(wal_last(f->w), 3);
+    assert_int_equal(wal_synced(f->w), 3);
+    assert_false(f->report.damaged);
+    assert_false(f->report.torn);
+    assert_int_equal(append(f, 4, "four"), 4);
+    wait_synced(f, 4);
+    close_log(f);
+    open_log(f);
+    assert_string_equal(c2_buf_cstr(&f->texts), "1:1:one 2:2:two 3:3: 4:4:four ");
+    test_env_run_ready(f->t);
+    assert_int_equal(count_files(f, ".wal"), 2); /* in use, and prepared */
+}
+
+static void
+wal__one_turn_is_one_sync(void **state)
+{
+    struct fixture *f = *state;
+    open_log(f);
+    put(f, "first");
+    test_env_run_ready(f->t);
+    uint64_t syncs = test_env_disk_count(f->t, C2_DISK_SYNC);
+    for (unsigned i = 0; i < 100; i++)
+        append(f, 1, "x");
+    wait_synced(f, 101);
+    assert_int_equal(test_env_disk_count(f->t, C2_DISK_SYNC), syncs + 1);
+    assert_int_equal(wal_groups(f->w), 2);
+}
+
+static void
+wal__nothing_is_told_before_the_sync(void **state)
+{
+    struct fixture *f = *state;
+    open_log(f);
+    test_env_run_ready(f->t);
+    uint64_t syncs = test_env_disk_count(f->t, C2_DISK_SYNC);
+    append(f, 1, "x");
+    while (test_env_disk_count(f->t, C2_DISK_SYNC) == syncs) {
+        assert_int_equal(f->synced, 0);
+        assert_true(test_env_step(f->t));
+    }
+    wait_synced(f, 1);
+}
+
+static void
+wal__goes_on_over_many_segments_and_large_records(void **state)
+{
+    struct fixture *f = *state;
+    open_log(f);
+    C2_AUTO(c2_buf_done) struct c2_buf want = { 0 };
+    uint8_t *big = c2_calloc(1, 300000);
+    for (unsigned i = 0; i < 60; i++) {
+        size_t len = i % 10 == 9 ? 300000 : 1000 * i;
+        const struct c2_slice part = c2_slice(big, len);
+        uint64_t lsn = wal_append(f->w, i, &part, 1);
+        if (len <= 64)
+            c2_buf_printf(&want, "%llu:%u:%.*s ", (unsigned long long)lsn, i, (int)len, "");
+        else
+            c2_buf_printf(&want, "%llu:%u:#%zu ", (unsigned long long)lsn, i, len);
+        if (i % 3 == 0)
+            wait_synced(f, lsn);
+    }
+    wait_synced(f, 60);
+    close_log(f);
+    open_log(f);
+    assert_false(f->report.damaged);
+    assert_string_equal(c2_buf_cstr(&f->texts), c2_buf_cstr(&want));
+    c2_free(big);
+}
+
+static void
+wal__closing_makes_durable_what_was_appended(void **state)
+{
+    struct fixture *f = *state;
+    open_log(f);
+    append(f, 1, "last words");
+    close_log(f);
+    open_log(f);
+    assert_string_equal(c2_buf_cstr(&f->texts), "1:1:last words ");
+}
+
+static void
+wal__may_be_closed_at_any_step(void **state)
+{
+    struct fixture *f = *state;
+    for (unsigned steps = 0; steps < 60; steps++) {
+        start_open(f);
+        for (unsigned i = 0; i < steps; i++) {
+            if (f->opened && i % 4 == 0)
+                append(f, 1, "x");
+            if (!test_env_step(f->t))
+                break;
+        }
+        uint64_t last = f->opened ? wal_last(f->w) : 0;
+        close_log(f);
+        f->fresh = false;
+        if (last == 0)
+            continue;
+        open_log(f);
+        assert_false(f->report.damaged);
+        assert_int_equal(f->report.last_lsn, last);
+        close_log(f);
+    }
+}
+
+static void
+wal__trimmed_records_do_not_come_back_and_segments_are_used_again(void **state)
+{
+    struct fixture *f = *state;
+    open_log(f);
+    char text[4000];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    for (unsigned i = 1; i <= 300; i++) {
+        put(f, text);
+        if (i % 20 == 0)
+            wal_trim(f->w, i - 5);
+    }
+    test_env_run_for(f->t, C2_NS_PER_S);
+    assert_true(c2_mark_count("wal: an old segment is used again") > 3);
+    assert_true(count_files(f, ".wal") <= 6);
+    close_log(f);
+    open_log(f);
+    assert_false(f->report.damaged);
+    assert_int_equal(f->report.last_lsn, 300);
+    assert_true(f->report.first_lsn <= 295 && f->report.first_lsn > 200);
+    assert_int_equal(f->replayed, 300 - f->report.first_lsn + 1);
+}
+
+static enum c2_err
+no_space(void *arg, const struct c2_disk_req *r)
+{
+    const bool *full = arg;
+    bool makes = r->verb == C2_DISK_OPEN && (r->flags & C2_DISK_CREATE) != 0;
+    return *full && makes ? C2_E_NO_SPACE : C2_E_OK;
+}
+
+static void
+wal__a_full_disk_delays_records_until_there_is_space(void **state)
+{
+    struct fixture *f = *state;
+    bool full = false;
+    open_log(f);
+    test_env_set_disk_hook(f->t, no_space, &full);
+    full = true;
+    char text[4000];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    for (unsigned i = 0; i < 40; i++)
+        append(f, 1, text);
+    test_env_run_for(f->t, 3 * C2_NS_PER_S);
+    assert_true(f->synced < 40);
+    assert_int_equal(f->failure, C2_E_OK);
+    assert_true(c2_mark_count("wal: no space for a segment") >= 2);
+    full = false;
+    wait_synced(f, 40);
+}
+
+/* ---- failure of the disk --------------------------------------------------------------------- */
+
+struct fault {
+    enum c2_disk_verb verb;
+    bool on;
+};
+
+static enum c2_err
+io_error(void *arg, const struct c2_disk_req *r)
+{
+    const struct fault *x = arg;
+    return x->on && r->verb == x->verb ? C2_E_IO : C2_E_OK;
+}
+
+static void
+wal__a_failed_write_or_sync_is_final(void **state)
+{
+    struct fixture *f = *state;
+    static const enum c2_disk_verb verbs[] = { C2_DISK_SYNC, C2_DISK_PWRITE };
+    for (unsigned i = 0; i < C2_ARRAY_LEN(verbs); i++) {
+        struct fault x = { .verb = verbs[i] };
+        open_log(f);
+        put(f, "good");
+        test_env_run_for(f->t, C2_NS_PER_S);
+        test_env_set_disk_hook(f->t, io_error, &x);
+        x.on = true;
+        uint64_t lsn = append(f, 1, "lost");
+        append(f, 1, "lost, too");
+        test_env_run_for(f->t, C2_NS_PER_S);
+        assert_int_equal(f->failure, C2_E_IO);
+        x.on = false; /* a later sync that succeeds proves nothing */
+        test_env_run_for(f->t, C2_NS_PER_S);
+        assert_true(f->synced < lsn);
+        f->failure = C2_E_OK;
+        test_env_set_disk_hook(f->t, NULL, NULL);
+        close_log(f);
+    }
+}
+
+static void
+wal__a_folder_that_cannot_be_read_is_an_error(void **state)
+{
+    struct fixture *f = *state;
+    test_disk_write_file(f->path, "x", 1);
+    start_open(f);
+    test_env_run_until(f->t, &f->opened);
+    assert_int_not_equal(f->err, C2_E_OK);
+}
+
+/* ---- torn groups ----------------------------------------------------------------------------- */
+
+/*
+ * Two groups are durable, a third one is under way: every prefix of it may be on the disk. `before`
+ * and `after` are the segment without and with it.
+ */
+static void
+check_torn(struct fixture *f, const struct c2_buf *before, const struct c2_buf *after, size_t from,
+           size_t to, size_t step)
+{
+    struct c2_buf now = { 0 };
+    c2_buf_append(&now, before->data, before->len);
+    for (size_t cut = from; cut < to; cut += step) {
+        memcpy(now.data, before->data, before->len);
+        memcpy(now.data + from, after->data + from, cut - from);
+        store(f, FIRST, now.data, now.len);
+        open_log(f);
+        assert_false(f->report.damaged);
+        assert_string_equal(c2_buf_cstr(&f->texts), "1:7:one 2:7:two ");
+        assert_int_equal(f->report.last_lsn, 2);
+        put(f, "again");
+        close_log(f);
+        open_log(f);
+        assert_false(f->report.damaged);
+        assert_string_equal(c2_buf_cstr(&f->texts), "1:7:one 2:7:two 3:7:again ");
+        close_log(f);
+    }
+    c2_buf_done(&now);
+}
+
+static void
+wal__a_group_torn_at_any_byte_is_cut(void **state)
+{
+    struct fixture *f = *state;
+    open_log(f);
+    put(f, "one");
+    put(f, "two");
+    struct c2_buf before = load(f, FIRST);
+    char text[5000]; /* two blocks */
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    put(f, text);
+    struct c2_buf after = load(f, FIRST);
+    close_log(f);
+    size_t at = 3 * WAL_BLOCK;
+    check_torn(f, &before, &after, at, at + WAL_HEAD_LEN + 16, 1);
+    check_torn(f, &before, &after, at, at + WAL_HEAD_LEN + sizeof text - 1, 97);
+    c2_buf_done(&before);
+    c2_buf_done(&after);
+}
+
+/* The second block of a group is on the disk, the first one is not. */
+static void
+wal__a_group_torn_in_front_is_cut(void **state)
+{
+    struct fixture *f = *state;
+    open_log(f);
+    put(f, "one");
+    put(f, "two");
+    char text[5000];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    put(f, text);
+    struct c2_buf b = load(f, FIRST);
+    close_log(f);
+    memset(b.data + 3 * WAL_BLOCK, 0, WAL_BLOCK);
+    store(f, FIRST, b.data, b.len);
+    open_log(f);
+    assert_false(f->report.damaged);
+    assert_string_equal(c2_buf_cstr(&f->texts), "1:7:one 2:7:two ");
+    c2_buf_done(&b);
+}
+
+static void
+wal__stale_groups_of_a_segment_used_again_are_not_damage(void **state)
+{
+    struct fixture *f = *state;
+    open_log(f);
+    char text[4000];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    uint64_t lsn = 0;
+    while (c2_mark_count("wal: an old segment is used again") < 2) {
+        lsn = append(f, 1, text);
+        wait_synced(f, lsn);
+        wal_trim(f->w, lsn - 1);
+    }
+    /* Until the segment used again is written to, and then some. */
+    for (unsigned i = 0; i < 36; i++) {
+        lsn = append(f, 1, text);
+        wait_synced(f, lsn);
+    }
+    test_env_run_ready(f->t);
+    close_log(f);
+    open_log(f);
+    assert_false(f->report.damaged);
+    assert_int_equal(f->report.last_lsn, lsn);
+}
+
+/* ---- damage ---------------------------------------------------------------------------------- */
+
+static void
+three_groups(struct fixture *f)
+{
+    open_log(f);
+    put(f, "one");
+    put(f, "two");
+    put(f, "three");
+    test_env_run_for(f->t, C2_NS_PER_S); /* the seal */
+    close_log(f);
+}
+
+static void
+wal__any_flipped_bit_of_a_durable_group_is_damage(void **state)
+{
+    struct fixture *f = *state;
+    three_groups(f);
+    struct c2_buf good = load(f, FIRST);
+    static const char *const left[] = { "", "1:7:one ", "1:7:one 2:7:two " };
+    static const size_t lens[] = { 11, 11, 13 };
+    for (unsigned group = 0; group < 3; group++) {
+        for (size_t at = 0; at < WAL_HEAD_LEN + lens[group]; at++) {
+            if (at >= 112 && at < WAL_HEAD_LEN)
+                continue; /* not used */
+            store(f, FIRST, good.data, good.len);
+            flip(f, FIRST, (group + 1) * WAL_BLOCK + at);
+            f->read_only = true;
+            open_log(f);
+            assert_true(f->report.damaged);
+            assert_string_equal(c2_buf_cstr(&f->texts), left[group]);
+            close_log(f);
+        }
+    }
+    c2_buf_done(&good);
+}
+
+static void
+wal__after_damage_it_goes_on_and_says_so_until_trimmed(void **state)
+{
+    struct fixture *f = *state;
+    three_groups(f);
+    flip(f, FIRST, 2 * WAL_BLOCK + WAL_HEAD_LEN + 9);
+    for (unsigned i = 0; i < 2; i++) { /* even when nothing was appended the first time */
+        open_log(f);
+        assert_true(f->report.damaged);
+        assert_non_null(strstr(f->report.damage, "segment 1"));
+        assert_string_equal(c2_buf_cstr(&f->texts), "1:7:one ");
+        close_log(f);
+    }
+    open_log(f);
+    assert_int_equal(append(f, 7, "new"), 2);
+    wait_synced(f, 2);
+    close_log(f);
+    open_log(f);
+    assert_true(f->report.damaged);
+    assert_string_equal(c2_buf_cstr(&f->texts), "1:7:one 2:7:new ");
+    assert_int_equal(append(f, 7, "newer"), 3);
+    wait_synced(f, 3);
+    wal_trim(f->w, 2);
+    test_env_run_for(f->t, C2_NS_PER_S);
+    close_log(f);
+    open_log(f);
+    assert_false(f->report.damaged);
+    assert_string_equal(c2_buf_cstr(&f->texts), "2:7:new 3:7:newer ");
+}
+
+static void
+wal__a_second_damage_after_the_first_is_found(void **state)
+{
+    struct fixture *f = *state;
+    three_groups(f);
+    flip(f, FIRST, 1 * WAL_BLOCK + WAL_HEAD_LEN + 9);
+    open_log(f);
+    put(f, "a");
+    put(f, "b");
+    put(f, "c");
+    test_env_run_for(f->t, C2_NS_PER_S);
+    close_log(f);
+    C2_AUTO(c2_free_auto) char *name = NULL;
+    for (unsigned i = 2; name == NULL; i++) {
+        char *n = c2_asprintf("%016x.wal", i);
+        C2_AUTO(c2_free_auto) char *path = file_path(f, n);
+        struct c2_buf b = { 0 };
+        if (test_disk_exists(path))
+            b = load(f, n);
+        struct wal_segment_head head;
+        if (b.len > 0 && wal_get_segment_head(c2_buf_slice(&b), &head) == C2_E_OK && head.resumes)
+            name = n;
+        else
+            c2_free(n);
+        c2_buf_done(&b);
+    }
+    flip(f, name, 2 * WAL_BLOCK + WAL_HEAD_LEN + 8);
+    open_log(f);
+    assert_true(f->report.damaged);
+    assert_string_equal(c2_buf_cstr(&f->texts), "1:7:a ");
+    put(f, "d");
+    close_log(f);
+    open_log(f);
+    assert_string_equal(c2_buf_cstr(&f->texts), "1:7:a 2:7:d ");
+}
+
+static void
+many_segments(struct fixture *f)
+{
+    char text[4000];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    open_log(f);
+    for (unsigned i = 0; i < 60; i++)
+        put(f, text);
+    close_log(f);
+}
+
+static void
+wal__a_lost_segment_is_damage(void **state)
+{
+    struct fixture *f = *state;
+    many_segments(f);
+    delete_file(f, SECOND);
+    open_log(f);
+    assert_true(f->report.damaged);
+    assert_true(f->replayed < 60);
+    put(f, "goes on");
+    close_log(f);
+    open_log(f);
+    assert_true(f->report.damaged);
+    assert_non_null(strstr(c2_buf_cstr(&f->texts), ":7:goes on"));
+}
+
+static void
+wal__a_lost_first_segment_is_damage(void **state)
+{
+    struct fixture *f = *state;
+    many_segments(f);
+    delete_file(f, FIRST);
+    open_log(f);
+    assert_true(f->report.damaged);
+    assert_int_equal(f->replayed, 0);
+    put(f, "goes on");
+    close_log(f);
+    open_log(f);
+    assert_true(f->report.damaged);
+    assert_string_equal(c2_buf_cstr(&f->texts), "1:7:goes on ");
+}
+
+static void
+wal__a_damaged_segment_head_is_damage(void **state)
+{
+    struct fixture *f = *state;
+    many_segments(f);
+    flip(f, SECOND, 20);
+    open_log(f);
+    assert_true(f->report.damaged);
+}
+
+static void
+wal__a_lost_or_damaged_anchor_is_damage_and_loses_no_record(void **state)
+{
+    struct fixture *f = *state;
+    for (unsigned flipped = 0; flipped < 2; flipped++) {
+        three_groups(f);
+        if (flipped != 0)
+            flip(f, "head", 9);
+        else
+            delete_file(f, "head");
+        open_log(f);
+        assert_true(f->report.damaged);
+        assert_string_equal(c2_buf_cstr(&f->texts), "1:7:one 2:7:two 3:7:three ");
+        put(f, "four");
+        close_log(f);
+        open_log(f);
+        assert_true(f->report.damaged);
+        assert_string_equal(c2_buf_cstr(&f->texts), "1:7:one 2:7:two 3:7:three 4:7:four ");
+        close_log(f);
+        test_disk_remove_tree(f->path);
+        f->fresh = true;
+    }
+}
+
+static void
+wal__a_log_that_is_gone_is_damage_until_trimmed(void **state)
+{
+    struct fixture *f = *state;
+    f->fresh = false;
+    open_log(f);
+    assert_true(f->report.damaged);
+    put(f, "one");
+    close_log(f);
+    open_log(f);
+    assert_true(f->report.damaged);
+    assert_string_equal(c2_buf_cstr(&f->texts), "1:7:one ");
+    char text[4000];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    uint64_t lsn = 0;
+    for (unsigned i = 0; i < 30; i++) {
+        lsn = append(f, 7, text);
+        wait_synced(f, lsn);
+    }
+    wal_trim(f->w, lsn);
+    test_env_run_for(f->t, C2_NS_PER_S);
+    close_log(f);
+    open_log(f);
+    assert_false(f->report.damaged);
+}
+
+static void
+wal__a_new_log_that_crashed_while_it_was_made_is_new(void **state)
+{
+    struct fixture *f = *state;
+    open_log(f);
+    close_log(f);
+    delete_file(f, "head"); /* the anchor is written last */
+    f->fresh = true;
+    open_log(f);
+    assert_false(f->report.damaged);
+    put(f, "one");
+    close_log(f);
+    open_log(f);
+    assert_string_equal(c2_buf_cstr(&f->texts), "1:7:one ");
+}
+
+static void
+wal__a_newer_format_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    three_groups(f);
+    struct c2_buf b = load(f, "head");
+    b.data[4] = 9;
+    uint8_t hash[C2_SHA256_LEN];
+    c2_sha256(c2_slice(b.data, WAL_ANCHOR_LEN - 8), hash);
+    memcpy(b.data + WAL_ANCHOR_LEN - 8, hash, 8);
+    store(f, "head", b.data, b.len);
+    c2_buf_done(&b);
+    start_open(f);
+    test_env_run_until(f->t, &f->opened);
+    assert_int_equal(f->err, C2_E_VERSION);
+}
+
+static void
+wal__looking_changes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    three_groups(f);
+    flip(f, FIRST, 2 * WAL_BLOCK + WAL_HEAD_LEN + 9);
+    struct c2_buf before = load(f, FIRST);
+    unsigned files = count_files(f, "");
+    f->read_only = true;
+    open_log(f);
+    assert_true(f->report.damaged);
+    close_log(f);
+    struct c2_buf after = load(f, FIRST);
+    assert_true(c2_slice_equal(c2_buf_slice(&before), c2_buf_slice(&after)));
+    assert_int_equal(count_files(f, ""), files);
+    c2_buf_done(&before);
+    c2_buf_done(&after);
+}
+
+/* ---- a real process -------------------------------------------------------------------------- */
+
+struct child {
+    struct c2_os *os;
+    struct wal *w;
+    int out; /* the parent hears of every durable number */
+    uint64_t next;
+};
+
+static void
+child_more(struct child *c)
+{
+    char text[3000];
+    memset(text, 'a' + (int)(c->next % 26), sizeof text);
+    const struct c2_slice part = c2_slice(text, c->next % sizeof text);
+    c->next = wal_append(c->w, 1, &part, 1) + 1;
+    if (c->next % 64 == 0)
+        wal_trim(c->w, c->next - 20);
+}
+
+static void
+child_synced(void *arg, uint64_t lsn)
+{
+    struct child *c = arg;
+    if (write(c->out, &lsn, sizeof lsn) != (ssize_t)sizeof lsn)
+        _exit(1);
+    child_more(c);
+}
+
+static void
+child_opened(void *arg, enum c2_err err, const struct wal_report *r)
+{
+    struct child *c = arg;
+    if (err != C2_E_OK || r->damaged)
+        _exit(2);
+    c->next = r->last_lsn + 1;
+    for (unsigned i = 0; i < 4; i++)
+        child_more(c);
+}
+
+static void
+child_failed(void *arg, enum c2_err err)
+{
+    (void)arg;
+    (void)err;
+    _exit(3);
+}
+
+static C2_NORETURN void
+child_main(const struct fixture *f, int out, bool fresh)
+{
+    struct child c = { .out = out };
+    if (c2_os_new(1, &c.os) != C2_E_OK)
+        _exit(4);
+    const struct wal_options o = { .path = f->path,
+                                   .segment_size = SEGMENT,
+                                   .fresh = fresh,
+                                   .opened = child_opened,
+                                   .synced = child_synced,
+                                   .failed = child_failed,
+                                   .arg = &c };
+    c.w = wal_open(c2_os_env(c.os), &o);
+    c2_os_run(c.os);
+    _exit(5);
+}
+
+static void
+wal__survives_kill_at_any_moment(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t durable = 0;
+    for (unsigned life = 0; life < 12; life++) {
+        int pipefd[2];
+        assert_int_equal(pipe(pipefd), 0);
+        pid_t pid = fork();
+        if (pid == 0) {
+            close(pipefd[0]);
+            child_main(f, pipefd[1], life == 0);
+        }
+        close(pipefd[1]);
+        uint64_t lsn;
+        for (unsigned i = 0; i < 20 + life * 13; i++) {
+            assert_int_equal(read(pipefd[0], &lsn, sizeof lsn), sizeof lsn);
+            assert_true(lsn > durable);
+            durable = lsn;
+        }
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        while (read(pipefd[0], &lsn, sizeof lsn) == (ssize_t)sizeof lsn)
+            durable = lsn;
+        close(pipefd[0]);
+        int status;
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFSIGNALED(status));
+        f->fresh = false;
+        f->read_only = true;
+        open_log(f);
+        assert_false(f->report.damaged);
+        assert_true(f->report.last_lsn >= durable);
+        close_log(f);
+    }
+}
+
+int
+main(void)
+{
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(wal__gives_records_back_in_order),
+        T(wal__one_turn_is_one_sync),
+        T(wal__nothing_is_told_before_the_sync),
+        T(wal__goes_on_over_many_segments_and_large_records),
+        T(wal__closing_makes_durable_what_was_appended),
+        T(wal__may_be_closed_at_any_step),
+        T(wal__trimmed_records_do_not_come_back_and_segments_are_used_again),
+        T(wal__a_full_disk_delays_records_until_there_is_space),
+        T(wal__a_failed_write_or_sync_is_final),
+        T(wal__a_folder_that_cannot_be_read_is_an_error),
+        T(wal__a_group_torn_at_any_byte_is_cut),
+        T(wal__a_group_torn_in_front_is_cut),
+        T(wal__stale_groups_of_a_segment_used_again_are_not_damage),
+        T(wal__any_flipped_bit_of_a_durable_group_is_damage),
+        T(wal__after_damage_it_goes_on_and_says_so_until_trimmed),
+        T(wal__a_second_damage_after_the_first_is_found),
+        T(wal__a_lost_segment_is_damage),
+        T(wal__a_lost_first_segment_is_damage),
+        T(wal__a_damaged_segment_head_is_damage),
+        T(wal__a_lost_or_damaged_anchor_is_damage_and_loses_no_record),
+        T(wal__a_log_that_is_gone_is_damage_until_trimmed),
+        T(wal__a_new_log_that_crashed_while_it_was_made_is_new),
+        T(wal__a_newer_format_is_refused),
+        T(wal__looking_changes_nothing),
+        T(wal__survives_kill_at_any_moment),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
