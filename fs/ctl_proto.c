@@ -178,6 +178,12 @@ static const struct field status_fields[] = {
     F_U64(ctl_status, replayed_groups),
     F_U64(ctl_status, replayed_bytes),
     F_U64(ctl_status, damaged_groups),
+    F_BOOL(ctl_status, ships),
+    F_U64(ctl_status, unshipped_txns),
+    F_U64(ctl_status, unshipped_bytes),
+    F_U64(ctl_status, unshipped_oldest_ns),
+    F_U64(ctl_status, checkpoint_version),
+    F_U64(ctl_status, checkpoint_wall_ns),
     F_TEXT(ctl_status, damage),
     F_TEXT(ctl_status, last_error),
 };

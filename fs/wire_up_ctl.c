@@ -96,8 +96,15 @@ fill_fs(struct wire *w, struct ctl_status *s)
     s->used_files = f.used_files;
     s->write_buffer = f.chunk_bytes;
     s->fenced = s->fenced || f.fenced;
-    if (f.last_error != C2_E_OK)
-        ctl_set(s->last_error, sizeof(s->last_error), c2_err_name(f.last_error));
+    s->ships = f.ship.on;
+    s->unshipped_txns = f.ship.unshipped_txns;
+    s->unshipped_bytes = f.ship.unshipped_bytes;
+    s->unshipped_oldest_ns = f.ship.unshipped_oldest_ns;
+    s->checkpoint_version = f.ship.checkpoint_version;
+    s->checkpoint_wall_ns = f.ship.checkpoint_wall_ns;
+    enum c2_err last = f.last_error != C2_E_OK ? f.last_error : f.ship.last_error;
+    if (last != C2_E_OK)
+        ctl_set(s->last_error, sizeof(s->last_error), c2_err_name(last));
     struct cache_stats c;
     cache_stats(w->cache, &c);
     s->cache_memory = c.memory_bytes;

@@ -173,12 +173,31 @@ print_backlog(const struct ctl_status *s, bool mounted)
                      c2_size_format(s->journal_used, bytes));
         return;
     }
-    if (s->backlog_files == 0 && s->backlog_bytes == 0)
+    bool none = s->backlog_files == 0 && s->backlog_bytes == 0;
+    if (none && s->unshipped_txns == 0)
         (void)printf(" backlog: none, everything is in the clouds\n");
-    else
+    else if (!none)
         (void)printf(" backlog: %llu files, %s not yet in the clouds, oldest %s\n",
                      (unsigned long long)s->backlog_files, c2_size_format(s->backlog_bytes, bytes),
                      c2_duration_format(s->backlog_oldest_ns, age));
+}
+
+/* What a recovery from the clouds alone would give. */
+static void
+print_shipping(const struct ctl_status *s)
+{
+    char age[C2_SIZE_TEXT_MAX], when[C2_SIZE_TEXT_MAX] = "none yet";
+    if (!s->ships)
+        return;
+    if (s->checkpoint_wall_ns != 0)
+        c2_time_format(s->checkpoint_wall_ns, when);
+    if (s->unshipped_txns == 0)
+        (void)printf("recovery: complete, checkpoint %s\n", when);
+    else
+        (void)printf("recovery: would lose %llu metadata transactions, the oldest %s old; "
+                     "checkpoint %s\n",
+                     (unsigned long long)s->unshipped_txns,
+                     c2_duration_format(s->unshipped_oldest_ns, age), when);
 }
 
 static void
@@ -234,8 +253,10 @@ status_print(const struct ctl_status *s, bool mounted, bool brief)
     status_providers_table(s, "  ");
     (void)printf("\n");
     print_backlog(s, mounted);
-    if (mounted)
+    if (mounted) {
+        print_shipping(s);
         print_space(s);
+    }
     print_errors(s);
     return (int)health_exit(h.state);
 }
@@ -259,6 +280,14 @@ json_body(struct c2_json *j, const struct ctl_status *s)
     c2_json_u64(j, "files", s->backlog_files);
     c2_json_u64(j, "bytes", s->backlog_bytes);
     c2_json_u64(j, "oldest_ns", s->backlog_oldest_ns);
+    c2_json_object_end(j);
+    c2_json_object(j, "shipping");
+    c2_json_bool(j, "on", s->ships);
+    c2_json_u64(j, "transactions", s->unshipped_txns);
+    c2_json_u64(j, "bytes", s->unshipped_bytes);
+    c2_json_u64(j, "oldest_ns", s->unshipped_oldest_ns);
+    c2_json_u64(j, "checkpoint_version", s->checkpoint_version);
+    c2_json_u64(j, "checkpoint_wall_ns", s->checkpoint_wall_ns);
     c2_json_object_end(j);
     c2_json_object(j, "journal");
     c2_json_u64(j, "used_bytes", s->journal_used);

@@ -15,6 +15,14 @@ lose_machine() { # the daemon is gone already; a second one takes the place of t
     PROVIDERS=(p3 p1 p4 p2)
     write_conf
 }
+clouds_save() {
+    local p
+    for p in "${PROVIDERS[@]}"; do cp -a "$WORK/$p" "$WORK/saved-$p"; done
+}
+clouds_restore() {
+    local p
+    for p in "${PROVIDERS[@]}"; do rm -rf "${WORK:?}/$p"; cp -a "$WORK/saved-$p" "$WORK/$p"; done
+}
 recover() {
     c2 recover --from-clouds "$@"
 }
@@ -26,12 +34,17 @@ volume_new --recovery-kit "$WORK/kit"
 mount_start
 must "copy" rsync -aHAX --modify-window=-1 "$WORK/src" "$MNT/"
 flush
+shipped() {
+    status_is 'd["shipping"]["transactions"]' 0 && status_is 'd["shipping"]["checkpoint_version"] > 0' true
+}
+check "nothing is left to be shipped" wait_for 10 shipped
+check "status says what a recovery would give" grep -q 'recovery: complete' <(c2 status)
 mount_kill
 check "a store in place is not replaced" ends_with 10 recover
 cp -a "$WORK/meta" "$WORK/meta.copy"
 cp -a "$WORK/cache" "$WORK/cache.copy"
 lose_machine
-provider_save
+clouds_save
 damaged=0
 for p in p1 p2 p3 p4; do
     [ -n "$(find "$WORK/$p" -type f -print -quit)" ] || continue # the spare one may be empty
@@ -43,7 +56,7 @@ for p in p1 p2 p3 p4; do
         mount_start
         check "everything is there with $p: $kind" contents
         mount_kill
-        for q in p1 p2 p3 p4; do provider_restore "$q"; done
+        clouds_restore
     done
 done
 

@@ -189,7 +189,8 @@ volume_new() { # [FORMAT OPTION...]
 }
 
 mounted() { # and alive: the kernel remembers the folder of a dead one
-    mountpoint -q "$MNT" && stat -f "$MNT" >/dev/null 2>&1
+    # In this order: a daemon takes a dead mount away before it makes its own.
+    stat -f "$MNT" >/dev/null 2>&1 && mountpoint -q "$MNT"
 }
 # In the background mode, as users start it.
 mount_daemon() { # [OPTION...]

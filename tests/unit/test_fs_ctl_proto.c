@@ -90,6 +90,9 @@ status__round_trip_keeps_every_field(void **state)
     in->fenced = true;
     in->backlog_oldest_ns = 5;
     in->damaged_groups = 6;
+    in->ships = true;
+    in->unshipped_oldest_ns = 7;
+    in->checkpoint_wall_ns = 8;
     in->nproviders = 2;
     ctl_set(in->providers[1].name, sizeof(in->providers[1].name), "aws");
     in->providers[1].requests[CTL_VERBS_MAX - 1] = 77;
