@@ -89,6 +89,8 @@ check_store(struct recovering *p)
         return C2_E_CONFIG;
     }
     p->store = c2_strdup(url + 6);
+    for (size_t len = strlen(p->store); len > 1 && p->store[len - 1] == '/'; len--)
+        p->store[len - 1] = '\0';
     p->work = c2_asprintf("%s.recovering", p->store);
     enum c2_err err = coord_open(p->env, url, false, &coord, NULL);
     if (err == C2_E_NOT_FOUND)

@@ -7,13 +7,13 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
 #include "backends/mem.h"
 #include "base/alloc.h"
 #include "base/mark.h"
+#include "base/os_file.h"
 #include "fs/coord_keys.h"
 #include "fs/ship_format.h"
 #include "tests/lib/recover_fixture.h"
@@ -216,6 +216,33 @@ takeover__fences_a_machine_that_was_off(void **state)
     fsx_done(&y);
 }
 
+/* A folder with files only. */
+static void
+copy_folder(const char *from, const char *to, const char *name)
+{
+    struct c2_buf names = { 0 };
+    char *dir = c2_asprintf("%s/%s", from, name);
+    assert_int_equal(c2_os_list_dir(dir, &names), C2_E_OK);
+    for (size_t at = 0; at < names.len; at += strlen((char *)names.data + at) + 1) {
+        const char *file = (const char *)names.data + at;
+        char *path = c2_asprintf("%s/%s", dir, file);
+        char *path2 = c2_asprintf("%s/%s/%s", to, name, file);
+        struct c2_buf bytes = { 0 };
+        assert_int_equal(c2_os_read_file(path, 256u << 20, &bytes, NULL), C2_E_OK);
+        struct c2_slice iov = c2_buf_slice(&bytes);
+        struct c2_disk_req w = {
+            .verb = C2_DISK_WRITE, .flags = C2_DISK_MAKE_DIRS, .path = path2, .iov = &iov, .niov = 1
+        };
+        test_disk_execute(&w);
+        assert_int_equal(w.err, C2_E_OK);
+        c2_buf_done(&bytes);
+        c2_free(path);
+        c2_free(path2);
+    }
+    c2_buf_done(&names);
+    c2_free(dir);
+}
+
 /* A copy of the machine's disk from yesterday must not go on either. */
 static void
 mount__of_an_old_copy_of_the_store_is_fenced(void **state)
@@ -225,10 +252,8 @@ mount__of_an_old_copy_of_the_store_is_fenced(void **state)
     put_files(x, 0, 5);
     fsx_unmount(x);
     fsx_init_second(&y, x);
-    char *cmd = c2_asprintf("mkdir '%s' && cp -r '%s/meta' '%s/journal' '%s'", y.home, x->home,
-                            x->home, y.home);
-    assert_int_equal(system(cmd), 0);
-    c2_free(cmd);
+    copy_folder(x->home, y.home, "meta");
+    copy_folder(x->home, y.home, "journal");
     memcpy(y.device_secret, x->device_secret, sizeof(y.device_secret));
 
     fsx_mount(x);
@@ -381,6 +406,31 @@ rollback__by_more_clouds_than_may_fail_is_noticed(void **state)
     c2_free(head);
 }
 
+/* The store is there, and the clouds have less than it remembers: it gives them everything anew. */
+static void
+rollback__of_the_clouds_under_a_mount_is_mended(void **state)
+{
+    struct fsx *x = *state, y;
+    fsx_mount(x);
+    for (unsigned k = 0; k < 5; k++) {
+        put_files(x, k, k + 1);
+        assert_int_equal(fsx_sync(x), C2_E_OK);
+    }
+    fsx_unmount(x);
+    lose(x, key_of(x, seat_with_journal(x), "/j/", -1));
+    fsx_mount(x);
+    put_files(x, 5, 6);
+    assert_int_equal(fsx_sync(x), C2_E_OK); /* waits for the new checkpoint */
+    assert_int_equal(c2_mark_count("ship: the clouds have lost the journal"), 1);
+    fsx_crash(x);
+    fsx_init_second(&y, x);
+    recover(&y);
+    fsx_mount(&y);
+    expect_files(&y, 0, 6);
+    fsx_unmount(&y);
+    fsx_done(&y);
+}
+
 /* One seat replays, reorders, cuts or forges journal objects: the others decide. */
 static void
 one_cloud__can_change_nothing(void **state)
@@ -474,6 +524,7 @@ main(void)
         TEST(recovery__with_two_clouds_away_fails_and_later_works),
         TEST(gap__is_reported_and_what_is_before_it_can_be_taken),
         TEST(rollback__by_more_clouds_than_may_fail_is_noticed),
+        TEST(rollback__of_the_clouds_under_a_mount_is_mended),
         TEST(one_cloud__can_change_nothing),
         TEST(recovery__of_a_volume_in_use_takes_what_is_written_meanwhile),
     };
