@@ -132,7 +132,7 @@ c2_net_pause(struct c2_net_link *l, bool paused)
     l->net->ops->pause(l, paused);
 }
 
-/* No event comes any more; what is queued may be lost. */
+/* No event comes any more. What is queued leaves as far as it can without waiting. */
 static inline void
 c2_net_close(struct c2_net_link *l)
 {

@@ -225,6 +225,12 @@ c2_os_env(struct c2_os *os)
     return &os->env;
 }
 
+struct c2_os *
+c2_os_of(struct c2_env *env)
+{
+    return env->ops == &os_ops ? os_of(env) : NULL;
+}
+
 enum c2_err
 c2_os_watch(struct c2_os *os, struct c2_fd_watch *w)
 {

@@ -17,6 +17,8 @@ struct c2_os;
 C2_RESULT c2_os_new(unsigned nthreads, struct c2_os **ret_os);
 void c2_os_free(struct c2_os *os); /* waits for running pool jobs */
 struct c2_env *c2_os_env(struct c2_os *os);
+/* The reverse; NULL when it is another kind of environment. */
+struct c2_os *c2_os_of(struct c2_env *env);
 
 /* Runs until c2_os_stop; the loop may be run again afterwards. */
 void c2_os_run(struct c2_os *os);

@@ -373,6 +373,7 @@ os_link_close(struct os_link *l)
     struct os_net *n = l->net;
     if (l->sm.state == OS_LINK_CLOSED)
         return;
+    os_link_flush(l);
     drop_connection(l);
     forget_addresses(l);
     if (!l->base.dialled)

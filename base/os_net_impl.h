@@ -93,6 +93,8 @@ void os_link_update(struct os_link *l);
 /* The socket or the task says that something can go on. */
 void os_link_move(struct os_link *l, unsigned events);
 void os_link_tick(struct os_link *l);
+/* Sends what can be sent at once. */
+void os_link_flush(struct os_link *l);
 /* A frame without a message. */
 void os_link_ping(struct os_link *l);
 C2_RESULT os_link_send(struct c2_net_link *base, enum c2_net_class c, struct c2_blob *m);

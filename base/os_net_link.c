@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "base/mark.h"
 #include "base/os_net_impl.h"
 #include "base/wire.h"
@@ -151,6 +152,16 @@ write_out(struct os_link *l)
     }
     l->took_at_ns = c2_now_ns(l->net->base.env);
     return C2_E_OK;
+}
+
+void
+os_link_flush(struct os_link *l)
+{
+    if (l->sm.state != OS_LINK_UP)
+        return;
+    enum c2_err err = write_out(l);
+    if (err != C2_E_OK)
+        c2_log(DEBUG, "net", "err=%s; what was queued is lost", c2_err_name(err));
 }
 
 static void

@@ -435,6 +435,17 @@ net__a_link_may_be_closed_from_its_own_message(void **state)
 }
 
 static void
+net__closing_sends_what_is_queued(void **state)
+{
+    struct fixture *f = *state;
+    connect_both(f);
+    assert_int_equal(say(f->client.link, C2_NET_NORMAL, "last words", 10), C2_E_OK);
+    c2_net_close(f->client.link);
+    wait_messages(&f->server, 1);
+    assert_string_equal(c2_buf_cstr(&f->server.got), "last words");
+}
+
+static void
 net__pause_holds_messages_back_until_it_ends(void **state)
 {
     struct fixture *f = *state;
@@ -864,6 +875,7 @@ main(void)
         T(net__resolves_names),
         T(net__a_link_may_be_closed_while_its_name_is_looked_up),
         T(net__a_link_may_be_closed_from_its_own_message),
+        T(net__closing_sends_what_is_queued),
         T(net__pause_holds_messages_back_until_it_ends),
         T(net__a_full_queue_drops_the_oldest_of_the_lowest_class),
         T(net__pressure_refuses_and_tells_when_there_is_room),
