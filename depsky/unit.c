@@ -107,6 +107,12 @@ unit_request_end(struct ds_unit *u)
 }
 
 bool
+ds_unit_locked(const struct ds_unit *u)
+{
+    return unit_lock_valid(u);
+}
+
+bool
 unit_lock_valid(const struct ds_unit *u)
 {
     struct c2_env *env = u->c->env;
@@ -117,7 +123,7 @@ unit_lock_valid(const struct ds_unit *u)
 enum c2_err
 unit_may_write(const struct ds_unit *u, uint64_t tenure)
 {
-    bool ours = unit_lock_valid(u) && u->lock.tenure == tenure;
+    bool ours = unit_lock_valid(u) && u->lock.number == tenure;
     return u->single_writer || ours ? C2_E_OK : C2_E_FENCED;
 }
 
@@ -128,7 +134,7 @@ unit_writing_begin(struct ds_unit *u)
         return C2_E_NOT_PERMITTED;
     if (u->writing)
         return C2_E_BUSY;
-    C2_TRY(unit_may_write(u, u->lock.tenure));
+    C2_TRY(unit_may_write(u, u->lock.number));
     u->writing = true;
     return C2_E_OK;
 }

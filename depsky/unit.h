@@ -56,7 +56,7 @@ struct ds_unit;
 C2_RESULT ds_unit_open(struct ds_client *c, const struct ds_unit_config *config,
                        struct ds_unit **ret_unit);
 void ds_unit_close(struct ds_unit *u); /* no request outstanding; NULL is fine. Keeps the lock */
-/* The sessions's number, for a handle of another process that shares the lock. */
+/* The session's number, for a handle of another process that shares the lock. */
 uint64_t ds_unit_session(const struct ds_unit *u);
 bool ds_unit_name_valid(const char *name);
 
@@ -128,5 +128,80 @@ struct ds_unit_versions {
 };
 
 void ds_unit_versions_start(struct ds_unit *u, struct ds_unit_versions *v);
+
+/* ---- lock ------------------------------------------------------------------------------ */
+
+#define DS_UNIT_LEASE_NS     (60 * C2_NS_PER_S)
+#define DS_UNIT_LEASE_MAX_NS (24 * 3600 * C2_NS_PER_S)
+
+/*
+ * The paper's low-contention lock (§3.5): it ends by itself when the lease is over, by the clouds'
+ * clocks. It is safe whoever crashes; two writers who try at the same moment may both have to try
+ * again.
+ */
+struct ds_unit_lock {
+    uint64_t lease_ns; /* 0 = DS_UNIT_LEASE_NS; at least three times the skew */
+    uint64_t wait_ns;  /* go on trying for so long; 0 = one attempt */
+    void (*done)(struct ds_unit_lock *l);
+
+    /* out: OK; BUSY (somebody else has it, or tries at the same time); QUORUM; FENCED (renewal:
+     * the lock was lost before); NOT_PERMITTED (no secret key); INVALID (the lease); CANCELED */
+    enum c2_err err;
+    uint64_t expires_wall_ns;           /* out: OK: when it ends; BUSY: when the other's ends */
+    uint8_t holder[DS_UNIT_PUBLIC_LEN]; /* out: BUSY: whose key signed it */
+    void *priv;
+};
+
+/* One lock, renewal or unlock at a time per handle; another one gets BUSY. */
+void ds_unit_lock_start(struct ds_unit *u, struct ds_unit_lock *l);
+/* A longer lease for a lock that is held; wait_ns is not used. */
+void ds_unit_renew_start(struct ds_unit *u, struct ds_unit_lock *l);
+bool ds_unit_locked(const struct ds_unit *u); /* held, and not yet over */
+
+struct ds_unit_unlock {
+    void (*done)(struct ds_unit_unlock *l);
+    enum c2_err err; /* out: OK; QUORUM: not all clouds have heard of it, so it may last until it
+                      * expires; FENCED: it was not held; BUSY */
+    void *priv;
+};
+
+void ds_unit_unlock_start(struct ds_unit *u, struct ds_unit_unlock *l);
+
+/* ---- garbage and deletion -------------------------------------------------------------- */
+
+/*
+ * Forgets all versions but the newest ones, in the metadata first, then deletes their values,
+ * older metadata, what writers left behind that crashed, and locks that are over.
+ */
+struct ds_unit_gc {
+    unsigned keep; /* 1..DS_UNIT_VERSIONS_MAX */
+    void (*done)(struct ds_unit_gc *g);
+
+    enum c2_err err;    /* out: as for write; NOT_FOUND: no such unit */
+    unsigned forgotten; /* out: versions */
+    size_t removed;     /* out: objects, the same one in several clouds counted once */
+    uint32_t confirmed; /* out: seats that have deleted all of them; the others' next time */
+    void *priv;
+};
+
+void ds_unit_gc_start(struct ds_unit *u, struct ds_unit_gc *g);
+
+/* Everything. What is left is a signed note that the unit is deleted, so that a cloud which was
+ * away cannot bring it back; it can be written again. `keep` is not used. */
+void ds_unit_delete_start(struct ds_unit *u, struct ds_unit_gc *g);
+
+/* ---- all units ------------------------------------------------------------------------- */
+
+/* Names that at least one of n-f clouds lists, deleted units and lies of f clouds included: a
+ * read tells. */
+struct ds_unit_list {
+    void (*done)(struct ds_unit_list *l);
+    enum c2_err err;                     /* out: OK, QUORUM */
+    char (*names)[DS_UNIT_NAME_MAX + 1]; /* out: sorted, the caller's (c2_free) */
+    size_t nnames;
+    void *priv;
+};
+
+void ds_unit_list_start(struct ds_client *c, struct ds_unit_list *l);
 
 #endif

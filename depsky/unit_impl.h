@@ -46,13 +46,14 @@ struct unit_meta {
     struct ds_unit_version version[DS_UNIT_VERSIONS_MAX]; /* newest first */
 };
 
-struct unit_lock {
+struct unit_tenure {
     bool held;
-    uint64_t tenure;          /* counts how often it was taken; a renewal goes on with the same */
-    struct unit_id id;        /* of the lock object we wrote last */
+    uint64_t number;          /* counts how often it was taken; a renewal goes on with the same */
+    struct unit_id id;        /* of the lock object we wrote last; number 0 = none */
     uint64_t until_ns;        /* monotonic: not ours any more from here on */
     uint64_t until_wall_ns;   /* the same by the wall clock, which goes on while we are suspended */
     uint64_t expires_wall_ns; /* as the clouds know it */
+    uint64_t clock_high;      /* the clouds' clock minus our monotonic one, at most */
 };
 
 struct ds_unit {
@@ -71,7 +72,7 @@ struct ds_unit {
     bool writing;            /* a write, collection or deletion is under way */
     bool locking;
     unsigned requests; /* outstanding */
-    struct unit_lock lock;
+    struct unit_tenure lock;
 };
 
 /* ---- unit.c ---------------------------------------------------------------------------- */
@@ -154,6 +155,7 @@ struct unit_put {
     struct c2_blob *body;  /* a reference of the put's own, released by it */
     const uint8_t *sha256; /* of the body, or NULL; borrowed until done */
     bool preferred; /* the n-f best first, the others when one fails or is late; else all at once */
+    bool stop_late; /* PUTs that are under way at the end are canceled */
     void (*done)(struct unit_put *p);
 
     enum c2_err err; /* out: OK, QUORUM */
@@ -204,5 +206,51 @@ struct unit_get {
 
 /* The struct may be freed in done. */
 void unit_get_start(struct unit_get *g);
+
+/* ---- lists (unit_names.c) -------------------------------------------------------------- */
+
+struct unit_name {
+    char *text;     /* owned: the key, or the unit's name */
+    uint32_t seats; /* who lists it */
+};
+
+struct unit_names {
+    struct ds_client *c;
+    char prefix[UNIT_PREFIX_MAX]; /* what to list */
+    bool units;                   /* the prefix is unit_root: names of units instead of keys */
+    uint64_t grace_ns; /* how long to wait for stragglers after the n-f'th complete list */
+    void (*done)(struct unit_names *n);
+
+    enum c2_err err;         /* out: OK, QUORUM */
+    struct unit_name *items; /* out: sorted; unit_names_free */
+    size_t nitems;
+    /* out: clouds' clock minus our monotonic one, at least and at most; modulo 2^64 */
+    uint64_t clock_low, clock_high;
+
+    struct names_seat { /* private */
+        struct unit_names *n;
+        unsigned index;
+        bool complete;
+        struct ds_call *call;
+        struct unit_name *items;
+        size_t count, cap;
+        unsigned pages;
+        uint64_t clock_low, clock_high;
+        char after[PROV_KEY_MAX];
+    } seat[DS_SEATS_MAX];
+    struct c2_timer grace;
+    struct c2_task task;
+};
+
+/* The struct may be freed in done. */
+void unit_names_start(struct unit_names *n);
+void unit_names_free(struct unit_names *n); /* the items */
+
+/*
+ * Deletes keys on every occupied seat, in batches. Takes the array and its texts. done (may be
+ * NULL) hears which seats have confirmed all, and whether these are all there are.
+ */
+void unit_purge(struct ds_client *c, char **keys, size_t nkeys,
+                void (*done)(void *arg, uint32_t confirmed, bool all), void *arg);
 
 #endif

@@ -224,7 +224,7 @@ step(struct write *op)
             finish(op, op->err);
             return;
         }
-        op->u->fresh = unit_lock_valid(op->u) && op->u->lock.tenure == op->tenure;
+        op->u->fresh = unit_lock_valid(op->u) && op->u->lock.number == op->tenure;
         c2_sm_go(&op->sm, WRITE_VALUE);
         put_value(op);
         return;
@@ -304,7 +304,7 @@ ds_unit_write_start(struct ds_unit *u, struct ds_unit_write *w)
     w->priv = op;
     w->published = 0;
     w->written = (struct ds_unit_version){ 0 };
-    op->tenure = u->lock.tenure;
+    op->tenure = u->lock.number;
     unit_request_begin(u);
     op->err = acceptable(w, &op->size);
     if (op->err == C2_E_OK)

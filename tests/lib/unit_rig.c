@@ -4,12 +4,17 @@
 #include <string.h>
 
 #include "backends/mem.h"
+#include "tests/lib/prov_gate.h"
 #include "tests/lib/test_env.h"
 
 void
 unit_rig_init(struct unit_rig *rig, unsigned n, unsigned f)
 {
     ds_rig_init(&rig->ds, n, f);
+    for (unsigned i = 0; i < n; i++) {
+        rig->gate[i] = prov_gate_new(rig->ds.seat[i]);
+        rig->ds.seat[i] = rig->gate[i];
+    }
     ds_rig_open(&rig->ds);
     for (unsigned i = 0; i < C2_ARRAY_LEN(rig->secret); i++) {
         uint8_t seed[DS_UNIT_SEED_LEN];
@@ -24,22 +29,32 @@ unit_rig_done(struct unit_rig *rig)
     ds_rig_done(&rig->ds);
 }
 
-struct ds_unit *
-unit_rig_open(struct unit_rig *rig, const char *name, unsigned writer, bool single)
+static struct ds_unit *
+open_unit(struct unit_rig *rig, unsigned writer, struct ds_unit_config config)
 {
     uint8_t writers[2][DS_UNIT_PUBLIC_LEN];
     struct ds_unit *u = NULL;
     memcpy(writers, rig->public_key, sizeof(writers));
     if (writer == 2)
         memcpy(writers[1], rig->public_key[2], sizeof(writers[1]));
-    struct ds_unit_config config = { .name = name,
-                                     .writers = (const uint8_t(*)[DS_UNIT_PUBLIC_LEN])writers,
-                                     .nwriters = C2_ARRAY_LEN(writers),
-                                     .single_writer = single };
+    config.writers = (const uint8_t(*)[DS_UNIT_PUBLIC_LEN])writers;
+    config.nwriters = C2_ARRAY_LEN(writers);
     if (writer != UNIT_RIG_NOBODY)
         config.secret = rig->secret[writer];
     C2_ASSERT(ds_unit_open(rig->ds.c, &config, &u) == C2_E_OK);
     return u;
+}
+
+struct ds_unit *
+unit_rig_open(struct unit_rig *rig, const char *name, unsigned writer, bool single)
+{
+    return open_unit(rig, writer, (struct ds_unit_config){ .name = name, .single_writer = single });
+}
+
+struct ds_unit *
+unit_rig_open_session(struct unit_rig *rig, const char *name, unsigned writer, uint64_t session)
+{
+    return open_unit(rig, writer, (struct ds_unit_config){ .name = name, .session = session });
 }
 
 struct waited_write {
@@ -130,6 +145,112 @@ unit_rig_versions(struct unit_rig *rig, struct ds_unit *u)
     C2_ASSERT(!w.done);
     ds_rig_wait(&rig->ds, &w.done);
     return w.v;
+}
+
+struct waited_lock {
+    struct ds_unit_lock l;
+    bool done;
+};
+
+static void
+lock_done(struct ds_unit_lock *l)
+{
+    C2_CONTAINER_OF(l, struct waited_lock, l)->done = true;
+}
+
+struct ds_unit_lock
+unit_rig_lock(struct unit_rig *rig, struct ds_unit *u, uint64_t lease_ns, uint64_t wait_ns)
+{
+    struct waited_lock w = { .l = { .lease_ns = lease_ns, .wait_ns = wait_ns, .done = lock_done } };
+    ds_unit_lock_start(u, &w.l);
+    C2_ASSERT(!w.done);
+    ds_rig_wait(&rig->ds, &w.done);
+    test_env_run_ready(rig->ds.t);
+    return w.l;
+}
+
+struct ds_unit_lock
+unit_rig_renew(struct unit_rig *rig, struct ds_unit *u)
+{
+    struct waited_lock w = { .l = { .done = lock_done } };
+    ds_unit_renew_start(u, &w.l);
+    C2_ASSERT(!w.done);
+    ds_rig_wait(&rig->ds, &w.done);
+    test_env_run_ready(rig->ds.t);
+    return w.l;
+}
+
+struct waited_unlock {
+    struct ds_unit_unlock l;
+    bool done;
+};
+
+static void
+unlock_done(struct ds_unit_unlock *l)
+{
+    C2_CONTAINER_OF(l, struct waited_unlock, l)->done = true;
+}
+
+enum c2_err
+unit_rig_unlock(struct unit_rig *rig, struct ds_unit *u)
+{
+    struct waited_unlock w = { .l = { .done = unlock_done } };
+    ds_unit_unlock_start(u, &w.l);
+    C2_ASSERT(!w.done);
+    ds_rig_wait(&rig->ds, &w.done);
+    return w.l.err;
+}
+
+struct waited_gc {
+    struct ds_unit_gc g;
+    bool done;
+};
+
+static void
+gc_done(struct ds_unit_gc *g)
+{
+    C2_CONTAINER_OF(g, struct waited_gc, g)->done = true;
+}
+
+struct ds_unit_gc
+unit_rig_gc(struct unit_rig *rig, struct ds_unit *u, unsigned keep)
+{
+    struct waited_gc w = { .g = { .keep = keep, .done = gc_done } };
+    ds_unit_gc_start(u, &w.g);
+    C2_ASSERT(!w.done);
+    ds_rig_wait(&rig->ds, &w.done);
+    return w.g;
+}
+
+struct ds_unit_gc
+unit_rig_delete(struct unit_rig *rig, struct ds_unit *u)
+{
+    struct waited_gc w = { .g = { .done = gc_done } };
+    ds_unit_delete_start(u, &w.g);
+    C2_ASSERT(!w.done);
+    ds_rig_wait(&rig->ds, &w.done);
+    return w.g;
+}
+
+struct waited_list {
+    struct ds_unit_list l;
+    bool done;
+};
+
+static void
+list_done(struct ds_unit_list *l)
+{
+    C2_CONTAINER_OF(l, struct waited_list, l)->done = true;
+}
+
+struct ds_unit_list
+unit_rig_list(struct unit_rig *rig)
+{
+    struct waited_list w = { .l = { .done = list_done } };
+    ds_unit_list_start(rig->ds.c, &w.l);
+    C2_ASSERT(!w.done);
+    ds_rig_wait(&rig->ds, &w.done);
+    return w.l;
 }
 
 const char *
