@@ -99,7 +99,10 @@ send_to(struct put_seat *s)
     s->state = PUT_SENT;
     s->call = ds_call_new(c, s->index, PROV_PUT, p->key);
     s->call->req.body = p->body;
-    s->call->req.body_sha256 = p->sha256;
+    if (p->sha256 != NULL) { /* the call may outlive its operation */
+        memcpy(s->call->sha256, p->sha256, sizeof(s->call->sha256));
+        s->call->req.body_sha256 = s->call->sha256;
+    }
     s->call->done = arrived;
     s->call->owner = s;
     uint64_t late = ds_health_hedge_ns(c, DS_CLASS_PUT, p->body->len);
