@@ -406,6 +406,17 @@ c2_conf_load_system(struct c2_conf *c, const char *folder)
     return err;
 }
 
+static char *
+environment_name(const struct c2_conf_key *key)
+{
+    char *name = c2_asprintf("C2FS_%s", key->name);
+    for (char *p = name; *p != '\0'; p++) {
+        if (*p >= 'a' && *p <= 'z')
+            *p = (char)(*p - 'a' + 'A');
+    }
+    return name;
+}
+
 static enum c2_err
 load_environment(struct c2_conf *c)
 {
@@ -414,9 +425,7 @@ load_environment(struct c2_conf *c)
         const struct c2_conf_key *key = &c2_conf_keys[i];
         if (strcmp(key->section, "volume") != 0)
             continue;
-        C2_AUTO(c2_free_auto) char *variable = c2_asprintf("C2FS_%s", key->name);
-        for (char *p = variable; *p != '\0'; p++)
-            *p = (char)toupper((unsigned char)*p);
+        C2_AUTO(c2_free_auto) char *variable = environment_name(key);
         const char *value = c2_os_getenv(variable);
         struct source s = { .conf = c, .origin = variable, .base_dir = current };
         if (value != NULL)
