@@ -91,7 +91,38 @@ check "with its own files" grep -q new "$MNT/new"
 flush
 mount_stop
 
+note "killed at work, recovered elsewhere (KILLS=3)"
+nothing_torn() {
+    local bad=0 file
+    while IFS= read -r -d '' file; do
+        cmp -s "$WORK/src/$file" "$MNT/more/$file" || { echo "torn: $file"; bad=1; }
+    done < <(cd "$MNT/more" && find . -type f ! -name '.*' -print0)
+    return $bad
+}
+VOLUME_EXTRA=("pack_delay = 100ms" "log_interval = 200ms" "checkpoint_bytes = 64K" "checkpoint_interval = 1s")
+write_conf
+RANDOM=$SEED
+for round in $(seq "${KILLS:-3}"); do
+    mount_start
+    echo "$round" >"$MNT/promised-$round"
+    flush
+    rm -rf "$MNT/more"
+    rsync -aHAX "$WORK/src/" "$MNT/more/" >>"$LOG" 2>&1 &
+    copier=$!
+    sleep "$((RANDOM % 2)).$(printf '%03d' $((RANDOM % 1000)))"
+    mount_kill
+    wait $copier
+    lose_machine
+    must "round $round: recover" recover
+    mount_start
+    check "round $round: what was flushed is there" contents
+    for k in $(seq "$round"); do check "round $round: promise $k" grep -qx "$k" "$MNT/promised-$k"; done
+    check "round $round: nothing torn" nothing_torn
+    mount_stop
+done
+
 note "keyless"
+VOLUME_EXTRA=("pack_delay = 200ms" "log_interval = 500ms")
 rm -rf "$WORK"/p? "$WORK/meta" "$WORK/cache" "$WORK/t.key"
 PROVIDERS=(p1 p2 p3 p4)
 volume_new --keyless

@@ -431,6 +431,14 @@ rollback__of_the_clouds_under_a_mount_is_mended(void **state)
     fsx_done(&y);
 }
 
+/* A slot of the journal that nobody has written, of the volume that `key` is of. */
+static char *
+forged_key(const char *key, unsigned generation, unsigned seq)
+{
+    const char *at = strstr(key, "/j/");
+    return c2_asprintf("%.*s/j/%08x/%016x", (int)(at - key), key, generation, seq);
+}
+
 /* One seat replays, reorders, cuts or forges journal objects: the others decide. */
 static void
 one_cloud__can_change_nothing(void **state)
@@ -458,6 +466,9 @@ one_cloud__can_change_nothing(void **state)
         prov_mem_store(x->mem[seat], a, c2_blob_slice(was[1])); /* swapped */
         prov_mem_store(x->mem[seat], b, c2_blob_slice(was[0]));
         prov_mem_truncate(x->mem[seat], c, was[2]->len / 2);
+        char *forged[3] = { forged_key(a, 1, 7), forged_key(a, 0xff, 0), forged_key(a, 2, 0) };
+        for (unsigned k = 0; k < 3; k++)
+            prov_mem_store(x->mem[seat], forged[k], c2_blob_slice(was[k]));
         prov_mem_corrupt(x->mem[seat], d, was[3]->len - 1);
         struct fsx y;
         fsx_init_second(&y, x);
@@ -466,6 +477,10 @@ one_cloud__can_change_nothing(void **state)
         expect_files(&y, 0, 6);
         fsx_stop(&y);
         fsx_done(&y);
+        for (unsigned k = 0; k < 3; k++) {
+            prov_mem_delete(x->mem[seat], forged[k]);
+            c2_free(forged[k]);
+        }
         for (unsigned k = 0; k < 4; k++) {
             prov_mem_store(x->mem[seat], keys[k], c2_blob_slice(was[k]));
             c2_blob_unref(was[k]);
