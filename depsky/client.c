@@ -308,7 +308,10 @@ ds_call_cancel(struct ds_call *call)
 
 struct probe {
     struct ds_client *c;
-    struct ds_probe *p; /* NULL: our own timer's */
+    struct ds_probe *p;                 /* NULL: our own timer's */
+    struct ds_call *call[DS_SEATS_MAX]; /* NULL = none, or answered */
+    uint64_t started_ns;
+    struct c2_timer patience;
     unsigned waiting;
     uint32_t answered;
     struct c2_task none; /* runs when there is nobody to ask */
@@ -320,6 +323,7 @@ probe_finish(struct probe *s)
     struct ds_client *c = s->c;
     struct ds_probe *p = s->p;
     uint32_t answered = s->answered;
+    c2_timer_stop(c->env, &s->patience);
     c2_free(s);
     ds_op_end(c);
     if (p == NULL)
@@ -338,10 +342,29 @@ static void
 probe_answered(struct ds_call *call)
 {
     struct probe *s = call->owner;
+    s->call[call->seat] = NULL;
     if (call->req.err == C2_E_OK || call->req.err == C2_E_NOT_FOUND)
         s->answered |= 1u << call->seat;
     if (--s->waiting == 0)
         probe_finish(s);
+}
+
+/* A seat that answered something else meanwhile is busy, not silent. */
+static void
+probe_lost_patience(struct c2_timer *t)
+{
+    struct probe *s = C2_CONTAINER_OF(t, struct probe, patience);
+    for (unsigned i = 0; i < s->c->n; i++) {
+        if (s->call[i] == NULL)
+            continue;
+        ds_call_abandon(s->call[i]);
+        if (s->c->seat[i].last_ok_ns < s->started_ns) {
+            ds_health_late(s->c, i);
+            snprintf(s->c->seat[i].last_detail, sizeof(s->c->seat[i].last_detail),
+                     "no answer for %u s", (unsigned)(s->p->patience_ns / C2_NS_PER_S));
+        }
+    }
+    probe_finish(s);
 }
 
 static void
@@ -351,6 +374,7 @@ probe_seats(struct ds_client *c, uint32_t seats, struct ds_probe *p)
     char key[PROV_KEY_MAX];
     s->c = c;
     s->p = p;
+    s->started_ns = c2_now_ns(c->env);
     s->none.run = probe_none;
     ds_op_begin(c);
     ds_probe_key(c, key);
@@ -361,8 +385,12 @@ probe_seats(struct ds_client *c, uint32_t seats, struct ds_probe *p)
         struct ds_call *call = ds_call_new(c, i, PROV_HEAD, key);
         call->done = probe_answered;
         call->owner = s;
+        s->call[i] = call;
         ds_call_start(call, c->config->get_timeout_ns);
     }
+    s->patience.fire = probe_lost_patience;
+    if (p != NULL && p->patience_ns != 0)
+        c2_timer_arm(c->env, &s->patience, s->started_ns + p->patience_ns);
     if (s->waiting == 0)
         c2_defer(c->env, &s->none);
 }

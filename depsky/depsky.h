@@ -249,6 +249,8 @@ void ds_seat_status(const struct ds_client *c, unsigned seat, struct ds_seat_sta
 
 /* Asks every occupied seat whether it answers (a tiny HEAD); updates the states. */
 struct ds_probe {
+    uint64_t patience_ns; /* a seat that is silent for so long counts as late; 0 = as long as a
+                           * request may take */
     void (*done)(struct ds_probe *p);
     uint32_t answered; /* out */
     void *priv;

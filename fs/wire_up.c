@@ -338,6 +338,8 @@ static void
 ds_drained(void *arg)
 {
     struct wire *w = arg;
+    watch_free(w->watch);
+    w->watch = NULL;
     volume_close(w->volume, volume_closed, w);
 }
 
@@ -367,6 +369,7 @@ close_all(struct wire *w)
     w->state = WIRE_DONE;
     if (w->left_behind)
         log_backlog(w, "stay in the journal and are uploaded after the next mount");
+    watch_stop(w->watch);
     wire_ctl_finish(w);
     ctl_free(w->ctl);
     w->ctl = NULL;
@@ -414,6 +417,7 @@ wire_mount(struct wire *w, char **ret_error)
         *ret_error = c2_asprintf("%s was unmounted at once", w->mountpoint);
         return C2_E_IO;
     }
+    w->watch = watch_new(w->env, w->volume->ds, w->fs);
     c2_log(INFO, "mount", "volume=%s mountpoint=%s version=%s mounted", w->volume_name,
            w->mountpoint, C2_VERSION);
     return C2_E_OK;

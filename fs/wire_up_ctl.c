@@ -114,7 +114,7 @@ fill_fs(struct wire *w, struct ctl_status *s)
 }
 
 static void
-answer_status(struct wire *w, struct ctl_call *call)
+tell_status(struct wire *w, struct ctl_call *call)
 {
     struct ctl_status *s = c2_calloc(1, sizeof(*s));
     struct c2_buf body = { 0 };
@@ -124,6 +124,35 @@ answer_status(struct wire *w, struct ctl_call *call)
     ctl_result(call, C2_E_OK, NULL, c2_buf_slice(&body));
     c2_buf_done(&body);
     c2_free(s);
+}
+
+/* A status that waits until the providers were looked at. */
+struct status_wait {
+    struct watch_ask ask;
+    struct wire *w;
+    struct ctl_call *call;
+};
+
+static void
+watched(struct watch_ask *a)
+{
+    struct status_wait *s = C2_CONTAINER_OF(a, struct status_wait, ask);
+    tell_status(s->w, s->call);
+    c2_free(s);
+}
+
+static void
+answer_status(struct wire *w, struct ctl_call *call)
+{
+    if (w->watch == NULL || watch_is_fresh(w->watch)) {
+        tell_status(w, call);
+        return;
+    }
+    struct status_wait *s = c2_calloc(1, sizeof(*s));
+    s->w = w;
+    s->call = call;
+    s->ask.done = watched;
+    watch_ask(w->watch, &s->ask);
 }
 
 static void

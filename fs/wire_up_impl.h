@@ -18,6 +18,7 @@
 #include "fs/fs.h"
 #include "fs/mount_fuse.h"
 #include "fs/volume.h"
+#include "fs/watch.h"
 #include "fs/wire_up.h"
 
 enum wire_state { WIRE_SERVING, WIRE_DRAINING, WIRE_UNMOUNTING, WIRE_CLOSING, WIRE_DONE };
@@ -33,6 +34,7 @@ struct wire {
     struct volume *volume; /* owned, as all below */
     struct cache *cache;
     struct fs *fs;
+    struct watch *watch;
     struct mount_fuse *mount;
     struct ctl *ctl;
     struct fs_open_report report;

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../lib/integration.sh"
 begin "$@"
 KINDS=${KINDS:-delete clear corrupt swap empty truncate error hang}
-sample_set "$WORK/src" --sensors "${SENSORS:-120}" --images 4 --large 1x5M --sparse 40M
+sample_set "$WORK/src" --sensors "${SENSORS:-60}" --images 2 --large 1x3M --sparse 10M
 volume_new
 mount_start
 must "fill" rsync -aHAX "$WORK/src/" "$MNT/"

@@ -41,7 +41,7 @@ says() { # CODE REGEX PROVIDER
 }
 write_conf
 sed -i 's|^url = s3://c2fs-1/.*|url = s3://no-such-bucket|' "$CONF"
-check "no such bucket" says 4 'no-such-bucket' p1
+check "no such bucket" says 3 'NoSuchBucket|no-such-bucket' p1
 write_conf
 sed -i 's/^secret_access_key = .*/secret_access_key = wrong/' "$WORK/credentials"
 check "wrong secret key" says 9 'credential|signature|refused' p1
