@@ -375,8 +375,10 @@ anchor_stop(struct anchor *a)
 {
     struct build *b = a->priv;
     a->stopping = true;
-    if (!c2_timer_armed(&b->retry))
+    if (!c2_timer_armed(&b->retry)) {
+        coord_cancel(a->fs->part.coord, &a->req);
         return;
+    }
     c2_timer_stop(a->fs->part.env, &b->retry);
     finish(b, C2_E_CANCELED);
 }

@@ -77,7 +77,7 @@ fs_dentry_settle(struct fs *fs, struct fs_dentry *e)
         fs_inode_settle(fs, dir);
     }
     c2_list_append(&fs->dentry_lru, &e->lru);
-    while (fs->dentry_lru.count > FS_DENTRIES_MAX)
+    while (fs->dentry_lru.count > fs->conf.dentries_max)
         dentry_free(fs, C2_LIST_FIRST(&fs->dentry_lru, struct fs_dentry, lru));
 }
 

@@ -208,10 +208,11 @@ static void
 prefetch_checked(struct cache_get *g)
 {
     struct prefetch *p = C2_CONTAINER_OF(g, struct prefetch, cache);
-    if (g->data == NULL)
+    if (g->data == NULL && !p->fs->stopping)
         fs_object_get_background(p->fs, p->object);
     c2_blob_unref(g->data);
     fs_source_unref(&p->object->source);
+    p->fs->prefetches--;
     c2_free(p);
 }
 
@@ -226,6 +227,7 @@ fs_prefetch(struct fs *fs, struct fs_object *o)
     p->fs = fs;
     p->object = o;
     fs_source_ref(&o->source);
+    fs->prefetches++;
     p->cache = (struct cache_get){ .oid = o->ref.oid, .block = 0, .done = prefetch_checked };
     cache_get_start(fs->part.cache, &p->cache);
 }

@@ -31,6 +31,8 @@ struct fs_config {
     uint64_t log_interval_ns;        /* transactions are shipped within this time: 5 s */
     uint64_t checkpoint_bytes;       /* of log between two checkpoints: 64 MiB */
     uint64_t checkpoint_interval_ns; /* 5 min */
+    size_t inodes_max;               /* clean ones kept in memory; 0 = FS_INODES_MAX */
+    size_t dentries_max;             /* the same; 0 = FS_DENTRIES_MAX */
 };
 
 /* What a mount is made of, all borrowed. */
@@ -86,8 +88,9 @@ struct fs {
     struct c2_list named_pieces; /* of the journal, fs/source.c */
     struct fs_source unknown;    /* in fs_inode.journaled: equal to no other source */
     bool unblocking;
-    unsigned requests; /* submitted, not answered */
-    bool fenced;       /* the session is lost: no change is accepted any more */
+    unsigned requests;   /* submitted, not answered */
+    unsigned prefetches; /* looking into the cache */
+    bool fenced;         /* the session is lost: no change is accepted any more */
     bool stopping;
 };
 

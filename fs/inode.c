@@ -101,7 +101,7 @@ fs_inode_settle(struct fs *fs, struct fs_inode *i)
     if (!idle(i))
         return;
     c2_list_append(&fs->inode_lru, &i->lru);
-    while (fs->inode_lru.count > FS_INODES_MAX)
+    while (fs->inode_lru.count > fs->conf.inodes_max)
         inode_free(fs, C2_LIST_FIRST(&fs->inode_lru, struct fs_inode, lru));
 }
 

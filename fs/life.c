@@ -13,6 +13,7 @@
 #include "base/wire.h"
 #include "fs/coord_keys.h"
 #include "fs/load.h"
+#include "fs/object_get.h"
 #include "fs/pack.h"
 #include "fs/publish.h"
 #include "fs/records.h"
@@ -67,6 +68,8 @@ struct opening {
     struct coord_req req;
     uint64_t orphans[ORPHANS_MAX];
     size_t norphans;
+    enum c2_err err;
+    char *error;
 };
 
 static void
@@ -88,23 +91,86 @@ fs_free(struct fs *fs)
     c2_free(fs);
 }
 
+/* ---- the end of a file system -----------------------------------------------------------------
+ */
+
+struct ending {
+    struct fs *fs;
+    void (*done)(void *arg);
+    void *arg;
+    struct c2_timer poll;
+};
+
+/* What still runs was told to end, and does so by itself. */
+static void
+ending_check(struct c2_timer *t)
+{
+    struct ending *e = C2_CONTAINER_OF(t, struct ending, poll);
+    struct fs *fs = e->fs;
+    bool busy = fs_txgs_committing(fs) || !fs_publisher_idle(fs) || !c2_list_empty(&fs->loads) ||
+                !c2_list_empty(&fs->object_gets) || fs->prefetches > 0 || !fs_ship_idle(fs);
+    if (busy) {
+        c2_timer_arm(fs->part.env, &e->poll, c2_now_ns(fs->part.env) + C2_NS_PER_MS);
+        return;
+    }
+    c2_timer_stop(fs->part.env, &fs->throttle);
+    fs_publisher_stop(fs);
+    fs_free(fs);
+    e->done(e->arg);
+    c2_free(e);
+}
+
+static void
+packer_stopped(void *arg)
+{
+    struct ending *e = arg;
+    fs_loads_cancel(e->fs);
+    fs_object_gets_cancel(e->fs);
+    /* Not here: the caller may be a callback of something that is not done with fs. */
+    c2_timer_arm(e->fs->part.env, &e->poll, c2_now_ns(e->fs->part.env));
+}
+
+/* Stops everything, then frees fs. */
+static void
+fs_end(struct fs *fs, void (*done)(void *arg), void *arg)
+{
+    struct ending *e = c2_calloc(1, sizeof(*e));
+    e->fs = fs;
+    e->done = done;
+    e->arg = arg;
+    e->poll.fire = ending_check;
+    fs->stopping = true;
+    fs_ship_stop(fs);
+    fs_txgs_stop(fs);
+    fs_packer_stop(fs, packer_stopped, e);
+}
+
+/* ---- open ----------------------------------------------------------------------------------- */
+
+static void
+open_failed(void *arg)
+{
+    struct opening *o = arg;
+    o->done(o->arg, o->err, NULL, o->error);
+    c2_free(o);
+}
+
 static void
 open_end(struct opening *o, enum c2_err err, char *error)
 {
     struct fs *fs = o->fs;
-    if (err != C2_E_OK) {
-        if (error == NULL)
-            error = c2_asprintf("the volume's metadata cannot be read: %s", c2_err_text(err));
-        fs_publisher_stop(fs);
-        fs_txgs_stop(fs);
-        fs_free(fs);
-        fs = NULL;
-    }
-    if (fs != NULL)
-        fs_ship_start(fs);
     coord_req_done(&o->req);
-    o->done(o->arg, err, fs, error);
-    c2_free(o);
+    if (err == C2_E_OK) {
+        fs_ship_start(fs);
+        o->done(o->arg, C2_E_OK, fs, error);
+        c2_free(o);
+        return;
+    }
+    o->err = err;
+    o->error = error != NULL
+                   ? error
+                   : c2_asprintf("the volume's metadata cannot be read: %s", c2_err_text(err));
+    fs_end(fs, open_failed, o);
 }
 
 static void
@@ -208,6 +274,10 @@ fs_new(const struct fs_parts *parts, const struct fs_config *config)
     uint64_t seed;
     fs->part = *parts;
     fs->conf = *config;
+    if (fs->conf.inodes_max == 0)
+        fs->conf.inodes_max = FS_INODES_MAX;
+    if (fs->conf.dentries_max == 0)
+        fs->conf.dentries_max = FS_DENTRIES_MAX;
     c2_random(parts->env, &seed, sizeof(seed));
     /* A store restored from the clouds can hand out a session id that a lost tail of its log had
      * used before: the objects of the two must not have the same names. */
@@ -267,34 +337,7 @@ struct closing {
     void (*done)(void *arg);
     void *arg;
     struct fs_publish publish;
-    struct c2_timer poll;
 };
-
-/* What still runs (reads of objects, a commit, a publication) ends by itself. */
-static void
-close_check(struct c2_timer *t)
-{
-    struct closing *c = C2_CONTAINER_OF(t, struct closing, poll);
-    struct fs *fs = c->fs;
-    bool busy = fs_txgs_committing(fs) || !fs_publisher_idle(fs) || !c2_list_empty(&fs->loads) ||
-                !c2_list_empty(&fs->object_gets) || !fs_ship_idle(fs);
-    if (busy) {
-        c2_timer_arm(fs->part.env, &c->poll, c2_now_ns(fs->part.env) + C2_NS_PER_MS);
-        return;
-    }
-    c2_timer_stop(fs->part.env, &fs->throttle);
-    fs_publisher_stop(fs);
-    fs_free(fs);
-    c->done(c->arg);
-    c2_free(c);
-}
-
-static void
-packer_stopped(void *arg)
-{
-    struct closing *c = arg;
-    close_check(&c->poll);
-}
 
 static void
 published(struct fs_publish *p)
@@ -304,9 +347,8 @@ published(struct fs_publish *p)
         c2_log(ERROR, "close", "the last changes could not be journalled: err=%s",
                c2_err_name(p->err));
     fs_ship_save(c->fs);
-    fs_ship_stop(c->fs);
-    fs_txgs_stop(c->fs);
-    fs_packer_stop(c->fs, packer_stopped, c);
+    fs_end(c->fs, c->done, c->arg);
+    c2_free(c);
 }
 
 void
@@ -318,7 +360,6 @@ fs_close(struct fs *fs, void (*done)(void *arg), void *arg)
     c->fs = fs;
     c->done = done;
     c->arg = arg;
-    c->poll.fire = close_check;
     c->publish = (struct fs_publish){ .sync = true, .done = published };
     fs_publish_start(fs, &c->publish);
 }

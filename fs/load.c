@@ -191,6 +191,15 @@ fs_load_inodes_for(struct fs *fs, const uint64_t *inos, size_t n,
     l->arg = arg;
 }
 
+void
+fs_loads_cancel(struct fs *fs)
+{
+    C2_LIST_FOREACH (&fs->loads, struct fs_load, l, link) {
+        if (l->inode == NULL)
+            coord_cancel(fs->part.coord, &l->req);
+    }
+}
+
 /* ---- entries ------------------------------------------------------------------------------- */
 
 static C2_RESULT

@@ -30,6 +30,7 @@ struct fs_object_get {
     struct ck key;
     struct c2_slice key_slice;
     struct ds_get get;
+    bool getting;
 };
 
 void
@@ -123,6 +124,7 @@ start_get(struct fs_object_get *g)
                               .offset = g->off,
                               .len = g->len,
                               .done = got };
+    g->getting = true;
     ds_get_start(g->fs->part.ds, &g->get);
 }
 
@@ -131,6 +133,10 @@ placed(struct coord_req *r)
 {
     struct fs_object_get *g = C2_CONTAINER_OF(r, struct fs_object_get, place);
     enum c2_err err = r->err;
+    if (err == C2_E_CANCELED) {
+        end(g, err, c2_slice(NULL, 0));
+        return;
+    }
     if (err == C2_E_OK && r->entries[0].version != 0)
         err = fs_object_record_decode(r->entries[0].value, g->object);
     if (err != C2_E_OK)
@@ -164,6 +170,17 @@ start(struct fs *fs, struct fs_object *o, uint64_t off, uint64_t len)
                                    .done = placed };
     coord_submit(fs->part.coord, &g->place);
     return g;
+}
+
+void
+fs_object_gets_cancel(struct fs *fs)
+{
+    C2_LIST_FOREACH (&fs->object_gets, struct fs_object_get, g, link) {
+        if (g->getting)
+            ds_get_cancel(fs->part.ds, &g->get);
+        else
+            coord_cancel(fs->part.coord, &g->place);
+    }
 }
 
 static struct fs_object_get *

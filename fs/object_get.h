@@ -16,6 +16,8 @@ void fs_object_get_join(struct fs *fs, struct fs_object *o, uint32_t block, bool
                         struct fs_fetch *f, fs_object_get_fn *fn);
 /* The whole object into the cache. */
 void fs_object_get_background(struct fs *fs, struct fs_object *o);
+/* At the end of a mount: they end soon. */
+void fs_object_gets_cancel(struct fs *fs);
 bool fs_object_get_running(struct fs *fs, const struct fs_object *o);
 
 #endif

@@ -170,6 +170,11 @@ was_read(struct journal_read *r)
     struct fs_chunk *c = u->chunks[u->next];
     if (r->err == C2_E_OK && r->data->len != c->len)
         r->err = C2_E_DAMAGED;
+    if (r->err == C2_E_OK && u->fs->packer->stopping) {
+        c2_blob_unref(r->data);
+        r->err = C2_E_CANCELED;
+        r->data = NULL;
+    }
     if (r->err != C2_E_OK) {
         c2_blob_unref(r->data);
         upload_end(u, r->err);

@@ -81,8 +81,12 @@ sync_wanted(const struct fs_publisher *p)
 static void
 drop_journaled(struct fs *fs)
 {
+    /* A small buffer must become quite empty: else a large write never fits beside the rest. */
+    uint64_t keep = fs->conf.write_buffer / 2;
+    if (fs->conf.write_buffer - keep < FS_WRITE_MAX)
+        keep = 0;
     C2_LIST_FOREACH (&fs->chunks_mem, struct fs_chunk, c, link) {
-        if (fs->chunk_bytes - fs->chunk_bytes_in_use <= fs->conf.write_buffer / 2)
+        if (fs->chunk_bytes - fs->chunk_bytes_in_use <= keep)
             break;
         if (c->journaled && c->mem_users == 0)
             fs_chunk_drop_mem(fs, c);

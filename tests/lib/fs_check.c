@@ -50,6 +50,7 @@ struct walk {
     size_t nentries;
     uint64_t *orphans;
     size_t norphans;
+    uint64_t garbage;
     int64_t used_bytes, used_files;
 };
 
@@ -179,7 +180,7 @@ take_content(struct walk *w, struct c2_rd *r, const struct node *n)
 
 /* ---- records -------------------------------------------------------------------------------- */
 
-static void
+static struct node
 take_inode(struct walk *w, struct c2_rd *r)
 {
     struct fs_inode i = { 0 };
@@ -189,10 +190,9 @@ take_inode(struct walk *w, struct c2_rd *r)
     n.parent = i.parent;
     if (S_ISREG(n.mode))
         take_content(w, r, &n);
-    w->nodes = c2_realloc(w->nodes, w->nnodes + 1, sizeof(n));
-    w->nodes[w->nnodes++] = n;
     c2_free(i.symlink);
     c2_buf_done(&i.xattrs);
+    return n;
 }
 
 static void
@@ -211,11 +211,17 @@ take_sealed(struct walk *w, const struct coord_entry *e)
     struct c2_buf plain = { 0 };
     assert_int_equal(keys_open(w->x->keys, e->key, e->value, &plain), C2_E_OK);
     struct c2_rd r = c2_rd_init(c2_buf_slice(&plain));
-    if (e->key.data[0] == 'I') {
-        take_inode(w, &r);
-        assert_int_equal(w->nodes[w->nnodes - 1].ino, c2_get_be64(e->key.data + 1));
-    } else {
+    if (e->key.data[0] == 'D') {
         take_entry(w, e->key, &r);
+    } else {
+        struct node n = take_inode(w, &r);
+        assert_int_equal(n.ino, c2_get_be64(e->key.data + 1));
+        if (e->key.data[0] == 'I') {
+            w->nodes = c2_realloc(w->nodes, w->nnodes + 1, sizeof(n));
+            w->nodes[w->nnodes++] = n;
+        } else {
+            w->garbage++;
+        }
     }
     assert_int_equal(c2_rd_finish(&r), C2_E_OK);
     c2_buf_done(&plain);
@@ -257,6 +263,10 @@ take(struct walk *w, const struct coord_entry *e)
         object_of_key(w, e->key)->live = counter(e->value);
         return;
     case 'G':
+        if (e->value.len > 0) {
+            take_sealed(w, e);
+            return;
+        }
         w->orphans = c2_realloc(w->orphans, w->norphans + 1, sizeof(uint64_t));
         w->orphans[w->norphans++] = c2_get_be64(e->key.data + 1);
         return;
@@ -424,6 +434,7 @@ fsx_check(struct fsx *x, struct fsx_check *ret_check)
     ret_check->inodes = w.nnodes;
     ret_check->entries = w.nentries;
     ret_check->orphans = w.norphans;
+    ret_check->garbage = w.garbage;
     for (size_t k = 0; k < w.nobjects; k++)
         c2_free(w.objects[k]);
     c2_free(w.objects);

@@ -19,6 +19,7 @@
 
 struct fsx_check {
     uint64_t inodes, entries, orphans;
+    uint64_t garbage;    /* deleted files whose bytes still count as live */
     uint64_t objects;    /* in use */
     uint64_t dead;       /* recorded, nothing in them is in use */
     uint64_t unrecorded; /* shares are stored, no record names them */

@@ -177,6 +177,7 @@ fsx_done(struct fsx *x)
         prov_close(x->seat[s]);
     keys_free(x->keys);
     c2_free(x->journal_dir);
+    c2_free(x->mount_error);
     c2_free(x->home);
     if (!x->second)
         test_env_free(x->t);
@@ -209,10 +210,41 @@ fsx_connect(struct fsx *x)
     assert_int_equal(ds_client_new(x->env, &dc, x->seat, &x->ds), C2_E_OK);
 }
 
-void
-fsx_mount(struct fsx *x)
+static void
+set_flag(void *arg)
 {
-    struct cache_config cc = { .memory_max = 64u << 20 };
+    *(bool *)arg = true;
+}
+
+void
+fsx_disconnect(struct fsx *x)
+{
+    bool done = false;
+    ds_client_drain(x->ds, set_flag, &done);
+    test_env_run_until(x->t, &done);
+    ds_client_free(x->ds);
+    x->ds = NULL;
+}
+
+static void
+disconnect_all(struct fsx *x)
+{
+    bool done = false;
+    fsx_disconnect(x);
+    cache_drain(x->cache, set_flag, &done);
+    test_env_run_until(x->t, &done);
+    cache_free(x->cache);
+    coord_close(x->coord);
+    x->coord = NULL;
+    test_env_run_ready(x->t); /* files that are being closed */
+}
+
+enum c2_err
+fsx_try_mount(struct fsx *x)
+{
+    struct cache_config cc = { .memory_max = 64u << 20,
+                               .dir = x->cache_dir,
+                               .disk_max = x->cache_dir == NULL ? 0 : 64u << 20 };
     struct opening o = { .x = x };
     static const char lock[] = "Smount";
     open_store(x, false);
@@ -237,24 +269,18 @@ fsx_mount(struct fsx *x)
     memcpy(parts.uuid, fsx_uuid, sizeof(fsx_uuid));
     fs_open(&parts, &x->config, opened, &o, &x->report);
     test_env_run_until(x->t, &o.done);
+    c2_free(x->mount_error);
+    x->mount_error = o.error;
     if (o.err != C2_E_OK)
-        fail_msg("fs_open: %s", o.error);
-}
-
-static void
-set_flag(void *arg)
-{
-    *(bool *)arg = true;
+        disconnect_all(x);
+    return o.err;
 }
 
 void
-fsx_disconnect(struct fsx *x)
+fsx_mount(struct fsx *x)
 {
-    bool done = false;
-    ds_client_drain(x->ds, set_flag, &done);
-    test_env_run_until(x->t, &done);
-    ds_client_free(x->ds);
-    x->ds = NULL;
+    if (fsx_try_mount(x) != C2_E_OK)
+        fail_msg("fs_open: %s", x->mount_error);
 }
 
 static void
@@ -264,14 +290,7 @@ end(struct fsx *x)
     fs_close(x->fs, set_flag, &done);
     test_env_run_until(x->t, &done);
     x->fs = NULL;
-    fsx_disconnect(x);
-    done = false;
-    cache_drain(x->cache, set_flag, &done);
-    test_env_run_until(x->t, &done);
-    cache_free(x->cache);
-    coord_close(x->coord);
-    x->coord = NULL;
-    test_env_run_ready(x->t); /* files that are being closed */
+    disconnect_all(x);
 }
 
 void

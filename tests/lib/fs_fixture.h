@@ -26,8 +26,10 @@ struct fsx {
     struct fs *fs;
     char *home; /* the machine's folder: store, journal, state */
     char *journal_dir;
-    bool keyless; /* the checkpoints hold the volume key; set it before fsx_mount */
-    bool ship;    /* the log goes to the clouds; set it before fsx_mount */
+    char *mount_error;
+    const char *cache_dir; /* borrowed: a read cache on disk; NULL = in memory only */
+    bool keyless;          /* the checkpoints hold the volume key; set it before fsx_mount */
+    bool ship;             /* the log goes to the clouds; set it before fsx_mount */
     uint8_t device_secret[C2_ED25519_SECRET_LEN];
     bool second; /* environment and objects belong to another fsx */
     struct fs_open_report report;
@@ -48,6 +50,8 @@ void fsx_close_store(struct fsx *x);
 void fsx_connect(struct fsx *x); /* x->ds, for tests without a mount */
 void fsx_disconnect(struct fsx *x);
 void fsx_mount(struct fsx *x);
+/* It may fail: then nothing is mounted, and mount_error says why. */
+enum c2_err fsx_try_mount(struct fsx *x);
 /* Everything to the clouds, then an orderly end. */
 void fsx_unmount(struct fsx *x);
 /* The end without the clouds: what is published is in the journal. */
