@@ -40,7 +40,7 @@ begin() {
     MNT=$WORK/mnt
     CONF=$WORK/c2fs.conf
     LOG=$WORK/c2fs.log
-    mkdir "$MNT" "$WORK/run"
+    mkdir "$MNT"
     export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:log_path=$WORK/sanitizer
     export UBSAN_OPTIONS=print_stacktrace=1:log_path=$WORK/sanitizer
     export LSAN_OPTIONS=suppressions=$TOP/tests/suppressions/lsan:print_suppressions=0
