@@ -55,5 +55,6 @@ check "mount.c2fs with fstab options" timeout 60 "$WORK/mount.c2fs" t "$MNT" -o 
 DAEMON=$(daemon_pid)
 check "mounted by the helper" [ "$(head -c 5 "$MNT/a")" = hello ]
 check "unmount" timeout 60 umount "$MNT"
+check "the daemon ends" wait_for 60 fails alive "$DAEMON"
 DAEMON=
 finish
