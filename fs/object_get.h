@@ -20,4 +20,7 @@ void fs_object_get_background(struct fs *fs, struct fs_object *o);
 void fs_object_gets_cancel(struct fs *fs);
 bool fs_object_get_running(struct fs *fs, const struct fs_object *o);
 
+/* After a replay (fs/objects.c): objects that have a record in the store are marked as recorded. */
+void fs_objects_look_up(struct fs *fs, void (*done)(void *arg, enum c2_err err), void *arg);
+
 #endif

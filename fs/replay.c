@@ -4,6 +4,7 @@
  *
  *   OPEN (journal reads its files, hands over the groups above the committed position) -->
  *   for each group: LOAD (the inodes it names, as the store has them) --> APPLY --> next
+ *   --> OBJECTS (which of those it names have a record)
  *
  * A group is the state after a moment, not a list of operations, so applying one twice does no harm
  * and no case of any operation is repeated here. The data stays in the journal: chunks point to it.
@@ -18,6 +19,7 @@
 #include "base/wire.h"
 #include "fs/load.h"
 #include "fs/manifest.h"
+#include "fs/object_get.h"
 #include "fs/publish.h"
 #include "fs/records.h"
 
@@ -454,6 +456,12 @@ inodes_loaded(void *arg, enum c2_err err)
     next_group(p);
 }
 
+static void
+objects_looked_up(void *arg, enum c2_err err)
+{
+    end(arg, err);
+}
+
 static const struct fs_req_ops content_ops = { .done = content_loaded };
 
 static void
@@ -482,7 +490,7 @@ next_group(struct replay *p)
         }
         drop_group(p, g);
     }
-    end(p, C2_E_OK);
+    fs_objects_look_up(p->fs, objects_looked_up, p);
 }
 
 static enum c2_err

@@ -395,30 +395,40 @@ content__equals_an_array_when_little_is_journalled(void **state)
     run(*state, 3, 400);
 }
 
-/* test_fs_content <seed> <steps>: one more run, for searching. */
-static int
-search(uint64_t seed, unsigned steps)
+struct search {
+    uint64_t seed;
+    unsigned steps;
+};
+
+static void
+content__search(void **state)
 {
+    const struct search *s = *state;
     void *x;
     setup(&x);
-    if (seed % 3 == 1)
+    if (s->seed % 3 == 1)
         short_of_memory(x);
-    else if (seed % 3 == 2)
+    else if (s->seed % 3 == 2)
         seldom_journalled(x);
-    run(x, seed, steps);
-    return teardown(&x);
+    run(x, s->seed, s->steps);
+    teardown(&x);
 }
 
+/* test_fs_content <seed> <steps>: one more run, for searching. */
 int
 main(int argc, char **argv)
 {
-    if (argc > 2)
-        return search(strtoull(argv[1], NULL, 10), (unsigned)strtoul(argv[2], NULL, 10));
+    struct search s = { 0 };
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(content__equals_an_array_of_bytes),
         T(content__equals_an_array_when_memory_is_short),
         T(content__equals_an_array_when_little_is_journalled),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest searches[] = { cmocka_unit_test_prestate(content__search, &s) };
+    if (argc != 3)
+        return cmocka_run_group_tests(tests, NULL, NULL);
+    s.seed = strtoull(argv[1], NULL, 10);
+    s.steps = (unsigned)strtoul(argv[2], NULL, 10);
+    return cmocka_run_group_tests(searches, NULL, NULL);
 }

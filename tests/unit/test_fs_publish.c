@@ -221,6 +221,35 @@ journal__takes_more_metadata_than_a_group_can_hold(void **state)
     c2_free(value);
 }
 
+/* The journal names an object whose placement nobody has looked up. */
+static void
+replay__leaves_the_records_of_objects_alone(void **state)
+{
+    struct fsx *x = *state;
+    uint8_t *data = fsx_bytes(2, MIB);
+    fsx_mount(x);
+    fsx_put(x, FS_ROOT_INO, "a", data, MIB);
+    fsx_drop_cache(x);
+    clouds(x, "error");
+    fsx_put(x, FS_ROOT_INO, "block", "b", 1);
+    struct fs_handle *from = fsx_open(x, fsx_ino(x, FS_ROOT_INO, "a"), O_RDONLY), *to;
+    uint64_t ino;
+    assert_int_equal(fsx_create(x, FS_ROOT_INO, "clone", O_WRONLY, &to, &ino), C2_E_OK);
+    struct fs_req r = { .op = FS_COPY_RANGE, .handle = from, .handle2 = to, .len = MIB };
+    assert_int_equal(fsx_run(x, &r), C2_E_OK);
+    assert_int_equal(fsx_close(x, to), C2_E_OK);
+    fsx_release(x, from);
+    fsx_crash(x);
+    clouds(x, "");
+    fsx_mount(x);
+    assert_true(c2_mark_count("objects: recorded before the crash") > 0);
+    check(x);
+    fsx_drop_cache(x);
+    fsx_expect(x, FS_ROOT_INO, "clone", data, MIB);
+    fsx_stop(x);
+    c2_free(data);
+}
+
 /* Larger than the journal, written over an old file: it is held until it is closed, whatever it
  * takes, and nothing else happens that would commit. */
 static void
@@ -278,6 +307,7 @@ main(int argc, char **argv)
         T(spilled_data__survives_a_crash_between_upload_and_commit),
         T(journal__takes_thousands_of_small_files_at_once),
         T(journal__takes_more_metadata_than_a_group_can_hold),
+        T(replay__leaves_the_records_of_objects_alone),
         T(journal__does_not_bound_a_file_written_forwards),
         T(journal__does_not_bound_a_file_written_backwards),
     };
