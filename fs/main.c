@@ -22,6 +22,7 @@
 #include "base/crypto.h"
 #include "base/log.h"
 #include "base/os_loop.h"
+#include "base/os_process.h"
 #include "base/str.h"
 #include "fs/ctl_proto.h"
 #include "fs/main_setup.h"
@@ -289,7 +290,7 @@ start(struct daemon *d, char **ret_error)
                             ret_error));
     C2_TRY(set_up_log(d, ret_error));
     C2_TRY(setup_user_files(user, ret_error));
-    setup_process();
+    c2_os_harden();
     C2_TRY(c2_crypto_init());
     C2_TRY(c2_os_new((unsigned)c2_conf_u64(d->conf, "volume", a->volume, "threads"), &d->os));
     C2_TRY(c2_os_signals(d->os, on_signal, d));
@@ -342,8 +343,8 @@ serve(struct daemon *d)
         report(d, 0, text);
         c2_free(text);
         if (!a->foreground)
-            setup_background();
-        setup_notify("READY=1");
+            c2_os_leave_terminal();
+        c2_os_notify("READY=1");
         bool abandoned = false;
         code = exit_code(a, wire_run(d->wire, &abandoned));
         if (abandoned)

@@ -14,18 +14,15 @@
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
-#include "base/os_env.h"
+#include "base/os_process.h"
 
 #define LOCK_NAME "mount.lock"
 
@@ -188,19 +185,6 @@ setup_mount_lock(const char *cache_dir, const char *mountpoint, char **ret_error
 
 /* ---- process --------------------------------------------------------------------------------- */
 
-void
-setup_process(void)
-{
-    const struct rlimit none = { 0, 0 };
-    (void)setrlimit(RLIMIT_CORE, &none);
-    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    struct rlimit files;
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-        files.rlim_cur = files.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &files);
-    }
-}
-
 static C2_RESULT
 find_user(const char *user, struct passwd *ret_pw, char **ret_error)
 {
@@ -253,7 +237,7 @@ setup_user_drop(const char *user, char **ret_error)
         setresgid(pw.pw_gid, pw.pw_gid, pw.pw_gid) != 0 ||
         setresuid(pw.pw_uid, pw.pw_uid, pw.pw_uid) != 0 || syscall(SYS_capset, &head, data) != 0)
         return fail_errno(ret_error, "cannot become", user, errno);
-    setup_process(); /* a change of user makes the process dumpable again */
+    c2_os_harden(); /* a change of user makes the process dumpable again */
     return C2_E_OK;
 }
 
@@ -313,40 +297,6 @@ setup_read_ahead(const char *mountpoint, unsigned kib)
     if (write(fd, text, (size_t)len) != len)
         c2_log(DEBUG, "mount", "path=%s the kernel keeps its own read-ahead", path);
     close(fd);
-}
-
-void
-setup_notify(const char *state)
-{
-    const char *name = c2_os_getenv("NOTIFY_SOCKET");
-    struct sockaddr_un a = { .sun_family = AF_UNIX };
-    if (name == NULL || strlen(name) >= sizeof(a.sun_path))
-        return;
-    memcpy(a.sun_path, name, strlen(name));
-    if (a.sun_path[0] == '@')
-        a.sun_path[0] = '\0'; /* an abstract address */
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return;
-    socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(name));
-    if (sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&a, len) < 0)
-        c2_log(WARN, "mount", "systemd cannot be notified");
-    close(fd);
-}
-
-void
-setup_background(void)
-{
-    int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (fd >= 0) {
-        (void)dup2(fd, STDIN_FILENO);
-        (void)dup2(fd, STDOUT_FILENO);
-        (void)dup2(fd, STDERR_FILENO);
-        close(fd);
-    }
-    (void)setsid();
-    if (chdir("/") != 0)
-        c2_log(WARN, "mount", "cannot leave the current folder");
 }
 
 void

@@ -18,9 +18,6 @@ C2_RESULT setup_mountpoint(const char *path, bool nonempty, char **ret_real, cha
  * is made when it is absent. BUSY names the other process. */
 C2_RESULT setup_mount_lock(const char *cache_dir, const char *mountpoint, char **ret_error);
 
-/* No core dumps, no ptrace: keys are in memory. */
-void setup_process(void);
-
 /* Files are opened as `user` from now on ("" = nothing happens); call before threads start. */
 C2_RESULT setup_user_files(const char *user, char **ret_error);
 /* For the mount itself: root, and back. */
@@ -37,11 +34,5 @@ void setup_read_ahead(const char *mountpoint, unsigned kib);
  * the daemon serves: mount(8) looks at the mount.
  */
 void setup_umount_helper(const char *volume, const char *mountpoint, const char *config);
-
-/* Tells systemd, if it asked for it: "READY=1". */
-void setup_notify(const char *state);
-
-/* Standard input, output and error to /dev/null, a session of its own. */
-void setup_background(void);
 
 #endif
