@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * c2sim [SEED [COUNT]] [--trace] [--only depsky] : COUNT simulated runs from SEED on.
+ * c2sim [SEED [COUNT]] [--trace] [--only depsky|fs] : COUNT simulated runs from SEED on.
  *
  * Every seed runs in a child process (two or more of them, one per CPU), so that an assertion or a
  * sanitizer ends one seed and not the others. A failed seed is printed with the command that
@@ -19,6 +19,7 @@
 #include "base/crypto.h"
 #include "base/log.h"
 #include "base/mark.h"
+#include "tests/lib/test_env.h"
 #include "tests/sim/scene.h"
 
 #define WORKERS_MAX   16
@@ -28,11 +29,12 @@
 
 struct scenario {
     const char *name;
-    void (*run)(uint64_t seed, bool trace, struct sim_tally *tally);
+    void (*run)(uint64_t seed, const struct sim_options *o, struct sim_tally *tally);
 };
 
 static const struct scenario scenarios[] = {
     { "depsky", sim_scene_depsky },
+    { "fs", sim_scene_fs },
 };
 
 struct run {
@@ -42,7 +44,8 @@ struct run {
 
 struct options {
     uint64_t seed, count;
-    bool trace, no_fork;
+    struct sim_options sim;
+    bool no_fork;
     const struct scenario *only;
     const char *regressions;
     struct run replay[REPLAYS_MAX];
@@ -102,7 +105,7 @@ run_one(const struct options *o, uint64_t index, struct slot *slot)
         if (r.only != NULL && r.only != &scenarios[i])
             continue;
         slot->scenario = &scenarios[i];
-        scenarios[i].run(r.seed, o->trace, &slot->tally);
+        scenarios[i].run(r.seed, &o->sim, &slot->tally);
     }
 }
 
@@ -239,7 +242,7 @@ parse(int argc, char **argv, struct options *o)
     o->count = SEEDS_DEFAULT;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--trace") == 0) {
-            o->trace = true;
+            o->sim.trace = true;
         } else if (strcmp(argv[i], "--no-fork") == 0) {
             o->no_fork = true;
         } else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc) {
@@ -268,12 +271,16 @@ main(int argc, char **argv)
         read_regressions(&o);
     if (c2_crypto_init() != C2_E_OK)
         return 2;
-    if (o.trace)
+    if (o.sim.trace)
         setvbuf(stdout, NULL, _IOLBF, 0);
-    c2_log_set_level(o.trace ? C2_LOG_DEBUG : C2_LOG_ERROR);
+    c2_log_set_level(o.sim.trace ? C2_LOG_DEBUG : C2_LOG_ERROR);
     /* What the library keeps per thread must not become the memory of a node. */
     uint8_t sum[C2_SHA256_LEN];
     c2_sha256(c2_slice(NULL, 0), sum);
+    char dir[] = "/dev/shm/c2sim-XXXXXX";
+    char fallback[] = "/tmp/c2sim-XXXXXX";
+    o.sim.dir = mkdtemp(dir) != NULL ? dir : mkdtemp(fallback);
+    C2_ASSERT(o.sim.dir != NULL);
     uint64_t failed = 0;
     if (o.no_fork) {
         struct slot slot = { 0 };
@@ -282,6 +289,7 @@ main(int argc, char **argv)
     } else {
         failed = run_workers(&o);
     }
+    test_disk_remove_tree(o.sim.dir);
     printf("c2sim: %llu runs, %llu passed, %llu failed, 0 skipped\n", (unsigned long long)total(&o),
            (unsigned long long)(total(&o) - failed), (unsigned long long)failed);
     return failed > 0;

@@ -14,6 +14,12 @@ struct sim_tally {
     uint64_t events;
 };
 
-void sim_scene_depsky(uint64_t seed, bool trace, struct sim_tally *tally);
+struct sim_options {
+    bool trace;
+    const char *dir; /* a temporary folder for real files */
+};
+
+void sim_scene_depsky(uint64_t seed, const struct sim_options *o, struct sim_tally *tally);
+void sim_scene_fs(uint64_t seed, const struct sim_options *o, struct sim_tally *tally);
 
 #endif

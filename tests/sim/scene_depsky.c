@@ -513,10 +513,10 @@ verify(struct scene *s)
 }
 
 void
-sim_scene_depsky(uint64_t seed, bool trace, struct sim_tally *tally)
+sim_scene_depsky(uint64_t seed, const struct sim_options *o, struct sim_tally *tally)
 {
     struct scene *s = c2_calloc(1, sizeof *s);
-    s->w = sim_world_new("depsky", seed, trace);
+    s->w = sim_world_new("depsky", seed, o->trace);
     set_up(s);
     sim_arm(s->w, &s->next, s->w->now_ns);
     sim_run_until(s->w, &s->idle, 3600 * C2_NS_PER_S, "the end of all operations");

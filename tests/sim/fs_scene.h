@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the parts of the file system scenario share: scene_fs.c (the script), fs_client.c (random
+ * operations), fs_verify.c (what a mount shows against the reference).
+ */
+#ifndef C2_TESTS_SIM_FS_SCENE_H
+#define C2_TESTS_SIM_FS_SCENE_H
+
+#include "tests/sim/fs_model.h"
+#include "tests/sim/fs_mount.h"
+
+#define SCENE_HANDLES_MAX 12
+#define SCENE_LOCKS_MAX   4
+
+struct scene_handle {
+    struct fs_handle *handle; /* NULL = free slot */
+    uint64_t ino;
+    bool writes, busy;
+};
+
+struct fs_scene {
+    struct sim_world *w;
+    struct sim_rng rng;
+    struct sim_clouds *clouds;
+    struct sim_mount *m;
+    enum sim_weather weather;
+    bool healed;
+    struct model model;
+    struct scene_handle handle[SCENE_HANDLES_MAX];
+    struct c2_list ops; /* running, fs_client.c */
+    unsigned ops_left, ops_at_once, crashes_left;
+    bool big;       /* large sequential files, small packs */
+    uint64_t stamp; /* makes written bytes distinct */
+    struct c2_timer next, crash;
+    enum sim_crash crash_how;
+    bool idle;
+};
+
+/* Operations. */
+void client_start_one(struct fs_scene *s);
+void client_close_all(struct fs_scene *s); /* starts what can be closed now */
+bool client_has_handles(const struct fs_scene *s);
+void client_died(struct fs_scene *s); /* forgets what was running */
+/* Whether an operation may fail because of the clouds. */
+bool scene_tolerates(const struct fs_scene *s, enum c2_err err);
+
+/* Compares all that the mount shows with the reference. After a crash (how >= 0) any snapshot that
+ * may be left is right, and the reference adopts what is there. False when the node died. */
+bool verify_mount(struct fs_scene *s, int how);
+/* After everything was committed: records of the store against files and clouds (I11). */
+bool verify_store(struct fs_scene *s);
+
+#endif
