@@ -292,6 +292,7 @@ snapshot_free(struct model_snapshot *s)
         image_drop(&s->nodes[k].pub);
         for (unsigned v = 0; v < s->nodes[k].nmaybe; v++)
             image_drop(&s->nodes[k].maybe[v]);
+        c2_free(s->nodes[k].maybe);
     }
     c2_free(s->nodes);
     c2_free(s->entries);
@@ -307,7 +308,9 @@ snap_node(const struct model *m, const struct model_node *n, struct model_snap_n
     out->live = image_ref(&n->live);
     if (out->held && n->ever_published && n->pub.data != NULL)
         out->pub = image_ref(&n->pub);
-    for (unsigned v = 0; v < n->nmaybe; v++)
+    if (out->held && n->nmaybe > 0)
+        out->maybe = c2_calloc(n->nmaybe, sizeof *out->maybe);
+    for (unsigned v = 0; out->maybe != NULL && v < n->nmaybe; v++)
         out->maybe[out->nmaybe++] = image_ref(&n->maybe[v]);
     memcpy(out->symlink, n->symlink, sizeof out->symlink);
 }
@@ -337,7 +340,10 @@ void
 model_commit(struct model *m, struct fs *fs)
 {
     struct model_snapshot s = { 0 };
-    s.nodes = c2_calloc(MODEL_NODES_MAX, sizeof *s.nodes);
+    size_t count = 0;
+    for (unsigned k = 0; k < MODEL_NODES_MAX; k++)
+        count += m->node[k].ino != 0;
+    s.nodes = c2_calloc(count, sizeof *s.nodes);
     for (unsigned k = 0; k < MODEL_NODES_MAX; k++) {
         if (m->node[k].ino == 0)
             continue;

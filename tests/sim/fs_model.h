@@ -18,7 +18,7 @@
 
 #define MODEL_NODES_MAX   64
 #define MODEL_ENTRIES_MAX 128
-#define MODEL_MAYBE_MAX   64
+#define MODEL_MAYBE_MAX   48
 #define MODEL_NAME_MAX    16
 
 struct fs;
@@ -58,7 +58,8 @@ struct model_snap_node {
     bool never;   /* held, and maybe never published: it may be absent */
     bool live_ok; /* not held, or what is live may be published */
 
-    struct model_image live, pub, maybe[MODEL_MAYBE_MAX];
+    struct model_image live, pub;
+    struct model_image *maybe; /* owned */
     unsigned nmaybe;
     char symlink[MODEL_NAME_MAX];
 };

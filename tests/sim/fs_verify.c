@@ -582,8 +582,7 @@ check_inodes(struct fs_scene *s)
     for (size_t k = 0; k < r.nentries; k++) {
         uint64_t ino = c2_get_be64(r.entries[k].key.data + 1);
         SIM_CHECK(s->w, model_find(&s->model, ino) != NULL,
-                  "I11: the store has inode %llu, which nobody can reach",
-                  (unsigned long long)ino);
+                  "I11: the store has inode %llu, which nobody can reach", (unsigned long long)ino);
     }
     coord_req_done(&r);
     return true;

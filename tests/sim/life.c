@@ -104,9 +104,8 @@ c2_calloc(size_t count, size_t size)
 {
     size_t bytes = 0;
     C2_ASSERT(!__builtin_mul_overflow(count, size, &bytes));
-    void *p = c2_alloc(bytes);
-    memset(p, 0, bytes);
-    return p;
+    C2_ASSERT(bytes < SIZE_MAX - HEADER);
+    return adopt(calloc(1, bytes + HEADER), bytes);
 }
 
 /* The block stays with its owner, whoever is current. */

@@ -100,7 +100,7 @@ plan_crash(struct fs_scene *s)
 static void
 come_back(struct fs_scene *s)
 {
-    int how = s->crash_how;
+    int how = (int)s->crash_how;
     do {
         sim_stop(s->w, &s->crash);
         if (s->m->died && s->crash_how == SIM_CRASH_MACHINE)
