@@ -129,13 +129,13 @@ msg_type_name(unsigned type)
         [MSG_EPOCH_FETCH] = "EPOCH-FETCH",
         [MSG_EPOCH] = "EPOCH",
     };
-    static const char *const from_client[] = { "REQUEST", "READ", "WATCH" };
-    static const char *const to_client[] = { "REPLY", "READ-REPLY", "EVENT" };
+    static const char *const from_client[] = { "REQUEST", "READ", "WATCH", "ASK-STATUS" };
+    static const char *const to_client[] = { "REPLY", "READ-REPLY", "EVENT", "TELL-STATUS" };
     if (type >= MSG_PRE_PREPARE && type <= MSG_EPOCH)
         return peer[type];
-    if (type >= MSG_REQUEST && type <= MSG_WATCH)
+    if (type >= MSG_REQUEST && type <= MSG_ASK_STATUS)
         return from_client[type - MSG_REQUEST];
-    if (type >= MSG_REPLY && type <= MSG_EVENT)
+    if (type >= MSG_REPLY && type <= MSG_TELL_STATUS)
         return to_client[type - MSG_REPLY];
     return NULL;
 }

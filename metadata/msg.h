@@ -33,8 +33,9 @@
 #define MSG_BATCH_MAX      (2u << 20) /* bytes of a batch: one largest request fits */
 #define MSG_BATCH_REQS_MAX 1024
 #define MSG_REQUEST_MAX    ((1u << 20) + 4096)
-#define MSG_WANTED_MAX     16 /* digests in one STATUS, items in one STATE_FETCH */
-#define MSG_PATH_MAX       64 /* nibbles of a digest: depth of the state's tree */
+#define MSG_WANTED_MAX     16    /* digests in one STATUS, items in one STATE_FETCH */
+#define MSG_STATUS_MAX     16384 /* bytes of a TELL-STATUS */
+#define MSG_PATH_MAX       64    /* nibbles of a digest: depth of the state's tree */
 
 #define MSG_SENDER_CLIENT 0xffff /* in the head of what clients send */
 
@@ -61,10 +62,12 @@ enum msg_type {
     MSG_REQUEST = 64,
     MSG_READ,
     MSG_WATCH,
+    MSG_ASK_STATUS, /* no body; for people, answered by the driver */
     /* replica to client */
     MSG_REPLY = 96,
     MSG_READ_REPLY,
     MSG_EVENT,
+    MSG_TELL_STATUS, /* JSON */
 };
 
 struct msg_head {
@@ -370,6 +373,8 @@ void msg_write_read_reply(struct c2_buf *out, const struct msg_head *h,
                           const struct msg_read_reply *r);
 void msg_write_watch(struct c2_buf *out, const struct msg_head *h, const struct msg_watch *w);
 void msg_write_event(struct c2_buf *out, const struct msg_head *h, const struct msg_event *e);
+void msg_write_ask_status(struct c2_buf *out, const struct msg_head *h);
+void msg_write_tell_status(struct c2_buf *out, const struct msg_head *h, struct c2_slice json);
 
 /* Appends the signature over the bytes of out from `from` on. */
 void msg_sign(const struct bft_crypto *c, const uint8_t secret[C2_ED25519_SECRET_LEN],
@@ -402,6 +407,8 @@ C2_RESULT msg_read_read(struct c2_slice in, struct msg_read *ret);
 C2_RESULT msg_read_read_reply(struct c2_slice in, struct msg_read_reply *ret);
 C2_RESULT msg_read_watch(struct c2_slice in, struct msg_watch *ret);
 C2_RESULT msg_read_event(struct c2_slice in, struct msg_event *ret);
+C2_RESULT msg_read_ask_status(struct c2_slice in);
+C2_RESULT msg_read_tell_status(struct c2_slice in, struct c2_slice *ret_json);
 
 /* The list inside a batch, a certificate or a message: the next item, PARSE at a malformed one;
  * an empty rest is the end. */

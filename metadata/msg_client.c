@@ -325,3 +325,35 @@ msg_read_event(struct c2_slice in, struct msg_event *ret)
     *ret = m;
     return C2_E_OK;
 }
+
+void
+msg_write_ask_status(struct c2_buf *out, const struct msg_head *h)
+{
+    msg_put_head(out, h, MSG_ASK_STATUS);
+}
+
+C2_RESULT
+msg_read_ask_status(struct c2_slice in)
+{
+    struct c2_rd r;
+    C2_TRY(msg_body(in, MSG_ASK_STATUS, &r));
+    return c2_rd_finish(&r);
+}
+
+void
+msg_write_tell_status(struct c2_buf *out, const struct msg_head *h, struct c2_slice json)
+{
+    msg_put_head(out, h, MSG_TELL_STATUS);
+    c2_wr_bytes(out, json);
+}
+
+C2_RESULT
+msg_read_tell_status(struct c2_slice in, struct c2_slice *ret_json)
+{
+    struct c2_rd r;
+    C2_TRY(msg_body(in, MSG_TELL_STATUS, &r));
+    struct c2_slice json = c2_rd_bytes(&r, MSG_STATUS_MAX);
+    C2_TRY(c2_rd_finish(&r));
+    *ret_json = json;
+    return C2_E_OK;
+}

@@ -90,6 +90,16 @@ recode_client(struct c2_slice in, const struct msg_head *h, struct c2_buf *out)
         RECODE(in, h, out, read_reply);
     case MSG_EVENT:
         RECODE(in, h, out, event);
+    case MSG_ASK_STATUS:
+        C2_TRY(msg_read_ask_status(in));
+        msg_write_ask_status(out, h);
+        return C2_E_OK;
+    case MSG_TELL_STATUS: {
+        struct c2_slice json;
+        C2_TRY(msg_read_tell_status(in, &json));
+        msg_write_tell_status(out, h, json);
+        return C2_E_OK;
+    }
     default:
         return C2_E_PARSE;
     }
