@@ -252,7 +252,8 @@ emit_dentry(struct fs_moment *m, struct fs_dentry *e)
     /* An entry of a new file that is held waits for it; what it replaced does not. */
     const struct fs_inode *child = e->ino == 0 ? NULL : fs_inode_peek(fs, e->ino);
     bool defer = child != NULL && child->journal_new;
-    if (defer && (!e->in_store || e->removal_journaled))
+    bool known = e->in_store || e->in_journal;
+    if (defer && (!known || e->removal_journaled))
         return;
     make_room(m);
     struct c2_buf *b = &last_part(m)->meta;
@@ -265,6 +266,7 @@ emit_dentry(struct fs_moment *m, struct fs_dentry *e)
     e->removal_journaled = defer;
     if (defer)
         return;
+    e->in_journal = e->in_journal || e->ino != 0;
     e->dirty_journal = false;
     c2_list_remove(&fs->journal_dentries, &e->journal_link);
     fs_dentry_settle(fs, e);

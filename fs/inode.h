@@ -91,7 +91,8 @@ struct fs_dentry {
     uint64_t ino;  /* 0 = there is no such entry */
     uint32_t type; /* S_IFMT bits */
     bool dirty_journal, dirty_commit;
-    bool in_store; /* the store or a queued group may have an entry under this name */
+    bool in_store;   /* the store or a queued group may have an entry under this name */
+    bool in_journal; /* a journal group of this mount has one */
     /* While the file it leads to is held: a group has the removal of what was there before. */
     bool removal_journaled, removal_cut;
     uint64_t cut_txg; /* the latest transaction group that took it */
