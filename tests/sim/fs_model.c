@@ -103,7 +103,7 @@ model_publish(struct model *m, struct model_node *n)
 {
     (void)m;
     n->ever_published = true;
-    n->unpublished = false;
+    n->unpublished = n->maybe_clean = false;
     n->truncated = false;
     drop_maybe(n, n->nmaybe);
     n->epoch++;
@@ -112,6 +112,7 @@ model_publish(struct model *m, struct model_node *n)
 void
 model_unpublish(struct model *m, struct model_node *n)
 {
+    n->maybe_clean = false;
     if (n->unpublished)
         return;
     image_drop(&n->pub);
@@ -124,7 +125,8 @@ model_unpublish(struct model *m, struct model_node *n)
 static bool
 may_be_published(const struct model *m, const struct model_node *n)
 {
-    return n->unpublished && (n->write_opens == 0 || m->syncs > 0 || may_have_aged(m, n));
+    return n->unpublished &&
+           (n->write_opens == 0 || n->maybe_clean || m->syncs > 0 || may_have_aged(m, n));
 }
 
 void
@@ -147,6 +149,7 @@ void
 model_open_write(struct model *m, struct model_node *n)
 {
     model_tick(m);
+    n->maybe_clean = n->unpublished && (n->write_opens == 0 || n->maybe_clean);
     n->opens++;
     n->write_opens++;
 }

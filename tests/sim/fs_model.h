@@ -38,6 +38,8 @@ struct model_node {
     unsigned opens, write_opens;
     bool ever_published;
     bool unpublished; /* live differs from pub, which counts while the node is held */
+    bool
+        maybe_clean; /* it may have been published before it was opened, and did not change since */
     bool truncated;
     uint64_t since_ns;
     struct model_image maybe[MODEL_MAYBE_MAX]; /* may have been published since pub was */
