@@ -67,6 +67,8 @@ void bft_config_default(struct bft_config *c);
 C2_RESULT bft_config_check(const struct bft_config *c, const char **ret_why);
 void bft_config_encode(const struct bft_config *c, struct c2_buf *out);
 C2_RESULT bft_config_decode(struct c2_slice in, struct bft_config *ret_config);
+/* What administrators sign to make this encoded configuration (base 0) the next one. */
+void bft_admin_hash(uint64_t cluster, struct c2_slice config, uint8_t out[C2_SHA256_LEN]);
 /* Votes that make a decision: ceil((n + f + 1) / 2). */
 unsigned bft_quorum(const struct bft_config *c);
 
@@ -114,18 +116,22 @@ struct bft_setup {
 /* ---- jobs for the executor ---- */
 
 enum bft_job_kind {
-    BFT_JOB_LOAD,       /* -> sequence number, digest and system records of the last checkpoint */
+    BFT_JOB_LOAD,       /* -> number, digest and system records of the last checkpoint; finished =
+                         * false: the application is incomplete, a SYNC was interrupted */
     BFT_JOB_EXECUTE,    /* the commands of one batch, in order -> answers */
     BFT_JOB_CHECKPOINT, /* writes the system records, makes all durable -> digest */
     BFT_JOB_QUERY,      /* a reading command, after the batches before it -> answer */
     BFT_JOB_SERVE,      /* answers a STATE-FETCH from the last checkpoint */
-    BFT_JOB_SYNC,       /* takes parts of another replica's state -> what else is needed */
-    BFT_JOB_ROLLBACK,   /* forgets what was executed after the last checkpoint */
+    BFT_JOB_SYNC,       /* begin: forgets what was executed after the last checkpoint and starts to
+                         * fetch the state `digest`; else takes answers -> what else is wanted */
 };
 
 struct bft_command {
-    struct c2_slice op; /* inside body */
-    uint32_t tag;       /* place of the request in the batch */
+    struct c2_slice op;       /* inside body */
+    bool query;               /* a reading command */
+    uint8_t key[MSG_KEY_LEN]; /* the client's */
+    uint64_t session;
+    uint64_t cseq;
 };
 
 struct bft_job {
@@ -140,12 +146,14 @@ struct bft_job {
     struct c2_buf records; /* owned; CHECKPOINT: what to write; LOAD: what there is */
     uint64_t conn;         /* QUERY: whom to answer */
     uint64_t rseq;
-    uint8_t flags;
+    bool full;
     uint16_t seat; /* SERVE: who asks; SYNC: who answered */
+    bool begin;
+    uint32_t count; /* SERVE, out: answers; SYNC, in: items that may be on their way */
 
     /* out */
-    enum c2_err err;   /* anything but OK, except where the kind says so: the machine has failed,
-                        * the driver stops the process */
+    enum c2_err err;   /* NO_SPACE, BUSY: nothing happened, run the job again in a while. Anything
+                        * else but OK: the machine has failed, the driver stops the process */
     struct c2_buf out; /* owned; answers, one after the other; SERVE: the message's answers; SYNC:
                         * items wanted */
     uint32_t *out_end; /* owned; EXECUTE: where each answer ends */
@@ -153,15 +161,16 @@ struct bft_job {
     bool events_lost;
     uint64_t version; /* QUERY: of the state it saw */
     uint8_t digest[MSG_DIGEST_LEN];
-    bool finished; /* SYNC: the state is complete */
-    void *priv;    /* the core's */
+    bool finished; /* SYNC, LOAD: the state is complete */
+    bool bad;      /* SYNC: an answer was not what it should have been */
 };
 
 /* ---- events ---- */
 
 enum bft_wal_health {
     BFT_WAL_GOOD,    /* complete, or a torn tail was cut */
-    BFT_WAL_DAMAGED, /* records in the middle are lost: something signed may be forgotten */
+    BFT_WAL_DAMAGED, /* records in the middle are lost, or the whole log of a replica that ran
+                      * before: something signed may be forgotten */
 };
 
 enum bft_event_kind {
@@ -243,6 +252,9 @@ void bft_step(struct bft_replica *r, const struct bft_event *ev, struct bft_acti
 /* When the next TICK is due, C2_NEVER = not before something else happens. */
 uint64_t bft_deadline_ns(const struct bft_replica *r);
 void bft_job_free(struct bft_job *job);
+/* Another signing key of this replica, for an epoch to come (or already here: until its key is
+ * known, a replica only listens). */
+void bft_add_key(struct bft_replica *r, const uint8_t secret[C2_ED25519_SECRET_LEN]);
 
 /* ---- for status, metrics and tests ---- */
 

@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/wire.h"
+#include "metadata/replica.h"
 
 #define FORMAT          1
 #define REPLY_FIXED_LEN 31
@@ -55,6 +56,8 @@ check_key(struct c2_slice key, bool may_be_empty)
 {
     if (key.len > COORD_KEY_MAX)
         return C2_E_TOO_LARGE;
+    if (key.len > 0 && key.data[0] == REPLICA_SYSTEM_KEY)
+        return C2_E_INVALID;
     return key.len > 0 || may_be_empty ? C2_E_OK : C2_E_INVALID;
 }
 
@@ -420,6 +423,15 @@ cmd_reply_plain(struct c2_buf *out, const struct cmd_reply *fixed)
 {
     C2_ASSERT(fixed->nentries == 0);
     cmd_reply_end(out, cmd_reply_begin(out), fixed, c2_slice(NULL, 0));
+}
+
+uint64_t
+cmd_reply_hide_version(struct c2_buf *reply)
+{
+    C2_ASSERT(reply->len >= REPLY_FIXED_LEN);
+    uint64_t version = c2_get_u64(reply->data + 3);
+    c2_put_u64(reply->data + 3, 0);
+    return version;
 }
 
 static void

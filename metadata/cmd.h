@@ -47,6 +47,9 @@ void cmd_reply_end(struct c2_buf *out, size_t at, const struct cmd_reply *fixed,
 /* A whole answer that has nothing but its fixed part. */
 void cmd_reply_plain(struct c2_buf *out, const struct cmd_reply *fixed);
 
+/* Sets the version in an encoded answer to 0 and returns what it was. */
+uint64_t cmd_reply_hide_version(struct c2_buf *reply);
+
 /* Sets the out fields of r from an encoded answer and takes its memory; PROTOCOL in r->err when the
  * answer is malformed. */
 void cmd_reply_take(struct coord_req *r, struct c2_buf *reply);

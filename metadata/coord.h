@@ -35,7 +35,8 @@
 #define COORD_TTL_NS_MIN       C2_NS_PER_MS
 #define COORD_TTL_NS_MAX       (7 * 24 * 3600 * C2_NS_PER_S)
 
-/* Keys have 1..COORD_KEY_MAX bytes; only the prefix of a RANGE may be empty. */
+/* Keys have 1..COORD_KEY_MAX bytes, the first of them not 0xff; only the prefix of a RANGE may be
+ * empty. */
 
 enum coord_cond_kind {
     COORD_EXISTS,

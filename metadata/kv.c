@@ -27,7 +27,7 @@
 static const char *const table_names[KV_TABLES] = {
     [KV_META] = "meta",       [KV_DATA] = "data",     [KV_EPHEMERAL] = "ephemeral",
     [KV_SESSION] = "session", [KV_EXPIRY] = "expiry", [KV_LOG] = "log",
-    [KV_DIRTY] = "dirty",     [KV_TREE] = "tree",
+    [KV_DIRTY] = "dirty",     [KV_TREE] = "tree",     [KV_LEAF] = "leaf",
 };
 
 struct kv {

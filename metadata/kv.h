@@ -24,6 +24,7 @@ enum kv_table {
     KV_LOG,       /* version, part -> a piece of the command */
     KV_DIRTY,     /* number -> a key that changed, and its leaf in the tree */
     KV_TREE,      /* path -> node of the digest tree */
+    KV_LEAF,      /* half a leaf of the tree -> its key; only in replicated stores */
     KV_TABLES,
 };
 

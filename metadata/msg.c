@@ -199,6 +199,12 @@ msg_next_bytes(struct c2_slice *rest, struct c2_slice *ret_item)
     return C2_E_OK;
 }
 
+void
+msg_put_bytes(struct c2_buf *out, struct c2_slice item)
+{
+    c2_wr_bytes(out, item);
+}
+
 struct c2_slice
 msg_rd_list(struct c2_rd *r, uint32_t count)
 {

@@ -416,6 +416,9 @@ C2_RESULT msg_next_bytes(struct c2_slice *rest, struct c2_slice *ret_item);
 C2_RESULT msg_next_prepared(struct c2_slice *rest, struct msg_prepared *ret);
 void msg_put_prepared(struct c2_buf *out, const struct msg_prepared *p);
 
+/* Appends an item of a list. */
+void msg_put_bytes(struct c2_buf *out, struct c2_slice item);
+
 /* The empty batch is the null batch: time 0, no request. */
 C2_RESULT msg_read_batch(struct c2_slice in, struct msg_batch *ret);
 void msg_batch_digest(struct c2_slice batch, uint8_t out[MSG_DIGEST_LEN]);

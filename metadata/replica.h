@@ -19,6 +19,9 @@
 
 #define REPLICA_CHUNK_MAX (1u << 20)
 
+/* Keys that begin with this byte are the service's own: no command can name one. */
+#define REPLICA_SYSTEM_KEY 0xff
+
 struct replica_app;
 
 struct replica_batch {
@@ -28,6 +31,20 @@ struct replica_batch {
     bool durable;            /* after commit: something was written */
     bool events_lost;        /* there were too many to list */
     struct c2_buf events;    /* owned; u64 version, u8 deleted, u32 length, key; repeated */
+};
+
+enum replica_part_kind {
+    REPLICA_HEAD = 1, /* what the digest of the state is made of, with the root of its tree */
+    REPLICA_NODE,     /* a node of the tree, by path */
+    REPLICA_ENTRY,    /* a key with its record, by the hash that is its leaf in the tree */
+};
+
+/* A part of a state. Whoever has the digest can verify the head, and from there all the rest. */
+struct replica_part {
+    uint8_t kind;     /* enum replica_part_kind */
+    uint8_t depth;    /* NODE: nibbles of the path */
+    uint8_t path[32]; /* NODE; two nibbles a byte, zeros beyond depth */
+    uint8_t hash[32];
 };
 
 struct replica_app_ops {
@@ -41,6 +58,15 @@ struct replica_app_ops {
     /* Frees the batch and forgets what was not committed. NULL is fine. */
     void (*end)(struct replica_batch *b);
 
+    /* Answers a reading command; sees what the batch has done so far. */
+    C2_RESULT (*read)(struct replica_batch *b, struct c2_slice cmd, struct c2_buf *reply);
+    /* Sets a key of the service's own (without its first byte), or removes it: value NULL. It is
+     * part of the state like any other, but no step, and causes no event. */
+    C2_RESULT (*put_system)(struct replica_batch *b, struct c2_slice key,
+                            const struct c2_slice *value);
+    /* The digest of the whole state with what the batch has done. */
+    C2_RESULT (*digest)(struct replica_batch *b, uint8_t digest[32]);
+
     /* Answers a reading command. */
     C2_RESULT (*query)(struct replica_app *a, struct c2_slice cmd, struct c2_buf *reply);
     /* The state's clock, and when the next session ends. */
@@ -52,6 +78,23 @@ struct replica_app_ops {
                       void *arg, uint64_t *ret_version);
     /* The next chunk into an empty application, which is unusable until the last one. */
     C2_RESULT (*restore)(struct replica_app *a, struct c2_slice chunk);
+
+    /* The service's own keys, as of the last commit: (bytes key, u8 1, bytes value) repeated.
+     * complete: false while a state is being fetched. */
+    C2_RESULT (*list_system)(struct replica_app *a, struct c2_buf *out, bool *ret_complete);
+    /* A part of the state as of the last commit; NOT_FOUND when that state has no such part. */
+    C2_RESULT (*part)(struct replica_app *a, const struct replica_part *p, struct c2_buf *out);
+
+    /* Fetching another state, of which only what differs is asked for. No batch may be open. Until
+     * it is complete the application is unusable, also after it was opened again: then the fetch
+     * begins anew, over what is there. An error ends the fetch; after AGAIN: grow, begin anew. */
+    C2_RESULT (*fetch_begin)(struct replica_app *a, const uint8_t digest[32]);
+    /* Parts to ask for, in any order, `max` of them on their way at most; done: all is there. */
+    C2_RESULT (*fetch_want)(struct replica_app *a, size_t max, struct c2_buf *out, bool *ret_done);
+    /* CORRUPT: not the part that was wanted; it will be wanted again. */
+    C2_RESULT (*fetch_put)(struct replica_app *a, uint8_t kind, const uint8_t hash[32],
+                           struct c2_slice bytes);
+
     /* More room after AGAIN; BUSY while anything runs on another thread. */
     C2_RESULT (*grow)(struct replica_app *a);
     void (*close)(struct replica_app *a);

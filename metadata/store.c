@@ -468,6 +468,7 @@ static void
 store_close(struct replica_app *a)
 {
     struct store *s = store_of(a);
+    store_fetch_free(s);
     kv_close(s->kv);
     c2_free(s);
 }
@@ -477,11 +478,19 @@ static const struct replica_app_ops store_ops = {
     .apply = store_apply,
     .commit = store_commit,
     .end = store_end,
+    .read = store_read,
+    .put_system = store_put_system,
+    .digest = store_digest,
     .query = store_query,
     .clock = store_clock,
     .checkpoint = store_checkpoint,
     .dump = store_dump,
     .restore = store_restore,
+    .list_system = store_list_system,
+    .part = store_part,
+    .fetch_begin = store_fetch_begin,
+    .fetch_want = store_fetch_want,
+    .fetch_put = store_fetch_put,
     .grow = store_grow,
     .close = store_close,
 };
@@ -511,13 +520,16 @@ check_format(struct kv_txn *txn, bool create, struct store_state *ret_state)
 }
 
 static C2_RESULT
-prepare(struct kv *kv, const char *path, bool create, char **ret_error)
+prepare(struct kv *kv, const char *path, const struct store_options *o, char **ret_error)
 {
+    bool create = o->create;
     struct kv_txn *txn = NULL;
     struct store_state state;
     enum c2_err err = kv_begin(kv, create, &txn);
     if (err == C2_E_OK)
         err = check_format(txn, create, &state);
+    if (err == C2_E_CONFLICT && o->replicated)
+        err = C2_E_OK; /* the fetch goes on */
     if (err == C2_E_OK && create) {
         err = kv_commit(txn);
         txn = NULL;
@@ -546,7 +558,7 @@ store_open(const char *path, const struct store_options *o, struct replica_app *
 {
     struct kv *kv = NULL;
     C2_TRY(kv_open(path, o->map_size, o->create, &kv, ret_error));
-    enum c2_err err = prepare(kv, path, o->create, ret_error);
+    enum c2_err err = prepare(kv, path, o, ret_error);
     if (err != C2_E_OK) {
         kv_close(kv);
         return err;
@@ -555,6 +567,7 @@ store_open(const char *path, const struct store_options *o, struct replica_app *
     s->app.ops = &store_ops;
     s->kv = kv;
     s->keep_log = o->keep_log;
+    s->replicated = o->replicated;
     *ret_app = &s->app;
     return C2_E_OK;
 }

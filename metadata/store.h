@@ -13,8 +13,9 @@
 
 struct store_options {
     uint64_t map_size; /* bytes of address space; grows */
-    bool create;   /* a new store: EXISTS when there is one; else NOT_FOUND when there is none */
-    bool keep_log; /* every change is kept for LOG_READ until LOG_TRIM */
+    bool create;     /* a new store: EXISTS when there is one; else NOT_FOUND when there is none */
+    bool keep_log;   /* every change is kept for LOG_READ until LOG_TRIM */
+    bool replicated; /* parts can be served and fetched; an interrupted fetch may be opened */
 };
 
 /* BUSY: another process has it; VERSION: a newer format; DAMAGED: an interrupted restore, or worse.

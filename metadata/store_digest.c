@@ -83,14 +83,14 @@ compare_dirty(const void *a, const void *b)
 
 /* Adds what replaces the key's leaf; nothing when it came back to what it was. */
 static C2_RESULT
-fold_key(struct kv_txn *txn, const struct dirty *d, struct c2_buf *ops)
+fold_key(struct store_batch *b, const struct dirty *d, struct c2_buf *ops)
 {
     bool had = d->record[0] != 0;
     struct tree_op old = { .insert = false };
     struct tree_op new = { .insert = true };
     memcpy(old.hash, d->record + 1, TREE_HASH_LEN);
     struct store_entry e;
-    enum c2_err err = store_get(txn, dirty_key(d), &e);
+    enum c2_err err = store_get(b->txn, dirty_key(d), &e);
     if (err != C2_E_OK && err != C2_E_NOT_FOUND)
         return err;
     bool has = err == C2_E_OK;
@@ -102,6 +102,10 @@ fold_key(struct kv_txn *txn, const struct dirty *d, struct c2_buf *ops)
         c2_buf_append(ops, &old, sizeof old);
     if (has)
         c2_buf_append(ops, &new, sizeof new);
+    if (had)
+        C2_TRY(store_index_leaf(b, old.hash, dirty_key(d), false));
+    if (has)
+        C2_TRY(store_index_leaf(b, new.hash, dirty_key(d), true));
     return C2_E_OK;
 }
 
@@ -134,7 +138,7 @@ fold(struct store_batch *b, struct dirty *list, struct c2_buf *ops)
     C2_TRY(read_dirty(b, list));
     for (size_t i = 0; i < b->state.ndirty; i++) {
         if (i == 0 || !c2_slice_equal(dirty_key(&list[i]), dirty_key(&list[i - 1])))
-            C2_TRY(fold_key(b->txn, &list[i], ops));
+            C2_TRY(fold_key(b, &list[i], ops));
     }
     void *array = ops->data;
     C2_TRY(tree_apply(b->txn, array, ops->len / sizeof(struct tree_op)));
@@ -161,7 +165,7 @@ store_fold(struct store_batch *b)
 /* --- the digest ------------------------------------------------------------------------------ */
 
 static C2_RESULT
-hash_sessions(struct kv_txn *txn, struct c2_buf *list)
+list_sessions(struct kv_txn *txn, struct c2_buf *list)
 {
     struct c2_slice key;
     struct c2_slice value;
@@ -175,28 +179,53 @@ hash_sessions(struct kv_txn *txn, struct c2_buf *list)
     return err == C2_E_NOT_FOUND ? C2_E_OK : err;
 }
 
-static C2_RESULT
-digest(struct store_batch *b, uint8_t out[32])
+void
+store_head_digest(const struct store_head *h, uint8_t out[32])
 {
-    uint8_t root[TREE_HASH_LEN];
-    uint64_t nkeys = 0;
-    C2_TRY(tree_root(b->txn, root, &nkeys));
-    C2_AUTO(c2_buf_done) struct c2_buf sessions = { 0 };
-    C2_TRY(hash_sessions(b->txn, &sessions));
     uint8_t sessions_hash[32];
-    c2_sha256(c2_buf_slice(&sessions), sessions_hash);
     uint8_t head[24];
-    c2_put_u64(head, b->state.version);
-    c2_put_u64(head + 8, b->state.now_ns);
-    c2_put_u64(head + 16, nkeys);
+    c2_sha256(h->sessions, sessions_hash);
+    c2_put_u64(head, h->version);
+    c2_put_u64(head + 8, h->now_ns);
+    c2_put_u64(head + 16, h->nkeys);
     const struct c2_slice in[] = {
         c2_slice_str(digest_tag),
         c2_slice(head, sizeof head),
-        c2_slice(root, sizeof root),
+        c2_slice(h->root, sizeof h->root),
         c2_slice(sessions_hash, sizeof sessions_hash),
     };
     c2_sha256_v(in, C2_ARRAY_LEN(in), out);
+}
+
+C2_RESULT
+store_read_head(struct kv_txn *txn, const struct store_state *s, struct store_head *h,
+                struct c2_buf *sessions)
+{
+    h->version = s->version;
+    h->now_ns = s->now_ns;
+    C2_TRY(tree_root(txn, h->root, &h->nkeys));
+    C2_TRY(list_sessions(txn, sessions));
+    h->sessions = c2_buf_slice(sessions);
     return C2_E_OK;
+}
+
+static C2_RESULT
+digest(struct store_batch *b, uint8_t out[32])
+{
+    struct store_head h;
+    C2_AUTO(c2_buf_done) struct c2_buf sessions = { 0 };
+    C2_TRY(store_read_head(b->txn, &b->state, &h, &sessions));
+    store_head_digest(&h, out);
+    return C2_E_OK;
+}
+
+C2_RESULT
+store_digest(struct replica_batch *base, uint8_t out[32])
+{
+    struct store_batch *b = batch_of(base);
+    if (b->state.ndirty > 0)
+        C2_TRY(store_fold(b));
+    return digest(b, out);
 }
 
 static C2_RESULT

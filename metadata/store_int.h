@@ -39,11 +39,15 @@ struct store_restore {
     size_t last_key_len;
 };
 
+struct store_fetch;
+
 struct store {
     struct replica_app app;
     struct kv *kv; /* owned */
     bool keep_log;
+    bool replicated;
     struct store_restore restore;
+    struct store_fetch *fetch; /* owned; NULL = none under way */
 };
 
 struct store_entry {
@@ -133,8 +137,45 @@ C2_RESULT store_fold(struct store_batch *b);
 /* The hash of one key's record, as it is in the digest tree. */
 void store_entry_hash(struct c2_slice key, const struct store_entry *e, uint8_t out[32]);
 C2_RESULT store_checkpoint(struct replica_app *a, uint64_t *ret_version, uint8_t digest[32]);
+C2_RESULT store_digest(struct replica_batch *b, uint8_t digest[32]);
+
+/* What the digest is the hash of. */
+struct store_head {
+    uint64_t version;
+    uint64_t now_ns;
+    uint64_t nkeys;
+    uint8_t root[32];
+    struct c2_slice sessions; /* u64 big-endian id, u64 ttl, u64 deadline; repeated */
+};
+
+void store_head_digest(const struct store_head *h, uint8_t out[32]);
+/* Everything but the sessions, which are appended to the list. */
+C2_RESULT store_read_head(struct kv_txn *txn, const struct store_state *s, struct store_head *h,
+                          struct c2_buf *sessions);
+
+/* store_part.c */
+/* The key of half a leaf. */
+C2_RESULT store_leaf_key(struct kv_txn *txn, const uint8_t hash[32], struct c2_slice *ret_key);
+C2_RESULT store_index_leaf(struct store_batch *b, const uint8_t hash[32], struct c2_slice key,
+                           bool add);
+C2_RESULT store_put_system(struct replica_batch *b, struct c2_slice key,
+                           const struct c2_slice *value);
+C2_RESULT store_list_system(struct replica_app *a, struct c2_buf *out, bool *ret_complete);
+C2_RESULT store_part(struct replica_app *a, const struct replica_part *p, struct c2_buf *out);
+C2_RESULT store_parse_head(struct c2_slice bytes, struct store_head *h);
+/* The record of an ENTRY: key, version, session, value. */
+C2_RESULT store_parse_part_entry(struct c2_slice bytes, struct c2_slice *ret_key,
+                                 struct store_entry *ret_entry);
+
+/* store_fetch.c */
+C2_RESULT store_fetch_begin(struct replica_app *a, const uint8_t digest[32]);
+C2_RESULT store_fetch_want(struct replica_app *a, size_t max, struct c2_buf *out, bool *ret_done);
+C2_RESULT store_fetch_put(struct replica_app *a, uint8_t kind, const uint8_t hash[32],
+                          struct c2_slice bytes);
+void store_fetch_free(struct store *s);
 
 /* store_read.c */
+C2_RESULT store_read(struct replica_batch *b, struct c2_slice cmd, struct c2_buf *reply);
 C2_RESULT store_query(struct replica_app *a, struct c2_slice cmd, struct c2_buf *reply);
 
 /* store_dump.c */

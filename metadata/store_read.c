@@ -52,7 +52,8 @@ read_range(struct kv_txn *txn, const struct coord_req *r, struct c2_buf *reply, 
     enum c2_err err = kv_seek(txn, KV_DATA, resume ? r->after : prefix, &key, &record);
     if (err == C2_E_OK && resume && c2_slice_equal(key, r->after))
         err = kv_next(txn, KV_DATA, &key, &record);
-    while (err == C2_E_OK && c2_slice_starts_with(key, prefix)) {
+    while (err == C2_E_OK && c2_slice_starts_with(key, prefix) &&
+           key.data[0] != REPLICA_SYSTEM_KEY) {
         struct store_entry e;
         C2_TRY(store_parse_entry(record, &e));
         struct coord_entry out = { key, e.value, e.version, e.session };
@@ -105,19 +106,18 @@ answer_entries(struct kv_txn *txn, const struct coord_req *r, struct c2_buf *rep
 }
 
 static C2_RESULT
-answer(struct kv_txn *txn, const struct coord_req *r, struct c2_buf *reply)
+answer(struct kv_txn *txn, const struct store_state *s, const struct coord_req *r,
+       struct c2_buf *reply)
 {
-    struct store_state s;
-    C2_TRY(store_read_state(txn, &s));
-    if (s.loading)
+    if (s->loading)
         return C2_E_UNAVAILABLE;
-    struct cmd_reply head = { .version = s.version };
+    struct cmd_reply head = { .version = s->version };
     switch (r->verb) {
     case COORD_GET:
     case COORD_RANGE:
         return answer_entries(txn, r, reply, &head);
     case COORD_LOG_READ:
-        return answer_log(txn, r, &s, reply, &head);
+        return answer_log(txn, r, s, reply, &head);
     case COORD_TXN:
     case COORD_SESSION_OPEN:
     case COORD_SESSION_KEEPALIVE:
@@ -131,22 +131,52 @@ answer(struct kv_txn *txn, const struct coord_req *r, struct c2_buf *reply)
     return C2_E_OK;
 }
 
+/* Decodes the command; a malformed one has its answer, and *ret_ok is false. */
+static void
+decode(struct c2_slice cmd, struct cmd *c, struct c2_buf *reply, bool *ret_ok)
+{
+    enum c2_err err = cmd_decode(cmd, c);
+    *ret_ok = err == C2_E_OK;
+    if (err == C2_E_OK)
+        return;
+    cmd_done(c);
+    struct cmd_reply head = { .err = err == C2_E_PARSE ? C2_E_PROTOCOL : err };
+    cmd_reply_plain(reply, &head);
+}
+
+C2_RESULT
+store_read(struct replica_batch *base, struct c2_slice cmd, struct c2_buf *reply)
+{
+    struct store_batch *b = batch_of(base);
+    struct cmd c = { 0 };
+    bool ok = false;
+    size_t len = reply->len;
+    decode(cmd, &c, reply, &ok);
+    if (!ok)
+        return C2_E_OK;
+    enum c2_err err = answer(b->txn, &b->state, &c.req, reply);
+    if (err != C2_E_OK)
+        reply->len = len;
+    cmd_done(&c);
+    return err;
+}
+
 C2_RESULT
 store_query(struct replica_app *a, struct c2_slice cmd, struct c2_buf *reply)
 {
     struct cmd c = { 0 };
-    enum c2_err err = cmd_decode(cmd, &c);
-    if (err != C2_E_OK) {
-        cmd_done(&c);
-        struct cmd_reply head = { .err = err == C2_E_PARSE ? C2_E_PROTOCOL : err };
-        cmd_reply_plain(reply, &head);
-        return C2_E_OK;
-    }
     struct kv_txn *txn = NULL;
+    struct store_state s;
+    bool ok = false;
     size_t len = reply->len;
-    err = kv_begin(store_of(a)->kv, false, &txn);
+    decode(cmd, &c, reply, &ok);
+    if (!ok)
+        return C2_E_OK;
+    enum c2_err err = kv_begin(store_of(a)->kv, false, &txn);
     if (err == C2_E_OK)
-        err = answer(txn, &c.req, reply);
+        err = store_read_state(txn, &s);
+    if (err == C2_E_OK)
+        err = answer(txn, &s, &c.req, reply);
     if (err != C2_E_OK)
         reply->len = len;
     kv_abort(txn);

@@ -314,3 +314,123 @@ tree_root(struct kv_txn *txn, uint8_t root[TREE_HASH_LEN], uint64_t *ret_count)
         c2_sha256(c2_slice(f.record, f.len), root);
     return C2_E_OK;
 }
+
+/* --- reading from outside --------------------------------------------------------------------- */
+
+bool
+tree_is_inner(struct c2_slice record)
+{
+    return record.len == INNER_LEN && record.data[0] == 'N';
+}
+
+C2_RESULT
+tree_check_record(struct c2_slice record)
+{
+    if (tree_is_inner(record))
+        return C2_E_OK;
+    bool leaf = record.len > 1 && record.len <= LEAF_LEN(TREE_LEAF_MAX) && record.data[0] == 'L' &&
+                (record.len - 1) % TREE_HASH_LEN == 0;
+    return leaf ? C2_E_OK : C2_E_CORRUPT;
+}
+
+const uint8_t *
+tree_child(struct c2_slice record, unsigned i)
+{
+    C2_ASSERT(tree_is_inner(record) && i < FANOUT);
+    const uint8_t *slot = record.data + 1 + (size_t)i * SLOT_LEN;
+    return c2_get_u64(slot) != 0 ? slot + 8 : NULL;
+}
+
+struct c2_slice
+tree_hashes(struct c2_slice record)
+{
+    C2_ASSERT(!tree_is_inner(record) && record.len > 0);
+    return c2_slice(record.data + 1, record.len - 1);
+}
+
+void
+tree_path_set(uint8_t path[TREE_HASH_LEN], unsigned at, unsigned value)
+{
+    C2_ASSERT(at < DEPTH_MAX && value < FANOUT);
+    uint8_t *p = &path[at / 2];
+    *p = at % 2 == 0 ? (uint8_t)(value << 4 | (*p & 0x0f)) : (uint8_t)((*p & 0xf0) | value);
+}
+
+C2_RESULT
+tree_node(struct kv_txn *txn, const uint8_t path[TREE_HASH_LEN], unsigned depth,
+          struct c2_slice *ret_record)
+{
+    uint8_t key[PATH_LEN];
+    C2_ASSERT(depth <= DEPTH_MAX);
+    C2_TRY(kv_get(txn, KV_TREE, node_key(key, path, depth), ret_record));
+    return tree_check_record(*ret_record) == C2_E_OK ? C2_E_OK : C2_E_DAMAGED;
+}
+
+static bool
+has_prefix(const uint8_t *hash, const uint8_t *path, unsigned depth)
+{
+    for (unsigned i = 0; i < depth; i++) {
+        if (nibble(hash, i) != nibble(path, i))
+            return false;
+    }
+    return true;
+}
+
+static void
+collect_leaf(struct c2_slice hashes, const uint8_t *path, unsigned depth, struct c2_buf *out)
+{
+    for (size_t at = 0; at < hashes.len; at += TREE_HASH_LEN) {
+        if (has_prefix(hashes.data + at, path, depth))
+            c2_buf_append(out, hashes.data + at, TREE_HASH_LEN);
+    }
+}
+
+/* A node that is still to be visited. */
+struct visit {
+    uint8_t path[TREE_HASH_LEN];
+    unsigned depth;
+};
+
+static void
+push_children(struct c2_slice record, const struct visit *v, struct c2_buf *stack)
+{
+    for (unsigned i = 0; i < FANOUT; i++) {
+        struct visit child = *v;
+        if (tree_child(record, i) == NULL)
+            continue;
+        tree_path_set(child.path, child.depth++, i);
+        c2_buf_append(stack, &child, sizeof child);
+    }
+}
+
+C2_RESULT
+tree_collect(struct kv_txn *txn, const uint8_t path[TREE_HASH_LEN], unsigned depth,
+             struct c2_buf *out)
+{
+    C2_AUTO(c2_buf_done) struct c2_buf stack = { 0 };
+    struct visit v = { .depth = 0 };
+    struct c2_slice record;
+    enum c2_err err = tree_node(txn, v.path, 0, &record);
+    /* Down to the node at the path, or to the leaf above it that holds what would be there. */
+    while (err == C2_E_OK && v.depth < depth && tree_is_inner(record)) {
+        if (tree_child(record, nibble(path, v.depth)) == NULL)
+            return C2_E_OK;
+        tree_path_set(v.path, v.depth, nibble(path, v.depth));
+        v.depth++;
+        err = tree_node(txn, v.path, v.depth, &record);
+    }
+    if (err == C2_E_NOT_FOUND)
+        return C2_E_OK;
+    C2_TRY(err);
+    c2_buf_append(&stack, &v, sizeof v);
+    while (stack.len > 0) {
+        stack.len -= sizeof v;
+        memcpy(&v, stack.data + stack.len, sizeof v);
+        C2_TRY(tree_node(txn, v.path, v.depth, &record));
+        if (tree_is_inner(record))
+            push_children(record, &v, &stack);
+        else
+            collect_leaf(tree_hashes(record), path, depth, out);
+    }
+    return C2_E_OK;
+}

@@ -54,9 +54,6 @@ wal_record_write(enum wal_type type, const struct wal_record *r, struct c2_buf *
     case WAL_WISH:
         c2_wr_u64(out, r->view);
         break;
-    case WAL_SYNC:
-        c2_wr_bytes(out, r->msg);
-        break;
     case WAL_MODE:
         c2_wr_u8(out, r->quarantined);
         c2_wr_u64(out, r->view);
@@ -108,7 +105,6 @@ read_body(enum wal_type type, struct c2_rd *in, struct wal_record *r)
             read_list(in, r);
         break;
     case WAL_STABLE:
-    case WAL_SYNC:
         r->msg = c2_rd_bytes(in, MSG_BYTES_MAX);
         break;
     case WAL_WISH:

@@ -19,7 +19,6 @@
  *   DECIDED   u32 epoch, u64 view, u64 n, digest[32]; hint only, needs no fsync
  *   STABLE    encoded certificate
  *   WISH      u32 epoch, u64 view
- *   SYNC      u32 epoch, certificate; the state is being fetched, until a STABLE at or above it
  *   MODE      u8 quarantined, u64 view, u64 n: no votes before view and stable checkpoint n
  */
 #ifndef C2_METADATA_WAL_RECORD_H
@@ -38,7 +37,6 @@ enum wal_type {
     WAL_DECIDED,
     WAL_STABLE,
     WAL_WISH,
-    WAL_SYNC,
     WAL_MODE,
 };
 
@@ -50,7 +48,7 @@ struct wal_record {
     uint8_t quarantined;
     uint8_t digest[MSG_DIGEST_LEN];
     struct c2_slice proposal;
-    struct c2_slice msg; /* VIEW, NEW_VIEW; EPOCH, STABLE, SYNC: certificate */
+    struct c2_slice msg; /* VIEW, NEW_VIEW; EPOCH, STABLE: the certificate */
     struct c2_slice batch;
     uint32_t count;
     struct c2_slice list;   /* PREPARED, NEW_VIEW: messages, u32 length each */

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Configurations. An administrative request carries the next one, signed by k administrators. It
+ * is executed at some n; the epoch ends at the first checkpoint B that lies a window beyond, so no
+ * proposal above B can be accepted before n is part of a stable checkpoint. Nothing above B is
+ * proposed, voted on or executed in the old epoch. The certificate of B names the new
+ * configuration by its hash: whoever knows the old members can verify who the new ones are.
+ *
+ * A new epoch begins in view 0 with an empty window after B. Signatures name their epoch, so
+ * nothing of the old one counts in it; members may have new keys.
+ *
+ * ADMIN request: configuration (base 0) as a byte string, u8 count, count times u8 administrator,
+ * signature over SHA-256 of "C2FS-BFT1-ADMIN", u64 cluster, configuration.
+ */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/wire.h"
+#include "metadata/bft_int.h"
+
+static const char admin_tag[] = "C2FS-BFT1-ADMIN";
+
+/* ---- the configuration in force -------------------------------------------------------------- */
+
+static void
+find_secret(struct bft_replica *r)
+{
+    if (r->seat >= r->config.n)
+        return;
+    const uint8_t *key = r->config.member[r->seat].sign_key;
+    r->have_secret = false;
+    for (unsigned i = 0; i < r->nsecrets; i++) {
+        /* the second half of a secret key is the public one */
+        if (memcmp(r->secrets[i] + C2_ED25519_SECRET_LEN - MSG_KEY_LEN, key, MSG_KEY_LEN) != 0)
+            continue;
+        memcpy(r->secret, r->secrets[i], C2_ED25519_SECRET_LEN);
+        r->have_secret = true;
+    }
+}
+
+void
+bft_use_config(struct bft_replica *r, const struct bft_config *c)
+{
+    r->config = *c;
+    r->q = bft_quorum(c);
+    c2_buf_clear(&r->config_bytes);
+    bft_config_encode(c, &r->config_bytes);
+    c2_sha256(c2_buf_slice(&r->config_bytes), r->config_hash);
+    r->seat = MSG_SENDER_CLIENT;
+    for (unsigned i = 0; i < c->n; i++) {
+        if (c->member[i].id == r->setup.id)
+            r->seat = (uint16_t)i;
+    }
+    find_secret(r);
+}
+
+void
+bft_add_key(struct bft_replica *r, const uint8_t secret[C2_ED25519_SECRET_LEN])
+{
+    if (r->nsecrets == BFT_SECRETS_MAX) {
+        memmove(r->secrets[0], r->secrets[1], sizeof r->secrets - sizeof r->secrets[0]);
+        r->nsecrets--;
+    }
+    memcpy(r->secrets[r->nsecrets++], secret, C2_ED25519_SECRET_LEN);
+    find_secret(r);
+}
+
+/* ---- administrative requests ----------------------------------------------------------------- */
+
+void
+bft_admin_hash(uint64_t cluster, struct c2_slice config, uint8_t out[C2_SHA256_LEN])
+{
+    uint8_t number[8];
+    c2_put_u64(number, cluster);
+    const struct c2_slice in[] = {
+        c2_slice_str(admin_tag),
+        c2_slice(number, sizeof number),
+        config,
+    };
+    c2_sha256_v(in, C2_ARRAY_LEN(in), out);
+}
+
+static C2_RESULT
+read_admin(struct c2_slice op, struct c2_slice *ret_config, struct c2_rd *ret_sigs)
+{
+    struct c2_rd in = c2_rd_init(op);
+    struct c2_slice config = c2_rd_bytes(&in, BFT_CONFIG_MAX);
+    struct c2_rd sigs = in;
+    unsigned count = c2_rd_u8(&in);
+    c2_rd_raw(&in, count * (1 + (size_t)MSG_SIG_LEN));
+    C2_TRY(c2_rd_finish(&in));
+    *ret_config = config;
+    *ret_sigs = sigs;
+    return C2_E_OK;
+}
+
+/* Part of a request's validity: a signature decides who takes part in an agreement, never what the
+ * state becomes. */
+bool
+bft_admin_valid(struct bft_replica *r, const struct msg_request *m)
+{
+    struct c2_slice config;
+    struct c2_rd sigs;
+    uint32_t signers = 0;
+    uint8_t hash[C2_SHA256_LEN];
+    if (r->config.nadmins == 0 || read_admin(m->op, &config, &sigs) != C2_E_OK)
+        return false;
+    bft_admin_hash(r->config.cluster, config, hash);
+    unsigned count = c2_rd_u8(&sigs);
+    for (unsigned i = 0; i < count; i++) {
+        unsigned who = c2_rd_u8(&sigs);
+        struct c2_slice sig = c2_rd_raw(&sigs, MSG_SIG_LEN);
+        if (who >= r->config.nadmins || (signers >> who & 1) != 0)
+            return false;
+        r->count.sig_checked++;
+        if (!r->crypto->verify(r->crypto, r->config.admin[who], hash, sig.data))
+            return false;
+        signers |= 1u << who;
+    }
+    return (unsigned)__builtin_popcount(signers) >= r->config.admins_needed;
+}
+
+static unsigned
+count_new_members(const struct bft_config *old, const struct bft_config *new)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < new->n; i++) {
+        bool known = false;
+        for (unsigned j = 0; j < old->n; j++)
+            known = known || old->member[j].id == new->member[i].id;
+        count += !known;
+    }
+    return count;
+}
+
+/* Depends on the state alone. */
+static const char *
+find_objection(const struct bft_replica *r, struct c2_slice op, struct bft_config *c)
+{
+    struct c2_slice config;
+    struct c2_rd sigs;
+    if (read_admin(op, &config, &sigs) != C2_E_OK || bft_config_decode(config, c) != C2_E_OK)
+        return "the configuration is malformed";
+    if (c->cluster != r->config.cluster || c->epoch != r->config.epoch + 1 || c->base != 0)
+        return "the configuration is not for the next epoch of this cluster";
+    if (r->next_boundary != 0)
+        return "another configuration is on its way";
+    if (c->checkpoint_interval != r->config.checkpoint_interval || c->window != r->config.window)
+        return "checkpoint interval and window cannot change";
+    if (count_new_members(&r->config, c) > C2_MAX(r->config.f, 1))
+        return "at most f members can be new at a time";
+    return NULL;
+}
+
+void
+bft_admin(struct bft_replica *r, const struct msg_request *m, uint64_t n, struct bft_session *s,
+          struct bft_answer *a)
+{
+    struct bft_config c;
+    uint8_t number[8];
+    const char *why = find_objection(r, m->op, &c);
+    if (why != NULL) {
+        bft_session_answer(s, a, MSG_ADMIN_REFUSED, c2_slice_str(why));
+        return;
+    }
+    uint64_t step = r->config.checkpoint_interval;
+    c.base = (n + r->config.window + step - 1) / step * step;
+    r->next_boundary = c.base;
+    c2_buf_clear(&r->next_config);
+    bft_config_encode(&c, &r->next_config);
+    c2_put_u64(number, c.base);
+    bft_session_answer(s, a, MSG_OK, c2_slice(number, sizeof number));
+}
+
+bool
+bft_may_issue(const struct bft_replica *r, uint64_t n)
+{
+    return r->next_boundary == 0 || n <= r->next_boundary;
+}
+
+/* ---- moving on ------------------------------------------------------------------------------- */
+
+static struct bft_epoch_proof *
+proof_of(struct bft_replica *r, uint32_t epoch)
+{
+    struct bft_epoch_proof *p = &r->epochs[epoch % BFT_EPOCHS_KEPT];
+    return p->epoch == epoch && epoch > 0 ? p : NULL;
+}
+
+static void
+keep_proof(struct bft_replica *r, uint32_t epoch, struct c2_slice config, struct c2_slice stable)
+{
+    struct bft_epoch_proof *p = &r->epochs[epoch % BFT_EPOCHS_KEPT];
+    p->epoch = epoch;
+    c2_buf_clear(&p->config);
+    c2_buf_append(&p->config, config.data, config.len);
+    c2_buf_clear(&p->stable);
+    c2_buf_append(&p->stable, stable.data, stable.len);
+}
+
+/* Nothing of the old epoch's agreement means anything in the new one. */
+static void
+forget_agreement(struct bft_replica *r)
+{
+    for (size_t i = 0; i < BFT_RING; i++) {
+        if (r->ring[i].n > r->config.base)
+            bft_slot_clear(r, &r->ring[i]);
+        else if (r->ring[i].n != 0)
+            bft_slot_settle(r, &r->ring[i]);
+    }
+    for (unsigned i = 0; i < MSG_REPLICAS_MAX; i++) {
+        bft_vc_clear(&r->vc[i]);
+        r->wish[i] = 0;
+        r->answered_ns[i] = 0;
+    }
+    bft_nv_clear(&r->nv);
+    bft_nv_clear(&r->nv_next);
+    c2_blob_unref(r->own_vc);
+    r->own_vc = NULL;
+    memset(r->ckpt, 0, sizeof r->ckpt);
+    c2_buf_clear(&r->stable_cert);
+    r->view = r->my_wish = r->vc_lsn = r->nv_lsn = r->wish_lsn = 0;
+    r->phase = BFT_NORMAL;
+    r->abdicated = r->accused = false;
+    r->backoff = 0;
+    r->proposed = r->config.base;
+    r->next_boundary = 0;
+    c2_buf_clear(&r->next_config);
+}
+
+static void
+begin_epoch(struct bft_replica *r, const struct bft_config *c, struct c2_slice stable)
+{
+    uint8_t old_key[MSG_KEY_LEN] = { 0 };
+    struct msg_stable s;
+    enum c2_err err = msg_get_stable(stable, &s);
+    C2_ASSERT(err == C2_E_OK && s.c.n == c->base);
+    if (r->seat < r->config.n)
+        memcpy(old_key, r->config.member[r->seat].sign_key, MSG_KEY_LEN);
+    C2_AUTO(c2_buf_done) struct c2_buf cert = { 0 };
+    c2_buf_append(&cert, stable.data, stable.len); /* may be r->stable_cert itself */
+    bft_use_config(r, c);
+    keep_proof(r, c->epoch, c2_buf_slice(&r->config_bytes), c2_buf_slice(&cert));
+    forget_agreement(r);
+    r->stable = s.c.n;
+    r->stable_c = s.c;
+    r->committed_to = C2_MAX(r->committed_to, r->stable);
+    bool new_key = r->seat < c->n && memcmp(old_key, c->member[r->seat].sign_key, MSG_KEY_LEN) != 0;
+    if (r->quarantined && new_key)
+        r->quarantined = false;
+}
+
+static void
+enter_epoch(struct bft_replica *r, const struct bft_config *c, struct c2_slice stable)
+{
+    begin_epoch(r, c, stable);
+    r->view_ns = r->progress_ns = r->status_ns = r->now_ns;
+    uint64_t first = r->lsn + 1;
+    bft_log_again(r);
+    r->view_lsn = r->lsn;
+    r->trim_lsn = first;
+    r->trim_wait_lsn = r->lsn;
+    if (r->mode == BFT_QUARANTINED && !r->quarantined)
+        r->mode = BFT_RUNNING;
+    bft_announce_config(r);
+    if (r->seat >= c->n) {
+        r->mode = BFT_REMOVED;
+        bft_alarm(r, BFT_ALARM_REMOVED, "this replica is not a member any more");
+    } else if (r->mode == BFT_REMOVED) {
+        r->mode = BFT_RUNNING;
+    }
+    bft_requests_new_view(r);
+}
+
+void
+bft_epoch_step(struct bft_replica *r)
+{
+    struct bft_config c;
+    if (r->next_boundary == 0 || r->stable != r->next_boundary || r->executed != r->stable ||
+        r->last_ckpt != r->stable || r->stable_cert.len == 0)
+        return;
+    enum c2_err err = bft_config_decode(c2_buf_slice(&r->next_config), &c);
+    C2_ASSERT(err == C2_E_OK && c.base == r->stable);
+    enter_epoch(r, &c, c2_buf_slice(&r->stable_cert));
+}
+
+/* ---- learning of epochs ---------------------------------------------------------------------- */
+
+C2_RESULT
+bft_epoch_load(struct bft_replica *r, struct c2_slice config, struct c2_slice stable)
+{
+    struct bft_config c;
+    struct msg_stable s;
+    C2_TRY(bft_config_decode(config, &c));
+    C2_TRY(msg_get_stable(stable, &s));
+    if (s.c.n != c.base)
+        return C2_E_PARSE;
+    if (c.epoch > r->config.epoch)
+        begin_epoch(r, &c, stable);
+    else
+        keep_proof(r, c.epoch, config, stable);
+    return C2_E_OK;
+}
+
+void
+bft_epoch_log(struct bft_replica *r)
+{
+    uint32_t first = r->config.epoch >= BFT_EPOCHS_KEPT ? r->config.epoch - BFT_EPOCHS_KEPT + 1 : 1;
+    for (uint32_t e = first; e <= r->config.epoch; e++) {
+        const struct bft_epoch_proof *p = proof_of(r, e);
+        if (p == NULL)
+            continue;
+        struct wal_record rec = { .config = c2_buf_slice(&p->config) };
+        rec.msg = c2_buf_slice(&p->stable);
+        (void)bft_append(r, WAL_EPOCH, &rec, NULL);
+    }
+}
+
+void
+bft_on_epoch(struct bft_replica *r, struct c2_blob *blob)
+{
+    struct msg_epoch m;
+    struct msg_stable s;
+    struct bft_config c;
+    uint8_t hash[MSG_DIGEST_LEN];
+    if (msg_read_epoch(c2_blob_slice(blob), &m) != C2_E_OK ||
+        msg_get_stable(m.stable, &s) != C2_E_OK || bft_config_decode(m.config, &c) != C2_E_OK) {
+        r->count.dropped++;
+        return;
+    }
+    c2_sha256(m.config, hash);
+    if (c.epoch != r->config.epoch + 1 || c.base != s.c.n || c.cluster != r->config.cluster ||
+        !bft_digest_equal(hash, s.c.config) || !bft_verify_stable(r, &s))
+        return;
+    enter_epoch(r, &c, m.stable);
+    if (r->executed >= c.base && r->last_ckpt >= c.base)
+        return;
+    r->lag_since_ns = r->now_ns;
+    bft_sync_start(r);
+}
+
+static struct c2_blob *
+write_epoch(struct bft_replica *r, uint32_t epoch)
+{
+    const struct bft_epoch_proof *p = proof_of(r, epoch);
+    struct msg_head h = bft_head(r, MSG_EPOCH);
+    struct msg_epoch m;
+    if (p == NULL)
+        return NULL;
+    m.config = c2_buf_slice(&p->config);
+    m.stable = c2_buf_slice(&p->stable);
+    c2_buf_clear(&r->scratch);
+    msg_write_epoch(&r->scratch, &h, &m);
+    return bft_take_scratch(r);
+}
+
+void
+bft_on_epoch_fetch(struct bft_replica *r, uint32_t seats, uint64_t conn, struct c2_blob *blob)
+{
+    uint32_t epoch = 0;
+    if (msg_read_epoch_fetch(c2_blob_slice(blob), &epoch) != C2_E_OK) {
+        r->count.dropped++;
+        return;
+    }
+    struct c2_blob *answer = write_epoch(r, epoch);
+    if (answer == NULL)
+        return;
+    if (conn != 0)
+        bft_reply_to(r, conn, NULL, answer);
+    else
+        bft_send(r, seats, answer);
+    c2_blob_unref(answer);
+}
+
+void
+bft_other_epoch(struct bft_replica *r, uint16_t seat, uint32_t epoch)
+{
+    if (r->answered_ns[seat] + r->setup.timing.status_ns / 2 > r->now_ns)
+        return;
+    r->answered_ns[seat] = r->now_ns;
+    struct c2_blob *blob = NULL;
+    if (epoch < r->config.epoch) {
+        blob = write_epoch(r, epoch + 1);
+    } else {
+        struct msg_head h = bft_head(r, MSG_EPOCH_FETCH);
+        c2_buf_clear(&r->scratch);
+        msg_write_epoch_fetch(&r->scratch, &h, r->config.epoch + 1);
+        blob = bft_take_scratch(r);
+    }
+    if (blob != NULL)
+        bft_send(r, 1u << seat, blob);
+    c2_blob_unref(blob);
+}
+
+void
+bft_epochs_free(struct bft_replica *r)
+{
+    for (unsigned i = 0; i < BFT_EPOCHS_KEPT; i++) {
+        c2_buf_done(&r->epochs[i].config);
+        c2_buf_done(&r->epochs[i].stable);
+    }
+    c2_wipe(r->secrets, sizeof r->secrets);
+    c2_wipe(r->secret, sizeof r->secret);
+}

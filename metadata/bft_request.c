@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Requests that wait to be executed, and the primary's batches.
+ *
+ * Requests are queued by session. The primary takes them round-robin over the sessions, so that
+ * nobody is starved by the load of others. A backup measures how long each session has waited
+ * since anything of it was executed: first it tells everybody, later it wishes for another view.
+ * Measuring by session means that a client that floods makes only itself wait.
+ */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/wire.h"
+#include "metadata/bft_int.h"
+
+#define FORWARDS_MAX 256 /* to a new primary at once */
+
+/* ---- validity: never depends on the state, which may lag ------------------------------------- */
+
+static bool
+open_is_admitted(struct bft_replica *r, const struct msg_request *m)
+{
+    uint8_t hash[C2_SHA256_LEN];
+    msg_client_hash(r->config.cluster, m->key, hash);
+    r->count.sig_checked++;
+    return r->crypto->verify(r->crypto, r->config.client_authority, hash, m->op.data);
+}
+
+bool
+bft_request_valid(struct bft_replica *r, struct c2_slice msg, struct msg_request *ret)
+{
+    struct msg_head h;
+    if (msg_read_request(msg, ret) != C2_E_OK || msg_read_head(msg, &h) != C2_E_OK ||
+        h.cluster != r->config.cluster)
+        return false;
+    if (!bft_verify(r, ret->key, msg))
+        return false;
+    if (ret->kind == MSG_REQ_ADMIN)
+        return bft_admin_valid(r, ret);
+    return ret->kind != MSG_REQ_OPEN || open_is_admitted(r, ret);
+}
+
+/* ---- queues ---------------------------------------------------------------------------------- */
+
+static uint64_t
+queue_hash(const struct bft_replica *r, const uint8_t *key, uint64_t session)
+{
+    uint8_t bytes[MSG_KEY_LEN + 8];
+    memcpy(bytes, key, MSG_KEY_LEN);
+    c2_put_u64(bytes + MSG_KEY_LEN, session);
+    return c2_map_hash_bytes(&r->queues, c2_slice(bytes, sizeof bytes));
+}
+
+static struct bft_queue *
+find_queue(const struct bft_replica *r, const uint8_t *key, uint64_t session)
+{
+    struct c2_map_node *node = c2_map_find(&r->queues, queue_hash(r, key, session));
+    for (; node != NULL; node = c2_map_find_next(node)) {
+        struct bft_queue *q = C2_CONTAINER_OF(node, struct bft_queue, node);
+        if (q->session == session && memcmp(q->key, key, MSG_KEY_LEN) == 0)
+            return q;
+    }
+    return NULL;
+}
+
+static struct bft_queue *
+make_queue(struct bft_replica *r, const uint8_t *key, uint64_t session)
+{
+    struct bft_queue *q = c2_calloc(1, sizeof *q);
+    memcpy(q->key, key, MSG_KEY_LEN);
+    q->session = session;
+    q->wait_ns = r->now_ns;
+    c2_list_init(&q->requests);
+    q->node.hash = queue_hash(r, key, session);
+    c2_map_insert(&r->queues, &q->node);
+    c2_list_append(&r->ages, &q->by_age);
+    return q;
+}
+
+static struct bft_request *
+find_request(const struct bft_queue *q, uint64_t cseq)
+{
+    C2_LIST_FOREACH (&q->requests, struct bft_request, req, link) {
+        if (req->cseq == cseq)
+            return req;
+    }
+    return NULL;
+}
+
+static void
+set_unproposed(struct bft_replica *r, struct bft_queue *q, int change)
+{
+    C2_ASSERT(change > 0 || (q->unproposed > 0 && r->unproposed > 0));
+    q->unproposed += (unsigned)change;
+    r->unproposed += (unsigned)change;
+    if (q->unproposed == 0 && c2_link_linked(&q->turn))
+        c2_list_remove(&r->turns, &q->turn);
+    if (q->unproposed > 0 && !c2_link_linked(&q->turn))
+        c2_list_append(&r->turns, &q->turn);
+    if (r->unproposed == 0)
+        r->batch_since_ns = 0;
+    else if (r->batch_since_ns == 0)
+        r->batch_since_ns = r->now_ns;
+}
+
+static void
+remove_request(struct bft_replica *r, struct bft_request *req)
+{
+    struct bft_queue *q = req->queue;
+    if (!req->proposed)
+        set_unproposed(r, q, -1);
+    c2_list_remove(&q->requests, &req->link);
+    r->nrequests--;
+    r->requests_bytes -= req->msg.len;
+    c2_blob_unref(req->msg.blob);
+    c2_free(req);
+    if (!c2_list_empty(&q->requests))
+        return;
+    c2_list_remove(&r->ages, &q->by_age);
+    c2_map_remove(&r->queues, &q->node);
+    c2_free(q);
+}
+
+void
+bft_requests_free(struct bft_replica *r)
+{
+    while (!c2_list_empty(&r->ages)) {
+        struct bft_queue *q = C2_LIST_FIRST(&r->ages, struct bft_queue, by_age);
+        remove_request(r, C2_LIST_FIRST(&q->requests, struct bft_request, link));
+    }
+    c2_map_done(&r->queues);
+}
+
+void
+bft_request_done(struct bft_replica *r, const struct msg_request *m)
+{
+    struct bft_queue *q = find_queue(r, m->key, m->session);
+    if (q == NULL)
+        return;
+    q->wait_ns = r->now_ns; /* its turn came */
+    q->told = false;
+    c2_list_remove(&r->ages, &q->by_age);
+    c2_list_append(&r->ages, &q->by_age);
+    struct bft_request *req = find_request(q, m->cseq);
+    if (req != NULL)
+        remove_request(r, req);
+}
+
+/* ---- arrival --------------------------------------------------------------------------------- */
+
+/* There is room for one more. What another replica forwards has a reserve: a client must not be
+ * able to make the primary drop what a backup waits for. */
+static bool
+has_room(const struct bft_replica *r, const struct bft_queue *q, size_t len, bool forwarded)
+{
+    const struct bft_limits *l = &r->setup.limits;
+    uint32_t reserve = forwarded ? l->requests / 8 : 0;
+    size_t reserve_bytes = forwarded ? l->requests_bytes / 8 : 0;
+    if (r->nrequests >= l->requests + reserve ||
+        r->requests_bytes + len > l->requests_bytes + reserve_bytes)
+        return false;
+    return q == NULL || q->requests.count < l->requests_client;
+}
+
+static void
+forward(struct bft_replica *r, uint32_t seats, const struct bft_bytes *msg)
+{
+    struct msg_head h = bft_head(r, MSG_FORWARD);
+    c2_buf_clear(&r->scratch);
+    msg_write_forward(&r->scratch, &h, bft_bytes_slice(msg));
+    struct c2_blob *blob = bft_take_scratch(r);
+    bft_send(r, seats, blob);
+    c2_blob_unref(blob);
+}
+
+static void
+insert(struct bft_replica *r, struct bft_queue *q, const struct msg_request *m,
+       struct c2_blob *blob, struct c2_slice msg)
+{
+    struct bft_request *req = c2_calloc(1, sizeof *req);
+    if (q == NULL)
+        q = make_queue(r, m->key, m->session);
+    req->queue = q;
+    req->cseq = m->cseq;
+    req->msg.blob = c2_blob_ref(blob);
+    req->msg.at = (size_t)(msg.data - blob->data);
+    req->msg.len = msg.len;
+    c2_list_append(&q->requests, &req->link);
+    r->nrequests++;
+    r->requests_bytes += msg.len;
+    set_unproposed(r, q, 1);
+}
+
+void
+bft_on_request(struct bft_replica *r, struct c2_blob *blob, struct c2_slice msg, uint64_t conn,
+               bool forwarded)
+{
+    struct msg_request m;
+    if (msg_read_request(msg, &m) != C2_E_OK) {
+        r->count.dropped++;
+        return;
+    }
+    if (bft_answer_again(r, &m, conn))
+        return;
+    struct bft_queue *q = find_queue(r, m.key, m.session);
+    if (q != NULL && find_request(q, m.cseq) != NULL)
+        return;
+    if (!has_room(r, q, msg.len, forwarded) || !bft_request_valid(r, msg, &m)) {
+        r->count.dropped++;
+        return;
+    }
+    insert(r, q, &m, blob, msg);
+    if (!forwarded && r->phase == BFT_NORMAL && !bft_is_primary(r)) {
+        struct bft_bytes bytes = { blob, (size_t)(msg.data - blob->data), msg.len };
+        forward(r, 1u << bft_primary(r, r->view), &bytes);
+    }
+}
+
+/* ---- time and views -------------------------------------------------------------------------- */
+
+void
+bft_requests_new_view(struct bft_replica *r)
+{
+    unsigned sent = 0;
+    uint32_t primary = 1u << bft_primary(r, r->view);
+    C2_LIST_FOREACH (&r->ages, struct bft_queue, q, by_age) {
+        q->told = false;
+        C2_LIST_FOREACH (&q->requests, struct bft_request, req, link) {
+            if (req->proposed) {
+                req->proposed = false;
+                set_unproposed(r, q, 1);
+            }
+            if (!bft_is_primary(r) && sent++ < FORWARDS_MAX)
+                forward(r, primary, &req->msg);
+        }
+    }
+}
+
+void
+bft_requests_recheck(struct bft_replica *r)
+{
+    struct bft_queue *q = C2_LIST_FIRST(&r->ages, struct bft_queue, by_age);
+    for (size_t left = r->ages.count; left > 0; left--) {
+        struct c2_link *next = q->by_age.next;
+        size_t count = q->requests.count;
+        struct c2_link *link = q->requests.head.next;
+        for (; count > 0; count--) {
+            struct bft_request *req = C2_CONTAINER_OF(link, struct bft_request, link);
+            struct msg_request m;
+            link = link->next;
+            enum c2_err err = msg_read_request(bft_bytes_slice(&req->msg), &m);
+            C2_ASSERT(err == C2_E_OK);
+            if (bft_session_check(r, &m, NULL) == BFT_DONE)
+                remove_request(r, req); /* may free the queue, with the last one */
+        }
+        q = C2_CONTAINER_OF(next, struct bft_queue, by_age);
+    }
+}
+
+uint64_t
+bft_requests_wait_since(const struct bft_replica *r)
+{
+    const struct bft_queue *q = C2_LIST_FIRST(&r->ages, struct bft_queue, by_age);
+    return q == NULL ? C2_NEVER : C2_MAX(q->wait_ns, r->view_ns);
+}
+
+void
+bft_requests_tick(struct bft_replica *r)
+{
+    uint64_t forward_ns = r->setup.timing.forward_ns;
+    unsigned sent = 0;
+    C2_LIST_FOREACH (&r->ages, struct bft_queue, q, by_age) {
+        if (C2_MAX(q->wait_ns, r->view_ns) + forward_ns > r->now_ns || sent == FORWARDS_MAX)
+            break;
+        if (q->told)
+            continue;
+        q->told = true;
+        sent++;
+        forward(r, bft_others(r), &C2_LIST_FIRST(&q->requests, struct bft_request, link)->msg);
+    }
+}
+
+/* When the next queue is to be told to all. */
+uint64_t
+bft_requests_deadline(const struct bft_replica *r)
+{
+    C2_LIST_FOREACH (&r->ages, struct bft_queue, q, by_age) {
+        if (!q->told)
+            return C2_MAX(q->wait_ns, r->view_ns) + r->setup.timing.forward_ns;
+    }
+    return C2_NEVER;
+}
+
+/* ---- batches --------------------------------------------------------------------------------- */
+
+static struct bft_request *
+first_unproposed(const struct bft_queue *q)
+{
+    C2_LIST_FOREACH (&q->requests, struct bft_request, req, link) {
+        if (!req->proposed)
+            return req;
+    }
+    C2_UNREACHABLE();
+}
+
+/* Appends the batch to scratch. */
+static void
+fill_batch(struct bft_replica *r)
+{
+    const struct bft_limits *l = &r->setup.limits;
+    size_t from = r->scratch.len;
+    uint32_t count = 0;
+    r->last_time_ns = C2_MAX(r->wall_ns, r->last_time_ns + 1);
+    c2_wr_u64(&r->scratch, r->last_time_ns);
+    c2_wr_u32(&r->scratch, 0);
+    while (r->unproposed > 0 && count < l->batch_requests) {
+        struct bft_queue *q = C2_LIST_FIRST(&r->turns, struct bft_queue, turn);
+        C2_ASSERT(q != NULL);
+        struct bft_request *req = first_unproposed(q);
+        size_t len = r->scratch.len - from + 4 + req->msg.len;
+        if (count > 0 && len > l->batch_bytes)
+            break;
+        msg_put_bytes(&r->scratch, bft_bytes_slice(&req->msg));
+        req->proposed = true;
+        count++;
+        c2_list_remove(&r->turns, &q->turn); /* to the end of the line */
+        set_unproposed(r, q, -1);
+        if (q->unproposed > 0 && !c2_link_linked(&q->turn))
+            c2_list_append(&r->turns, &q->turn);
+    }
+    if (r->unproposed > 0)
+        r->batch_since_ns = r->now_ns;
+    c2_put_u32(r->scratch.data + from + 8, count);
+}
+
+static void
+propose_batch(struct bft_replica *r)
+{
+    struct bft_slot *s = bft_slot_make(r, r->proposed + 1);
+    struct msg_proposal p = { .view = r->view, .n = r->proposed + 1 };
+    struct msg_head h = bft_head(r, MSG_PRE_PREPARE);
+    C2_ASSERT(s != NULL && (!s->have_proposal || s->view < r->view));
+    struct c2_buf batch = { 0 };
+    c2_buf_clear(&r->scratch);
+    fill_batch(r);
+    batch = r->scratch;
+    r->scratch = (struct c2_buf){ 0 };
+    msg_batch_digest(c2_buf_slice(&batch), p.digest);
+    msg_write_proposal(&r->scratch, &h, &p);
+    bft_sign_scratch(r, 0);
+    c2_wr_raw(&r->scratch, batch.data, batch.len);
+    c2_buf_done(&batch);
+    struct c2_blob *blob = bft_take_scratch(r);
+    r->proposed = p.n;
+    r->proposed_ns = r->now_ns;
+    r->count.proposed++;
+    bft_take_proposal(r, s, &p, c2_slice(blob->data, MSG_PROPOSAL_LEN), false);
+    bft_bytes_set(r, &s->body, blob,
+                  c2_slice(blob->data + MSG_PROPOSAL_LEN, blob->len - MSG_PROPOSAL_LEN));
+    s->have_body = true;
+    bft_send(r, bft_others(r), blob);
+    c2_blob_unref(blob);
+    bft_slot_step(r, s);
+}
+
+static bool
+may_propose(const struct bft_replica *r)
+{
+    if (!bft_is_primary(r) || r->abdicated || r->mode != BFT_RUNNING || !bft_may_vote(r) ||
+        r->view_lsn > r->durable_lsn || r->proposed < r->executed)
+        return false;
+    uint64_t n = r->proposed + 1;
+    if (r->next_boundary != 0 && n > r->next_boundary)
+        return false;
+    return n <= r->stable + r->config.window && n <= r->issued + r->setup.limits.in_flight;
+}
+
+static bool
+worth_proposing(const struct bft_replica *r)
+{
+    if (r->unproposed == 0)
+        return r->next_boundary != 0 || r->now_ns >= r->proposed_ns + r->setup.timing.null_ns;
+    return r->proposed == r->issued || r->unproposed >= r->setup.limits.batch_requests ||
+           r->now_ns >= r->batch_since_ns + r->setup.timing.batch_ns;
+}
+
+void
+bft_propose(struct bft_replica *r)
+{
+    while (may_propose(r) && worth_proposing(r))
+        propose_batch(r);
+}
+
+uint64_t
+bft_propose_deadline(const struct bft_replica *r)
+{
+    if (!may_propose(r))
+        return C2_NEVER;
+    if (r->unproposed > 0)
+        return r->batch_since_ns + r->setup.timing.batch_ns;
+    return r->proposed_ns + r->setup.timing.null_ns;
+}

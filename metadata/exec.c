@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The open batch holds what was executed since the last checkpoint. When the application needs more
+ * room it loses the batch; `redo` has the commands to do it again.
+ */
+#include "metadata/exec.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/wire.h"
+#include "metadata/cmd.h"
+
+#define SERVE_BYTES (1u << 20)
+
+_Static_assert(REPLICA_HEAD == (int)MSG_STATE_HEAD && REPLICA_NODE == (int)MSG_STATE_NODE &&
+                   REPLICA_ENTRY == (int)MSG_STATE_ENTRY,
+               "parts have the same names in messages");
+
+/* What one EXECUTE has done. */
+struct redo {
+    struct c2_link link; /* x->redo */
+    uint64_t time_ns;
+    struct c2_blob *body;         /* owned reference */
+    struct bft_command *commands; /* owned */
+    uint32_t ncommands;
+};
+
+struct bft_exec {
+    struct replica_app *app;     /* owned */
+    struct replica_batch *batch; /* owned; NULL = nothing since the last checkpoint */
+    struct c2_list redo;
+    struct c2_buf expire; /* owned: the command that lets time pass */
+};
+
+struct bft_exec *
+bft_exec_new(struct replica_app *app)
+{
+    struct bft_exec *x = c2_calloc(1, sizeof *x);
+    const struct coord_req r = { .verb = COORD_EXPIRE };
+    x->app = app;
+    c2_list_init(&x->redo);
+    coord_txn_encode(&r, &x->expire);
+    return x;
+}
+
+static void
+forget_redo(struct bft_exec *x)
+{
+    while (!c2_list_empty(&x->redo)) {
+        struct redo *d = C2_LIST_FIRST(&x->redo, struct redo, link);
+        c2_list_remove(&x->redo, &d->link);
+        c2_blob_unref(d->body);
+        c2_free(d->commands);
+        c2_free(d);
+    }
+}
+
+static void
+drop_batch(struct bft_exec *x)
+{
+    x->app->ops->end(x->batch);
+    x->batch = NULL;
+}
+
+void
+bft_exec_free(struct bft_exec *x)
+{
+    if (x == NULL)
+        return;
+    drop_batch(x);
+    forget_redo(x);
+    x->app->ops->close(x->app);
+    c2_buf_done(&x->expire);
+    c2_free(x);
+}
+
+/* ---- execution ------------------------------------------------------------------------------- */
+
+/* Commands of one agreed batch; out_end may be NULL. */
+static C2_RESULT
+apply(struct bft_exec *x, uint64_t time_ns, const struct bft_command *commands, uint32_t count,
+      struct c2_buf *out, uint32_t *out_end)
+{
+    const struct replica_app_ops *ops = x->app->ops;
+    if (count == 0 && time_ns != 0)
+        return ops->apply(x->batch, time_ns, c2_buf_slice(&x->expire), out);
+    for (uint32_t i = 0; i < count; i++) {
+        if (commands[i].query)
+            C2_TRY(ops->read(x->batch, commands[i].op, out));
+        else
+            C2_TRY(ops->apply(x->batch, time_ns, commands[i].op, out));
+        if (out_end != NULL)
+            out_end[i] = (uint32_t)out->len;
+    }
+    return C2_E_OK;
+}
+
+/* Opens a batch in which everything since the last checkpoint is done. */
+static C2_RESULT
+open_batch(struct bft_exec *x)
+{
+    enum c2_err err = C2_E_OK;
+    if (x->batch != NULL)
+        return C2_E_OK;
+    C2_TRY(x->app->ops->begin(x->app, &x->batch));
+    C2_AUTO(c2_buf_done) struct c2_buf ignored = { 0 };
+    C2_LIST_FOREACH (&x->redo, struct redo, d, link) {
+        c2_buf_clear(&ignored);
+        if (err == C2_E_OK)
+            err = apply(x, d->time_ns, d->commands, d->ncommands, &ignored, NULL);
+    }
+    c2_buf_clear(&x->batch->events);
+    if (err != C2_E_OK)
+        drop_batch(x);
+    return err;
+}
+
+static void
+remember(struct bft_exec *x, const struct bft_job *job)
+{
+    struct redo *d = c2_calloc(1, sizeof *d);
+    d->time_ns = job->time_ns;
+    d->body = c2_blob_ref(job->body);
+    d->ncommands = job->ncommands;
+    d->commands = c2_calloc(job->ncommands, sizeof *d->commands);
+    if (job->ncommands > 0)
+        memcpy(d->commands, job->commands, job->ncommands * sizeof *d->commands);
+    c2_list_append(&x->redo, &d->link);
+}
+
+static C2_RESULT
+execute(struct bft_exec *x, struct bft_job *job)
+{
+    c2_buf_clear(&job->out);
+    if (job->out_end == NULL)
+        job->out_end = c2_calloc(job->ncommands, sizeof *job->out_end);
+    C2_TRY(open_batch(x));
+    C2_TRY(apply(x, job->time_ns, job->commands, job->ncommands, &job->out, job->out_end));
+    remember(x, job);
+    job->events = x->batch->events;
+    job->events_lost = x->batch->events_lost;
+    x->batch->events = (struct c2_buf){ 0 };
+    x->batch->events_lost = false;
+    return C2_E_OK;
+}
+
+static C2_RESULT
+write_records(struct bft_exec *x, struct c2_slice records)
+{
+    struct c2_rd in = c2_rd_init(records);
+    while (c2_rd_left(&in) > 0) {
+        struct c2_slice key = c2_rd_bytes(&in, COORD_KEY_MAX - 1);
+        bool present = c2_rd_u8(&in) == 1;
+        struct c2_slice value = c2_rd_bytes(&in, COORD_VALUE_MAX);
+        C2_ASSERT(c2_rd_ok(&in));
+        C2_TRY(x->app->ops->put_system(x->batch, key, present ? &value : NULL));
+    }
+    return C2_E_OK;
+}
+
+static C2_RESULT
+checkpoint(struct bft_exec *x, struct bft_job *job)
+{
+    C2_TRY(open_batch(x));
+    C2_TRY(write_records(x, c2_buf_slice(&job->records)));
+    C2_TRY(x->app->ops->digest(x->batch, job->digest));
+    enum c2_err err = x->app->ops->commit(x->batch);
+    drop_batch(x);
+    if (err == C2_E_OK)
+        forget_redo(x);
+    return err;
+}
+
+static C2_RESULT
+load(struct bft_exec *x, struct bft_job *job)
+{
+    c2_buf_clear(&job->records);
+    C2_TRY(x->app->ops->list_system(x->app, &job->records, &job->finished));
+    C2_TRY(x->app->ops->begin(x->app, &x->batch));
+    enum c2_err err = x->app->ops->digest(x->batch, job->digest);
+    drop_batch(x);
+    return err;
+}
+
+static C2_RESULT
+query(struct bft_exec *x, struct bft_job *job)
+{
+    c2_buf_clear(&job->out);
+    if (x->batch != NULL)
+        C2_TRY(x->app->ops->read(x->batch, job->in, &job->out));
+    else
+        C2_TRY(x->app->ops->query(x->app, job->in, &job->out));
+    job->version = cmd_reply_hide_version(&job->out);
+    return C2_E_OK;
+}
+
+/* ---- state for others, state from others ----------------------------------------------------- */
+
+static struct replica_part
+part_of(const struct msg_state_item *item)
+{
+    struct replica_part p = { .kind = item->kind, .depth = item->depth };
+    memcpy(p.path, item->path, sizeof p.path);
+    memcpy(p.hash, item->hash, sizeof p.hash);
+    return p;
+}
+
+static C2_RESULT
+serve(struct bft_exec *x, struct bft_job *job)
+{
+    struct msg_state_fetch f;
+    C2_AUTO(c2_buf_done) struct c2_buf part = { 0 };
+    c2_buf_clear(&job->out);
+    job->count = 0;
+    enum c2_err err = msg_read_state_fetch(job->in, &f);
+    C2_ASSERT(err == C2_E_OK);
+    for (; job->count < f.count && job->out.len < SERVE_BYTES; job->count++) {
+        const struct replica_part p = part_of(&f.item[job->count]);
+        c2_buf_clear(&part);
+        err = x->app->ops->part(x->app, &p, &part);
+        if (err == C2_E_NOT_FOUND)
+            c2_buf_clear(&part);
+        else
+            C2_TRY(err);
+        c2_wr_u8(&job->out, p.kind);
+        c2_wr_raw(&job->out, p.hash, sizeof p.hash);
+        c2_wr_bytes(&job->out, c2_buf_slice(&part));
+    }
+    return C2_E_OK;
+}
+
+static C2_RESULT
+take_parts(struct bft_exec *x, struct bft_job *job)
+{
+    struct c2_rd in = c2_rd_init(job->in);
+    while (c2_rd_left(&in) > 0) {
+        uint8_t hash[MSG_DIGEST_LEN];
+        uint8_t kind = c2_rd_u8(&in);
+        c2_rd_copy(&in, hash, sizeof hash);
+        struct c2_slice bytes = c2_rd_bytes(&in, MSG_BYTES_MAX);
+        C2_ASSERT(c2_rd_ok(&in));
+        if (bytes.len == 0)
+            continue;
+        enum c2_err err = x->app->ops->fetch_put(x->app, kind, hash, bytes);
+        if (err == C2_E_CORRUPT)
+            job->bad = true;
+        else
+            C2_TRY(err);
+    }
+    return C2_E_OK;
+}
+
+static C2_RESULT
+want_parts(struct bft_exec *x, struct bft_job *job)
+{
+    C2_AUTO(c2_buf_done) struct c2_buf list = { 0 };
+    C2_TRY(x->app->ops->fetch_want(x->app, job->count, &list, &job->finished));
+    c2_buf_clear(&job->out);
+    for (size_t at = 0; at < list.len; at += sizeof(struct replica_part)) {
+        struct replica_part p;
+        memcpy(&p, list.data + at, sizeof p);
+        c2_wr_u8(&job->out, p.kind);
+        c2_wr_u8(&job->out, p.depth);
+        c2_wr_raw(&job->out, p.path, sizeof p.path);
+        c2_wr_raw(&job->out, p.hash, sizeof p.hash);
+    }
+    return C2_E_OK;
+}
+
+static C2_RESULT
+sync_state(struct bft_exec *x, struct bft_job *job)
+{
+    if (job->begin) {
+        drop_batch(x);
+        forget_redo(x);
+        C2_TRY(x->app->ops->fetch_begin(x->app, job->digest));
+    } else {
+        C2_TRY(take_parts(x, job));
+    }
+    return want_parts(x, job);
+}
+
+/* ---- jobs ------------------------------------------------------------------------------------ */
+
+static C2_RESULT
+run_once(struct bft_exec *x, struct bft_job *job)
+{
+    switch (job->kind) {
+    case BFT_JOB_LOAD:
+        return load(x, job);
+    case BFT_JOB_EXECUTE:
+        return execute(x, job);
+    case BFT_JOB_CHECKPOINT:
+        return checkpoint(x, job);
+    case BFT_JOB_QUERY:
+        return query(x, job);
+    case BFT_JOB_SERVE:
+        return serve(x, job);
+    case BFT_JOB_SYNC:
+        return sync_state(x, job);
+    }
+    C2_UNREACHABLE();
+}
+
+void
+bft_exec_run(struct bft_exec *x, struct bft_job *job)
+{
+    job->err = run_once(x, job);
+    while (job->err == C2_E_AGAIN) { /* more room, and all of it again */
+        drop_batch(x);
+        if (job->kind == BFT_JOB_SYNC)
+            job->begin = true;
+        job->err = x->app->ops->grow(x->app);
+        if (job->err == C2_E_OK)
+            job->err = run_once(x, job);
+    }
+    if (job->err != C2_E_OK)
+        drop_batch(x);
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The service's own keys, and parts of the state for others to fetch.
+ *
+ * HEAD   u64 version, u64 clock, u64 keys, root[32], sessions as a byte string
+ * NODE   a record of the digest tree
+ * ENTRY  key as a byte string, u64 version, u64 session, value as a byte string
+ *
+ * An entry is found by its leaf: KV_LEAF has the first half of each leaf and its key. Whoever
+ * makes two leaves with one half only makes an entry hard to find.
+ */
+#include "metadata/store_int.h"
+
+#include <string.h>
+
+#include "base/crypto.h"
+#include "base/wire.h"
+#include "metadata/tree.h"
+
+#define LEAF_KEY_LEN 16
+
+/* --- the service's own keys ------------------------------------------------------------------- */
+
+C2_RESULT
+store_put_system(struct replica_batch *base, struct c2_slice key, const struct c2_slice *value)
+{
+    struct store_batch *b = batch_of(base);
+    uint8_t name[COORD_KEY_MAX];
+    C2_ASSERT(key.len < sizeof name);
+    name[0] = REPLICA_SYSTEM_KEY;
+    memcpy(name + 1, key.data, key.len);
+    struct store_entry e = { .version = b->state.version };
+    if (value != NULL)
+        e.value = *value;
+    b->changed = true;
+    b->step = b->state.version;
+    b->verdict = C2_E_OK;
+    return store_change(b, c2_slice(name, key.len + 1), value != NULL ? &e : NULL);
+}
+
+static C2_RESULT
+list_system(struct kv_txn *txn, struct c2_buf *out)
+{
+    static const uint8_t first = REPLICA_SYSTEM_KEY;
+    struct c2_slice key;
+    struct c2_slice record;
+    enum c2_err err = kv_seek(txn, KV_DATA, c2_slice(&first, 1), &key, &record);
+    for (; err == C2_E_OK; err = kv_next(txn, KV_DATA, &key, &record)) {
+        struct store_entry e;
+        C2_TRY(store_parse_entry(record, &e));
+        c2_wr_bytes(out, c2_slice(key.data + 1, key.len - 1));
+        c2_wr_u8(out, 1);
+        c2_wr_bytes(out, e.value);
+    }
+    return err == C2_E_NOT_FOUND ? C2_E_OK : err;
+}
+
+C2_RESULT
+store_list_system(struct replica_app *a, struct c2_buf *out, bool *ret_complete)
+{
+    struct kv_txn *txn = NULL;
+    struct store_state s;
+    C2_TRY(kv_begin(store_of(a)->kv, false, &txn));
+    enum c2_err err = store_read_state(txn, &s);
+    if (err == C2_E_OK)
+        err = list_system(txn, out);
+    kv_abort(txn);
+    C2_TRY(err);
+    *ret_complete = !s.loading;
+    return C2_E_OK;
+}
+
+/* --- leaves ----------------------------------------------------------------------------------- */
+
+C2_RESULT
+store_leaf_key(struct kv_txn *txn, const uint8_t hash[32], struct c2_slice *ret_key)
+{
+    return kv_get(txn, KV_LEAF, c2_slice(hash, LEAF_KEY_LEN), ret_key);
+}
+
+C2_RESULT
+store_index_leaf(struct store_batch *b, const uint8_t hash[32], struct c2_slice key, bool add)
+{
+    if (!b->store->replicated)
+        return C2_E_OK;
+    struct c2_slice half = c2_slice(hash, LEAF_KEY_LEN);
+    if (add)
+        return kv_put(b->txn, KV_LEAF, half, key);
+    enum c2_err err = kv_del(b->txn, KV_LEAF, half);
+    return err == C2_E_NOT_FOUND ? C2_E_OK : err;
+}
+
+/* --- parts ------------------------------------------------------------------------------------ */
+
+static C2_RESULT
+put_head(struct kv_txn *txn, const uint8_t *digest, struct c2_buf *out)
+{
+    struct store_state s;
+    struct store_head h;
+    uint8_t have[32];
+    C2_AUTO(c2_buf_done) struct c2_buf sessions = { 0 };
+    C2_TRY(store_read_state(txn, &s));
+    C2_TRY(store_read_head(txn, &s, &h, &sessions));
+    store_head_digest(&h, have);
+    if (memcmp(have, digest, sizeof have) != 0)
+        return C2_E_NOT_FOUND;
+    c2_wr_u64(out, h.version);
+    c2_wr_u64(out, h.now_ns);
+    c2_wr_u64(out, h.nkeys);
+    c2_wr_raw(out, h.root, sizeof h.root);
+    c2_wr_bytes(out, h.sessions);
+    return C2_E_OK;
+}
+
+static C2_RESULT
+put_node(struct kv_txn *txn, const struct replica_part *p, struct c2_buf *out)
+{
+    struct c2_slice record;
+    uint8_t hash[32];
+    C2_TRY(tree_node(txn, p->path, p->depth, &record));
+    c2_sha256(record, hash);
+    if (memcmp(hash, p->hash, sizeof hash) != 0)
+        return C2_E_NOT_FOUND;
+    c2_wr_raw(out, record.data, record.len);
+    return C2_E_OK;
+}
+
+static C2_RESULT
+put_entry(struct kv_txn *txn, const uint8_t *leaf, struct c2_buf *out)
+{
+    struct c2_slice key;
+    struct store_entry e;
+    uint8_t hash[32];
+    C2_TRY(store_leaf_key(txn, leaf, &key));
+    C2_TRY(store_get(txn, key, &e));
+    store_entry_hash(key, &e, hash);
+    if (memcmp(hash, leaf, sizeof hash) != 0)
+        return C2_E_NOT_FOUND;
+    c2_wr_bytes(out, key);
+    c2_wr_u64(out, e.version);
+    c2_wr_u64(out, e.session);
+    c2_wr_bytes(out, e.value);
+    return C2_E_OK;
+}
+
+C2_RESULT
+store_part(struct replica_app *a, const struct replica_part *p, struct c2_buf *out)
+{
+    struct kv_txn *txn = NULL;
+    struct store_state s;
+    C2_TRY(kv_begin(store_of(a)->kv, false, &txn));
+    enum c2_err err = store_read_state(txn, &s);
+    if (err == C2_E_OK && (s.loading || s.ndirty > 0))
+        err = C2_E_NOT_FOUND; /* the tree is not that of a checkpoint */
+    if (err == C2_E_OK && p->kind == REPLICA_HEAD)
+        err = put_head(txn, p->hash, out);
+    else if (err == C2_E_OK && p->kind == REPLICA_NODE)
+        err = put_node(txn, p, out);
+    else if (err == C2_E_OK)
+        err = put_entry(txn, p->hash, out);
+    kv_abort(txn);
+    return err;
+}
+
+C2_RESULT
+store_parse_head(struct c2_slice bytes, struct store_head *h)
+{
+    struct c2_rd in = c2_rd_init(bytes);
+    h->version = c2_rd_u64(&in);
+    h->now_ns = c2_rd_u64(&in);
+    h->nkeys = c2_rd_u64(&in);
+    c2_rd_copy(&in, h->root, sizeof h->root);
+    h->sessions = c2_rd_bytes(&in, (size_t)COORD_SESSIONS_MAX * 24);
+    return c2_rd_finish(&in) == C2_E_OK && h->sessions.len % 24 == 0 ? C2_E_OK : C2_E_CORRUPT;
+}
+
+C2_RESULT
+store_parse_part_entry(struct c2_slice bytes, struct c2_slice *ret_key,
+                       struct store_entry *ret_entry)
+{
+    struct c2_rd in = c2_rd_init(bytes);
+    struct c2_slice key = c2_rd_bytes(&in, COORD_KEY_MAX);
+    struct store_entry e = { .version = c2_rd_u64(&in) };
+    e.session = c2_rd_u64(&in);
+    e.value = c2_rd_bytes(&in, COORD_VALUE_MAX);
+    if (c2_rd_finish(&in) != C2_E_OK || key.len == 0)
+        return C2_E_CORRUPT;
+    *ret_key = key;
+    *ret_entry = e;
+    return C2_E_OK;
+}
