@@ -151,9 +151,11 @@ dispatch(struct bft_replica *r, uint16_t seat, enum msg_type type, struct c2_blo
     case MSG_REQUEST:
     case MSG_READ:
     case MSG_WATCH:
+    case MSG_ASK_STATUS:
     case MSG_REPLY:
     case MSG_READ_REPLY:
     case MSG_EVENT:
+    case MSG_TELL_STATUS:
         r->count.dropped++; /* no replica sends those to another */
         return;
     }
