@@ -159,6 +159,22 @@ c2_map_find_next(const struct c2_map_node *node)
 }
 
 struct c2_map_node *
+c2_map_take_all(struct c2_map *m)
+{
+    struct c2_map_node *all = NULL;
+    for (size_t i = 0; i < m->nbuckets; i++) {
+        while (m->buckets[i] != NULL) {
+            struct c2_map_node *node = m->buckets[i];
+            m->buckets[i] = node->next;
+            node->next = all;
+            all = node;
+        }
+    }
+    m->count = 0;
+    return all;
+}
+
+struct c2_map_node *
 c2_map_next(const struct c2_map *m, const struct c2_map_node *node)
 {
     if (node != NULL && node->next != NULL)

@@ -31,6 +31,9 @@ void c2_map_remove(struct c2_map *m, struct c2_map_node *node);
 /* First node with this hash, then the next one with the same; the caller compares keys. */
 struct c2_map_node *c2_map_find(const struct c2_map *m, uint64_t hash);
 struct c2_map_node *c2_map_find_next(const struct c2_map_node *node);
+/* Takes every node out at once, in a chain by `next`; the map is empty then. (Taking them one by
+ * one with c2_map_next costs the square of their number.) */
+struct c2_map_node *c2_map_take_all(struct c2_map *m);
 /* Any node after `node` in bucket order (NULL = the first); NULL at the end. The map must not
  * change between calls, except for the removal of the node last returned after its successor was
  * fetched. */

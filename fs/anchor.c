@@ -210,9 +210,10 @@ collect_dentry(struct build *b, const struct txg_dentry *x)
 static void
 collect_objects(struct build *b)
 {
-    struct c2_map_node *n;
-    while ((n = c2_map_next(&b->deltas, NULL)) != NULL) {
+    struct c2_map_node *next;
+    for (struct c2_map_node *n = c2_map_take_all(&b->deltas); n != NULL; n = next) {
         struct delta *d = C2_CONTAINER_OF(n, struct delta, node);
+        next = n->next;
         if (!d->object->recorded) {
             struct ck key = ck_object(&d->object->ref.oid);
             struct c2_buf record = { 0 };
@@ -222,7 +223,6 @@ collect_objects(struct build *b)
         }
         struct ck live = ck_live(&d->object->ref.oid);
         add_counter(b, &live, d->live);
-        c2_map_remove(&b->deltas, n);
         fs_source_unref(&d->object->source);
         c2_free(d);
     }

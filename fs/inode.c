@@ -70,12 +70,11 @@ fs_stable_settle(struct fs_inode *i)
 }
 
 static void
-inode_free(struct fs *fs, struct fs_inode *i)
+inode_drop(struct fs *fs, struct fs_inode *i)
 {
     C2_ASSERT(i->opens == 0 && c2_list_empty(&i->dirty_entries));
     if (c2_link_linked(&i->lru))
         c2_list_remove(&fs->inode_lru, &i->lru);
-    c2_map_remove(&fs->inodes, &i->node);
     fs_map_unref(i->map);
     fs_map_unref(i->journaled);
     fs_map_unref(i->committed);
@@ -84,6 +83,13 @@ inode_free(struct fs *fs, struct fs_inode *i)
     c2_free(i->symlink);
     c2_buf_done(&i->xattrs);
     c2_free(i);
+}
+
+static void
+inode_free(struct fs *fs, struct fs_inode *i)
+{
+    c2_map_remove(&fs->inodes, &i->node);
+    inode_drop(fs, i);
 }
 
 static bool
@@ -124,22 +130,23 @@ fs_inode_unpin(struct fs *fs, struct fs_inode *i)
 void
 fs_inode_free_all(struct fs *fs)
 {
-    struct c2_map_node *n;
-    while ((n = c2_map_next(&fs->dentries, NULL)) != NULL) {
+    struct c2_map_node *next;
+    for (struct c2_map_node *n = c2_map_take_all(&fs->dentries); n != NULL; n = next) {
         struct fs_dentry *e = C2_CONTAINER_OF(n, struct fs_dentry, node);
         struct fs_inode *dir = fs_inode_peek(fs, e->dir);
         if (c2_link_linked(&e->dir_link))
             c2_list_remove(&dir->dirty_entries, &e->dir_link);
-        c2_map_remove(&fs->dentries, n);
+        next = n->next;
         c2_free(e);
     }
-    while ((n = c2_map_next(&fs->inodes, NULL)) != NULL) {
+    for (struct c2_map_node *n = c2_map_take_all(&fs->inodes); n != NULL; n = next) {
         struct fs_inode *i = C2_CONTAINER_OF(n, struct fs_inode, node);
+        next = n->next;
         i->opens = 0;
-        inode_free(fs, i);
+        inode_drop(fs, i);
     }
-    while ((n = c2_map_next(&fs->lookups, NULL)) != NULL) {
-        c2_map_remove(&fs->lookups, n);
+    for (struct c2_map_node *n = c2_map_take_all(&fs->lookups); n != NULL; n = next) {
+        next = n->next;
         c2_free(C2_CONTAINER_OF(n, struct lookup, node));
     }
 }

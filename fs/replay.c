@@ -79,10 +79,10 @@ piece_chunk(struct replay *p, const struct journal_loc *loc, bool held)
 static void
 drop_pieces(struct replay *p)
 {
-    struct c2_map_node *n;
-    while ((n = c2_map_next(&p->pieces, NULL)) != NULL) {
+    struct c2_map_node *next;
+    for (struct c2_map_node *n = c2_map_take_all(&p->pieces); n != NULL; n = next) {
         struct piece *x = C2_CONTAINER_OF(n, struct piece, node);
-        c2_map_remove(&p->pieces, n);
+        next = n->next;
         fs_source_unref(&x->chunk->source);
         c2_free(x);
     }

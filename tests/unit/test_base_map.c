@@ -225,11 +225,35 @@ remove__asserts_that_the_node_is_there(void **state)
     test_aborts(remove_stranger, f, "assertion failed");
 }
 
+static void
+map__take_all_gives_every_node_once_and_leaves_it_empty(void **state)
+{
+    struct fixture *f = *state;
+    size_t n = 0;
+    for (size_t i = 0; i < ITEMS; i++)
+        add(f, i);
+    for (struct c2_map_node *k = c2_map_take_all(&f->map); k != NULL; k = k->next) {
+        C2_CONTAINER_OF(k, struct item, node)->seen++;
+        n++;
+    }
+    assert_int_equal(n, ITEMS);
+    for (size_t i = 0; i < ITEMS; i++) {
+        assert_int_equal(f->items[i].seen, 1);
+        f->items[i].in = false;
+    }
+    check_all(f);
+    add(f, 3);
+    check_all(f);
+    assert_null(c2_map_take_all(&(struct c2_map){ 0 }));
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(map__empty_finds_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(map__take_all_gives_every_node_once_and_leaves_it_empty,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(map__keeps_what_is_inserted_and_not_removed, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(map__gives_memory_back_on_the_next_insert, setup, teardown),
