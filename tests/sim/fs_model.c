@@ -82,11 +82,27 @@ is_held(const struct model_node *n)
     return n->ino != 0 && n->unpublished && n->write_opens > 0;
 }
 
+static bool
+same_time(struct fs_time a, struct fs_time b)
+{
+    return a.sec == b.sec && a.nsec == b.nsec;
+}
+
+static bool
+same_image(const struct model_image *a, const struct model_image *b)
+{
+    const struct fs_attr *x = &a->attr, *y = &b->attr;
+    return a->data == b->data && strcmp(a->xattr, b->xattr) == 0 && x->mode == y->mode &&
+           x->nlink == y->nlink && x->uid == y->uid && x->gid == y->gid &&
+           same_time(x->atime, y->atime) && same_time(x->mtime, y->mtime) &&
+           same_time(x->ctime, y->ctime);
+}
+
 static void
 add_maybe(struct model *m, struct model_node *n)
 {
     const struct model_image *last = n->nmaybe > 0 ? &n->maybe[n->nmaybe - 1] : NULL;
-    if (last != NULL && memcmp(last, &n->live, sizeof *last) == 0)
+    if (last != NULL && same_image(last, &n->live))
         return;
     SIM_CHECK(m->w, n->nmaybe < MODEL_MAYBE_MAX, "model: too many versions");
     n->maybe[n->nmaybe++] = image_ref(&n->live);

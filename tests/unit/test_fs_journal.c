@@ -516,6 +516,27 @@ open__fails_as_damaged_when_nothing_can_be_read_and_changes_nothing(void **state
     jr_free(r);
 }
 
+/* The header is durable before groups follow it: one with nothing behind it was never finished. */
+static void
+open__takes_an_unreadable_header_alone_for_torn(void **state)
+{
+    (void)state;
+    struct journal_rig *r = jr_new();
+    uint8_t zeros[JOURNAL_HEADER_AREA] = { 0 };
+    jr_open(r);
+    jr_append_meta(r, "one");
+    jr_close(r);
+    jr_segment_write(r, 1, zeros, sizeof zeros);
+    jr_open(r);
+    assert_int_equal(r->found.count, 0);
+    assert_int_equal(r->found.replay.damaged_groups, 0);
+    assert_int_equal(r->found.replay.torn_bytes, sizeof zeros);
+    jr_append_meta(r, "two");
+    jr_reopen(r);
+    assert_int_equal(r->found.count, 1);
+    jr_free(r);
+}
+
 static void
 open__sets_an_unreadable_segment_aside(void **state)
 {
@@ -649,6 +670,7 @@ main(void)
         cmocka_unit_test(open__reports_a_missing_first_segment),
         cmocka_unit_test(open__uses_the_second_copy_of_a_damaged_header),
         cmocka_unit_test(open__fails_as_damaged_when_nothing_can_be_read_and_changes_nothing),
+        cmocka_unit_test(open__takes_an_unreadable_header_alone_for_torn),
         cmocka_unit_test(open__sets_an_unreadable_segment_aside),
         cmocka_unit_test(open__says_key_when_sealed_by_another_key),
         cmocka_unit_test(open__says_version_when_newer),
