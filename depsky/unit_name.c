@@ -45,8 +45,9 @@ unit_key(const struct ds_unit *u, enum unit_folder folder, const struct unit_id 
     c2_hex_encode(id->rnd, sizeof(id->rnd), rnd);
     c2_hex_encode(id->sig, sizeof(id->sig), sig);
     unit_prefix(u, folder, prefix);
-    snprintf(out, PROV_KEY_MAX, "%s%016llx-%s-%s", prefix, (unsigned long long)~id->number, rnd,
-             sig);
+    /* Descending numbers in ascending order of names. */
+    unsigned long long order = UINT64_MAX - id->number;
+    snprintf(out, PROV_KEY_MAX, "%s%016llx-%s-%s", prefix, order, rnd, sig);
 }
 
 static struct c2_slice

@@ -288,7 +288,7 @@ apply_dentry(struct replay *p, const struct item *it)
     struct fs_inode *dir = fs_inode_peek(fs, it->dir);
     char name[FS_NAME_MAX + 1] = { 0 };
     uint8_t hash[KEYS_NAME_HASH_LEN];
-    C2_ASSERT(dir != NULL);
+    C2_ASSERT(dir != NULL && it->name.data != NULL);
     memcpy(name, it->name.data, it->name.len);
     keys_name_hash(fs->part.keys, it->dir, it->name, hash);
     struct fs_dentry *e = fs_dentry_peek(fs, it->dir, hash, name);

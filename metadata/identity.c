@@ -66,7 +66,8 @@ write_file(struct c2_buf *out, enum identity_kind kind, const char *comment, str
 static struct c2_slice
 next_line(struct c2_slice *text)
 {
-    const uint8_t *end = text->len == 0 ? NULL : memchr(text->data, '\n', text->len);
+    const uint8_t *end =
+        text->data == NULL || text->len == 0 ? NULL : memchr(text->data, '\n', text->len);
     size_t len = end == NULL ? text->len : (size_t)(end - text->data);
     struct c2_slice line = c2_slice(text->data, len);
     size_t skip = len + (end != NULL);

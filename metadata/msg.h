@@ -366,13 +366,13 @@ void msg_write_state_fetch(struct c2_buf *out, const struct msg_head *h,
 void msg_write_state(struct c2_buf *out, const struct msg_head *h, const struct msg_state *s);
 void msg_write_epoch_fetch(struct c2_buf *out, const struct msg_head *h, uint32_t epoch);
 void msg_write_epoch(struct c2_buf *out, const struct msg_head *h, const struct msg_epoch *e);
-void msg_write_request(struct c2_buf *out, uint64_t cluster, const struct msg_request *r);
-void msg_write_reply(struct c2_buf *out, const struct msg_head *h, const struct msg_reply *r);
-void msg_write_read(struct c2_buf *out, const struct msg_head *h, const struct msg_read *r);
+void msg_write_request(struct c2_buf *out, uint64_t cluster, const struct msg_request *m);
+void msg_write_reply(struct c2_buf *out, const struct msg_head *h, const struct msg_reply *m);
+void msg_write_read(struct c2_buf *out, const struct msg_head *h, const struct msg_read *m);
 void msg_write_read_reply(struct c2_buf *out, const struct msg_head *h,
-                          const struct msg_read_reply *r);
-void msg_write_watch(struct c2_buf *out, const struct msg_head *h, const struct msg_watch *w);
-void msg_write_event(struct c2_buf *out, const struct msg_head *h, const struct msg_event *e);
+                          const struct msg_read_reply *m);
+void msg_write_watch(struct c2_buf *out, const struct msg_head *h, const struct msg_watch *m);
+void msg_write_event(struct c2_buf *out, const struct msg_head *h, const struct msg_event *m);
 void msg_write_ask_status(struct c2_buf *out, const struct msg_head *h);
 void msg_write_tell_status(struct c2_buf *out, const struct msg_head *h, struct c2_slice json);
 
