@@ -66,8 +66,8 @@ write_file(struct c2_buf *out, enum identity_kind kind, const char *comment, str
 static struct c2_slice
 next_line(struct c2_slice *text)
 {
-    const uint8_t *end =
-        text->data == NULL || text->len == 0 ? NULL : memchr(text->data, '\n', text->len);
+    C2_ASSERT(text->data != NULL);
+    const uint8_t *end = text->len == 0 ? NULL : memchr(text->data, '\n', text->len);
     size_t len = end == NULL ? text->len : (size_t)(end - text->data);
     struct c2_slice line = c2_slice(text->data, len);
     size_t skip = len + (end != NULL);
@@ -84,6 +84,8 @@ read_file(struct c2_slice text, enum identity_kind kind, struct c2_buf *out)
     struct c2_slice title = c2_slice_str(titles[kind]);
     if (text.len > IDENTITY_FILE_MAX)
         return C2_E_TOO_LARGE;
+    if (text.len == 0)
+        return C2_E_PARSE;
     struct c2_slice line = next_line(&text);
     if (!c2_slice_starts_with(line, title))
         return C2_E_PARSE;
