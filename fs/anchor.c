@@ -6,9 +6,10 @@
  *   ENCODE --> TXN (conditions: our lock still has our token, our session lives) --> done
  *
  * A transaction that fails for a reason that may pass is sent again. A group that does not fit one
- * transaction is split: objects and inodes first, then entries, then removals, and the journal
- * position last, so that a crash in between is repaired by the journal. An object record is
- * committed with, never before, the first inode that names it.
+ * transaction is split, so that a crash in between is repaired by the journal and errs on the safe
+ * side: what comes to objects first, then inodes, entries, removals, what goes from objects, and
+ * the journal position last. An object is never in use without its record, and never counted too
+ * low.
  */
 #include "fs/txg.h"
 
@@ -17,12 +18,15 @@
 #include "base/wire.h"
 #include "fs/coord_keys.h"
 #include "fs/fetch.h"
+#include "fs/garbage.h"
+#include "fs/live.h"
 #include "fs/manifest.h"
 #include "fs/records.h"
 
-#define RETRY_NS   (1 * C2_NS_PER_S)
-#define PART_OPS   (COORD_TXN_OPS_MAX - 16)
-#define PART_BYTES (COORD_TXN_BYTES_MAX - (COORD_TXN_BYTES_MAX / 8))
+#define COUNT_EXTENTS_MAX 512u /* of a deleted file, counted at once */
+#define RETRY_NS          (1 * C2_NS_PER_S)
+#define PART_OPS          (COORD_TXN_OPS_MAX - 16)
+#define PART_BYTES        (COORD_TXN_BYTES_MAX - (COORD_TXN_BYTES_MAX / 8))
 
 struct op {
     enum coord_op_kind kind;
@@ -30,22 +34,15 @@ struct op {
     int64_t number;
 };
 
-/* Live bytes gained or lost by an object in this group. */
-struct delta {
-    struct c2_map_node node;
-    struct fs_object *object; /* one reference */
-    int64_t live;
-};
-
 struct build {
     struct anchor *a;
     struct c2_buf bytes; /* keys and values */
     struct op *ops;
     size_t nops, cap, next;
-    struct c2_map deltas;
+    struct fs_live live;
     int64_t used_bytes, used_files;
     size_t part_first; /* first operation of the running transaction */
-    bool has_ship_record;
+    bool has_ship_record, has_garbage;
     struct coord_op part[COORD_TXN_OPS_MAX];
     struct coord_cond conds[2];
     struct c2_timer retry;
@@ -92,70 +89,29 @@ add_counter(struct build *b, const struct ck *key, int64_t number)
         add_op(b, COORD_ADD, key)->number = number;
 }
 
-static struct delta *
-delta_of(struct build *b, struct fs_object *o)
-{
-    uint64_t hash = c2_map_hash_u64(&b->deltas, (uint64_t)(uintptr_t)o);
-    for (struct c2_map_node *n = c2_map_find(&b->deltas, hash); n != NULL;
-         n = c2_map_find_next(n)) {
-        struct delta *d = C2_CONTAINER_OF(n, struct delta, node);
-        if (d->object == o)
-            return d;
-    }
-    struct delta *d = c2_calloc(1, sizeof(*d));
-    d->object = o;
-    fs_source_ref(&o->source);
-    d->node.hash = hash;
-    c2_map_insert(&b->deltas, &d->node);
-    return d;
-}
-
-static void
-live_changed(struct build *b, const struct fs_extent *e, int sign)
-{
-    uint64_t off;
-    if (e->source == NULL)
-        return;
-    struct fs_source *s = fs_extent_source(e, &off);
-    C2_ASSERT(s->kind == FS_SOURCE_OBJECT);
-    delta_of(b, C2_CONTAINER_OF(s, struct fs_object, source))->live += sign * (int64_t)e->len;
-}
-
-static void
-gained(void *arg, const struct fs_extent *e)
-{
-    live_changed(arg, e, 1);
-}
-
-static void
-lost(void *arg, const struct fs_extent *e)
-{
-    live_changed(arg, e, -1);
-}
-
-static void
-leaves_changed(struct build *b, const struct fs_manifest *m, int sign)
-{
-    for (size_t k = 0; m != NULL && k < m->nleaves; k++) {
-        struct fs_extent e = { .len = m->leaves[k].len,
-                               .source = m->leaves[k].source,
-                               .source_off = m->leaves[k].source_off };
-        live_changed(b, &e, sign);
-    }
-}
-
-static void
-collect_live(struct build *b, const struct txg_inode *x)
+/*
+ * A deletion that the garbage queue counts later (fs/garbage.c): the extents were never read, or
+ * there are so many that they would fill the transaction.
+ */
+static bool
+counted_later(const struct txg_inode *x)
 {
     const struct fs_inode *i = x->inode;
-    const struct fs_map *now = x->deleted ? NULL : x->map;
-    if (x->map != NULL || x->deleted) {
-        fs_map_diff(i->committed, now, gained, b);
-        fs_map_diff(now, i->committed, lost, b);
-    }
+    return x->deleted && i->manifest != NULL &&
+           (i->committed == NULL || i->committed->n > COUNT_EXTENTS_MAX);
+}
+
+static void
+count_live(struct build *b, const struct txg_inode *x)
+{
+    const struct fs_inode *i = x->inode;
+    if (counted_later(x))
+        return;
+    if (x->map != NULL || x->deleted)
+        fs_live_content(&b->live, i->committed, x->deleted ? NULL : x->map);
     if (x->manifest != NULL || x->deleted)
-        leaves_changed(b, i->manifest, -1);
-    leaves_changed(b, x->manifest, 1);
+        fs_live_leaves(&b->live, i->manifest, -1);
+    fs_live_leaves(&b->live, x->manifest, 1);
 }
 
 static void
@@ -164,29 +120,34 @@ collect_inode(struct build *b, struct txg_inode *x)
     struct fs_inode *i = x->inode;
     struct ck key = ck_inode(i->ino);
     struct ck orphan = ck_orphan(i->ino);
-    bool unread = i->manifest != NULL && i->committed == NULL;
-    uint64_t size = S_ISREG(i->attr.mode) ? x->size : 0;
-    if (!x->deleted) {
-        const struct fs_manifest *m = x->manifest != NULL ? x->manifest : i->manifest;
-        if (S_ISREG(i->attr.mode))
-            fs_content_encode(m, x->map != NULL ? x->map : i->committed, &x->record);
-        add_sealed(b, &key, c2_buf_slice(&x->record));
-        if (x->orphaned)
-            add_plain(b, &orphan, c2_slice(NULL, 0));
-        collect_live(b, x);
-        b->used_files += i->committed_counted ? 0 : 1;
-        b->used_bytes += (int64_t)size - (i->committed_counted ? (int64_t)i->committed_size : 0);
-        return;
-    }
+    const struct fs_manifest *m = x->manifest != NULL ? x->manifest : i->manifest;
+    if (S_ISREG(i->attr.mode))
+        fs_content_encode(m, x->map != NULL ? x->map : i->committed, &x->record);
+    add_sealed(b, &key, c2_buf_slice(&x->record));
+    if (x->orphaned)
+        add_plain(b, &orphan, c2_slice(NULL, 0));
+    b->used_files += i->committed_counted ? 0 : 1;
+    b->used_bytes += S_ISREG(i->attr.mode) ? (int64_t)x->size : 0;
+    b->used_bytes -= i->committed_counted ? (int64_t)i->committed_size : 0;
+}
+
+static void
+collect_deletion(struct build *b, struct txg_inode *x)
+{
+    struct fs_inode *i = x->inode;
+    struct ck key = ck_inode(i->ino);
+    struct ck orphan = ck_orphan(i->ino);
     add_op(b, COORD_DELETE, &key);
-    if (unread) {
-        /* The extents were never read: the garbage queue keeps the record, to count them later. */
-        fs_content_encode(i->manifest, NULL, &x->record);
-        add_sealed(b, &orphan, c2_buf_slice(&x->record));
-    } else {
-        if (x->orphaned)
-            add_op(b, COORD_DELETE, &orphan);
-        collect_live(b, x);
+    if (counted_later(x)) {
+        struct c2_buf plain = { 0 };
+        c2_wr_u64(&plain, 0); /* objects done */
+        c2_wr_raw(&plain, x->record.data, x->record.len);
+        fs_content_encode(i->manifest, i->committed, &plain);
+        add_sealed(b, &orphan, c2_buf_slice(&plain));
+        c2_buf_done(&plain);
+        b->has_garbage = true;
+    } else if (x->orphaned) {
+        add_op(b, COORD_DELETE, &orphan);
     }
     b->used_files -= i->committed_counted ? 1 : 0;
     b->used_bytes -= i->committed_counted ? (int64_t)i->committed_size : 0;
@@ -207,24 +168,20 @@ collect_dentry(struct build *b, const struct txg_dentry *x)
     c2_buf_done(&plain);
 }
 
+/* What comes to objects, with their records; or what goes from them. */
 static void
-collect_objects(struct build *b)
+collect_objects(struct build *b, bool gains)
 {
-    struct c2_map_node *next;
-    for (struct c2_map_node *n = c2_map_take_all(&b->deltas); n != NULL; n = next) {
-        struct delta *d = C2_CONTAINER_OF(n, struct delta, node);
-        next = n->next;
-        if (!d->object->recorded) {
-            struct ck key = ck_object(&d->object->ref.oid);
+    C2_LIST_FOREACH (&b->live.changes, struct fs_live_change, c, link) {
+        struct ck key = ck_object(&c->object->ref.oid), live = ck_live(&c->object->ref.oid);
+        if (gains && !c->object->recorded) {
             struct c2_buf record = { 0 };
-            fs_object_record_encode(d->object, &record);
+            fs_object_record_encode(c->object, &record);
             add_plain(b, &key, c2_buf_slice(&record));
             c2_buf_done(&record);
         }
-        struct ck live = ck_live(&d->object->ref.oid);
-        add_counter(b, &live, d->live);
-        fs_source_unref(&d->object->source);
-        c2_free(d);
+        if (gains == (c->bytes > 0))
+            add_counter(b, &live, c->bytes);
     }
 }
 
@@ -232,6 +189,9 @@ static void
 collect(struct build *b)
 {
     const struct txg *t = b->a->txg;
+    for (size_t k = 0; k < t->ninodes; k++)
+        count_live(b, &t->inodes[k]);
+    collect_objects(b, true);
     for (size_t k = 0; k < t->ninodes; k++)
         if (!t->inodes[k].deleted)
             collect_inode(b, &t->inodes[k]);
@@ -243,8 +203,8 @@ collect(struct build *b)
             collect_dentry(b, &t->dentries[k]);
     for (size_t k = 0; k < t->ninodes; k++)
         if (t->inodes[k].deleted)
-            collect_inode(b, &t->inodes[k]);
-    collect_objects(b);
+            collect_deletion(b, &t->inodes[k]);
+    collect_objects(b, false);
     struct ck bytes = ck_usage("bytes"), files = ck_usage("files"), position = ck_letter('J');
     add_counter(b, &bytes, b->used_bytes);
     add_counter(b, &files, b->used_files);
@@ -270,30 +230,17 @@ finish(struct build *b, enum c2_err err)
     coord_req_done(&a->req);
     c2_buf_done(&b->bytes);
     c2_free(b->ops);
-    c2_map_done(&b->deltas);
+    fs_live_done(&b->live);
     c2_free(b);
     a->err = err;
     a->done(a);
 }
 
 static void
-mark_recorded(const struct txg *t)
+mark_recorded(struct build *b)
 {
-    for (size_t k = 0; k < t->ninodes; k++) {
-        const struct fs_map *m = t->inodes[k].deleted ? NULL : t->inodes[k].map;
-        for (size_t e = 0; m != NULL && e < m->n; e++) {
-            uint64_t off;
-            struct fs_source *s = fs_extent_source(&m->e[e], &off);
-            if (s->kind == FS_SOURCE_OBJECT)
-                C2_CONTAINER_OF(s, struct fs_object, source)->recorded = true;
-        }
-        const struct fs_manifest *x = t->inodes[k].manifest;
-        for (size_t l = 0; x != NULL && l < x->nleaves; l++) {
-            struct fs_extent e = { .source = x->leaves[l].source };
-            uint64_t off;
-            struct fs_source *s = fs_extent_source(&e, &off);
-            C2_CONTAINER_OF(s, struct fs_object, source)->recorded = true;
-        }
+    C2_LIST_FOREACH (&b->live.changes, struct fs_live_change, c, link) {
+        c->object->recorded = true;
     }
 }
 
@@ -324,7 +271,9 @@ part_done(struct coord_req *r)
         submit_part(b);
         return;
     }
-    mark_recorded(a->txg);
+    mark_recorded(b);
+    if (b->has_garbage)
+        fs_garbage_wake(a->fs);
     if (b->has_ship_record)
         fs_ship_record_saved(a->fs);
     finish(b, C2_E_OK);
@@ -390,7 +339,7 @@ anchor_start(struct anchor *a)
     b->a = a;
     b->retry.fire = retry_due;
     a->priv = b;
-    c2_map_init(&b->deltas, 0);
+    fs_live_init(&b->live);
     collect(b);
     submit_part(b);
 }

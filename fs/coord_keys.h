@@ -8,7 +8,8 @@
  *   X ino8 index4          large extended attributes
  *   O sid8 seq8 rnd8       object record: placement, readable without the volume key
  *   R sid8 seq8 rnd8       live bytes of an object, a counter
- *   G ino8                 an inode without links that was still open
+ *   G ino8                 an inode without links that was still open; or with a value, sealed: a
+ *                          deleted file whose objects are still counted as in use (fs/garbage.c)
  *   Q name                 usage counters
  *   J                      sealed: what the mount has committed of its journal, id allocation
  *   C                      sealed volume configuration

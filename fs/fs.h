@@ -18,6 +18,7 @@ struct ds_client;
 struct fs_txgs;
 struct fs_packer;
 struct fs_publisher;
+struct fs_garbage;
 
 struct fs_config {
     bool close_sync;  /* close = sync: FLUSH waits for clouds and commit */
@@ -78,6 +79,7 @@ struct fs {
     struct fs_publisher *publisher; /* owned: journal groups */
     struct fs_packer *packer;       /* owned: uploads */
     struct fs_txgs *txgs;           /* owned: transaction groups */
+    struct fs_garbage *garbage;     /* owned: deleted files that are counted later */
     struct fs_ship *ship;           /* owned: the log's way to the clouds; NULL = nothing ships */
 
     struct c2_list loads;        /* running loads, fs/load.c */

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/wire.h"
 #include "fs/coord_keys.h"
+#include "fs/garbage.h"
 #include "fs/load.h"
 #include "fs/object_get.h"
 #include "fs/pack.h"
@@ -21,7 +22,7 @@
 #include "fs/txg.h"
 
 #define OPENING_KEYS 4                  /* journal position, two counters, shipping */
-#define ORPHANS_MAX  COORD_GET_KEYS_MAX /* looked at in one mount; the next one goes on */
+#define ORPHANS_MAX  COORD_GET_KEYS_MAX /* looked at in one go */
 
 /* ---- format --------------------------------------------------------------------------------- */
 
@@ -76,6 +77,7 @@ static void
 fs_free(struct fs *fs)
 {
     fs_ship_free(fs->ship);
+    fs_garbage_free(fs->garbage);
     fs_txgs_free(fs->txgs);
     fs_packer_free(fs->packer);
     fs_inode_free_all(fs);
@@ -108,7 +110,8 @@ ending_check(struct c2_timer *t)
     struct ending *e = C2_CONTAINER_OF(t, struct ending, poll);
     struct fs *fs = e->fs;
     bool busy = fs_txgs_committing(fs) || !fs_publisher_idle(fs) || !c2_list_empty(&fs->loads) ||
-                !c2_list_empty(&fs->object_gets) || fs->prefetches > 0 || !fs_ship_idle(fs);
+                !c2_list_empty(&fs->object_gets) || fs->prefetches > 0 || !fs_garbage_idle(fs) ||
+                !fs_ship_idle(fs);
     if (busy) {
         c2_timer_arm(fs->part.env, &e->poll, c2_now_ns(fs->part.env) + C2_NS_PER_MS);
         return;
@@ -141,6 +144,7 @@ fs_end(struct fs *fs, void (*done)(void *arg), void *arg)
     e->poll.fire = ending_check;
     fs->stopping = true;
     fs_ship_stop(fs);
+    fs_garbage_stop(fs);
     fs_txgs_stop(fs);
     fs_packer_stop(fs, packer_stopped, e);
 }
@@ -162,6 +166,7 @@ open_end(struct opening *o, enum c2_err err, char *error)
     coord_req_done(&o->req);
     if (err == C2_E_OK) {
         fs_ship_start(fs);
+        fs_garbage_wake(fs);
         o->done(o->arg, C2_E_OK, fs, error);
         c2_free(o);
         return;
@@ -172,6 +177,8 @@ open_end(struct opening *o, enum c2_err err, char *error)
                    : c2_asprintf("the volume's metadata cannot be read: %s", c2_err_text(err));
     fs_end(fs, open_failed, o);
 }
+
+static void list_orphans(struct opening *o);
 
 static void
 orphans_loaded(void *arg, enum c2_err err)
@@ -185,6 +192,10 @@ orphans_loaded(void *arg, enum c2_err err)
         i->orphaned = true;
         fs_inode_links_changed(fs, i);
     }
+    if (err == C2_E_OK && o->req.more) {
+        list_orphans(o);
+        return;
+    }
     if (err == C2_E_OK)
         fs_changed(fs);
     open_end(o, err, NULL);
@@ -194,19 +205,35 @@ static void
 orphans_listed(struct coord_req *r)
 {
     struct opening *o = C2_CONTAINER_OF(r, struct opening, req);
-    if (r->err != C2_E_OK) {
-        open_end(o, r->err, NULL);
-        return;
+    o->norphans = 0;
+    for (size_t k = 0; r->err == C2_E_OK && k < r->nentries; k++) {
+        const struct coord_entry *e = &r->entries[k];
+        if (e->key.len != 9)
+            continue;
+        o->keys[1] = ck_orphan(c2_get_be64(e->key.data + 1)); /* the next list goes on after it */
+        if (e->value.len == 0)                                /* the others are fs/garbage.c's */
+            o->orphans[o->norphans++] = c2_get_be64(e->key.data + 1);
     }
-    for (size_t k = 0; k < r->nentries; k++)
-        if (r->entries[k].value.len == 0 && r->entries[k].key.len == 9)
-            o->orphans[o->norphans++] = c2_get_be64(r->entries[k].key.data + 1);
-    if (o->norphans == 0) {
-        fs_changed(o->fs);
-        open_end(o, C2_E_OK, NULL);
-        return;
-    }
-    fs_load_inodes_for(o->fs, o->orphans, o->norphans, orphans_loaded, o);
+    if (r->err != C2_E_OK || o->norphans == 0)
+        orphans_loaded(o, r->err);
+    else
+        fs_load_inodes_for(o->fs, o->orphans, o->norphans, orphans_loaded, o);
+}
+
+static void
+list_orphans(struct opening *o)
+{
+    coord_req_done(&o->req);
+    o->keys[0] = ck_letter('G');
+    o->slices[0] = ck_slice(&o->keys[0]);
+    o->req = (struct coord_req){ .verb = COORD_RANGE,
+                                 .keys = o->slices,
+                                 .nkeys = 1,
+                                 .after = ck_slice(&o->keys[1]),
+                                 .limit = ORPHANS_MAX,
+                                 .deadline_ns = C2_NEVER,
+                                 .done = orphans_listed };
+    coord_submit(o->fs->part.coord, &o->req);
 }
 
 static void
@@ -217,16 +244,8 @@ replayed(struct fs_replay *rp)
         open_end(o, rp->err, rp->error);
         return;
     }
-    coord_req_done(&o->req);
-    o->keys[0] = ck_letter('G');
-    o->slices[0] = ck_slice(&o->keys[0]);
-    o->req = (struct coord_req){ .verb = COORD_RANGE,
-                                 .keys = o->slices,
-                                 .nkeys = 1,
-                                 .limit = ORPHANS_MAX,
-                                 .deadline_ns = C2_NEVER,
-                                 .done = orphans_listed };
-    coord_submit(o->fs->part.coord, &o->req);
+    o->keys[1] = ck_letter('G');
+    list_orphans(o);
 }
 
 static C2_RESULT
@@ -303,6 +322,7 @@ fs_new(const struct fs_parts *parts, const struct fs_config *config)
     fs->publisher = fs_publisher_new(fs);
     fs->packer = fs_packer_new(fs);
     fs->txgs = fs_txgs_new(fs);
+    fs->garbage = fs_garbage_new(fs);
     return fs;
 }
 

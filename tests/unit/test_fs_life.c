@@ -246,7 +246,7 @@ close__ends_with_a_commit_that_gets_no_answer(void **state)
     fsx_put(x, FS_ROOT_INO, "a", "content", 7);
     s.stop = true;
     test_env_run_for(x->t, 10 * C2_NS_PER_S);
-    assert_int_equal(s.held.count, 1);
+    assert_true(s.held.count >= 1);
     struct fs_req r = { .op = FS_LOOKUP, .ino = FS_ROOT_INO, .name = "unknown" };
     fsx_start(x, &r); /* a load that gets no answer either */
     fs_interrupt(x->fs, &r);
