@@ -25,7 +25,6 @@ enum c2_conf_type {
     C2_CONF_BOOL,
     C2_CONF_ENUM,     /* limits = "async|sync" */
     C2_CONF_LOCATION, /* "dir:PATH"; limits = the forms; relative PATHs as in C2_CONF_PATH */
-    C2_CONF_PRICE,    /* decimal fraction of a US dollar; nano-dollars */
 };
 
 struct c2_conf_key {
@@ -72,7 +71,7 @@ bool c2_conf_is_set(const struct c2_conf *c, const char *section, const char *na
 const char *c2_conf_str(const struct c2_conf *c, const char *section, const char *name,
                         const char *key); /* NULL when unset and without default */
 uint64_t c2_conf_u64(const struct c2_conf *c, const char *section, const char *name,
-                     const char *key); /* sizes in bytes, durations in ns, prices in nano-dollars */
+                     const char *key); /* sizes in bytes, durations in ns */
 bool c2_conf_bool(const struct c2_conf *c, const char *section, const char *name, const char *key);
 /* The effective configuration, one `key = value ; origin` per line; secrets are never in it. */
 void c2_conf_dump(const struct c2_conf *c, struct c2_buf *out);

@@ -35,26 +35,6 @@ words_of(const char *limits, struct words *w)
     }
 }
 
-/* "0.0235" in units of 10^-9. */
-static enum c2_err
-parse_price(const char *text, uint64_t *ret_nano)
-{
-    const char *dot = strchr(text, '.');
-    size_t whole_len = dot == NULL ? strlen(text) : (size_t)(dot - text);
-    uint64_t whole, fraction = 0;
-    C2_TRY(c2_u64_parse(c2_slice(text, whole_len), 1000000000, &whole));
-    if (dot != NULL) {
-        char digits[] = "000000000";
-        size_t len = strlen(dot + 1);
-        if (len == 0 || len > 9)
-            return C2_E_PARSE;
-        memcpy(digits, dot + 1, len);
-        C2_TRY(c2_u64_parse(c2_slice_str(digits), UINT64_MAX, &fraction));
-    }
-    *ret_nano = whole * 1000000000 + fraction;
-    return C2_E_OK;
-}
-
 static enum c2_err
 parse_bool(const char *text, uint64_t *ret_value)
 {
@@ -78,8 +58,6 @@ parse_number(enum c2_conf_type type, const char *text, uint64_t *ret_value)
         return c2_duration_parse(text, ret_value);
     case C2_CONF_U64:
         return c2_u64_parse(c2_slice_str(text), UINT64_MAX, ret_value);
-    case C2_CONF_PRICE:
-        return parse_price(text, ret_value);
     case C2_CONF_BOOL:
         return parse_bool(text, ret_value);
     case C2_CONF_STR:
@@ -101,8 +79,6 @@ type_example(enum c2_conf_type type)
         return "a duration like 200ms, 30s, 5m, 2h or 1d";
     case C2_CONF_U64:
         return "a number";
-    case C2_CONF_PRICE:
-        return "a price in US dollars like 0.023";
     case C2_CONF_BOOL:
         return "yes or no";
     case C2_CONF_STR:
@@ -251,7 +227,6 @@ c2_conf_value_parse(const struct c2_conf_key *key, const char *text, const char 
     case C2_CONF_SIZE:
     case C2_CONF_DURATION:
     case C2_CONF_U64:
-    case C2_CONF_PRICE:
     case C2_CONF_BOOL:
         C2_TRY(number_value(key, text, &number, ret_problem));
         break;

@@ -10,7 +10,7 @@
 
 /*
  * Checks a value. On success ret_text gets what to keep (relative paths belong to base_dir) and
- * ret_number the number behind sizes, durations, integers, prices and booleans. On failure
+ * ret_number the number behind sizes, durations, integers and booleans. On failure
  * ret_problem gets a sentence. The caller frees either.
  */
 C2_RESULT c2_conf_value_parse(const struct c2_conf_key *key, const char *text, const char *base_dir,

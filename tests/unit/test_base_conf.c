@@ -109,13 +109,13 @@ conf__gives_values_and_defaults(void **state)
                                   "threads = 3\n"
                                   "close = sync\n"
                                   "[provider \"aws\"]\n"
-                                  "price_storage = 0.023\n"),
+                                  "bandwidth = 3M\n"),
                      C2_E_OK);
     assert_true(c2_conf_u64(f->conf, "volume", "phr", "cache_size") == 10ull << 30);
     assert_true(c2_conf_u64(f->conf, "volume", "phr", "attr_timeout") == 300 * C2_NS_PER_S);
     assert_true(c2_conf_u64(f->conf, "volume", "phr", "threads") == 3);
-    assert_true(c2_conf_u64(f->conf, "provider", "aws", "price_storage") == 23000000);
-    assert_true(c2_conf_u64(f->conf, "provider", "aws", "price_egress") == 0);
+    assert_true(c2_conf_u64(f->conf, "provider", "aws", "bandwidth") == 3 << 20);
+    assert_true(c2_conf_u64(f->conf, "provider", "aws", "retries") == 4);
     assert_true(c2_conf_bool(f->conf, "volume", "phr", "allow_other"));
     check_str(f, "volume", "phr", "close", "sync");
 
@@ -372,9 +372,6 @@ error__says_what_a_value_may_be(void **state)
                 "test:2: bad value \"17\" for upload_parallel in [volume], want a number, 1..16");
     check_error(f, "[volume \"v\"]\nallow_other = maybe\n",
                 "test:2: bad value \"maybe\" for allow_other in [volume], want yes or no");
-    check_error(f, "[provider \"p\"]\nprice_put = 1,5\n",
-                "test:2: bad value \"1,5\" for price_put in [provider], want a price in US "
-                "dollars like 0.023");
     check_error(f, "[provider \"p\"]\nurl = ftp://x\n",
                 "test:2: bad value \"ftp://x\" for url in [provider], want s3://BUCKET[/PREFIX], "
                 "dir:PATH, mem:");
@@ -382,11 +379,11 @@ error__says_what_a_value_may_be(void **state)
                 "test:2: bad value \"s3://\" for url in [provider], want s3://BUCKET[/PREFIX], "
                 "dir:PATH, mem:");
     /* The value before stays. */
-    check_str(f, "provider", "p", "price_put", "0");
+    check_str(f, "volume", "v", "close", "async");
 }
 
 static void
-value__booleans_and_prices(void **state)
+value__booleans(void **state)
 {
     struct fixture *f = *state;
     static const char *const yes[] = { "yes", "true", "on", "1", "YES" };
@@ -397,22 +394,6 @@ value__booleans_and_prices(void **state)
         assert_int_equal(c2_conf_set(f->conf, "volume", "v", "allow_other", no[i], "t"), C2_E_OK);
         assert_false(c2_conf_bool(f->conf, "volume", "v", "allow_other"));
     }
-    static const struct {
-        const char *text;
-        uint64_t nano;
-    } prices[] = {
-        { "0.023", 23000000 }, { "5", 5000000000 }, { "0.000000001", 1 }, { "12.5", 12500000000 }
-    };
-    for (size_t i = 0; i < C2_ARRAY_LEN(prices); i++) {
-        assert_int_equal(c2_conf_set(f->conf, "provider", "p", "price_get", prices[i].text, "t"),
-                         C2_E_OK);
-        assert_true(c2_conf_u64(f->conf, "provider", "p", "price_get") == prices[i].nano);
-    }
-    static const char *const bad[] = { "",    ".",         "1.", ".5", "-1", "0.0000000001",
-                                       "1e3", "9999999999" };
-    for (size_t i = 0; i < C2_ARRAY_LEN(bad); i++)
-        assert_int_equal(c2_conf_set(f->conf, "provider", "p", "price_get", bad[i], "t"),
-                         C2_E_CONFIG);
 }
 
 static void
@@ -479,7 +460,7 @@ main(void)
         CASE(load_default__environment_beats_files_and_options_beat_it),
         CASE(error__names_place_and_nearest_match),
         CASE(error__says_what_a_value_may_be),
-        CASE(value__booleans_and_prices),
+        CASE(value__booleans),
         CASE(dump__names_origins_and_loads_again),
         CASE(get__asserts_key_and_type),
     };
