@@ -1,209 +1,279 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A connection: reads until the empty line that ends a request, writes the answer, closes. At most
- * CLIENTS_MAX at once, CLIENT_NS each; a request has at most REQUEST_MAX bytes and is not looked
- * at.
+ * A connection: reads until the end of the head of a request, answers, closes. What else the client
+ * sends is not read.
  */
 #include "base/os_metrics.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/list.h"
+#include "base/log.h"
 #include "base/str.h"
+#include "base/os_socket.h"
 
-#define CLIENTS_MAX 16
-#define CLIENT_NS   (5 * C2_NS_PER_S)
-#define REQUEST_MAX 8192
-
-struct client {
-    struct c2_link link;
-    struct c2_os_metrics *m;
-    struct c2_fd_watch watch;
-    struct c2_timer timer;
-    struct c2_buf in;
-    struct c2_buf out;
-    size_t sent;
-};
+#define CONNECTIONS_MAX 8
+#define REQUEST_MAX     4096u
+#define DEADLINE_NS     (5 * C2_NS_PER_S)
+#define ADDRESS_MAX     64
 
 struct c2_os_metrics {
     struct c2_os *os; /* borrowed */
-    struct c2_fd_watch listener;
-    char *path; /* owned; of a Unix socket */
-    struct c2_list clients;
     void (*write)(void *arg, struct c2_buf *out);
     void *arg;
+    uint64_t deadline_ns; /* of a request */
+    int dir_fd;           /* the folder of a Unix socket, or -1 */
+    char *name;           /* owned: the socket in it */
+    struct c2_fd_watch listener;
+    struct c2_list conns;
+};
+
+struct conn {
+    struct c2_os_metrics *m;
+    struct c2_link link;
+    struct c2_fd_watch watch;
+    struct c2_timer deadline;
+    struct c2_buf in, out; /* out is filled once */
+    size_t out_at;         /* sent so far */
 };
 
 static void
-end_client(struct client *c)
+conn_free(struct conn *k)
 {
-    struct c2_os_metrics *m = c->m;
-    c2_list_remove(&m->clients, &c->link);
-    c2_timer_stop(c2_os_env(m->os), &c->timer);
-    c2_os_unwatch(m->os, &c->watch);
-    close(c->watch.fd);
-    c2_buf_done(&c->in);
-    c2_buf_done(&c->out);
-    c2_free(c);
+    c2_timer_stop(c2_os_env(k->m->os), &k->deadline);
+    c2_os_unwatch(k->m->os, &k->watch);
+    close(k->watch.fd);
+    c2_list_remove(&k->m->conns, &k->link);
+    c2_buf_done(&k->in);
+    c2_buf_done(&k->out);
+    c2_free(k);
 }
 
 static void
-client_late(struct c2_timer *t)
+conn_late(struct c2_timer *t)
 {
-    end_client(C2_CONTAINER_OF(t, struct client, timer));
+    conn_free(C2_CONTAINER_OF(t, struct conn, deadline));
+}
+
+/* ---- answers --------------------------------------------------------------------------------- */
+
+static void
+flush_out(struct conn *k)
+{
+    enum c2_err err = c2_os_socket_send(k->watch.fd, c2_buf_slice(&k->out), &k->out_at);
+    k->watch.events = C2_FD_OUT;
+    if (err != C2_E_OK || k->out_at == k->out.len || c2_os_watch(k->m->os, &k->watch) != C2_E_OK)
+        conn_free(k);
 }
 
 static void
-answer(struct client *c)
+answer(struct conn *k, const char *status, const char *type, struct c2_slice body)
 {
-    struct c2_buf text = { 0 };
-    c->m->write(c->m->arg, &text);
-    c2_buf_printf(&c->out,
-                  "HTTP/1.0 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n"
-                  "Content-Length: %zu\r\nConnection: close\r\n\r\n",
-                  text.len);
-    c2_buf_append(&c->out, text.data, text.len);
-    c2_buf_done(&text);
+    c2_buf_printf(&k->out,
+                  "HTTP/1.1 %s\r\n"
+                  "Content-Type: %s\r\n"
+                  "Content-Length: %zu\r\n"
+                  "Allow: GET\r\n"
+                  "Connection: close\r\n"
+                  "\r\n",
+                  status, type, body.len);
+    c2_buf_append(&k->out, body.data, body.len);
+    flush_out(k);
 }
 
-/* False: the client is gone. */
-static bool
-read_request(struct client *c)
+static void
+refuse(struct conn *k, const char *status)
 {
-    char buf[1024];
-    ssize_t n = recv(c->watch.fd, buf, sizeof buf, 0);
+    char *body = c2_asprintf("%s\n", status);
+    answer(k, status, "text/plain", c2_slice_str(body));
+    c2_free(body);
+}
+
+static void
+answer_metrics(struct conn *k)
+{
+    struct c2_buf body = { 0 };
+    k->m->write(k->m->arg, &body);
+    answer(k, "200 OK", "text/plain; version=0.0.4; charset=utf-8", c2_buf_slice(&body));
+    c2_buf_done(&body);
+}
+
+/* The request line: METHOD SP PATH[?QUERY] SP HTTP/1.x. */
+static void
+answer_request(struct conn *k, char *line)
+{
+    const char *method = strsep(&line, " ");
+    char *path = strsep(&line, " ");
+    if (path == NULL || line == NULL || strncmp(line, "HTTP/1.", 7) != 0) {
+        refuse(k, "400 Bad Request");
+        return;
+    }
+    path[strcspn(path, "?")] = '\0';
+    if (strcmp(path, "/metrics") != 0)
+        refuse(k, "404 Not Found");
+    else if (strcmp(method, "GET") != 0)
+        refuse(k, "405 Method Not Allowed");
+    else
+        answer_metrics(k);
+}
+
+/* ---- requests -------------------------------------------------------------------------------- */
+
+static void
+conn_ready(struct c2_fd_watch *w, unsigned events)
+{
+    struct conn *k = C2_CONTAINER_OF(w, struct conn, watch);
+    (void)events;
+    if (k->out.len > 0) {
+        flush_out(k);
+        return;
+    }
+    uint8_t chunk[REQUEST_MAX];
+    ssize_t n = recv(w->fd, chunk, sizeof(chunk), MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return true;
-    if (n <= 0 || c->in.len + (size_t)n > REQUEST_MAX)
-        return false;
-    c2_buf_append(&c->in, buf, (size_t)n);
-    if (memmem(c->in.data, c->in.len, "\r\n\r\n", 4) == NULL &&
-        memmem(c->in.data, c->in.len, "\n\n", 2) == NULL)
-        return true;
-    answer(c);
-    c->watch.events = C2_FD_OUT;
-    return c2_os_watch(c->m->os, &c->watch) == C2_E_OK;
-}
-
-static bool
-write_answer(struct client *c)
-{
-    ssize_t n = send(c->watch.fd, c->out.data + c->sent, c->out.len - c->sent, MSG_NOSIGNAL);
-    if (n < 0)
-        return errno == EAGAIN || errno == EINTR;
-    c->sent += (size_t)n;
-    return c->sent < c->out.len;
-}
-
-static void
-client_ready(struct c2_fd_watch *w, unsigned events)
-{
-    struct client *c = C2_CONTAINER_OF(w, struct client, watch);
-    bool more = (events & C2_FD_OUT) != 0 ? write_answer(c) : read_request(c);
-    if (!more)
-        end_client(c);
+        return;
+    if (n <= 0) {
+        conn_free(k);
+        return;
+    }
+    c2_buf_append(&k->in, chunk, (size_t)n);
+    const char *end = memmem(k->in.data, k->in.len, "\r\n\r\n", 4);
+    if (end == NULL ? k->in.len >= REQUEST_MAX
+                    : end - (const char *)k->in.data > (ptrdiff_t)REQUEST_MAX - 4) {
+        refuse(k, "431 Request Header Fields Too Large");
+    } else if (end != NULL) {
+        char *line = c2_strndup((const char *)k->in.data, k->in.len);
+        line[strcspn(line, "\r")] = '\0';
+        answer_request(k, line);
+        c2_free(line);
+    }
 }
 
 static void
 listener_ready(struct c2_fd_watch *w, unsigned events)
 {
-    (void)events;
     struct c2_os_metrics *m = C2_CONTAINER_OF(w, struct c2_os_metrics, listener);
-    int fd = accept4(w->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    (void)events;
+    int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0)
         return;
-    if (m->clients.count >= CLIENTS_MAX) /* the oldest has waited long enough */
-        end_client(C2_LIST_FIRST(&m->clients, struct client, link));
-    struct client *c = c2_calloc(1, sizeof *c);
-    c->m = m;
-    c->watch = (struct c2_fd_watch){ .fd = fd, .events = C2_FD_IN, .ready = client_ready };
-    c->timer.fire = client_late;
-    c2_list_append(&m->clients, &c->link);
-    struct c2_env *e = c2_os_env(m->os);
-    c2_timer_arm(e, &c->timer, c2_now_ns(e) + CLIENT_NS);
-    if (c2_os_watch(m->os, &c->watch) != C2_E_OK)
-        end_client(c);
+    if (m->conns.count >= CONNECTIONS_MAX) {
+        c2_log(DEBUG, "metrics", "connections=%zu a connection was refused", m->conns.count);
+        close(fd);
+        return;
+    }
+    struct c2_env *env = c2_os_env(m->os);
+    struct conn *k = c2_calloc(1, sizeof(*k));
+    k->m = m;
+    k->watch = (struct c2_fd_watch){ .fd = fd, .events = C2_FD_IN, .ready = conn_ready };
+    k->deadline.fire = conn_late;
+    c2_list_append(&m->conns, &k->link);
+    c2_timer_arm(env, &k->deadline, c2_now_ns(env) + m->deadline_ns);
+    if (c2_os_watch(m->os, &k->watch) != C2_E_OK)
+        conn_free(k);
 }
 
 /* ---- listening ------------------------------------------------------------------------------- */
 
-union any_address {
+union address {
     struct sockaddr any;
-    struct sockaddr_un un;
-    struct sockaddr_in in;
+    struct sockaddr_in in4;
     struct sockaddr_in6 in6;
 };
 
-static C2_RESULT
-parse_inet(const char *address, union any_address *ret, socklen_t *ret_len)
+/* False for what is not a loopback address and a port. */
+static bool
+parse_loopback(const char *text, union address *ret_address, socklen_t *ret_len)
 {
-    char host[64];
-    uint64_t port = 0;
-    const char *colon = strrchr(address, ':');
-    if (colon == NULL || (size_t)(colon - address) >= sizeof host)
-        return C2_E_INVALID;
-    bool v6 = address[0] == '[' && colon[-1] == ']';
-    size_t len = (size_t)(colon - address) - (v6 ? 2 : 0);
-    memcpy(host, address + v6, len);
-    host[len] = '\0';
-    C2_TRY(c2_u64_parse(c2_slice_str(colon + 1), UINT16_MAX, &port));
-    memset(ret, 0, sizeof *ret);
-    if (v6) {
-        ret->in6.sin6_family = AF_INET6;
-        ret->in6.sin6_port = htons((uint16_t)port);
-        *ret_len = sizeof ret->in6;
-        bool good = inet_pton(AF_INET6, host, &ret->in6.sin6_addr) == 1 &&
-                    IN6_IS_ADDR_LOOPBACK(&ret->in6.sin6_addr);
-        return good ? C2_E_OK : C2_E_INVALID;
+    const char *colon = strrchr(text, ':');
+    uint64_t port;
+    if (colon == NULL || colon - text >= ADDRESS_MAX ||
+        c2_u64_parse(c2_slice_str(colon + 1), UINT16_MAX, &port) != C2_E_OK || port == 0)
+        return false;
+    char host[ADDRESS_MAX] = { 0 };
+    memcpy(host, text, (size_t)(colon - text));
+    union address a = { 0 };
+    if (strcmp(host, "[::1]") == 0) {
+        a.in6.sin6_family = AF_INET6;
+        a.in6.sin6_port = htons((uint16_t)port);
+        a.in6.sin6_addr = in6addr_loopback;
+        *ret_len = sizeof(a.in6);
+    } else {
+        a.in4.sin_family = AF_INET;
+        a.in4.sin_port = htons((uint16_t)port);
+        if (inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host,
+                      &a.in4.sin_addr) != 1 ||
+            ntohl(a.in4.sin_addr.s_addr) >> 24 != IN_LOOPBACKNET)
+            return false;
+        *ret_len = sizeof(a.in4);
     }
-    ret->in.sin_family = AF_INET;
-    ret->in.sin_port = htons((uint16_t)port);
-    *ret_len = sizeof ret->in;
-    bool good = inet_pton(AF_INET, strcmp(host, "localhost") == 0 ? "127.0.0.1" : host,
-                          &ret->in.sin_addr) == 1 &&
-                ntohl(ret->in.sin_addr.s_addr) >> 24 == 127;
-    return good ? C2_E_OK : C2_E_INVALID;
+    *ret_address = a;
+    return true;
 }
 
 static C2_RESULT
-parse_unix(const char *path, union any_address *ret, socklen_t *ret_len)
+listen_tcp(const union address *a, socklen_t len, int *ret_fd)
 {
-    if (strlen(path) >= sizeof ret->un.sun_path || path[0] == '\0')
-        return C2_E_INVALID;
-    memset(ret, 0, sizeof *ret);
-    ret->un.sun_family = AF_UNIX;
-    memcpy(ret->un.sun_path, path, strlen(path));
-    *ret_len = sizeof ret->un;
+    int on = 1;
+    int fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return c2_err_from_errno(errno);
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
+        bind(fd, &a->any, len) != 0 || listen(fd, CONNECTIONS_MAX) != 0) {
+        enum c2_err err = errno == EADDRINUSE ? C2_E_BUSY : c2_err_from_errno(errno);
+        close(fd);
+        return err;
+    }
+    *ret_fd = fd;
     return C2_E_OK;
 }
 
 static C2_RESULT
-open_listener(struct c2_os_metrics *m, const union any_address *a, socklen_t len)
+listen_unix(struct c2_os_metrics *m, const char *path, int *ret_fd)
 {
-    int on = 1;
-    int fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return c2_err_from_errno(errno);
-    m->listener.fd = fd;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    struct stat st;
-    if (m->path != NULL && stat(m->path, &st) == 0 && S_ISSOCK(st.st_mode))
-        unlink(m->path); /* of a process that was killed */
-    mode_t mask = umask(0077);
-    int rc = bind(fd, &a->any, len);
-    umask(mask);
-    if (rc != 0 || listen(fd, CLIENTS_MAX) != 0)
-        return c2_err_from_errno(errno);
-    m->listener.events = C2_FD_IN;
-    m->listener.ready = listener_ready;
-    return c2_os_watch(m->os, &m->listener);
+    const char *slash = strrchr(path, '/');
+    C2_ASSERT(slash != NULL);
+    char *dir = c2_strndup(path, (size_t)(slash - path) + 1);
+    m->dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    enum c2_err err = m->dir_fd < 0 ? c2_err_from_errno(errno) : C2_E_OK;
+    c2_free(dir);
+    C2_TRY(err);
+    C2_TRY(c2_os_socket_listen(m->dir_fd, slash + 1, CONNECTIONS_MAX, ret_fd));
+    m->name = c2_strdup(slash + 1);
+    return C2_E_OK;
+}
+
+static C2_RESULT
+listen_at(struct c2_os_metrics *m, const char *text, char **ret_error)
+{
+    bool is_unix = strncmp(text, "unix:/", 6) == 0 && text[strlen(text) - 1] != '/';
+    union address a;
+    socklen_t len = 0;
+    if (!is_unix && !parse_loopback(text, &a, &len)) {
+        *ret_error = c2_asprintf("metrics = %s: want unix:/PATH, 127.0.0.1:PORT or [::1]:PORT\n"
+                                 "hint: metrics are served without authentication, so on this "
+                                 "machine only; to others through a server that asks for it",
+                                 text);
+        return C2_E_CONFIG;
+    }
+    int fd;
+    enum c2_err err = is_unix ? listen_unix(m, text + 5, &fd) : listen_tcp(&a, len, &fd);
+    if (err == C2_E_OK) {
+        m->listener = (struct c2_fd_watch){ .fd = fd, .events = C2_FD_IN, .ready = listener_ready };
+        err = c2_os_watch(m->os, &m->listener);
+    }
+    if (err == C2_E_BUSY)
+        *ret_error = c2_asprintf("metrics = %s: another program serves this address", text);
+    else if (err != C2_E_OK)
+        *ret_error = c2_asprintf("metrics = %s: cannot listen: %s", text, c2_err_text(err));
+    return err;
 }
 
 C2_RESULT
@@ -211,30 +281,26 @@ c2_os_metrics_open(struct c2_os *os, const char *address,
                    void (*write)(void *arg, struct c2_buf *out), void *arg,
                    struct c2_os_metrics **ret_metrics, char **ret_error)
 {
-    union any_address a;
-    socklen_t len = 0;
-    bool local = strncmp(address, "unix:", 5) == 0;
-    enum c2_err err = local ? parse_unix(address + 5, &a, &len) : parse_inet(address, &a, &len);
-    if (err != C2_E_OK) {
-        *ret_error =
-            c2_asprintf("metrics = %s is neither unix:PATH nor a loopback ADDRESS:PORT", address);
-        return C2_E_CONFIG;
-    }
-    struct c2_os_metrics *m = c2_calloc(1, sizeof *m);
+    struct c2_os_metrics *m = c2_calloc(1, sizeof(*m));
     m->os = os;
-    m->listener.fd = -1;
     m->write = write;
     m->arg = arg;
-    m->path = local ? c2_strdup(address + 5) : NULL;
-    c2_list_init(&m->clients);
-    err = open_listener(m, &a, len);
-    if (err != C2_E_OK) {
-        *ret_error = c2_asprintf("cannot serve metrics at %s: %s", address, c2_err_text(err));
+    m->deadline_ns = DEADLINE_NS;
+    m->dir_fd = -1;
+    m->listener.fd = -1;
+    c2_list_init(&m->conns);
+    enum c2_err err = listen_at(m, address, ret_error);
+    if (err == C2_E_OK)
+        *ret_metrics = m;
+    else
         c2_os_metrics_close(m);
-        return err;
-    }
-    *ret_metrics = m;
-    return C2_E_OK;
+    return err;
+}
+
+void
+c2_os_metrics_set_deadline(struct c2_os_metrics *m, uint64_t ns)
+{
+    m->deadline_ns = ns;
 }
 
 void
@@ -242,13 +308,17 @@ c2_os_metrics_close(struct c2_os_metrics *m)
 {
     if (m == NULL)
         return;
-    while (!c2_list_empty(&m->clients))
-        end_client(C2_LIST_FIRST(&m->clients, struct client, link));
-    c2_os_unwatch(m->os, &m->listener);
-    if (m->listener.fd >= 0)
+    struct conn *k;
+    while ((k = C2_LIST_FIRST(&m->conns, struct conn, link)) != NULL)
+        conn_free(k);
+    if (m->listener.fd >= 0) {
+        c2_os_unwatch(m->os, &m->listener);
         close(m->listener.fd);
-    if (m->path != NULL)
-        unlink(m->path);
-    c2_free(m->path);
+    }
+    if (m->name != NULL)
+        (void)unlinkat(m->dir_fd, m->name, 0);
+    if (m->dir_fd >= 0)
+        close(m->dir_fd);
+    c2_free(m->name);
     c2_free(m);
 }

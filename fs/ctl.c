@@ -3,17 +3,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/os_loop.h"
+#include "base/os_socket.h"
 
 #define IN_MAX  (4u + CTL_REQUEST_MAX)
 #define OUT_MAX (1u << 20)
@@ -62,18 +60,9 @@ conn_free(struct conn *k)
 static bool
 flush_out(struct conn *k)
 {
-    while (k->out_at < k->out.len) {
-        ssize_t n = send(k->watch.fd, k->out.data + k->out_at, k->out.len - k->out_at,
-                         MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && errno == EAGAIN)
-            break;
-        if (n < 0) {
-            conn_free(k);
-            return false;
-        }
-        k->out_at += (size_t)n;
+    if (c2_os_socket_send(k->watch.fd, c2_buf_slice(&k->out), &k->out_at) != C2_E_OK) {
+        conn_free(k);
+        return false;
     }
     bool sent = k->out_at == k->out.len;
     if (sent) {
@@ -234,43 +223,11 @@ listener_ready(struct c2_fd_watch *w, unsigned events)
         conn_free(k);
 }
 
-/* The path of the socket may be longer than sun_path: it is named through the folder. */
-static struct sockaddr_un
-address(const struct ctl *c)
-{
-    struct sockaddr_un a = { .sun_family = AF_UNIX };
-    (void)snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/" CTL_SOCKET, c->dir_fd);
-    return a;
-}
-
-static bool
-somebody_listens(const struct sockaddr_un *a)
-{
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool alive = fd >= 0 && connect(fd, (const struct sockaddr *)a, sizeof(*a)) == 0;
-    if (fd >= 0)
-        close(fd);
-    return alive;
-}
-
 static C2_RESULT
 listen_at(struct ctl *c)
 {
-    struct sockaddr_un a = address(c);
-    if (somebody_listens(&a))
-        return C2_E_BUSY;
-    (void)unlinkat(c->dir_fd, CTL_SOCKET, 0);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return c2_err_from_errno(errno);
-    mode_t mask = umask(0177);
-    int rc = bind(fd, (const struct sockaddr *)&a, sizeof(a));
-    umask(mask);
-    if (rc != 0 || listen(fd, CTL_CONNECTIONS_MAX) != 0) {
-        enum c2_err err = c2_err_from_errno(errno);
-        close(fd);
-        return err;
-    }
+    int fd;
+    C2_TRY(c2_os_socket_listen(c->dir_fd, CTL_SOCKET, CTL_CONNECTIONS_MAX, &fd));
     c->listener = (struct c2_fd_watch){ .fd = fd, .events = C2_FD_IN, .ready = listener_ready };
     return c2_os_watch(c->os, &c->listener);
 }
