@@ -97,6 +97,9 @@ struct ctl_status {
     struct ctl_provider providers[CTL_PROVIDERS_MAX];
 };
 
+/* Should have data and is not "online". */
+bool ctl_provider_is_bad(const struct ctl_provider *p);
+
 void ctl_status_encode(const struct ctl_status *s, struct c2_buf *out);
 C2_RESULT ctl_status_decode(struct c2_slice in, struct ctl_status *ret_status);
 

@@ -323,5 +323,5 @@ setup_umount_helper(const char *volume, const char *mountpoint, const char *conf
         (void)waitpid(pid, NULL, 0);
     c2_free(source);
     c2_free(options);
-    free(real);
+    c2_free(real);
 }

@@ -364,6 +364,15 @@ fs_closed(void *arg)
 }
 
 static void
+stop_serving(struct wire *w)
+{
+    c2_os_metrics_close(w->metrics);
+    w->metrics = NULL;
+    ctl_free(w->ctl);
+    w->ctl = NULL;
+}
+
+static void
 close_all(struct wire *w)
 {
     w->state = WIRE_DONE;
@@ -371,8 +380,7 @@ close_all(struct wire *w)
         log_backlog(w, "stay in the journal and are uploaded after the next mount");
     watch_stop(w->watch);
     wire_ctl_finish(w);
-    ctl_free(w->ctl);
-    w->ctl = NULL;
+    stop_serving(w);
     mount_fuse_free(w->mount);
     w->mount = NULL;
     fs_close(w->fs, fs_closed, w);
@@ -409,6 +417,8 @@ wire_mount(struct wire *w, char **ret_error)
     w->flag = false;
     enum c2_err err = ctl_new(w->os, w->cache_dir, &handler, &w->ctl, ret_error);
     if (err == C2_E_OK)
+        err = wire_metrics_start(w, ret_error);
+    if (err == C2_E_OK)
         err = mount_fuse_new(w->os, w->fs, &config, &events, &w->mount, ret_error);
     c2_free(source);
     C2_TRY(err);
@@ -440,8 +450,7 @@ abandon_start(struct wire *w)
     if (w->mount != NULL) {
         wire_begin_stop(w, 1);
     } else {
-        ctl_free(w->ctl);
-        w->ctl = NULL;
+        stop_serving(w);
         if (w->fs != NULL)
             fs_close(w->fs, fs_closed, w);
         else

@@ -113,13 +113,19 @@ fill_fs(struct wire *w, struct ctl_status *s)
     s->cache_disk_max = c.disk_max;
 }
 
+void
+wire_ctl_status(struct wire *w, struct ctl_status *ret_status)
+{
+    fill_volume(w, ret_status);
+    fill_fs(w, ret_status);
+}
+
 static void
 tell_status(struct wire *w, struct ctl_call *call)
 {
     struct ctl_status *s = c2_calloc(1, sizeof(*s));
     struct c2_buf body = { 0 };
-    fill_volume(w, s);
-    fill_fs(w, s);
+    wire_ctl_status(w, s);
     ctl_status_encode(s, &body);
     ctl_result(call, C2_E_OK, NULL, c2_buf_slice(&body));
     c2_buf_done(&body);

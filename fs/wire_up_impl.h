@@ -14,6 +14,7 @@
 #define C2_FS_WIRE_UP_IMPL_H
 
 #include "base/os_loop.h"
+#include "base/os_metrics.h"
 #include "fs/ctl.h"
 #include "fs/fs.h"
 #include "fs/mount_fuse.h"
@@ -37,6 +38,7 @@ struct wire {
     struct watch *watch;
     struct mount_fuse *mount;
     struct ctl *ctl;
+    struct c2_os_metrics *metrics; /* NULL: not configured */
     struct fs_open_report report;
 
     bool flag; /* of the step that start-up waits for */
@@ -72,6 +74,11 @@ struct wire_wait {
 
 /* Begins the end; timeout 0 = that of the configuration. */
 void wire_begin_stop(struct wire *w, uint64_t timeout_ns);
+
+/* How everything is; *ret_status is zero before. */
+void wire_ctl_status(struct wire *w, struct ctl_status *ret_status);
+/* Serves metrics when the configuration wants it. The mount exists before the loop runs again. */
+C2_RESULT wire_metrics_start(struct wire *w, char **ret_error);
 
 void wire_ctl_request(void *arg, struct ctl_call *c, const struct ctl_request *q);
 /* Cancels the syncs of calls that wait; true when none is left. */

@@ -27,12 +27,6 @@ health_exit(enum health_state s)
     return CTL_EXIT_UNAVAILABLE;
 }
 
-static bool
-is_bad(const struct ctl_provider *p)
-{
-    return strcmp(p->state, "online") != 0 && strcmp(p->state, "empty") != 0;
-}
-
 static const char *
 problem_of(const struct ctl_provider *p)
 {
@@ -82,7 +76,7 @@ health_of(const struct ctl_status *s, struct health *ret_health)
     struct health h = { .state = HEALTH_ONLINE };
     const struct ctl_provider *first = NULL;
     for (uint32_t k = 0; k < s->nproviders; k++) {
-        if (!is_bad(&s->providers[k]))
+        if (!ctl_provider_is_bad(&s->providers[k]))
             continue;
         h.bad++;
         if (first == NULL)
