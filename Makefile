@@ -250,14 +250,14 @@ cover:
 # ---- checks of the text -------------------------------------------------------------------------
 
 .PHONY: lint lint-steps hdr-check compile_commands.json repro
-.PHONY: lint-style lint-format lint-layers lint-sizes lint-globals lint-shell lint-tidy
-##   lint                  style, format, layers, sizes, globals, headers, shell, clang-tidy
+.PHONY: lint-style lint-format lint-layers lint-sizes lint-keys lint-globals lint-shell lint-tidy
+##   lint                  style, format, layers, sizes, keys, globals, headers, shell, clang-tidy
 ##                         (changed files; LINT_FULL=1: all)
 lint:
 	@tools/dev/install-deps build test lint
 	+@$(AGAIN) CC=gcc VARIANT=debug BUILD=build/gcc-debug lint-steps
 lint-steps: objects
-	+@tools/dev/run-steps lint-style lint-format lint-layers lint-sizes lint-globals hdr-check \
+	+@tools/dev/run-steps lint-style lint-format lint-layers lint-sizes lint-keys lint-globals hdr-check \
 	    lint-shell lint-tidy check-lint
 lint-style:
 	@tools/dev/check-style
@@ -267,6 +267,8 @@ lint-layers:
 	@tools/dev/check-layers
 lint-sizes:
 	@tools/dev/check-sizes
+lint-keys:
+	@tools/dev/check-keys
 lint-globals: objects
 	@tools/dev/check-globals $(BUILD) $(LAYERS) tools
 lint-shell:
