@@ -13,7 +13,7 @@
 #define FS_LEAF_EXTENTS     1024 /* unless there would be too many leaves */
 #define FS_LEAF_EXTENTS_MAX 8192 /* a leaf is at most 1 MiB */
 #define FS_LEAVES_MAX       256  /* so that they fit an inode record */
-#define FS_MAP_EXTENTS_MAX  (FS_LEAVES_MAX / 2 * FS_LEAF_EXTENTS_MAX)
+#define FS_MAP_EXTENTS_MAX  (FS_LEAVES_MAX / 2 * (FS_LEAF_EXTENTS_MAX - 64))
 
 struct fs_leaf {
     uint64_t off;             /* file offset where it begins; it ends where the next one begins */

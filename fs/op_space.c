@@ -7,6 +7,7 @@
 #include <linux/falloc.h>
 #include <unistd.h>
 
+#include "fs/manifest.h"
 #include "fs/op.h"
 
 #define FREE_BYTES (1ull << 50)
@@ -60,6 +61,8 @@ fs_op_fallocate(struct fs_req *r)
     C2_TRY(fs_inode_find_content(r, r->handle->inode->ino, &i));
     if (!S_ISREG(i->attr.mode))
         return C2_E_NO_DEVICE;
+    if (i->map->n >= FS_MAP_EXTENTS_MAX)
+        return C2_E_TOO_LARGE;
     C2_TRY(fs_change_admit(r, FS_CHANGE_BYTES));
 
     uint64_t end = r->off + r->len;
@@ -109,6 +112,8 @@ fs_op_copy_range(struct fs_req *r)
     C2_TRY(check_range(r->off2, len));
     if (from == to && r->off < r->off2 + len && r->off2 < r->off + len)
         return C2_E_INVALID;
+    if (to->map->n + from->map->n >= FS_MAP_EXTENTS_MAX)
+        return C2_E_TOO_LARGE;
     C2_TRY(fs_change_admit(r, FS_CHANGE_BYTES));
 
     fs_content_clone(fs, from, r->off, to, r->off2, len);
