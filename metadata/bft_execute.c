@@ -110,7 +110,7 @@ bft_answer_again(struct bft_replica *r, const struct msg_request *m, uint64_t co
         return false;
     case BFT_DONE:
         if (m->kind == MSG_REQ_OPEN)
-            answer_open(r, m, s->id >> 12, MSG_OK, s->id);
+            answer_open(r, m, bft_session_opened_at(s), MSG_OK, s->id);
         else
             answer_cached(r, m, s, conn);
         return true;
@@ -194,7 +194,7 @@ run_request(struct bft_replica *r, struct bft_job *job, const struct msg_request
     case BFT_DONE:
         r->count.duplicates++;
         if (m->kind == MSG_REQ_OPEN)
-            answer_open(r, m, job->n, MSG_OK, s->id);
+            answer_open(r, m, bft_session_opened_at(s), MSG_OK, s->id);
         else
             answer_cached(r, m, s, 0);
         break;

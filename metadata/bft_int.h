@@ -242,6 +242,7 @@ struct bft_replica {
     uint8_t log_hash[MSG_DIGEST_LEN]; /* chain over the batches up to issued */
     unsigned jobs;
     bool started, damaged; /* the log was read; something in it was not understood */
+    uint64_t orphan;       /* highest PREPARED in the log whose proposal was trimmed */
     bool quarantined;
     uint64_t safe_view, safe_n; /* votes again from there; safe_n = 0: not known yet */
     uint32_t heard;             /* quarantine: seats that have reported */
@@ -415,6 +416,8 @@ enum bft_seen bft_session_check(struct bft_replica *r, const struct msg_request 
                                 struct bft_session **ret_session);
 /* An id that can never mean a session again. */
 bool bft_session_is_gone(struct bft_replica *r, uint64_t id);
+/* The sequence number of the OPEN that made it. */
+uint64_t bft_session_opened_at(const struct bft_session *s);
 void bft_session_touch(struct bft_session *s, uint64_t n);
 /* Marks the request executed at n; its answer is pending. */
 struct bft_answer *bft_session_mark(struct bft_session *s, const struct msg_request *m, uint64_t n);

@@ -115,8 +115,11 @@ read_prepared(struct bft_replica *r, const struct wal_record *rec)
     struct c2_slice rest = rec->list;
     if (s == NULL)
         return C2_E_OK;
-    if (!s->have_proposal || s->view != rec->view || !bft_digest_equal(s->digest, rec->digest))
-        return C2_E_PARSE; /* its proposal comes first */
+    r->committed_to = C2_MAX(r->committed_to, rec->n);
+    if (!s->have_proposal || s->view != rec->view || !bft_digest_equal(s->digest, rec->digest)) {
+        r->orphan = C2_MAX(r->orphan, rec->n); /* fine if a stable checkpoint covers it */
+        return C2_E_OK;
+    }
     struct bft_cert *c = &s->cert;
     bft_cert_clear(r, c);
     c->have = true;
@@ -130,7 +133,6 @@ read_prepared(struct bft_replica *r, const struct wal_record *rec)
         c->votes[c->nvotes++] = copy_of(item);
     }
     s->prepared = true;
-    r->committed_to = C2_MAX(r->committed_to, rec->n);
     return C2_E_OK;
 }
 
@@ -286,7 +288,7 @@ bft_start(struct bft_replica *r, uint64_t lsn, enum bft_wal_health health)
     C2_ASSERT(!r->started);
     r->started = true;
     r->lsn = r->durable_lsn = lsn;
-    if (health == BFT_WAL_DAMAGED || r->damaged)
+    if (health == BFT_WAL_DAMAGED || r->damaged || r->orphan > r->stable)
         enter_quarantine(r);
     bft_give_job(r, bft_job_new(BFT_JOB_LOAD));
 }

@@ -39,6 +39,12 @@ bft_session_is_gone(struct bft_replica *r, uint64_t id)
     return id >> PLACE_BITS <= r->issued && bft_session_find(r, id) == NULL;
 }
 
+uint64_t
+bft_session_opened_at(const struct bft_session *s)
+{
+    return s->id >> PLACE_BITS;
+}
+
 static struct bft_session *
 opened_by(struct bft_replica *r, const struct msg_request *m)
 {

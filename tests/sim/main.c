@@ -30,11 +30,13 @@
 struct scenario {
     const char *name;
     void (*run)(uint64_t seed, const struct sim_options *o, struct sim_tally *tally);
+    unsigned every; /* of so many seeds one, unless the scenario was asked for */
 };
 
 static const struct scenario scenarios[] = {
-    { "depsky", sim_scene_depsky },
-    { "fs", sim_scene_fs },
+    { "depsky", sim_scene_depsky, 1 },
+    { "fs", sim_scene_fs, 1 },
+    { "bft", sim_scene_bft, 8 },
 };
 
 struct run {
@@ -108,7 +110,7 @@ run_one(const struct options *o, uint64_t index, struct slot *slot)
 {
     struct run r = run_at(o, index);
     for (size_t i = 0; i < C2_ARRAY_LEN(scenarios); i++) {
-        if (r.only != NULL && r.only != &scenarios[i])
+        if (r.only != NULL ? r.only != &scenarios[i] : r.seed % scenarios[i].every != 0)
             continue;
         slot->scenario = &scenarios[i];
         scenarios[i].run(r.seed, &o->sim, &slot->tally);
