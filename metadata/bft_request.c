@@ -106,6 +106,7 @@ set_unproposed(struct bft_replica *r, struct bft_queue *q, int change)
 static void
 remove_request(struct bft_replica *r, struct bft_request *req)
 {
+    C2_ASSERT(req != NULL);
     struct bft_queue *q = req->queue;
     if (!req->proposed)
         set_unproposed(r, q, -1);
