@@ -27,7 +27,7 @@
 #define CTL_SOCKET        "ctl" /* in cache_dir */
 
 enum ctl_verb {
-    CTL_STATUS = 1,         /* -> ctl_status */
+    CTL_STATUS = 1,         /* -> ctl_status; number 1 = as known, no provider is asked for it */
     CTL_FLUSH = 2,          /* number = timeout in ns; progress, then the result */
     CTL_STOP = 3,           /* number = timeout in ns: flush, unmount, end */
     CTL_STATS = 4,          /* -> counters */

@@ -148,9 +148,9 @@ watched(struct watch_ask *a)
 }
 
 static void
-answer_status(struct wire *w, struct ctl_call *call)
+answer_status(struct wire *w, struct ctl_call *call, bool as_known)
 {
-    if (w->watch == NULL || watch_is_fresh(w->watch)) {
+    if (as_known || w->watch == NULL || watch_is_fresh(w->watch)) {
         tell_status(w, call);
         return;
     }
@@ -361,7 +361,7 @@ wire_ctl_request(void *arg, struct ctl_call *c, const struct ctl_request *q)
     struct wire *w = arg;
     switch (q->verb) {
     case CTL_STATUS:
-        answer_status(w, c);
+        answer_status(w, c, q->number == 1);
         break;
     case CTL_FLUSH:
         start_flush(w, c, q->number);

@@ -15,6 +15,7 @@ struct cmd_ctx {
     const char *volume;      /* -V, NULL = not given */
     struct c2_conf *conf;    /* loaded when the command asks for it */
     bool json, yes, dry_run;
+    bool as_known; /* status without asking the providers: counters must not count themselves */
     enum cmd_progress {
         CMD_PROGRESS_AUTO,
         CMD_PROGRESS_PLAIN,

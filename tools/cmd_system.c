@@ -128,6 +128,7 @@ run_stats(struct cmd_ctx *x, int argc, char **argv)
     struct ctl_status *s = c2_calloc(1, sizeof(*s));
     char *error = NULL;
     bool mounted = false;
+    x->as_known = true;
     enum c2_err err = status_get(x, x->volume, s, &mounted, &error);
     if (err == C2_E_OK && !mounted)
         err = C2_E_NOT_MOUNTED;

@@ -28,7 +28,7 @@ status_get(const struct cmd_ctx *x, const char *volume, struct ctl_status *ret_s
         *ret_error = c2_asprintf("the daemon of this mount belongs to somebody else");
         return err;
     }
-    const struct ctl_request q = { .verb = CTL_STATUS };
+    const struct ctl_request q = { .verb = CTL_STATUS, .number = x->as_known };
     struct ctl_answer a;
     err = ctl_client_call(&c, &q, NULL, NULL, &a);
     if (err == C2_E_OK)

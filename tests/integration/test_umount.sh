@@ -22,4 +22,5 @@ must "mount again" "$C2FS" t "$MNT" -C "$CONF"
 check "every byte" [ "$(sha256sum <"$MNT/file")" = "$sum" ]
 check "umount -l does not wait" umount -l "$MNT"
 check "it is unmounted" fails mountpoint -q "$MNT"
+check "the daemon ends in the background" wait_for 60 fails test -S "$WORK/cache/ctl"
 finish
