@@ -32,7 +32,7 @@ c2_link_linked(const struct c2_link *k)
 static inline void
 c2_list_insert_before(struct c2_list *l, struct c2_link *at, struct c2_link *k)
 {
-    C2_ASSERT(!c2_link_linked(k));
+    C2_ASSERT(!c2_link_linked(k) && at->prev != NULL);
     k->next = at;
     k->prev = at->prev;
     at->prev->next = k;

@@ -616,8 +616,7 @@ static void
 attacker_wait_end(struct attacker *a, int fd)
 {
     char buf[4096];
-    ssize_t n;
-    while ((n = recv(fd, buf, sizeof buf, 0)) > 0)
+    while (recv(fd, buf, sizeof buf, 0) > 0)
         continue;
     a->ended_by_server = true;
     close(fd);
@@ -782,10 +781,8 @@ script_foreign(struct attacker *a)
     SSL *s = SSL_new(c);
     SSL_set_fd(s, fd);
     char byte;
-    if (SSL_connect(s) == 1 && SSL_read(s, &byte, 1) <= 0)
-        a->ended_by_server = true;
-    else if (!SSL_is_init_finished(s))
-        a->ended_by_server = true;
+    bool refused = SSL_connect(s) != 1 && !SSL_is_init_finished(s);
+    a->ended_by_server = refused || SSL_read(s, &byte, 1) <= 0;
     SSL_free(s);
     SSL_CTX_free(c);
     close(fd);
