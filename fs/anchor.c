@@ -11,6 +11,7 @@
  * the journal position last. An object is never in use without its record, and never counted too
  * low.
  */
+#include "fs/object_record.h"
 #include "fs/txg.h"
 
 #include "base/alloc.h"

@@ -37,8 +37,4 @@ void fs_fetch_done(struct fs_fetch *f);
 /* Brings an object into the cache in the background, unless it is there or on its way. */
 void fs_prefetch(struct fs *fs, struct fs_object *o);
 
-/* What the store keeps of an object under `O`: readable without the volume key. */
-void fs_object_record_encode(const struct fs_object *o, struct c2_buf *out);
-C2_RESULT fs_object_record_decode(struct c2_slice record, struct fs_object *o);
-
 #endif

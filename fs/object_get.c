@@ -9,10 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
-#include "base/wire.h"
-#include "fs/coord_keys.h"
-
-#define OBJECT_RECORD_VERSION 1
+#include "fs/object_record.h"
 
 struct waiter {
     struct c2_link link;
@@ -32,33 +29,6 @@ struct fs_object_get {
     struct ds_get get;
     bool getting;
 };
-
-void
-fs_object_record_encode(const struct fs_object *o, struct c2_buf *out)
-{
-    c2_wr_u8(out, OBJECT_RECORD_VERSION);
-    c2_wr_u8(out, 0); /* state: live */
-    c2_wr_u32(out, o->placed);
-    c2_wr_u64(out, o->ref.plain_len);
-    c2_wr_u64(out, o->stored_bytes);
-}
-
-C2_RESULT
-fs_object_record_decode(struct c2_slice record, struct fs_object *o)
-{
-    struct c2_rd r = c2_rd_init(record);
-    if (c2_rd_u8(&r) != OBJECT_RECORD_VERSION)
-        return C2_E_VERSION;
-    c2_rd_u8(&r);
-    uint32_t placed = c2_rd_u32(&r);
-    c2_rd_u64(&r);
-    uint64_t stored = c2_rd_u64(&r);
-    C2_TRY(c2_rd_finish(&r));
-    o->placed = placed;
-    o->stored_bytes = stored;
-    o->placed_known = true;
-    return C2_E_OK;
-}
 
 static void
 end(struct fs_object_get *g, enum c2_err err, struct c2_slice data)

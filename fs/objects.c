@@ -10,6 +10,7 @@
 #include "base/mark.h"
 #include "fs/coord_keys.h"
 #include "fs/object_get.h"
+#include "fs/object_record.h"
 
 #define BATCH 512u
 

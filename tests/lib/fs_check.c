@@ -13,6 +13,7 @@
 #include "base/wire.h"
 #include "fs/coord_keys.h"
 #include "fs/fetch.h"
+#include "fs/object_record.h"
 #include "fs/records.h"
 
 #define OBJECT_HOLE UINT32_MAX

@@ -13,6 +13,7 @@
 #include "base/wire.h"
 #include "fs/fetch.h"
 #include "fs/manifest.h"
+#include "fs/object_record.h"
 
 struct usage {
     struct ds_oid oid;
