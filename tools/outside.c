@@ -129,7 +129,7 @@ C2_RESULT
 outside_status(const struct cmd_ctx *x, const char *volume, struct ctl_status *ret_status,
                char **ret_error)
 {
-    const char *names[CTL_PROVIDERS_MAX] = {0};
+    const char *names[CTL_PROVIDERS_MAX] = { 0 };
     const char *cache_dir = cmd_cache_dir(x, volume);
     if (cache_dir == NULL) {
         *ret_error = c2_asprintf("[volume \"%s\"] has no cache_dir", volume);
