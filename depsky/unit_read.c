@@ -9,9 +9,9 @@
  * VALUE   A: one good replica, the best seat first; CA: f+1 good shares, the best seats first
  *         (ds_get). All bytes are verified against the hash in the signed metadata.
  *
- * A version that is in the metadata was stable before the metadata was written, so a value that
- * is gone was collected meanwhile; then there is a newer one, and the read begins anew. An older
- * version is never given in its place.
+ * A version that is in the metadata was stable before the metadata was written. So a value of
+ * which too few blocks are left was perhaps collected meanwhile; then there is a newer one, and
+ * the read begins anew. An older version is never given in its place.
  */
 #include <string.h>
 
@@ -186,13 +186,14 @@ after_query(struct read *op)
 static void
 after_value(struct read *op)
 {
-    if (op->err == C2_E_NOT_FOUND && op->rounds < ROUNDS_MAX) {
+    bool gone = op->err == C2_E_NOT_FOUND || op->err == C2_E_QUORUM;
+    if (gone && op->rounds < ROUNDS_MAX) {
         C2_MARK("unit: the value is gone, is there a newer one?");
         c2_sm_go(&op->sm, READ_QUERY);
         query(op);
         return;
     }
-    finish(op, op->err == C2_E_NOT_FOUND ? C2_E_QUORUM : op->err);
+    finish(op, gone ? C2_E_QUORUM : op->err);
 }
 
 static void

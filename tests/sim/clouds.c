@@ -5,7 +5,8 @@
  *
  *   submit ──way there──► take effect, prepare the answer ──way back──► done
  *      │                                                         ▲
- *      └── deadline or cancel: done at once; what is on its way goes on without the node
+ *      └── deadline or cancel: done at once; what is on its way goes on without the node. When the
+ *          node dies, some of it had not left.
  */
 #include "tests/sim/clouds.h"
 
@@ -51,7 +52,7 @@ struct trip {
     /* the answer */
     enum c2_err err;
     struct c2_blob *reply;
-    uint64_t size, retry_after_ns;
+    uint64_t size, retry_after_ns, wall_ns;
     char **names;
     uint64_t *sizes;
     size_t nnames;
@@ -75,6 +76,7 @@ sim_fault_name(enum sim_fault f)
         "truncate-answer",
         "swap-answer",
         "empty-answer",
+        "lie-clock",
         "lie-ack",
         "corrupt-stored",
         "truncate-stored",
@@ -296,6 +298,11 @@ static void
 take_effect(struct trip *t)
 {
     struct sim_rng *rng = &t->cloud->clouds->rng;
+    t->wall_ns = t->cloud->clouds->w->now_ns + t->cloud->wall_ns;
+    if (t->cloud->index % 2 == 0) /* as in the Date of HTTP */
+        t->wall_ns -= t->wall_ns % C2_NS_PER_S;
+    if (meets(t, SIM_LIE_CLOCK))
+        t->wall_ns = sim_rng_scale(rng, 1, C2_NEVER / 2);
     if (meets(t, SIM_THROTTLE)) {
         t->err = C2_E_THROTTLED;
         t->retry_after_ns = sim_rng_chance(rng, 50) ? sim_rng_below(rng, 3 * C2_NS_PER_S) : 0;
@@ -369,6 +376,7 @@ hand_over(struct trip *t, struct prov_req *r)
     r->err = t->err;
     r->size = t->size;
     r->retry_after_ns = t->retry_after_ns;
+    r->server_wall_ns = t->wall_ns;
     if (t->err != C2_E_OK) {
         snprintf(r->detail, sizeof r->detail, "%s", c2_err_text(t->err));
         return;
@@ -549,8 +557,11 @@ node_died(void *arg, struct sim_node *n)
     struct sim_clouds *c = arg;
     for (unsigned i = 0; i < c->n; i++) {
         C2_LIST_FOREACH (&c->cloud[i].calls, struct trip, t, link) {
-            if (t->op != NULL && t->op->node == n)
-                t->op = NULL;
+            if (t->op == NULL || t->op->node != n)
+                continue;
+            t->op = NULL;
+            if (!t->arrived && sim_rng_chance(&c->rng, 40)) /* it had not left the machine yet */
+                trip_free(t);
         }
     }
 }
@@ -578,6 +589,7 @@ sim_clouds_new(struct sim_world *w, unsigned n)
         snprintf(cloud->name, sizeof cloud->name, "cloud%u", i);
         cloud->if_absent = sim_rng_chance(&c->rng, 75);
         cloud->latency_ns = sim_rng_between(&c->rng, latency_ns / 2, 2 * latency_ns);
+        cloud->wall_ns = SIM_WALL_BASE_NS + sim_rng_below(&c->rng, SIM_CLOCK_NS_MAX);
         c2_list_init(&cloud->calls);
     }
     sim_ledger_init(c);

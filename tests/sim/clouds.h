@@ -7,8 +7,9 @@
  * Faults that destroy what is stored (a lying ack, a lost or damaged object) make a cloud faulty
  * for good; the others pass.
  *
- * A ledger of all PUTs ever seen checks that no key is written with other bytes (I4) and that no
- * object id and no content key serves two objects (I7).
+ * A ledger of all PUTs ever seen checks that no key is written with other bytes (I4), that no
+ * object id and no content key serves two objects (I7), and that a revision of a unit is published
+ * once.
  */
 #ifndef C2_TESTS_SIM_CLOUDS_H
 #define C2_TESTS_SIM_CLOUDS_H
@@ -17,8 +18,9 @@
 #include "base/map.h"
 #include "tests/sim/world.h"
 
-#define SIM_CLOUDS_MAX  8
-#define SIM_WINDOWS_MAX 24
+#define SIM_CLOUDS_MAX   8
+#define SIM_WINDOWS_MAX  24
+#define SIM_CLOCK_NS_MAX (2 * C2_NS_PER_S) /* how wrong the clock of an honest cloud is */
 
 enum sim_fault {
     /* pass by */
@@ -35,6 +37,7 @@ enum sim_fault {
     SIM_TRUNCATE_ANSWER,
     SIM_SWAP_ANSWER,
     SIM_EMPTY_ANSWER,
+    SIM_LIE_CLOCK,
     /* destroy */
     SIM_LIE_ACK,
     SIM_CORRUPT_STORED,
@@ -66,13 +69,24 @@ struct sim_cloud {
     unsigned nwindows;
     bool destroyed; /* a fault that destroys has struck */
     uint64_t latency_ns;
+    uint64_t wall_ns; /* its clock minus the virtual one */
     struct c2_list calls;
+};
+
+/* How bad it gets; see clouds_plan.c. */
+enum sim_weather {
+    SIM_CALM,   /* at most f clouds ever misbehave, in every way */
+    SIM_ROTATE, /* never more than f at a time, nothing is destroyed */
+    SIM_STORM,  /* f destroy, any number fails for a while */
+    SIM_SQUALL, /* the same, but all others fail silently: nobody else lies */
+    SIM_WRECK,  /* f+1 destroy: answers may fail, wrong bytes never */
 };
 
 struct sim_clouds {
     struct sim_world *w;
     struct sim_rng rng;
     unsigned n;
+    enum sim_weather weather;
     struct sim_cloud cloud[SIM_CLOUDS_MAX];
     struct c2_map ledger;  /* by key */
     struct c2_map commits; /* by key commitment */
@@ -87,14 +101,6 @@ void sim_clouds_free(struct sim_clouds *c);
 void sim_clouds_attach(struct sim_clouds *c, struct sim_hook *hook, struct sim_node *n);
 /* The way of a node to a cloud; belongs to the node's life. */
 struct provider *sim_cloud_provider(struct sim_clouds *c, unsigned index, struct sim_node *n);
-
-/* How bad it gets; see clouds_plan.c. */
-enum sim_weather {
-    SIM_CALM,   /* at most f clouds ever misbehave, in every way */
-    SIM_ROTATE, /* never more than f at a time, nothing is destroyed */
-    SIM_STORM,  /* f destroy, any number fails for a while */
-    SIM_WRECK,  /* f+1 destroy: answers may fail, wrong bytes never */
-};
 
 void sim_clouds_plan(struct sim_clouds *c, enum sim_weather weather, unsigned f, uint64_t until_ns);
 /* From now on everybody behaves; what was destroyed stays so. */

@@ -5,21 +5,23 @@
  *   CALM    f clouds have windows of every kind, the others none
  *   ROTATE  time is cut into turns; in each at most f clouds have windows, of passing faults only
  *   STORM   f clouds have windows of every kind, all have windows of passing faults
+ *   SQUALL  the same, but all the others only fail to answer: the model of the paper
  *   WRECK   f+1 clouds have windows of every kind
  */
 #include "tests/sim/clouds.h"
 
 #define TURNS_MAX 6
 
+enum kinds { SILENT = SIM_LIE_ABSENT, PASSING = SIM_LIE_ACK, ALL = SIM_FAULTS };
+
 static void
-add_window(struct sim_cloud *c, uint64_t from_ns, uint64_t to_ns, bool passing)
+add_window(struct sim_cloud *c, uint64_t from_ns, uint64_t to_ns, enum kinds kinds)
 {
     struct sim_rng *rng = &c->clouds->rng;
     static const unsigned percents[] = { 5, 30, 100 };
     if (c->nwindows == SIM_WINDOWS_MAX)
         return;
     struct sim_window win = { .from_ns = from_ns, .to_ns = to_ns };
-    unsigned kinds = passing ? SIM_LIE_ACK : SIM_FAULTS;
     win.fault = (enum sim_fault)sim_rng_below(rng, kinds);
     win.percent = percents[sim_rng_below(rng, C2_ARRAY_LEN(percents))];
     c->windows[c->nwindows++] = win;
@@ -28,7 +30,7 @@ add_window(struct sim_cloud *c, uint64_t from_ns, uint64_t to_ns, bool passing)
 }
 
 static void
-add_windows(struct sim_cloud *c, unsigned count_max, uint64_t until_ns, bool passing)
+add_windows(struct sim_cloud *c, unsigned count_max, uint64_t until_ns, enum kinds kinds)
 {
     struct sim_rng *rng = &c->clouds->rng;
     uint64_t now_ns = c->clouds->w->now_ns;
@@ -40,7 +42,7 @@ add_windows(struct sim_cloud *c, unsigned count_max, uint64_t until_ns, bool pas
             from_ns = sim_rng_between(rng, now_ns, until_ns - 1);
             to_ns = C2_MIN(until_ns, from_ns + sim_rng_scale(rng, C2_NS_PER_S, 60 * C2_NS_PER_S));
         }
-        add_window(c, from_ns, to_ns, passing);
+        add_window(c, from_ns, to_ns, kinds);
     }
 }
 
@@ -54,7 +56,7 @@ plan_rotation(struct sim_clouds *c, unsigned f, uint64_t until_ns)
         unsigned first = (unsigned)sim_rng_below(&c->rng, c->n);
         for (unsigned k = 0; k < f; k++) {
             struct sim_cloud *cloud = &c->cloud[(first + k) % c->n];
-            add_window(cloud, now_ns + i * turn_ns, now_ns + (i + 1) * turn_ns, true);
+            add_window(cloud, now_ns + i * turn_ns, now_ns + (i + 1) * turn_ns, PASSING);
         }
     }
 }
@@ -62,8 +64,9 @@ plan_rotation(struct sim_clouds *c, unsigned f, uint64_t until_ns)
 void
 sim_clouds_plan(struct sim_clouds *c, enum sim_weather weather, unsigned f, uint64_t until_ns)
 {
-    static const char *const names[] = { "calm", "rotate", "storm", "wreck" };
+    static const char *const names[] = { "calm", "rotate", "storm", "squall", "wreck" };
     sim_trace(c->w, "clouds", "n=%u f=%u weather=%s", c->n, f, names[weather]);
+    c->weather = weather;
     if (weather == SIM_ROTATE) {
         plan_rotation(c, f, until_ns);
         return;
@@ -71,7 +74,9 @@ sim_clouds_plan(struct sim_clouds *c, enum sim_weather weather, unsigned f, uint
     unsigned bad = weather == SIM_WRECK ? f + 1 : f;
     unsigned first = (unsigned)sim_rng_below(&c->rng, c->n);
     for (unsigned k = 0; k < bad; k++)
-        add_windows(&c->cloud[(first + k) % c->n], 5, until_ns, false);
+        add_windows(&c->cloud[(first + k) % c->n], 5, until_ns, ALL);
     for (unsigned i = 0; i < c->n && weather == SIM_STORM; i++)
-        add_windows(&c->cloud[i], 3, until_ns, true);
+        add_windows(&c->cloud[i], 3, until_ns, PASSING);
+    for (unsigned i = 0; i < c->n && weather == SIM_SQUALL; i++)
+        add_windows(&c->cloud[i], 6, until_ns, SILENT);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * c2sim [SEED [COUNT]] [--trace] [--only depsky|fs] : COUNT simulated runs from SEED on.
+ * c2sim [SEED [COUNT]] [--trace] [--only depsky|unit|fs] : COUNT simulated runs from SEED on.
  *
  * Every seed runs in a child process (two or more of them, one per CPU), so that an assertion or a
  * sanitizer ends one seed and not the others. A failed seed is printed with the command that
@@ -35,6 +35,7 @@ struct scenario {
 
 static const struct scenario scenarios[] = {
     { "depsky", sim_scene_depsky, 1 },
+    { "unit", sim_scene_unit, 2 },
     { "fs", sim_scene_fs, 1 },
     { "bft", sim_scene_bft, 8 },
 };
@@ -61,6 +62,12 @@ static const char *const marks[] = {
     "put: persists",
     "get: from direct to decoding",
     "list: does not wait for the last seat",
+    "unit: a claim is newer than all metadata",
+    "unit: metadata does not verify",
+    "unit: metadata was collected meanwhile",
+    "unit: the value is gone, is there a newer one?",
+    "unit: the lock was lost before the metadata",
+    "unit: two try to lock at the same time",
     "sim: an answer that nobody waits for",
     "sim: deadline of a request",
     "sim: an operation failed in a storm",

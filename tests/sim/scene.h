@@ -22,5 +22,6 @@ struct sim_options {
 void sim_scene_depsky(uint64_t seed, const struct sim_options *o, struct sim_tally *tally);
 void sim_scene_bft(uint64_t seed, const struct sim_options *o, struct sim_tally *tally);
 void sim_scene_fs(uint64_t seed, const struct sim_options *o, struct sim_tally *tally);
+void sim_scene_unit(uint64_t seed, const struct sim_options *o, struct sim_tally *tally);
 
 #endif

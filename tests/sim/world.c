@@ -12,8 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EVENTS_MAX   3000000u
-#define WALL_BASE_NS (1700000000ull * C2_NS_PER_S)
+#define EVENTS_MAX 3000000u
 
 /* ---- randomness ------------------------------------------------------------------------------ */
 
@@ -403,7 +402,7 @@ sim_node_new(struct sim_world *w, const char *name, struct sim_disk *disk)
     n->disk = disk;
     snprintf(n->name, sizeof n->name, "%s", name);
     n->rng = sim_rng_fork(&w->rng, 1);
-    n->wall_offset_ns = WALL_BASE_NS;
+    n->wall_offset_ns = SIM_WALL_BASE_NS;
     n->job_max_ns = sim_rng_scale(&n->rng, 10000, 20 * C2_NS_PER_MS);
     n->slack_max_ns = sim_rng_scale(&n->rng, 1000, 10 * C2_NS_PER_MS);
     c2_list_init(&n->hooks);

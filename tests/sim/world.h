@@ -13,6 +13,8 @@
 #include "base/env.h"
 #include "tests/sim/life.h"
 
+#define SIM_WALL_BASE_NS (1700000000ull * C2_NS_PER_S) /* the wall clock at virtual time 0 */
+
 struct sim_rng {
     uint64_t state;
 };
