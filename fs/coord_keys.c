@@ -99,3 +99,9 @@ ck_session(const char *name)
 {
     return with_name('S', name);
 }
+
+struct ck
+ck_job(const char *kind)
+{
+    return with_name('W', kind);
+}

@@ -16,6 +16,7 @@
  *   H                      sealed: how far the log is shipped, and the checkpoints
  *   V                      unsealed: format version, volume uuid, key check
  *   S name                 sessions' part: the mount lock
+ *   W kind                 sealed: a job, what it has done so far (fs/job.h)
  */
 #ifndef C2_FS_COORD_KEYS_H
 #define C2_FS_COORD_KEYS_H
@@ -41,6 +42,7 @@ struct ck ck_orphan(uint64_t ino);
 struct ck ck_usage(const char *name); /* "bytes", "files" */
 struct ck ck_letter(char letter);     /* J, C, V, or the prefix of any other kind */
 struct ck ck_session(const char *name);
+struct ck ck_job(const char *kind);
 
 static inline struct c2_slice
 ck_slice(const struct ck *k)

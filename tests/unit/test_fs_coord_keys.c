@@ -34,6 +34,7 @@ keys__have_their_bytes(void **state)
         { ck_letter('C'), "43" },
         { ck_letter('V'), "56" },
         { ck_session("/mount"), "532f6d6f756e74" },
+        { ck_job("gc"), "576763" },
     };
     for (size_t i = 0; i < C2_ARRAY_LEN(rows); i++) {
         char hex[2 * CK_KEY_MAX + 1];
