@@ -65,7 +65,7 @@ LDFLAGS_ALL := $(filter -fsanitize% --coverage,$(OPT)) $(LDHARDEN) $(LDFLAGS)
 # ---- what there is to build ---------------------------------------------------------------------
 
 LAYERS := base backends depsky metadata fs
-MAINS := fs/main.c tools/c2fsctl.c
+MAINS := fs/main.c metadata/metad_main.c tools/c2fsctl.c
 LIBSRC = $(filter-out $(MAINS),$(wildcard $(1)/*.c))
 
 # Which archives a layer's unit tests link, in link order: the layer and what is below it.
@@ -76,9 +76,11 @@ DEPS_metadata := metadata base
 DEPS_fs := fs depsky metadata backends base
 DEPS_tools := tools fs depsky metadata backends base
 ARCHIVES_fs := $(foreach l,$(DEPS_fs),$(BUILD)/lib$(l).a)
+ARCHIVES_metadata := $(foreach l,$(DEPS_metadata),$(BUILD)/lib$(l).a)
 ARCHIVES_tools := $(foreach l,$(DEPS_tools),$(BUILD)/lib$(l).a)
 
-PROGRAMS := $(patsubst %.c,$(BUILD)/%,$(notdir $(patsubst fs/main.c,c2fs.c,$(wildcard $(MAINS)))))
+PROGRAMS := $(patsubst %.c,$(BUILD)/%,\
+              $(notdir $(patsubst fs/main.c,c2fs.c,$(patsubst metadata/metad_main.c,c2fs-metad.c,$(wildcard $(MAINS))))))
 PRODUCT_SRC := $(foreach d,$(LAYERS) tools,$(wildcard $(d)/*.c))
 TEST_SRC := $(wildcard tests/unit/*.c)
 TESTLIB_SRC := $(wildcard tests/lib/*.c)
@@ -126,6 +128,8 @@ endef
 $(foreach d,$(LAYERS) tools,$(eval $(call archive_rule,$(d))))
 
 $(BUILD)/c2fs: $(BUILD)/fs/main.o $(ARCHIVES_fs)
+	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS))
+$(BUILD)/c2fs-metad: $(BUILD)/metadata/metad_main.o $(ARCHIVES_metadata)
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS))
 $(BUILD)/c2fsctl: $(BUILD)/tools/c2fsctl.o $(ARCHIVES_tools)
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS))

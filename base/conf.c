@@ -33,7 +33,8 @@ static const struct section_type {
     const char *name;
     bool named;
 } section_types[] = {
-    { "c2fs", false }, { "volume", true }, { "provider", true }, { "metadata", true }
+    { "c2fs", false },    { "volume", true },   { "provider", true },
+    { "metadata", true }, { "replica", false },
 };
 
 struct section {
@@ -233,8 +234,8 @@ open_section(const struct source *s, const char *type_name, const char *name,
         return fail(
             s, nearest != NULL
                    ? c2_asprintf("unknown section [%s], did you mean [%s]?", type_name, nearest)
-                   : c2_asprintf("unknown section [%s], want c2fs, volume, provider or "
-                                 "metadata",
+                   : c2_asprintf("unknown section [%s], want c2fs, volume, provider, "
+                                 "metadata or replica",
                                  type_name));
     }
     if (type->named && *name == '\0')

@@ -27,4 +27,13 @@ C2_RESULT store_open(const char *path, const struct store_options *o, struct rep
  * CORRUPT when an entry does not give the version it has. */
 C2_RESULT store_replay(struct replica_app *a, struct c2_slice log);
 
+struct store_verified {
+    uint64_t version, keys, bytes, ephemerals, sessions, nodes;
+    uint8_t digest[32];
+    char problem[160]; /* the first that was found, for people */
+};
+
+/* Reads and checks everything; changes nothing. DAMAGED, or what reading failed with. */
+C2_RESULT store_verify(struct replica_app *a, struct store_verified *ret);
+
 #endif

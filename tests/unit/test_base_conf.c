@@ -337,7 +337,7 @@ error__names_place_and_nearest_match(void **state)
     check_error(f, "[volumes \"v\"]\n",
                 "test:1: unknown section [volumes], did you mean [volume]?");
     check_error(f, "[aws]\n",
-                "test:1: unknown section [aws], want c2fs, volume, provider or metadata");
+                "test:1: unknown section [aws], want c2fs, volume, provider, metadata or replica");
     check_error(f, "threads = 1\n", "test:1: key \"threads\" stands before the first section");
     check_error(f, "[volume]\n", "test:1: section [volume] needs a name: [volume \"NAME\"]");
     check_error(f, "[c2fs \"x\"]\n", "test:1: section [c2fs] has no name");

@@ -1,0 +1,507 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * c2fs-metad: one replica of the coordination service.
+ *
+ * In the background mode the parent waits on a pipe until the child takes part ("0" and a line for
+ * people) or has failed (its exit code and the reason), so that the command returns when the
+ * replica is there.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/conf.h"
+#include "base/log.h"
+#include "base/os_file.h"
+#include "base/os_lock.h"
+#include "base/os_loop.h"
+#include "base/os_metrics.h"
+#include "base/os_net.h"
+#include "base/os_process.h"
+#include "metadata/identity.h"
+#include "metadata/node.h"
+#include "metadata/verify.h"
+
+#define DEFAULT_CONFIG "/etc/c2fs/c2fs-metad.conf"
+#define REPORT_MAX     4096u
+
+/* The codes of c2fsctl. */
+enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_CONFIG = 3, EXIT_DAMAGED = 8 };
+
+struct daemon {
+    const char *config_file;
+    bool foreground, verify;
+    struct c2_conf *conf; /* owned */
+    struct c2_os *os;     /* owned */
+    struct c2_net *net;   /* owned */
+    struct node *node;    /* owned */
+    struct c2_os_metrics *metrics;
+    struct bft_setup setup;
+    uint8_t identity_secret[C2_ED25519_SECRET_LEN];
+    int lock_fd;
+    int report_fd; /* to the parent, -1 in the foreground */
+    bool stopping;
+    bool closed;
+    int code;
+};
+
+static void
+usage(FILE *out)
+{
+    (void)fprintf(out, "usage: c2fs-metad -C FILE [-f] [--verify]\n"
+                       "\n"
+                       "  -C FILE    configuration, written by c2fsctl meta init\n"
+                       "             (default " DEFAULT_CONFIG ")\n"
+                       "  -f         stay in the foreground, log to standard error\n"
+                       "  --verify   check everything on the disk of a stopped replica, and end\n"
+                       "  -h, -V     help, version\n"
+                       "\n"
+                       "See c2fs-metad(8).\n");
+}
+
+static const char *
+conf_str(const struct daemon *d, const char *key)
+{
+    const char *value = c2_conf_str(d->conf, "replica", NULL, key);
+    return value == NULL ? "" : value;
+}
+
+static C2_RESULT
+want(const struct daemon *d, const char *key, char **ret_error)
+{
+    if (conf_str(d, key)[0] != '\0')
+        return C2_E_OK;
+    *ret_error = c2_asprintf("[replica] in %s lacks the key \"%s\"", d->config_file, key);
+    return C2_E_CONFIG;
+}
+
+/* ---- configuration and keys ------------------------------------------------------------------ */
+
+static C2_RESULT
+load_config(struct daemon *d, char **ret_error)
+{
+    d->conf = c2_conf_new();
+    enum c2_err err = c2_conf_load_file(d->conf, d->config_file);
+    if (err != C2_E_OK) {
+        *ret_error = c2_strdup(c2_conf_error(d->conf));
+        return C2_E_CONFIG;
+    }
+    C2_TRY(want(d, "data", ret_error));
+    C2_TRY(want(d, "trust", ret_error));
+    return want(d, "key", ret_error);
+}
+
+static C2_RESULT
+load_trust(struct daemon *d, char **ret_error)
+{
+    C2_AUTO(c2_buf_done) struct c2_buf text = { 0 };
+    const char *path = conf_str(d, "trust");
+    enum c2_err err = c2_os_read_file(path, IDENTITY_FILE_MAX, &text, NULL);
+    if (err == C2_E_OK)
+        err = identity_read_cluster(c2_buf_slice(&text), &d->setup.config);
+    if (err != C2_E_OK)
+        *ret_error = c2_asprintf("cannot use %s: %s", path, c2_err_text(err));
+    return err;
+}
+
+static C2_RESULT
+read_key_file(const char *path, struct identity_replica *ret_key, char **ret_error)
+{
+    struct c2_buf text = { 0 };
+    struct c2_os_file_info info = { 0 };
+    enum c2_err err = c2_os_read_file(path, IDENTITY_FILE_MAX, &text, &info);
+    if (err == C2_E_OK && (info.mode & 077) != 0) {
+        *ret_error = c2_asprintf("others may read %s; type: chmod 600 %s", path, path);
+        err = C2_E_ACCESS;
+    } else if (err == C2_E_OK) {
+        err = identity_read_replica(c2_buf_slice(&text), ret_key);
+    }
+    if (text.data != NULL)
+        c2_wipe(text.data, text.cap);
+    c2_buf_done(&text);
+    if (err != C2_E_OK && *ret_error == NULL)
+        *ret_error = c2_asprintf("cannot use %s: %s", path, c2_err_text(err));
+    return err;
+}
+
+/* The member of the first epoch that the keys belong to; its address is the default to listen at.
+ */
+static C2_RESULT
+load_keys(struct daemon *d, const char **ret_address, char **ret_error)
+{
+    struct identity_replica k;
+    uint8_t public_key[C2_ED25519_PUBLIC_LEN];
+    const struct bft_config *c = &d->setup.config;
+    const char *path = conf_str(d, "key");
+    C2_TRY(read_key_file(path, &k, ret_error));
+    c2_ed25519_keypair(k.identity_seed, d->identity_secret, public_key);
+    c2_ed25519_keypair(k.sign_seed, d->setup.sign_secret, public_key);
+    d->setup.id = k.id;
+    bool known = k.cluster == c->cluster;
+    for (unsigned i = 0; known && i < c->n; i++) {
+        if (c->member[i].id == k.id)
+            *ret_address = c->member[i].address;
+    }
+    c2_wipe(&k, sizeof k);
+    if (known)
+        return C2_E_OK;
+    *ret_error = c2_asprintf("%s and %s belong to different services", path, conf_str(d, "trust"));
+    return C2_E_CONFIG;
+}
+
+static C2_RESULT
+set_up_log(const struct daemon *d, char **ret_error)
+{
+    enum c2_log_level level;
+    const char *file = conf_str(d, "log_file");
+    C2_TRY(c2_log_level_parse(conf_str(d, "log_level"), &level));
+    c2_log_set_level(level);
+    C2_AUTO(c2_free_auto) char *own = NULL;
+    if (file[0] == '\0' && !d->foreground) {
+        own = c2_asprintf("%s/c2fs-metad.log", conf_str(d, "data"));
+        file = own;
+    }
+    if (file[0] == '\0')
+        return C2_E_OK;
+    enum c2_err err = c2_log_to_file(file);
+    if (err != C2_E_OK)
+        *ret_error = c2_asprintf("cannot log to %s: %s", file, c2_err_text(err));
+    return err;
+}
+
+/* One process per data folder. */
+static C2_RESULT
+lock_data(struct daemon *d, char **ret_error)
+{
+    const char *data = conf_str(d, "data");
+    uint64_t pid = 0;
+    C2_AUTO(c2_free_auto) char *path = c2_asprintf("%s/lock", data);
+    enum c2_err err = c2_os_make_private_dir(data);
+    if (err == C2_E_OK)
+        err = c2_os_lock_file(path, &d->lock_fd, &pid);
+    if (err == C2_E_BUSY)
+        *ret_error = c2_asprintf("%s is in use by process %llu", data, (unsigned long long)pid);
+    else if (err != C2_E_OK)
+        *ret_error = c2_asprintf("cannot use the folder %s: %s", data, c2_err_text(err));
+    return err;
+}
+
+/* ---- the daemon ------------------------------------------------------------------------------ */
+
+/* To the waiting parent, or to the terminal. */
+static void
+report(struct daemon *d, int code, const char *text)
+{
+    if (d->report_fd < 0) {
+        (void)fprintf(code == 0 ? stdout : stderr, "%s\n", text);
+        (void)fflush(stdout);
+        return;
+    }
+    char *line = c2_asprintf("%d %s", code, text);
+    size_t len = strlen(line);
+    if (write(d->report_fd, line, len) != (ssize_t)len)
+        c2_log(WARN, "main", "the process that started this one is gone");
+    close(d->report_fd);
+    d->report_fd = -1;
+    c2_free(line);
+}
+
+static void
+on_started(void *arg)
+{
+    struct daemon *d = arg;
+    char *text = c2_asprintf("replica %u takes part", d->setup.id);
+    c2_log(INFO, "main", "replica=%u started", d->setup.id);
+    report(d, 0, text);
+    c2_free(text);
+    if (!d->foreground)
+        c2_os_leave_terminal();
+    c2_os_notify("READY=1");
+}
+
+/* Nothing that was promised is lost, as long as nothing more is done: no closing, no flushing. */
+static void
+on_failed(void *arg, enum c2_err err, const char *why)
+{
+    struct daemon *d = arg;
+    char *text = c2_asprintf("c2fs-metad: replica %u: %s: %s", d->setup.id, why, c2_err_text(err));
+    report(d, EXIT_FAILED, text);
+    _exit(EXIT_FAILED);
+}
+
+static void
+on_closed(void *arg)
+{
+    struct daemon *d = arg;
+    d->node = NULL;
+    d->closed = true;
+    c2_os_stop(d->os);
+}
+
+static void
+on_signal(void *arg, int signo)
+{
+    struct daemon *d = arg;
+    if (signo == SIGHUP) {
+        char *error = NULL;
+        if (set_up_log(d, &error) != C2_E_OK)
+            c2_log(WARN, "main", "%s", error != NULL ? error : "log_level");
+        c2_free(error);
+        return;
+    }
+    if (d->stopping)
+        return;
+    d->stopping = true;
+    c2_log(INFO, "main", "signal=%d ending", signo);
+    c2_os_notify("STOPPING=1");
+    node_close(d->node, on_closed, d);
+}
+
+static void
+write_metrics(void *arg, struct c2_buf *out)
+{
+    const struct daemon *d = arg;
+    if (d->node != NULL)
+        node_metrics(d->node, out);
+}
+
+static C2_RESULT
+open_metrics(struct daemon *d, char **ret_error)
+{
+    const char *address = conf_str(d, "metrics");
+    if (address[0] == '\0')
+        return C2_E_OK;
+    return c2_os_metrics_open(d->os, address, write_metrics, d, &d->metrics, ret_error);
+}
+
+static C2_RESULT
+start(struct daemon *d, char **ret_error)
+{
+    const char *address = NULL;
+    const char *listen = conf_str(d, "listen");
+    C2_TRY(load_trust(d, ret_error));
+    C2_TRY(load_keys(d, &address, ret_error));
+    C2_TRY(lock_data(d, ret_error));
+    C2_TRY(set_up_log(d, ret_error));
+    c2_os_harden();
+    if (listen[0] == '\0')
+        listen = address;
+    if (listen == NULL) {
+        *ret_error = c2_asprintf("%s does not have this replica's address; set listen = "
+                                 "ADDRESS:PORT in %s",
+                                 conf_str(d, "trust"), d->config_file);
+        return C2_E_CONFIG;
+    }
+    /* One thread: the store's transaction stays on it. */
+    C2_TRY(c2_os_new(1, &d->os));
+    C2_TRY(c2_os_signals(d->os, on_signal, d));
+    const struct c2_os_net_options net = { .secret = d->identity_secret,
+                                           .protocol = NODE_PROTOCOL };
+    C2_TRY(c2_os_net_new(d->os, &net, &d->net));
+    if (strcmp(conf_str(d, "timing"), "lan") == 0)
+        bft_timing_lan(&d->setup.timing);
+    else
+        bft_timing_default(&d->setup.timing);
+    bft_limits_default(&d->setup.limits);
+    d->setup.crypto = &bft_crypto_ed25519;
+    c2_random_bytes(&d->setup.seed, sizeof d->setup.seed);
+    const struct node_options o = {
+        .setup = &d->setup,
+        .data = conf_str(d, "data"),
+        .listen = listen,
+        .net = d->net,
+        .map_size = c2_conf_u64(d->conf, "replica", NULL, "map_size"),
+        .segment_size = c2_conf_u64(d->conf, "replica", NULL, "segment_size"),
+        .clients_max = (unsigned)c2_conf_u64(d->conf, "replica", NULL, "clients"),
+        .started = on_started,
+        .failed = on_failed,
+        .arg = d,
+    };
+    C2_TRY(node_open(c2_os_env(d->os), &o, &d->node, ret_error));
+    c2_wipe(d->setup.sign_secret, sizeof d->setup.sign_secret);
+    c2_wipe(d->identity_secret, sizeof d->identity_secret);
+    return open_metrics(d, ret_error);
+}
+
+static int
+exit_code(enum c2_err err)
+{
+    if (err == C2_E_CONFIG || err == C2_E_PARSE)
+        return EXIT_CONFIG;
+    return err == C2_E_DAMAGED || err == C2_E_CORRUPT ? EXIT_DAMAGED : EXIT_FAILED;
+}
+
+static char *
+error_text(enum c2_err err, const char *error)
+{
+    return c2_asprintf("c2fs-metad: %s", error != NULL ? error : c2_err_text(err));
+}
+
+static int
+serve(struct daemon *d)
+{
+    C2_AUTO(c2_free_auto) char *error = NULL;
+    enum c2_err err = start(d, &error);
+    if (err != C2_E_OK) {
+        C2_AUTO(c2_free_auto) char *text = error_text(err, error);
+        report(d, exit_code(err), text);
+        _exit(exit_code(err)); /* the log may be open; nothing was done yet */
+    }
+    while (!d->closed)
+        c2_os_run(d->os);
+    c2_os_metrics_close(d->metrics);
+    c2_net_free(d->net);
+    c2_os_drain(d->os);
+    c2_os_free(d->os);
+    c2_os_unlock_file(d->lock_fd);
+    c2_log(INFO, "main", "ended in good order");
+    return 0;
+}
+
+struct verdict {
+    struct c2_os *os;
+    enum c2_err err;
+    bool over;
+};
+
+static void
+on_verified(void *arg, enum c2_err err, const char *text)
+{
+    struct verdict *v = arg;
+    (void)fputs(text, stdout);
+    v->err = err;
+    v->over = true;
+}
+
+static int
+verify(struct daemon *d)
+{
+    C2_AUTO(c2_free_auto) char *error = NULL;
+    struct verdict v = { .err = C2_E_OK };
+    enum c2_err err = lock_data(d, &error);
+    if (err == C2_E_OK)
+        err = c2_os_new(1, &v.os);
+    if (err != C2_E_OK) {
+        C2_AUTO(c2_free_auto) char *text = error_text(err, error);
+        (void)fprintf(stderr, "%s\n", text);
+        return exit_code(err);
+    }
+    verify_start(c2_os_env(v.os), conf_str(d, "data"), on_verified, &v);
+    c2_os_run_until(v.os, &v.over);
+    c2_os_drain(v.os);
+    c2_os_free(v.os);
+    return v.err == C2_E_OK ? 0 : exit_code(v.err);
+}
+
+/* Prints what the child reports; its exit code, or a failure when it died without a word. */
+static int
+wait_for_report(int fd, pid_t child)
+{
+    char text[REPORT_MAX + 1];
+    size_t len = 0;
+    ssize_t n;
+    while (len < REPORT_MAX) {
+        n = read(fd, text + len, REPORT_MAX - len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            break;
+        len += (size_t)n;
+    }
+    text[len] = '\0';
+    char *rest = NULL;
+    long code = strtol(text, &rest, 10);
+    if (rest == text || *rest != ' ') {
+        int status = 0;
+        (void)waitpid(child, &status, 0);
+        (void)fprintf(stderr, "c2fs-metad: ended unexpectedly (status %d)\n", status);
+        return EXIT_FAILED;
+    }
+    (void)fprintf(code == 0 ? stdout : stderr, "%s\n", rest + 1);
+    return (int)code;
+}
+
+static int
+run(struct daemon *d)
+{
+    int fds[2];
+    if (d->foreground)
+        return serve(d);
+    if (pipe2(fds, O_CLOEXEC) != 0)
+        return EXIT_FAILED;
+    pid_t child = fork();
+    if (child != 0) {
+        close(fds[1]);
+        return child < 0 ? EXIT_FAILED : wait_for_report(fds[0], child);
+    }
+    close(fds[0]);
+    d->report_fd = fds[1];
+    return serve(d);
+}
+
+/* -1: go on; else the exit code. */
+static int
+parse_args(int argc, char **argv, struct daemon *d)
+{
+    static const struct option longs[] = {
+        { "config", required_argument, NULL, 'C' }, { "foreground", no_argument, NULL, 'f' },
+        { "verify", no_argument, NULL, 'v' },       { "help", no_argument, NULL, 'h' },
+        { "version", no_argument, NULL, 'V' },      { NULL, 0, NULL, 0 },
+    };
+    int flag;
+    while ((flag = getopt_long(argc, argv, "C:fhV", longs, NULL)) != -1) {
+        switch (flag) {
+        case 'C':
+            d->config_file = optarg;
+            break;
+        case 'f':
+            d->foreground = true;
+            break;
+        case 'v':
+            d->verify = true;
+            break;
+        case 'h':
+            usage(stdout);
+            return 0;
+        case 'V':
+            (void)printf("c2fs-metad %s\n", C2_VERSION);
+            return 0;
+        default:
+            usage(stderr);
+            return EXIT_USAGE;
+        }
+    }
+    if (optind == argc)
+        return -1;
+    usage(stderr);
+    return EXIT_USAGE;
+}
+
+int
+main(int argc, char **argv)
+{
+    struct daemon d = { .config_file = DEFAULT_CONFIG, .lock_fd = -1, .report_fd = -1 };
+    C2_AUTO(c2_free_auto) char *error = NULL;
+    int code = parse_args(argc, argv, &d);
+    if (code >= 0)
+        return code;
+    enum c2_err err = c2_crypto_init();
+    if (err == C2_E_OK)
+        err = load_config(&d, &error);
+    if (err == C2_E_OK) {
+        code = d.verify ? verify(&d) : run(&d);
+    } else {
+        C2_AUTO(c2_free_auto) char *text = error_text(err, error);
+        (void)fprintf(stderr, "%s\n", text);
+        code = exit_code(err);
+    }
+    c2_conf_free(d.conf);
+    return code;
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of a replica at work share: node.c drives the protocol, node_conn.c the
+ * connections, node_watch.c what clients watch, node_report.c says how it is.
+ */
+#ifndef C2_METADATA_NODE_INT_H
+#define C2_METADATA_NODE_INT_H
+
+#include "base/map.h"
+#include "metadata/exec.h"
+#include "metadata/node.h"
+#include "metadata/wal.h"
+
+#define NODE_PREFIXES_MAX 64
+#define NODE_TURN_MAX     32 /* messages of one connection in a row */
+
+/* A connection that somebody made to us. */
+struct node_conn {
+    struct c2_map_node node; /* n->conns, by id */
+    struct c2_link link;     /* n->conn_list */
+    struct c2_link rest;     /* n->resting: has had its turn */
+    struct node *owner;
+    struct c2_net_link *net; /* borrowed */
+    uint64_t id;
+    bool replica;    /* else a client */
+    uint16_t member; /* of a replica */
+    bool known;      /* a client that has shown a certificate */
+    unsigned turn;   /* messages since the last rest */
+    uint64_t since_ns;
+
+    /* What it watches. */
+    bool watching;
+    bool lost; /* an event could not be sent */
+    uint64_t wseq;
+    uint64_t last_n; /* of the event before */
+    uint32_t nprefixes;
+    struct c2_buf prefixes; /* owned; byte strings */
+};
+
+/* A way to another replica. */
+struct node_peer {
+    struct c2_net_link *net; /* owned; NULL = none */
+    uint16_t member;
+    char address[BFT_ADDRESS_MAX];
+    uint8_t key[MSG_KEY_LEN];
+};
+
+struct node {
+    struct c2_env *env;
+    struct node_options o;
+    struct bft_replica *core;        /* owned */
+    struct bft_exec *exec;           /* owned */
+    const struct bft_crypto *crypto; /* borrowed */
+    uint16_t id;                     /* of the member */
+    struct wal *wal;                 /* owned */
+    char *wal_path, *marker_path;
+
+    struct c2_list jobs; /* of bft_job.link */
+    struct bft_job *running;
+    struct c2_work work;
+    struct c2_timer tick;
+
+    struct node_peer peers[MSG_REPLICAS_MAX]; /* by seat */
+    struct c2_map conns;
+    struct c2_list conn_list;
+    struct c2_list resting;
+    struct c2_task resume;
+    uint64_t next_conn;
+    unsigned nclients;
+
+    struct c2_disk_req req; /* of the marker */
+    bool req_busy;
+    bool fresh;
+    bool started;
+    bool failed;
+    bool closing;
+    bool wal_closed;
+    bool log_damaged;
+    uint64_t last_lsn;
+    uint64_t requests;
+    uint64_t unsent; /* messages without a way */
+    unsigned alarms;
+    char alarm[160];
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+/* node.c */
+void node_step(struct node *n, struct bft_event *ev);
+void node_fail(struct node *n, enum c2_err err, const char *why);
+
+/* node_conn.c */
+C2_RESULT node_listen(struct node *n, const char *address);
+void node_connect(struct node *n, const struct bft_config *c);
+void node_send(struct node *n, uint32_t seats, struct c2_blob *msg);
+void node_reply(struct node *n, uint64_t conn, const uint8_t *key, struct c2_blob *msg);
+/* No connection comes any more. */
+void node_disconnect(struct node *n);
+
+/* node_watch.c */
+void node_watch(struct node *n, struct node_conn *c, struct c2_slice msg);
+/* The changes of batch n_seq. */
+void node_tell(struct node *n, uint64_t n_seq, struct c2_slice events, bool lost);
+void node_unwatch(struct node_conn *c);
+
+#endif

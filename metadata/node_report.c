@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a replica says about itself: to its metrics socket, and to clients that ask for its status.
+ */
+#include <string.h>
+
+#include "base/json.h"
+#include "metadata/node_int.h"
+
+static const char *const mode_names[] = {
+    [BFT_BOOTING] = "booting",         [BFT_RUNNING] = "running", [BFT_SYNCING] = "syncing",
+    [BFT_QUARANTINED] = "quarantined", [BFT_REMOVED] = "removed", [BFT_HALTED] = "halted",
+};
+
+void
+node_info(const struct node *n, struct node_info *ret_info)
+{
+    struct node_info i = { .started = n->started, .log_damaged = n->log_damaged };
+    bft_info(n->core, &i.bft);
+    i.clients = n->nclients;
+    i.requests = n->requests;
+    i.dropped = n->unsent;
+    i.alarms = n->alarms;
+    memcpy(i.alarm, n->alarm, sizeof i.alarm);
+    for (unsigned s = 0; s < MSG_REPLICAS_MAX; s++) {
+        const struct c2_net_link *l = n->peers[s].net;
+        i.peers_up += l != NULL && l->up;
+        i.dropped += l != NULL ? l->dropped : 0;
+    }
+    C2_LIST_FOREACH (&n->conn_list, struct node_conn, c, link)
+        i.watches += c->watching ? c->nprefixes : 0;
+    if (n->wal != NULL) {
+        i.log_bytes = wal_bytes(n->wal);
+        i.log_groups = wal_groups(n->wal);
+    }
+    *ret_info = i;
+}
+
+struct metric {
+    const char *name;
+    const char *help;
+    bool counter;
+    uint64_t value;
+};
+
+static void
+put_metric(struct c2_buf *out, const struct metric *m)
+{
+    c2_buf_printf(out, "# HELP c2fs_metad_%s %s\n# TYPE c2fs_metad_%s %s\nc2fs_metad_%s %llu\n",
+                  m->name, m->help, m->name, m->counter ? "counter" : "gauge", m->name,
+                  (unsigned long long)m->value);
+}
+
+void
+node_metrics(const struct node *n, struct c2_buf *out)
+{
+    struct node_info i;
+    node_info(n, &i);
+    const struct bft_info *b = &i.bft;
+    const struct bft_counters *c = &b->count;
+    const struct metric metrics[] = {
+        { "up", "1 when the replica takes part.", false, b->mode == BFT_RUNNING },
+        { "quarantined", "1 while it must not vote.", false, b->mode == BFT_QUARANTINED },
+        { "primary", "1 when it is the primary.", false, b->seat == b->primary },
+        { "epoch", "Version of the configuration.", false, b->epoch },
+        { "view", "Current view.", false, b->view },
+        { "executed", "Last executed batch.", false, b->executed },
+        { "stable", "Last stable checkpoint.", false, b->stable },
+        { "time_seconds", "Agreed time.", false, b->time_ns / C2_NS_PER_S },
+        { "peers", "Replicas that it can send to.", false, i.peers_up },
+        { "clients", "Connections of clients.", false, i.clients },
+        { "watches", "Prefixes that clients watch.", false, i.watches },
+        { "sessions", "Open sessions.", false, b->sessions },
+        { "requests_pending", "Requests that are not executed.", false, b->requests },
+        { "requests_pending_bytes", "Bytes of them.", false, b->requests_bytes },
+        { "bodies_bytes", "Bytes of batches in memory.", false, b->bodies_bytes },
+        { "log_bytes", "Bytes of the write-ahead log.", false, i.log_bytes },
+        { "log_groups_total", "Groups made durable.", true, i.log_groups },
+        { "batches_total", "Executed batches.", true, c->executed_batches },
+        { "requests_total", "Executed requests.", true, c->executed_requests },
+        { "duplicates_total", "Requests that were repeated.", true, c->duplicates },
+        { "fast_reads_total", "Reads that were not ordered.", true, c->fast_reads },
+        { "fast_reads_refused_total", "Reads that came too early.", true, c->fast_reads_refused },
+        { "proposed_total", "Batches proposed.", true, c->proposed },
+        { "view_changes_total", "Views left.", true, c->view_changes },
+        { "wishes_total", "Complaints about a primary.", true, c->wishes },
+        { "checkpoints_total", "Checkpoints made.", true, c->checkpoints },
+        { "syncs_total", "State transfers.", true, c->syncs },
+        { "signatures_made_total", "Signatures made.", true, c->sig_made },
+        { "signatures_checked_total", "Signatures checked.", true, c->sig_checked },
+        { "signatures_bad_total", "Signatures that were wrong.", true, c->sig_bad },
+        { "refused_total", "Messages that were malformed, forged or too many.", true, c->dropped },
+        { "lost_total", "Messages that did not leave.", true, i.dropped },
+        { "alarms_total", "Alarms.", true, i.alarms },
+    };
+    for (size_t k = 0; k < C2_ARRAY_LEN(metrics); k++)
+        put_metric(out, &metrics[k]);
+}
+
+void
+node_status(const struct node *n, struct c2_buf *out)
+{
+    struct node_info i;
+    struct c2_json j;
+    node_info(n, &i);
+    const struct bft_info *b = &i.bft;
+    c2_json_init(&j, out);
+    c2_json_object(&j, NULL);
+    c2_json_u64(&j, "replica", n->id);
+    c2_json_str(&j, "mode", mode_names[b->mode]);
+    c2_json_u64(&j, "epoch", b->epoch);
+    c2_json_u64(&j, "view", b->view);
+    c2_json_bool(&j, "leaving", b->leaving);
+    c2_json_bool(&j, "primary", b->seat == b->primary);
+    c2_json_u64(&j, "executed", b->executed);
+    c2_json_u64(&j, "stable", b->stable);
+    c2_json_u64(&j, "time_ns", b->time_ns);
+    c2_json_u64(&j, "peers", i.peers_up);
+    c2_json_u64(&j, "clients", i.clients);
+    c2_json_u64(&j, "sessions", b->sessions);
+    c2_json_u64(&j, "requests", b->count.executed_requests);
+    c2_json_u64(&j, "fast_reads", b->count.fast_reads);
+    c2_json_u64(&j, "view_changes", b->count.view_changes);
+    c2_json_u64(&j, "syncs", b->count.syncs);
+    c2_json_u64(&j, "log_bytes", i.log_bytes);
+    c2_json_bool(&j, "log_damaged", i.log_damaged);
+    c2_json_u64(&j, "alarms", i.alarms);
+    c2_json_str(&j, "alarm", i.alarms == 0 ? NULL : i.alarm);
+    c2_json_object_end(&j);
+}
