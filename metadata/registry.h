@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * "local:PATH" -> an open coordination service.
+ * "local:PATH" or "bft:NAME" -> an open coordination service.
  */
 #ifndef C2_METADATA_REGISTRY_H
 #define C2_METADATA_REGISTRY_H
 
+#include "base/conf.h"
 #include "metadata/coord.h"
 
 #define COORD_MAP_SIZE_DEFAULT (64ull << 30) /* address space of the LMDB map, not memory */
@@ -17,6 +18,13 @@
  */
 C2_RESULT coord_open(struct c2_env *env, const char *url, bool create, struct coord **ret_coord,
                      char **ret_error);
+/*
+ * The same, and bft:NAME, with the [metadata "NAME"] section of conf: connects in the background,
+ * on an environment of os_loop.h. There is nothing to create; requests wait until enough replicas
+ * are connected, so give them a deadline.
+ */
+C2_RESULT coord_open_conf(struct c2_env *env, const struct c2_conf *conf, const char *url,
+                          bool create, struct coord **ret_coord, char **ret_error);
 
 /*
  * Below: only for a local: service. It keeps its log until LOG_TRIM: whoever does not ship the log

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/crypto.h"
 #include "metadata/local.h"
+#include "tests/lib/bft_rig.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,6 +17,11 @@ void
 coord_fixture_open(struct coord_fixture *f)
 {
     char *error = NULL;
+    if (f->rig != NULL) {
+        bft_rig_start_all(f->rig);
+        f->c = bft_rig_client(f->rig, 0);
+        return;
+    }
     enum c2_err err =
         coord_local_open(f->env, f->path, false, COORD_FIXTURE_MAP_SIZE, &f->c, &error);
     if (err != C2_E_OK)
@@ -28,12 +34,15 @@ coord_fixture_close(struct coord_fixture *f)
     coord_close(f->c);
     f->c = NULL;
     test_env_run_ready(f->t);
+    for (unsigned i = 0; f->rig != NULL && i < f->rig->n; i++)
+        bft_rig_stop(f->rig, i);
 }
 
 void
 coord_fixture_init(struct coord_fixture *f)
 {
     assert_int_equal(c2_crypto_init(), C2_E_OK);
+    f->rig = NULL;
     f->t = test_env_new(1);
     f->env = test_env_env(f->t);
     f->path = test_env_path(f->t, "meta");
@@ -48,6 +57,8 @@ void
 coord_fixture_done(struct coord_fixture *f)
 {
     coord_fixture_close(f);
+    if (f->rig != NULL)
+        bft_rig_free(f->rig);
     c2_free(f->path);
     test_env_free(f->t);
 }
@@ -57,6 +68,19 @@ coord_fixture_setup(void **state)
 {
     struct coord_fixture *f = c2_calloc(1, sizeof *f);
     coord_fixture_init(f);
+    *state = f;
+    return 0;
+}
+
+int
+coord_fixture_setup_bft(void **state)
+{
+    struct coord_fixture *f = c2_calloc(1, sizeof *f);
+    assert_int_equal(c2_crypto_init(), C2_E_OK);
+    f->t = test_env_new(1);
+    f->env = test_env_env(f->t);
+    f->rig = bft_rig_new(f->t, 1);
+    coord_fixture_open(f);
     *state = f;
     return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A local coordination service in a test environment, and requests that wait for their answer.
- * Keys and values are C strings.
+ * A coordination service in a test environment, local or of four replicas, and requests that wait
+ * for their answer. Keys and values are C strings.
  */
 #ifndef C2_TESTS_LIB_COORD_FIXTURE_H
 #define C2_TESTS_LIB_COORD_FIXTURE_H
@@ -11,7 +11,10 @@
 
 #define COORD_FIXTURE_MAP_SIZE (64u << 20)
 
+struct bft_rig;
+
 struct coord_fixture {
+    struct bft_rig *rig; /* NULL = a local one */
     struct test_env *t;
     struct c2_env *env;
     struct coord *c;
@@ -28,10 +31,12 @@ struct coord_call {
 /* A new store in the folder "meta" of the test environment. */
 void coord_fixture_init(struct coord_fixture *f);
 void coord_fixture_done(struct coord_fixture *f);
+/* Ends the service, with all replicas, and starts it again. */
 void coord_fixture_close(struct coord_fixture *f);
 void coord_fixture_open(struct coord_fixture *f);
 /* For setup and teardown of cmocka: *state is a struct coord_fixture. */
 int coord_fixture_setup(void **state);
+int coord_fixture_setup_bft(void **state); /* of four replicas, in the same process */
 int coord_fixture_teardown(void **state);
 
 void coord_call_start(struct coord_fixture *f, struct coord_call *call);

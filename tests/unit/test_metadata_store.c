@@ -365,7 +365,11 @@ submit__refuses_what_is_beyond_a_bound_through_done(void **state)
 int
 main(void)
 {
-#define T(test) cmocka_unit_test_setup_teardown(test, coord_fixture_setup, coord_fixture_teardown)
+#define T(test)                                                                                    \
+    cmocka_unit_test_setup_teardown(test, coord_fixture_setup, coord_fixture_teardown),            \
+    {                                                                                              \
+#test "__bft", test, coord_fixture_setup_bft, coord_fixture_teardown, NULL                 \
+    }
     const struct CMUnitTest tests[] = {
         T(txn__gives_keys_its_number_as_version),
         T(cond__holds_or_fails_for_each_kind),

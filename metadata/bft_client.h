@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The coordination service on replicas: coord.h over the messages of msg.h. Nothing that fewer than
+ * f + 1 replicas say is believed.
+ *
+ * LOG_READ and LOG_TRIM are UNSUPPORTED: the replicas have a log of their own. A change that ends
+ * with TIMEOUT or UNAVAILABLE may have happened or happen yet.
+ */
+#ifndef C2_METADATA_BFT_CLIENT_H
+#define C2_METADATA_BFT_CLIENT_H
+
+#include "base/net.h"
+#include "metadata/bft.h"
+#include "metadata/coord.h"
+
+/* Times in ns; 0 = the default. */
+struct bft_client_options {
+    const struct bft_config *config; /* what is trusted; copied */
+    const uint8_t *secret;           /* our Ed25519 key; copied */
+    const uint8_t *cert;             /* the client authority's signature on it; copied */
+    struct c2_net *net;              /* with our key; freed when the client is closed */
+    uint64_t retry_ns;               /* before the first repetition of a request; 300 ms, then */
+    uint64_t retry_max_ns;           /* half as much again each time, up to 10 s */
+    uint64_t hedge_ns;               /* before the other replicas are asked, too; 20 ms */
+    uint64_t seed;
+};
+
+/* Connects in the background; requests wait. */
+struct coord *bft_client_new(struct c2_env *env, const struct bft_client_options *o);
+
+struct bft_client_info {
+    unsigned replicas, f;
+    unsigned connected;
+    bool session;
+    uint64_t view; /* what f + 1 replicas say */
+    uint64_t requests, repeated, fast_reads, ordered_reads, mismatches, reloads;
+    bool up[MSG_REPLICAS_MAX];
+    enum c2_err error[MSG_REPLICAS_MAX]; /* of the connection; OK = none yet */
+};
+
+bool bft_client_is(const struct coord *c);
+/* Below: only for what bft_client_new returned. */
+
+const char *bft_client_address(const struct coord *c, unsigned seat); /* borrowed */
+void bft_client_info(const struct coord *c, struct bft_client_info *ret_info);
+
+/* Asks every connected replica for its status; told gets the JSON of each that answers, in any
+ * order, until the next question or the end. It says about itself what it likes. */
+void bft_client_ask_status(struct coord *c,
+                           void (*told)(void *arg, unsigned seat, struct c2_slice json), void *arg);
+
+#endif

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of the client share: bft_client.c has the requests of the caller and the session,
+ * bft_client_call.c the answers to ordered requests and fast reads, bft_client_watch.c the events,
+ * bft_client_link.c the replicas.
+ */
+#ifndef C2_METADATA_BFT_CLIENT_INT_H
+#define C2_METADATA_BFT_CLIENT_INT_H
+
+#include "metadata/bft_client.h"
+#include "metadata/watch.h"
+
+#define CALLS_MAX BFT_SESSION_WINDOW
+#define READS_MAX 256
+
+struct bft_client;
+
+/* What one replica answered. */
+struct call_vote {
+    bool have;
+    bool has_result;
+    uint8_t code;
+    uint32_t epoch;
+    uint64_t n;       /* of an ordered request */
+    uint64_t version; /* of a read */
+    uint8_t digest[MSG_DIGEST_LEN];
+    struct c2_buf result; /* owned */
+};
+
+enum call_state {
+    CALL_WAITING, /* for the session, or for a place in the window */
+    CALL_ORDERED, /* sent as an ordered request */
+    CALL_READING, /* sent as a fast read */
+};
+
+struct bft_call {
+    struct c2_link link;  /* of list */
+    struct c2_list *list; /* c->waiting or c->reading; NULL = neither */
+    struct bft_client *c;
+    struct coord_req *req; /* NULL: its caller has given up, its number still counts */
+    enum call_state state;
+    enum msg_request_kind kind;
+    struct c2_buf op;    /* owned: the encoded command */
+    struct c2_blob *msg; /* owned reference: as it was sent */
+    uint64_t number;     /* cseq or rseq */
+    struct c2_timer timer;
+    uint64_t wait_ns;  /* until the next repetition */
+    uint64_t retry_at; /* when it is due */
+    uint64_t sent_ns;
+    unsigned tries;
+    uint32_t asked; /* seats */
+    struct call_vote votes[MSG_REPLICAS_MAX];
+};
+
+struct client_event {
+    struct c2_link link;
+    uint64_t n;
+    struct c2_buf events; /* owned */
+};
+
+/* What one replica tells about changes. */
+struct client_stream {
+    uint64_t wseq;          /* of the WATCH that was sent last; 0 = none on this connection */
+    bool registered;        /* it has acknowledged it */
+    uint64_t ack_n;         /* from which batch on */
+    uint64_t last_n;        /* of its last event */
+    size_t bytes;           /* in pending */
+    struct c2_list pending; /* struct client_event, ascending; not accepted yet */
+};
+
+struct client_replica {
+    struct bft_client *c;
+    unsigned seat;
+    struct c2_net_link *net; /* owned */
+    uint64_t view;           /* it says */
+    uint64_t srtt_ns;        /* of reads; 0 = unknown */
+    struct client_stream stream;
+};
+
+struct bft_client {
+    struct coord base;
+    struct bft_client_options o; /* pointers are not used after opening */
+    struct bft_config config;
+    struct c2_net *net; /* owned */
+    uint8_t secret[C2_ED25519_SECRET_LEN];
+    uint8_t key[MSG_KEY_LEN];
+    uint8_t cert[MSG_SIG_LEN];
+    struct client_replica replicas[MSG_REPLICAS_MAX]; /* by seat */
+    uint64_t rng;
+
+    /* The session. */
+    bool open; /* session is valid */
+    uint64_t session;
+    uint64_t nonce;
+    struct bft_call opening; /* number = nonce; never has a caller */
+    uint64_t next_cseq;
+    uint64_t ack_low;
+    struct bft_call *calls[CALLS_MAX]; /* owned, cseq % CALLS_MAX */
+    bool answered[CALLS_MAX];
+
+    struct c2_list waiting;            /* bft_call.link: for a place among the calls */
+    struct c2_list reading;            /* bft_call.link: for a place among the reads */
+    struct bft_call *reads[READS_MAX]; /* owned, rseq % READS_MAX */
+    uint64_t next_rseq;
+    struct c2_task pump;
+
+    /* Watches. */
+    struct watch_list watches;
+    struct c2_task watch_task; /* prefixes have changed */
+    struct c2_timer stuck;     /* events that are not accepted */
+    struct c2_task reload_task;
+    uint64_t next_wseq;
+    uint64_t accepted_n;
+    bool reload_due;
+
+    uint64_t requests, repeated, fast_reads, ordered_reads, mismatches, reloads;
+    void (*told)(void *arg, unsigned seat, struct c2_slice json);
+    void *told_arg;
+    bool closing;
+    struct c2_task bye;
+};
+
+static inline unsigned
+client_weak(const struct bft_client *c)
+{
+    return c->config.f + 1u;
+}
+
+/* bft_client.c */
+/* Puts the call at the end of a list of those that wait. */
+void client_enlist(struct bft_call *call, struct c2_list *list);
+void client_unlist(struct bft_call *call);
+/* Completes the request from an answer, which is taken; or with an error. Later, on the loop. */
+void client_complete(struct bft_call *call, struct c2_buf *answer);
+void client_complete_err(struct bft_call *call, enum c2_err err);
+void client_pump(struct bft_client *c);
+void client_call_free(struct bft_call *call);
+/* The session is gone; what was sent in it may have happened. */
+void client_session_lost(struct bft_client *c);
+void client_opened(struct bft_client *c, uint64_t session);
+void client_open_again(struct bft_client *c, uint64_t nonce_above);
+/* A fast read did not work: the same as an ordered request. */
+void client_order(struct bft_call *call);
+
+/* bft_client_call.c */
+void client_call_send(struct bft_call *call, bool all);
+void client_call_timer(struct c2_timer *t);
+void client_read_start(struct bft_call *call);
+void client_on_reply(struct client_replica *r, struct c2_slice m);
+void client_on_read_reply(struct client_replica *r, struct c2_slice m);
+/* Arms the timer for the repetition or the deadline. */
+void client_arm(struct bft_call *call);
+void client_votes_clear(struct bft_call *call);
+/* The link is up: it gets what it may lack. */
+void client_call_link_up(struct bft_client *c, unsigned seat);
+
+/* bft_client_link.c */
+void client_connect(struct bft_client *c);
+void client_disconnect(struct bft_client *c);
+bool client_is_up(const struct bft_client *c, unsigned seat);
+void client_send(struct bft_client *c, unsigned seat, struct c2_blob *m);
+unsigned client_primary(const struct bft_client *c);
+/* The highest view that at least one correct replica is in. */
+uint64_t client_view(const struct bft_client *c);
+
+/* bft_client_watch.c */
+void client_watch_init(struct bft_client *c);
+void client_watch_done(struct bft_client *c);
+void client_on_event(struct client_replica *r, struct c2_slice m);
+void client_stream_up(struct client_replica *r);
+void client_stream_down(struct client_replica *r);
+void client_watches_changed(struct bft_client *c);
+
+#endif

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Events. Every replica tells of each batch that changes something watched, in order: a stream. It
+ * begins with an acknowledgement ("from batch ack_n on"), and each event names the one before, so
+ * a stream has no gap that does not show; one with a gap is asked to begin anew.
+ *
+ * An event for batch n is believed when f + 1 streams have it next: n is the first event that they
+ * have not had accepted, they agree on its content, and they began at or before the last accepted
+ * batch. One of them is from a correct replica, which has left nothing out since then, so nothing
+ * between the two is missing.
+ *
+ * When fewer than a quorum of streams have run without a gap since the last accepted batch, f + 1
+ * correct ones may not be among them, and something may be missed: the watches reload once a quorum
+ * runs. They also do when events wait for STUCK_NS on f + 1 streams and no agreement comes of it,
+ * which is rare: streams that began at different batches, and a liar between them.
+ */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "base/mark.h"
+#include "base/wire.h"
+#include "metadata/bft_client_int.h"
+
+#define PENDING_BYTES_MAX (8u << 20) /* of one stream */
+#define PREFIXES_MAX      64
+#define STUCK_NS          C2_NS_PER_S
+
+/* ---- asking ---------------------------------------------------------------------------------- */
+
+static void
+pop_event(struct client_stream *s)
+{
+    struct client_event *e = C2_LIST_FIRST(&s->pending, struct client_event, link);
+    c2_list_remove(&s->pending, &e->link);
+    s->bytes -= e->events.len;
+    c2_buf_done(&e->events);
+    c2_free(e);
+}
+
+static void
+end_stream(struct client_stream *s)
+{
+    s->registered = false;
+    while (!c2_list_empty(&s->pending))
+        pop_event(s);
+}
+
+static unsigned
+count_streams(const struct bft_client *c)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < c->config.n; i++)
+        count += c->replicas[i].stream.registered;
+    return count;
+}
+
+/* Has told of everything since the last accepted batch. */
+static bool
+is_continuous(const struct bft_client *c, const struct client_stream *s)
+{
+    return s->registered && s->ack_n <= c->accepted_n;
+}
+
+/* Something about a stream has changed. */
+static void
+check_streams(struct bft_client *c)
+{
+    unsigned continuous = 0;
+    for (unsigned i = 0; i < c->config.n; i++)
+        continuous += is_continuous(c, &c->replicas[i].stream);
+    if (continuous < bft_quorum(&c->config))
+        c->reload_due = true;
+    if (c->reload_due && count_streams(c) >= bft_quorum(&c->config))
+        c2_defer(c->base.env, &c->reload_task);
+}
+
+static void
+begin_stream(struct client_replica *r)
+{
+    struct bft_client *c = r->c;
+    struct msg_head h = { .type = MSG_WATCH, .sender = MSG_SENDER_CLIENT };
+    struct c2_buf prefixes = { 0 };
+    struct msg_watch m = { .wseq = ++c->next_wseq };
+    end_stream(&r->stream);
+    check_streams(c);
+    r->stream.wseq = m.wseq;
+    if (c->watches.watches.count > PREFIXES_MAX) {
+        c2_wr_bytes(&prefixes, c2_slice(NULL, 0)); /* everything, and we look ourselves */
+        m.count = 1;
+    } else {
+        C2_LIST_FOREACH (&c->watches.watches, struct coord_watch, w, link)
+            c2_wr_bytes(&prefixes, w->prefix);
+        m.count = (uint32_t)c->watches.watches.count;
+    }
+    m.prefixes = c2_buf_slice(&prefixes);
+    h.epoch = c->config.epoch;
+    h.cluster = c->config.cluster;
+    struct c2_buf out = { 0 };
+    msg_write_watch(&out, &h, &m);
+    struct c2_blob *b = c2_blob_copy(out.data, out.len);
+    client_send(c, r->seat, b);
+    c2_blob_unref(b);
+    c2_buf_done(&out);
+    c2_buf_done(&prefixes);
+}
+
+static void
+begin_all(struct bft_client *c)
+{
+    c->reload_due = true;
+    for (unsigned i = 0; i < c->config.n; i++) {
+        if (client_is_up(c, i))
+            begin_stream(&c->replicas[i]);
+    }
+}
+
+static void
+watch_task(struct c2_task *t)
+{
+    struct bft_client *c = C2_CONTAINER_OF(t, struct bft_client, watch_task);
+    if (!c->closing)
+        begin_all(c);
+}
+
+void
+client_watches_changed(struct bft_client *c)
+{
+    if (!c->closing)
+        c2_defer(c->base.env, &c->watch_task);
+}
+
+void
+client_stream_up(struct client_replica *r)
+{
+    if (!c2_list_empty(&r->c->watches.watches))
+        begin_stream(r);
+}
+
+void
+client_stream_down(struct client_replica *r)
+{
+    struct bft_client *c = r->c;
+    end_stream(&r->stream);
+    r->stream.wseq = 0;
+    if (!c->closing)
+        check_streams(c);
+}
+
+/* ---- believing ------------------------------------------------------------------------------- */
+
+/* The next event of a stream that may be counted. */
+static struct client_event *
+head_of(const struct bft_client *c, unsigned seat)
+{
+    const struct client_stream *s = &c->replicas[seat].stream;
+    if (!is_continuous(c, s))
+        return NULL;
+    return C2_LIST_FIRST(&s->pending, struct client_event, link);
+}
+
+/* The earliest event that f + 1 streams have next; NULL when there is none. */
+static struct client_event *
+next_event(const struct bft_client *c)
+{
+    struct client_event *best = NULL;
+    for (unsigned i = 0; i < c->config.n; i++) {
+        struct client_event *e = head_of(c, i);
+        unsigned same = 0;
+        for (unsigned k = 0; e != NULL && k < c->config.n; k++) {
+            const struct client_event *o = head_of(c, k);
+            same += o != NULL && o->n == e->n &&
+                    c2_slice_equal(c2_buf_slice(&o->events), c2_buf_slice(&e->events));
+        }
+        if (e != NULL && same >= client_weak(c) && (best == NULL || e->n < best->n))
+            best = e;
+    }
+    return best;
+}
+
+static void
+drop_accepted(struct bft_client *c)
+{
+    for (unsigned i = 0; i < c->config.n; i++) {
+        struct client_stream *s = &c->replicas[i].stream;
+        const struct client_event *e;
+        while ((e = C2_LIST_FIRST(&s->pending, struct client_event, link)) != NULL &&
+               e->n <= c->accepted_n)
+            pop_event(s);
+    }
+}
+
+static unsigned
+count_waiting(const struct bft_client *c)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < c->config.n; i++)
+        count += !c2_list_empty(&c->replicas[i].stream.pending);
+    return count;
+}
+
+static void
+accept_events(struct bft_client *c)
+{
+    struct client_event *e;
+    while (!c->reload_due && (e = next_event(c)) != NULL) {
+        struct c2_buf events = e->events;
+        e->events = (struct c2_buf){ 0 };
+        c->accepted_n = e->n;
+        for (unsigned i = 0; i < c->config.n; i++) /* the bytes are not counted there any more */
+            if (head_of(c, i) == e)
+                c->replicas[i].stream.bytes -= events.len;
+        drop_accepted(c);
+        watch_list_deliver(&c->watches, c2_buf_slice(&events), false);
+        c2_buf_done(&events);
+        c2_timer_stop(c->base.env, &c->stuck);
+        if (c->closing)
+            return;
+    }
+    if (count_waiting(c) < client_weak(c))
+        c2_timer_stop(c->base.env, &c->stuck);
+    else if (!c2_timer_armed(&c->stuck))
+        c2_timer_arm(c->base.env, &c->stuck, c2_now_ns(c->base.env) + STUCK_NS);
+}
+
+static void
+stuck_fired(struct c2_timer *t)
+{
+    struct bft_client *c = C2_CONTAINER_OF(t, struct bft_client, stuck);
+    C2_MARK("client: events without agreement");
+    begin_all(c);
+}
+
+/* The highest batch from which on f + 1 streams run: a correct replica has executed it. */
+static uint64_t
+common_start(const struct bft_client *c)
+{
+    uint64_t best = c->accepted_n;
+    for (unsigned i = 0; i < c->config.n; i++) {
+        const struct client_stream *s = &c->replicas[i].stream;
+        unsigned as_late = 0;
+        for (unsigned k = 0; s->registered && k < c->config.n; k++) {
+            const struct client_stream *o = &c->replicas[k].stream;
+            as_late += o->registered && o->ack_n >= s->ack_n;
+        }
+        if (as_late >= client_weak(c))
+            best = C2_MAX(best, s->ack_n);
+    }
+    return best;
+}
+
+/* A quorum runs: what is read from now on is at least as new as what the streams begin with. */
+static void
+reload_task(struct c2_task *t)
+{
+    struct bft_client *c = C2_CONTAINER_OF(t, struct bft_client, reload_task);
+    if (c->closing || !c->reload_due || count_streams(c) < bft_quorum(&c->config))
+        return;
+    c->reload_due = false;
+    c->accepted_n = common_start(c);
+    c->reloads++;
+    drop_accepted(c);
+    watch_list_deliver(&c->watches, c2_slice(NULL, 0), true);
+    if (!c->closing)
+        accept_events(c);
+}
+
+/* ---- listening ------------------------------------------------------------------------------- */
+
+/* Whoever fails here is not a correct replica. */
+static bool
+well_formed(struct c2_slice events)
+{
+    struct c2_rd r = c2_rd_init(events);
+    while (c2_rd_left(&r) > 0) {
+        c2_rd_u64(&r);
+        c2_rd_u8(&r);
+        c2_rd_bytes(&r, COORD_KEY_MAX);
+    }
+    return c2_rd_finish(&r) == C2_E_OK;
+}
+
+void
+client_on_event(struct client_replica *r, struct c2_slice m)
+{
+    struct bft_client *c = r->c;
+    struct client_stream *s = &r->stream;
+    struct msg_event e;
+    if (msg_read_event(m, &e) != C2_E_OK || e.wseq != s->wseq || !well_formed(e.events))
+        return;
+    if (!s->registered) {
+        s->registered = true;
+        s->ack_n = s->last_n = e.n;
+        check_streams(c);
+        return;
+    }
+    if (e.lost != 0 || e.after != s->last_n || e.n <= s->last_n ||
+        s->bytes + e.events.len > PENDING_BYTES_MAX) {
+        C2_MARK("client: a stream with a gap");
+        begin_stream(r);
+        return;
+    }
+    s->last_n = e.n;
+    if (e.n <= c->accepted_n)
+        return;
+    struct client_event *p = c2_calloc(1, sizeof *p);
+    p->n = e.n;
+    c2_buf_append(&p->events, e.events.data, e.events.len);
+    s->bytes += e.events.len;
+    c2_list_append(&s->pending, &p->link);
+    accept_events(c);
+}
+
+void
+client_watch_init(struct bft_client *c)
+{
+    watch_list_init(&c->watches);
+    c->watch_task.run = watch_task;
+    c->reload_task.run = reload_task;
+    c->stuck.fire = stuck_fired;
+    for (unsigned i = 0; i < MSG_REPLICAS_MAX; i++)
+        c2_list_init(&c->replicas[i].stream.pending);
+}
+
+void
+client_watch_done(struct bft_client *c)
+{
+    c2_timer_stop(c->base.env, &c->stuck);
+    for (unsigned i = 0; i < MSG_REPLICAS_MAX; i++)
+        end_stream(&c->replicas[i].stream);
+}
