@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * meta init, status, add-client: coordination services.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/crypto.h"
+#include "base/os_file.h"
+#include "base/str.h"
+#include "metadata/cluster.h"
+#include "tools/cmd.h"
+#include "tools/service.h"
+
+#define STATUS_NS      (3 * C2_NS_PER_S)
+#define REPLICAS_MAX   64 /* that may be typed */
+#define NAME_MAX_CHARS 63
+
+/* ---- meta init ------------------------------------------------------------------------------- */
+
+struct init {
+    const struct cmd_ctx *x;
+    const char *dir;
+    const char *addresses[REPLICAS_MAX];
+    size_t n;
+    uint64_t f;
+    char name[NAME_MAX_CHARS + 1];
+};
+
+static int
+make_dir(const struct init *a, const char *path)
+{
+    if (mkdir(path, 0700) == 0)
+        return CTL_EXIT_OK;
+    return cmd_fail(a->x, c2_err_from_errno(errno), "meta init", path,
+                    errno == EEXIST ? "exists already" : strerror(errno),
+                    errno == EEXIST ? "choose a new folder" : NULL);
+}
+
+/* A new file below the folder. */
+static int
+put_file(const struct init *a, const char *name, unsigned mode, const struct c2_buf *text)
+{
+    C2_AUTO(c2_free_auto) char *path = c2_asprintf("%s/%s", a->dir, name);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+    if (fd < 0)
+        return cmd_fail(a->x, c2_err_from_errno(errno), "meta init", path, strerror(errno), NULL);
+    enum c2_err err = c2_os_write_all(fd, text->data, text->len);
+    if (err == C2_E_OK && fsync(fd) != 0)
+        err = c2_err_from_errno(errno);
+    close(fd);
+    return err == C2_E_OK ? CTL_EXIT_OK : cmd_fail(a->x, err, "meta init", path, NULL, NULL);
+}
+
+static int
+put_replica(const struct init *a, const struct cluster_files *f, size_t i)
+{
+    const struct {
+        const char *name;
+        unsigned mode;
+        const struct c2_buf *text;
+    } files[] = {
+        { "root.pub", 0644, &f->trust },
+        { "replica.key", 0600, &f->key[i] },
+        { "c2fs-metad.conf", 0644, &f->conf[i] },
+        { "data/" CLUSTER_FIRST_START, 0600, &f->first_start },
+    };
+    C2_AUTO(c2_free_auto) char *dir = c2_asprintf("%s/replica-%zu", a->dir, i + 1);
+    C2_AUTO(c2_free_auto) char *data = c2_asprintf("%s/data", dir);
+    int code = make_dir(a, dir);
+    if (code == CTL_EXIT_OK)
+        code = make_dir(a, data);
+    for (size_t k = 0; code == CTL_EXIT_OK && k < C2_ARRAY_LEN(files); k++) {
+        C2_AUTO(c2_free_auto) char *name = c2_asprintf("replica-%zu/%s", i + 1, files[k].name);
+        code = put_file(a, name, files[k].mode, files[k].text);
+    }
+    return code;
+}
+
+static int
+put_all(const struct init *a, const struct cluster_files *f)
+{
+    int code = make_dir(a, a->dir);
+    if (code == CTL_EXIT_OK)
+        code = put_file(a, "root.pub", 0644, &f->trust);
+    if (code == CTL_EXIT_OK)
+        code = put_file(a, "client.key", 0600, &f->client);
+    if (code == CTL_EXIT_OK)
+        code = put_file(a, "admin.key", 0600, &f->admin);
+    for (size_t i = 0; code == CTL_EXIT_OK && i < a->n; i++)
+        code = put_replica(a, f, i);
+    if (code == CTL_EXIT_OK) /* the last: whoever waits for it finds everything */
+        code = put_file(a, "client.conf", 0644, &f->client_conf);
+    return code;
+}
+
+/* The last part of the folder's path, as far as it may be the name of a section. */
+static void
+choose_name(struct init *a)
+{
+    size_t len = strlen(a->dir);
+    while (len > 0 && a->dir[len - 1] == '/')
+        len--;
+    size_t from = len;
+    while (from > 0 && a->dir[from - 1] != '/')
+        from--;
+    size_t out = 0;
+    for (size_t i = from; i < len && out < NAME_MAX_CHARS; i++) {
+        char c = a->dir[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (letter || (out > 0 && strchr("._-", c) != NULL))
+            a->name[out++] = c;
+    }
+    if (out == 0)
+        strncpy(a->name, "main", sizeof a->name - 1);
+}
+
+static void
+print_init(const struct init *a)
+{
+    if (a->x->json) {
+        struct c2_buf out = { 0 };
+        struct c2_json j;
+        cmd_json_begin(&j, &out, "c2fs.meta-init/1");
+        c2_json_str(&j, "name", a->name);
+        c2_json_str(&j, "folder", a->dir);
+        c2_json_u64(&j, "replicas", a->n);
+        c2_json_u64(&j, "f", a->f);
+        cmd_json_print(&j, &out);
+        return;
+    }
+    (void)printf("coordination service \"%s\": %zu replicas, any %llu of them may fail or lie\n\n",
+                 a->name, a->n, (unsigned long long)a->f);
+    for (size_t i = 0; i < a->n; i++)
+        (void)printf("  %s/replica-%zu  for %s: move it there; c2fs-metad -C c2fs-metad.conf\n",
+                     a->dir, i + 1, a->addresses[i]);
+    (void)printf("  %s/client.conf  for clients, with root.pub and client.key\n"
+                 "  %s/admin.key    keep it away from all of them\n\n"
+                 "when the replicas run: c2fsctl -C %s/client.conf meta status\n",
+                 a->dir, a->dir, a->dir);
+}
+
+static int
+run_init(struct cmd_ctx *x, int argc, char **argv)
+{
+    static const struct option longs[] = { { "replica", required_argument, NULL, 'r' },
+                                           { "f", required_argument, NULL, 'f' },
+                                           { NULL, 0, NULL, 0 } };
+    struct init a = { .x = x, .f = 1 };
+    const struct cmd *c = cmd_find("meta init");
+    int flag;
+    optind = 0;
+    while ((flag = getopt_long(argc, argv, "r:f:", longs, NULL)) != -1) {
+        if (flag == 'r' && a.n < REPLICAS_MAX)
+            a.addresses[a.n++] = optarg;
+        else if (flag != 'f' || c2_u64_parse(c2_slice_str(optarg), 100, &a.f) != C2_E_OK)
+            return cmd_usage(c, "--f takes a number, --replica HOST:PORT");
+    }
+    if (argc - optind < 1)
+        return cmd_usage(c, "which folder?");
+    a.dir = argv[optind++];
+    for (; optind < argc; optind++) { /* more replicas without the option */
+        if (a.n == REPLICAS_MAX)
+            return cmd_usage(c, "too many replicas");
+        a.addresses[a.n++] = argv[optind];
+    }
+    choose_name(&a);
+    struct cluster_files files = { 0 };
+    char *error = NULL;
+    if (c2_crypto_init() != C2_E_OK)
+        return cmd_fail(x, C2_E_UNSUPPORTED, "meta init", a.dir, "cannot start", NULL);
+    enum c2_err err = cluster_make(a.name, a.addresses, a.n, (unsigned)a.f, &files, &error);
+    int code = CTL_EXIT_OK;
+    if (err != C2_E_OK)
+        code = cmd_fail(x, err, "meta init", a.dir, error, "c2fsctl help meta init");
+    else if (!x->dry_run)
+        code = put_all(&a, &files);
+    if (code == CTL_EXIT_OK)
+        print_init(&a);
+    c2_free(error);
+    cluster_files_done(&files);
+    return code;
+}
+
+/* ---- meta status ----------------------------------------------------------------------------- */
+
+struct look {
+    struct service s;
+    struct cluster_info info;
+    char *json[CLUSTER_REPLICAS_MAX]; /* owned; what each said */
+    unsigned answers;
+    bool over;
+    struct c2_timer timer, poll;
+};
+
+static void
+told(void *arg, unsigned seat, struct c2_slice json)
+{
+    struct look *l = arg;
+    if (l->json[seat] != NULL)
+        return;
+    l->json[seat] = c2_strndup((const char *)json.data, json.len);
+    l->answers++;
+    l->over = l->over || l->answers == l->info.n;
+}
+
+static void
+look_over(struct c2_timer *t)
+{
+    C2_CONTAINER_OF(t, struct look, timer)->over = true;
+}
+
+/* Asks again now and then: links come up one by one. */
+static void
+look_again(struct c2_timer *t)
+{
+    struct look *l = C2_CONTAINER_OF(t, struct look, poll);
+    cluster_ask(l->s.coord, told, l);
+    c2_timer_arm(l->s.env, t, c2_now_ns(l->s.env) + 100 * C2_NS_PER_MS);
+}
+
+/* The value of a key in the flat object that a replica sent: it may be anything. */
+static char *
+json_field(const char *json, const char *key)
+{
+    C2_AUTO(c2_free_auto) char *quoted = c2_asprintf("\"%s\":", key);
+    const char *at = json == NULL ? NULL : strstr(json, quoted);
+    if (at == NULL)
+        return c2_strdup("-");
+    at += strlen(quoted);
+    bool text = *at == '"';
+    at += text;
+    size_t len = strcspn(at, text ? "\"" : ",}");
+    char *value = c2_strndup(at, C2_MIN(len, (size_t)40));
+    for (char *p = value; *p != '\0'; p++)
+        *p = *p >= ' ' && *p < 127 ? *p : '?';
+    return value;
+}
+
+static void
+print_replicas(const struct look *l)
+{
+    struct cmd_table t = { .ncolumns = 8,
+                           .headers = { "REPLICA", "ADDRESS", "STATE", ">VIEW", ">EXECUTED",
+                                        ">STABLE", ">CLIENTS", "" } };
+    static const char *const keys[] = { "mode", "view", "executed", "stable", "clients" };
+    for (unsigned i = 0; i < l->info.n; i++) {
+        char *v[C2_ARRAY_LEN(keys)];
+        char number[16];
+        for (size_t k = 0; k < C2_ARRAY_LEN(keys); k++)
+            v[k] = json_field(l->json[i], keys[k]);
+        C2_AUTO(c2_free_auto) char *primary = json_field(l->json[i], "primary");
+        const struct cluster_replica *r = &l->info.replica[i];
+        (void)snprintf(number, sizeof number, "%u", i + 1);
+        const char *state = l->json[i] != NULL ? v[0] : r->up ? "silent" : "unreachable";
+        const char *note = l->json[i] == NULL && !r->up   ? c2_err_text(r->error)
+                           : strcmp(primary, "true") == 0 ? "primary"
+                                                          : "";
+        cmd_table_add(&t, number, r->address, state, v[1], v[2], v[3], v[4], note);
+        for (size_t k = 0; k < C2_ARRAY_LEN(keys); k++)
+            c2_free(v[k]);
+    }
+    cmd_table_print(&t, "  ");
+}
+
+static unsigned
+count_running(const struct look *l)
+{
+    unsigned running = 0;
+    for (unsigned i = 0; i < l->info.n; i++) {
+        C2_AUTO(c2_free_auto) char *mode = json_field(l->json[i], "mode");
+        running += strcmp(mode, "running") == 0;
+    }
+    return running;
+}
+
+static const char *
+state_of(const struct look *l, unsigned running)
+{
+    if (!l->info.session || running < l->info.n - l->info.f)
+        return "FAULTED";
+    return running < l->info.n ? "DEGRADED" : "ONLINE";
+}
+
+static void
+print_look(const struct look *l, const char *state, unsigned running)
+{
+    struct c2_buf out = { 0 };
+    struct c2_json j;
+    if (!l->s.x->json) {
+        (void)printf("service: %s\nstate:   %s\nfaults:  any %u of %u replicas\n", l->s.url + 4,
+                     state, l->info.f, l->info.n);
+        if (running < l->info.n)
+            (void)printf("action:  look at the replicas that are not running (journalctl -u "
+                         "'c2fs-metad@*')\n");
+        (void)printf("\n");
+        print_replicas(l);
+        return;
+    }
+    cmd_json_begin(&j, &out, "c2fs.meta-status/1");
+    c2_json_str(&j, "service", l->s.url + 4);
+    c2_json_str(&j, "state", state);
+    c2_json_u64(&j, "f", l->info.f);
+    c2_json_bool(&j, "session", l->info.session);
+    c2_json_u64(&j, "view", l->info.view);
+    c2_json_array(&j, "replicas");
+    for (unsigned i = 0; i < l->info.n; i++) {
+        const struct cluster_replica *r = &l->info.replica[i];
+        static const char *const numbers[] = { "view",     "executed",     "stable", "clients",
+                                               "requests", "view_changes", "syncs" };
+        C2_AUTO(c2_free_auto) char *mode = json_field(l->json[i], "mode");
+        c2_json_object(&j, NULL);
+        c2_json_u64(&j, "replica", i + 1);
+        c2_json_str(&j, "address", r->address);
+        c2_json_bool(&j, "connected", r->up);
+        c2_json_str(&j, "error", r->up ? NULL : c2_err_name(r->error));
+        c2_json_str(&j, "mode", l->json[i] == NULL ? NULL : mode);
+        for (size_t k = 0; l->json[i] != NULL && k < C2_ARRAY_LEN(numbers); k++) {
+            C2_AUTO(c2_free_auto) char *v = json_field(l->json[i], numbers[k]);
+            uint64_t value = 0;
+            if (c2_u64_parse(c2_slice_str(v), UINT64_MAX, &value) == C2_E_OK)
+                c2_json_u64(&j, numbers[k], value);
+        }
+        c2_json_object_end(&j);
+    }
+    c2_json_array_end(&j);
+    cmd_json_print(&j, &out);
+}
+
+static int
+run_status(struct cmd_ctx *x, int argc, char **argv)
+{
+    struct look l = { .timer = { .fire = look_over }, .poll = { .fire = look_again } };
+    if (argc > 2)
+        return cmd_usage(cmd_find("meta status"), "takes the name of one service");
+    int code = service_open(x, "meta status", argc == 2 ? argv[1] : NULL, &l.s);
+    if (code != CTL_EXIT_OK)
+        return code;
+    if (!cluster_look(l.s.coord, &l.info)) {
+        code = cmd_fail(x, C2_E_UNSUPPORTED, "meta status", l.s.url,
+                        "this is not a replicated service", NULL);
+        service_close(&l.s);
+        return code;
+    }
+    uint64_t now_ns = c2_now_ns(l.s.env);
+    c2_timer_arm(l.s.env, &l.timer, now_ns + STATUS_NS);
+    c2_timer_arm(l.s.env, &l.poll, now_ns);
+    c2_os_run_until(l.s.os, &l.over);
+    c2_timer_stop(l.s.env, &l.timer);
+    c2_timer_stop(l.s.env, &l.poll);
+    (void)cluster_look(l.s.coord, &l.info);
+    unsigned running = count_running(&l);
+    const char *state = state_of(&l, running);
+    print_look(&l, state, running);
+    code = strcmp(state, "ONLINE") == 0     ? CTL_EXIT_OK
+           : strcmp(state, "DEGRADED") == 0 ? CTL_EXIT_DEGRADED
+                                            : CTL_EXIT_UNAVAILABLE;
+    for (unsigned i = 0; i < l.info.n; i++)
+        c2_free(l.json[i]);
+    service_close(&l.s);
+    return code;
+}
+
+const struct cmd cmds_meta[] = {
+    { .name = "meta init",
+      .args = "DIR --replica HOST:PORT ... [--f 1]",
+      .summary = "make the configuration and keys of a coordination service",
+      .help = "Writes DIR/replica-1, DIR/replica-2, ... with what each c2fs-metad needs, and\n"
+              "DIR/client.conf, root.pub and client.key for clients. --f is how many replicas may\n"
+              "fail or lie at the same time; 3f+1 are needed, in different clouds.\n"
+              "DIR/admin.key admits clients and changes the members: keep it somewhere else.\n",
+      .options = "--replica --f",
+      .needs = CMD_NEEDS_NOTHING,
+      .run = run_init },
+    { .name = "meta status",
+      .args = "[SERVICE]",
+      .summary = "show a coordination service and its replicas",
+      .help = "Exit code 0 when all replicas run, 6 when some do not, 5 when too few do.\n"
+              "What a replica says about itself is not proven.\n",
+      .options = "",
+      .needs = CMD_NEEDS_CONF,
+      .run = run_status },
+    { .name = NULL },
+};

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A coordination service opened by a command, and requests that wait for their answer.
+ */
+#ifndef C2_TOOLS_SERVICE_H
+#define C2_TOOLS_SERVICE_H
+
+#include "base/os_loop.h"
+#include "metadata/coord.h"
+#include "tools/cmd.h"
+
+#define SERVICE_TIMEOUT_NS (15 * C2_NS_PER_S)
+
+struct service {
+    const struct cmd_ctx *x;
+    const char *what; /* the command, for messages */
+    struct c2_os *os;
+    struct c2_env *env;
+    struct coord *coord;
+    char *url; /* owned */
+};
+
+/*
+ * name: of a [metadata] section, "bft:NAME" or "local:PATH"; NULL = the only section there is.
+ * Returns an exit code; on failure everything is freed and the message printed.
+ */
+int service_open(const struct cmd_ctx *x, const char *what, const char *name, struct service *s);
+void service_close(struct service *s);
+struct service_call {
+    struct coord_req req; /* done and deadline_ns are set by service_run */
+    bool done;
+};
+
+/* Submits and waits, at most SERVICE_TIMEOUT_NS; c->req.err. coord_req_done is the caller's. */
+enum c2_err service_run(struct service *s, struct service_call *c);
+/* Prints why a request failed; an exit code. */
+int service_fail(const struct service *s, enum c2_err err, const char *object);
+
+#endif
