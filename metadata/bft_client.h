@@ -41,12 +41,12 @@ struct bft_client_info {
 bool bft_client_is(const struct coord *c);
 /* Below: only for what bft_client_new returned. */
 
-const char *bft_client_address(const struct coord *c, unsigned seat); /* borrowed */
-void bft_client_info(const struct coord *c, struct bft_client_info *ret_info);
+const char *bft_client_address(const struct coord *base, unsigned seat); /* borrowed */
+void bft_client_info(const struct coord *base, struct bft_client_info *ret_info);
 
 /* Asks every connected replica for its status; told gets the JSON of each that answers, in any
  * order, until the next question or the end. It says about itself what it likes. */
-void bft_client_ask_status(struct coord *c,
+void bft_client_ask_status(struct coord *base,
                            void (*told)(void *arg, unsigned seat, struct c2_slice json), void *arg);
 
 #endif

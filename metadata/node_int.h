@@ -99,8 +99,8 @@ void node_disconnect(struct node *n);
 
 /* node_watch.c */
 void node_watch(struct node *n, struct node_conn *c, struct c2_slice msg);
-/* The changes of batch n_seq. */
-void node_tell(struct node *n, uint64_t n_seq, struct c2_slice events, bool lost);
+/* The changes of batch `at`. */
+void node_tell(struct node *n, uint64_t at, struct c2_slice events, bool lost);
 void node_unwatch(struct node_conn *c);
 
 #endif

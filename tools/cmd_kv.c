@@ -59,12 +59,16 @@ kv_print_bytes(struct c2_slice b)
 void
 kv_json_bytes(struct c2_json *j, const char *key, const char *hex_key, struct c2_slice b)
 {
-    bool text = memchr(b.data == NULL ? (const uint8_t *)"" : b.data, '\0', b.len) == NULL;
-    for (size_t i = 0; i < b.len && text; i++)
-        text = b.data[i] < 0x80;
+    bool text = true;
+    if (b.len == 0) {
+        c2_json_str(j, key, "");
+        return;
+    }
+    for (size_t i = 0; i < b.len; i++)
+        text = text && b.data[i] != '\0' && b.data[i] < 0x80;
     if (text) {
         C2_AUTO(c2_free_auto) char *copy = c2_strndup((const char *)b.data, b.len);
-        c2_json_str(j, key, b.len == 0 ? "" : copy);
+        c2_json_str(j, key, copy);
         return;
     }
     C2_AUTO(c2_free_auto) char *hex = c2_alloc(2 * b.len + 1);
