@@ -7,12 +7,14 @@
  *
  * A transaction that fails for a reason that may pass is sent again. A group that does not fit one
  * transaction is split, so that a crash in between is repaired by the journal and errs on the safe
- * side: what comes to objects first, then inodes, entries, removals, what goes from objects, and
- * the journal position last. An object is never in use without its record, and never counted too
- * low.
+ * side: that this device changes the store, what comes to objects, then inodes, entries, removals,
+ * what goes from objects, and the journal position last. An object is never in use without its
+ * record, and never counted too low.
  */
 #include "fs/object_record.h"
 #include "fs/txg.h"
+
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
@@ -190,6 +192,13 @@ static void
 collect(struct build *b)
 {
     const struct txg *t = b->a->txg;
+    const struct fs_parts *part = &b->a->fs->part;
+    struct fs_position at = { .next_ino = t->next_ino, .seq = t->journal_seq };
+    memcpy(at.device, part->device_id, sizeof(at.device));
+    struct ck last = ck_letter('J'), position = ck_journal(part->device_id);
+    struct c2_buf plain = { 0 };
+    fs_position_encode(&at, &plain);
+    add_sealed(b, &last, c2_buf_slice(&plain));
     for (size_t k = 0; k < t->ninodes; k++)
         count_live(b, &t->inodes[k]);
     collect_objects(b, true);
@@ -206,12 +215,11 @@ collect(struct build *b)
         if (t->inodes[k].deleted)
             collect_deletion(b, &t->inodes[k]);
     collect_objects(b, false);
-    struct ck bytes = ck_usage("bytes"), files = ck_usage("files"), position = ck_letter('J');
+    struct ck bytes = ck_usage("bytes"), files = ck_usage("files");
     add_counter(b, &bytes, b->used_bytes);
     add_counter(b, &files, b->used_files);
-    struct c2_buf plain = { 0 };
-    c2_wr_u64(&plain, t->journal_seq);
-    c2_wr_u64(&plain, t->next_ino);
+    c2_buf_clear(&plain);
+    fs_position_encode_seq(&at, &plain);
     add_sealed(b, &position, c2_buf_slice(&plain));
     c2_buf_clear(&plain);
     if (fs_ship_record(b->a->fs, &plain)) {

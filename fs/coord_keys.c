@@ -95,6 +95,15 @@ ck_letter(char letter)
 }
 
 struct ck
+ck_journal(const uint8_t device[16])
+{
+    struct ck k = with_name('J', "");
+    memcpy(k.bytes + k.len, device, 16);
+    k.len += 16;
+    return k;
+}
+
+struct ck
 ck_session(const char *name)
 {
     return with_name('S', name);

@@ -11,7 +11,8 @@
  *   G ino8                 an inode without links that was still open; or with a value, sealed: a
  *                          deleted file whose objects are still counted as in use (fs/garbage.c)
  *   Q name                 usage counters
- *   J                      sealed: what the mount has committed of its journal, id allocation
+ *   J                      sealed: which device committed last, id allocation (fs/position.h)
+ *   J device16             sealed: what the store has of that device's journal
  *   C                      sealed volume configuration
  *   H                      sealed: how far the log is shipped, and the checkpoints
  *   V                      unsealed: format version, volume uuid, key check
@@ -41,6 +42,7 @@ struct ck ck_live(const struct ds_oid *oid);
 struct ck ck_orphan(uint64_t ino);
 struct ck ck_usage(const char *name); /* "bytes", "files" */
 struct ck ck_letter(char letter);     /* J, C, V, or the prefix of any other kind */
+struct ck ck_journal(const uint8_t device[16]);
 struct ck ck_session(const char *name);
 struct ck ck_job(const char *kind);
 

@@ -11,6 +11,7 @@
 
 #include "fs/cache.h"
 #include "fs/inode.h"
+#include "fs/position.h"
 #include "fs/ship.h"
 #include "metadata/coord.h"
 
@@ -48,6 +49,7 @@ struct fs_parts {
     uint64_t fence_token;
     const char *journal_dir;
     uint8_t journal_key[32];
+    uint8_t device_id[FS_DEVICE_ID_LEN]; /* whose journal it is */
     uint64_t journal_size;
     uint64_t journal_segment_size; /* 0 = the default */
 

@@ -21,7 +21,7 @@
 #include "fs/replay.h"
 #include "fs/txg.h"
 
-#define OPENING_KEYS 4                  /* journal position, two counters, shipping */
+#define OPENING_KEYS 5                  /* last device, own position, two counters, shipping */
 #define ORPHANS_MAX  COORD_GET_KEYS_MAX /* looked at in one go */
 
 /* ---- format --------------------------------------------------------------------------------- */
@@ -37,8 +37,7 @@ fs_format_ops(struct keys *keys, uint32_t uid, uint32_t gid, struct c2_buf *back
         .ino = FS_ROOT_INO, .mode = S_IFDIR | 0755, .nlink = 2, .uid = uid, .gid = gid
     };
     fs_inode_record_encode(&root, &record);
-    c2_wr_u64(&pos, 0);
-    c2_wr_u64(&pos, FS_ROOT_INO + 1);
+    fs_position_encode(&(struct fs_position){ .next_ino = FS_ROOT_INO + 1 }, &pos);
 
     size_t start = backing->len;
     c2_buf_append(backing, inode.bytes, inode.len);
@@ -256,19 +255,24 @@ read_position(struct opening *o)
     struct c2_buf plain = { 0 };
     if (e[0].version == 0)
         return C2_E_DAMAGED;
+    struct c2_buf own = { 0 };
+    struct fs_position at = { 0 };
     enum c2_err err = keys_open(fs->part.keys, ck_slice(&o->keys[0]), e[0].value, &plain);
-    struct c2_rd r = c2_rd_init(c2_buf_slice(&plain));
-    o->replay.after_seq = c2_rd_u64(&r);
-    fs->next_ino = c2_rd_u64(&r);
+    if (err == C2_E_OK && e[1].version != 0)
+        err = keys_open(fs->part.keys, ck_slice(&o->keys[1]), e[1].value, &own);
     if (err == C2_E_OK)
-        err = c2_rd_finish(&r);
+        err = fs_position_decode(c2_buf_slice(&plain), c2_buf_slice(&own), fs->part.device_id, &at);
     c2_buf_done(&plain);
-    for (int k = 1; err == C2_E_OK && k < 3; k++) {
+    c2_buf_done(&own);
+    fs->next_ino = at.next_ino;
+    o->replay.after_seq = at.seq;
+    o->replay.foreign = fs_position_is_foreign(&at, fs->part.device_id);
+    for (int k = 2; err == C2_E_OK && k < 4; k++) {
         uint64_t v = e[k].value.len == 8 ? c2_get_u64(e[k].value.data) : 0;
-        *(k == 1 ? &fs->used_bytes : &fs->used_files) = (int64_t)v < 0 ? 0 : v;
+        *(k == 2 ? &fs->used_bytes : &fs->used_files) = (int64_t)v < 0 ? 0 : v;
     }
     if (err == C2_E_OK && fs->part.device_secret != NULL)
-        err = fs_ship_new(fs, e[3].value, o->req.version, &fs->ship);
+        err = fs_ship_new(fs, e[4].value, o->req.version, &fs->ship);
     return err;
 }
 
@@ -337,9 +341,10 @@ fs_open(const struct fs_parts *parts, const struct fs_config *config,
     o->arg = arg;
     o->replay = (struct fs_replay){ .fs = o->fs, .done = replayed, .report = report };
     o->keys[0] = ck_letter('J');
-    o->keys[1] = ck_usage("bytes");
-    o->keys[2] = ck_usage("files");
-    o->keys[3] = ck_letter('H');
+    o->keys[1] = ck_journal(parts->device_id);
+    o->keys[2] = ck_usage("bytes");
+    o->keys[3] = ck_usage("files");
+    o->keys[4] = ck_letter('H');
     for (int k = 0; k < OPENING_KEYS; k++)
         o->slices[k] = ck_slice(&o->keys[k]);
     o->req = (struct coord_req){ .verb = COORD_GET,

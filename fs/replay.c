@@ -17,11 +17,14 @@
 #include "base/log.h"
 #include "base/mark.h"
 #include "base/wire.h"
+#include "fs/group_read.h"
 #include "fs/load.h"
 #include "fs/manifest.h"
 #include "fs/object_get.h"
 #include "fs/publish.h"
 #include "fs/records.h"
+
+#define CONFLICT_NAMES 5
 
 struct group {
     struct c2_link link;
@@ -89,62 +92,7 @@ drop_pieces(struct replay *p)
     c2_map_done(&p->pieces);
 }
 
-/* ---- decoding a group ------------------------------------------------------------------------ */
-
-struct item {
-    char kind;
-    uint64_t next_ino;
-    uint64_t ino, dir;
-    uint32_t type;
-    struct c2_slice record, name;
-    bool content;
-    uint32_t nextents;
-};
-
-static struct c2_rd
-items_of(const struct group *g)
-{
-    struct c2_rd r = c2_rd_init(c2_buf_slice(&g->meta));
-    c2_rd_u8(&r);
-    c2_rd_u8(&r);
-    return r;
-}
-
-/* The head of the next item; content extents follow and are read one by one. */
-static bool
-next_item(struct c2_rd *r, struct item *it)
-{
-    if (!c2_rd_ok(r) || c2_rd_left(r) == 0)
-        return false;
-    *it = (struct item){ .kind = (char)c2_rd_u8(r) };
-    if (it->kind == 'N') {
-        it->next_ino = c2_rd_u64(r);
-    } else if (it->kind == 'I') {
-        it->ino = c2_rd_u64(r);
-        it->dir = c2_rd_u64(r);
-        it->record = c2_rd_bytes(r, COORD_VALUE_MAX);
-        it->content = c2_rd_u8(r) != 0;
-        it->nextents = it->content ? c2_rd_u32(r) : 0;
-        if (it->nextents > GROUP_DIFF_MAX)
-            c2_rd_fail(r);
-    } else if (it->kind == 'X') {
-        it->ino = c2_rd_u64(r);
-        it->content = true;
-        it->nextents = c2_rd_u32(r);
-        if (it->nextents > GROUP_DIFF_MAX)
-            c2_rd_fail(r);
-    } else if (it->kind == 'D') {
-        it->dir = c2_rd_u64(r);
-        it->ino = c2_rd_u64(r);
-        it->type = c2_rd_u32(r);
-        it->name = c2_rd_bytes(r, FS_NAME_MAX);
-        if (!fs_name_valid(it->name))
-            c2_rd_fail(r);
-    } else {
-        c2_rd_fail(r);
-    }
-    return c2_rd_ok(r);
-}
+/* ---- extents of a group ---------------------------------------------------------------------- */
 
 struct extent_item {
     uint64_t off, len;
@@ -152,51 +100,43 @@ struct extent_item {
     uint64_t source_off;
 };
 
+/* The source of an extent and how many bytes it has. */
+static uint64_t
+extent_source(struct replay *p, const struct group *g, const struct group_extent *in,
+              struct fs_source **ret_source)
+{
+    if (in->kind == GROUP_OBJECT) {
+        struct fs_object *o = fs_object_get(p->fs, &in->ref);
+        if (in->placed != 0) {
+            o->placed = in->placed;
+            o->placed_known = true;
+            o->stored_bytes = in->stored_bytes;
+        }
+        *ret_source = &o->source;
+        return in->ref.plain_len;
+    }
+    bool own = in->kind == GROUP_PIECE;
+    struct fs_chunk *c = piece_chunk(p, own ? &g->locs[in->piece] : &in->loc, own);
+    if (!own)
+        c->named_seq = C2_MAX(c->named_seq, g->seq);
+    fs_source_ref(&c->source);
+    *ret_source = &c->source;
+    return c->len;
+}
+
 static void
 next_extent(struct replay *p, const struct group *g, struct c2_rd *r, struct extent_item *x)
 {
+    struct group_extent in;
     uint64_t limit = 0;
-    *x = (struct extent_item){ .off = c2_rd_u64(r) };
-    x->len = c2_rd_u64(r);
-    uint8_t kind = c2_rd_u8(r);
-    if (kind == GROUP_PIECE || kind == GROUP_LOC) {
-        struct journal_loc loc = { 0 };
-        if (kind == GROUP_LOC) {
-            loc = journal_loc_decode(r);
-        } else {
-            uint32_t index = c2_rd_u32(r);
-            if (index >= g->nlocs)
-                c2_rd_fail(r);
-            else
-                loc = g->locs[index];
-        }
-        x->source_off = c2_rd_u64(r);
-        if (!c2_rd_ok(r))
-            return;
-        struct fs_chunk *c = piece_chunk(p, &loc, kind == GROUP_PIECE);
-        if (kind == GROUP_LOC)
-            c->named_seq = C2_MAX(c->named_seq, g->seq);
-        fs_source_ref(&c->source);
-        x->source = &c->source;
-        limit = c->len;
-    } else if (kind == GROUP_OBJECT) {
-        struct ds_ref ref = ds_ref_decode(r);
-        uint32_t placed = c2_rd_u32(r);
-        uint64_t stored = c2_rd_u64(r);
-        x->source_off = c2_rd_u64(r);
-        if (!c2_rd_ok(r))
-            return;
-        struct fs_object *o = fs_object_get(p->fs, &ref);
-        if (placed != 0) {
-            o->placed = placed;
-            o->placed_known = true;
-            o->stored_bytes = stored;
-        }
-        x->source = &o->source;
-        limit = ref.plain_len;
-    } else if (kind != GROUP_HOLE) {
+    group_read_extent(r, &in);
+    *x = (struct extent_item){ .off = in.off, .len = in.len, .source_off = in.source_off };
+    if (in.kind == GROUP_PIECE && in.piece >= g->nlocs)
         c2_rd_fail(r);
-    }
+    if (!c2_rd_ok(r))
+        return;
+    if (in.kind != GROUP_HOLE)
+        limit = extent_source(p, g, &in, &x->source);
     bool inside = x->source == NULL || (x->source_off <= limit && x->len <= limit - x->source_off);
     if (x->len == 0 || x->off > (uint64_t)FS_FILE_SIZE_MAX || !inside ||
         (x->source != NULL && x->len > (uint64_t)FS_FILE_SIZE_MAX - x->off))
@@ -207,7 +147,7 @@ next_extent(struct replay *p, const struct group *g, struct c2_rd *r, struct ext
 
 static void
 apply_extents(struct replay *p, const struct group *g, struct c2_rd *r, struct fs_inode *i,
-              const struct item *it)
+              const struct group_item *it)
 {
     if (i->map == NULL)
         i->map = fs_map_new();
@@ -240,7 +180,7 @@ journal_has_it(struct fs *fs, struct fs_inode *i)
 }
 
 static C2_RESULT
-apply_inode(struct replay *p, const struct group *g, struct c2_rd *r, const struct item *it)
+apply_inode(struct replay *p, const struct group *g, struct c2_rd *r, const struct group_item *it)
 {
     struct fs *fs = p->fs;
     struct fs_inode *i = fs_inode_peek(fs, it->ino);
@@ -271,7 +211,7 @@ apply_inode(struct replay *p, const struct group *g, struct c2_rd *r, const stru
 }
 
 static C2_RESULT
-apply_more(struct replay *p, const struct group *g, struct c2_rd *r, const struct item *it)
+apply_more(struct replay *p, const struct group *g, struct c2_rd *r, const struct group_item *it)
 {
     struct fs_inode *i = fs_inode_peek(p->fs, it->ino);
     if (i == NULL || !S_ISREG(i->attr.mode))
@@ -282,7 +222,7 @@ apply_more(struct replay *p, const struct group *g, struct c2_rd *r, const struc
 }
 
 static void
-apply_dentry(struct replay *p, const struct item *it)
+apply_dentry(struct replay *p, const struct group_item *it)
 {
     struct fs *fs = p->fs;
     struct fs_inode *dir = fs_inode_peek(fs, it->dir);
@@ -301,11 +241,11 @@ apply_dentry(struct replay *p, const struct item *it)
 static C2_RESULT
 apply_group(struct replay *p, const struct group *g)
 {
-    struct c2_rd r = items_of(g);
-    struct item it;
+    struct c2_rd r = group_read_begin(c2_buf_slice(&g->meta));
+    struct group_item it;
     for (size_t k = 0; k < g->nlocs; k++)
         (void)piece_chunk(p, &g->locs[k], true);
-    while (next_item(&r, &it)) {
+    while (group_read_item(&r, &it)) {
         if (it.kind == 'N')
             p->fs->next_ino = C2_MAX(p->fs->next_ino, it.next_ino);
         else if (it.kind == 'I')
@@ -316,6 +256,65 @@ apply_group(struct replay *p, const struct group *g)
             apply_dentry(p, &it);
     }
     return c2_rd_finish(&r);
+}
+
+/* ---- another device was here ------------------------------------------------------------------
+ */
+
+struct leftover {
+    unsigned groups, inodes, nnames;
+    struct c2_buf names; /* for people, the first ones */
+};
+
+static void
+mention(struct leftover *l, struct c2_slice name)
+{
+    if (l->nnames++ >= CONFLICT_NAMES)
+        return;
+    c2_buf_puts(&l->names, l->nnames == 1 ? "" : ", ");
+    for (size_t k = 0; k < name.len; k++)
+        c2_wr_u8(&l->names, name.data[k] < ' ' || name.data[k] == 0x7f ? '?' : name.data[k]);
+}
+
+static void
+count_leftover(struct leftover *l, const struct group *g)
+{
+    struct c2_rd r = group_read_begin(c2_buf_slice(&g->meta));
+    struct group_item it;
+    bool changes = false;
+    while (group_read_item(&r, &it)) {
+        group_skip_extents(&r, &it);
+        changes = changes || it.kind != 'N';
+        l->inodes += it.kind == 'I';
+        if (it.kind == 'D')
+            mention(l, it.name);
+    }
+    l->groups += changes;
+}
+
+/* What this device promised was made for a state that another one has replaced. */
+static C2_RESULT
+check_owner(struct replay *p)
+{
+    struct fs_replay *r = p->r;
+    struct leftover l = { 0 };
+    C2_LIST_FOREACH (&p->groups, struct group, g, link) {
+        count_leftover(&l, g);
+    }
+    if (r->foreign && l.groups > 0) {
+        C2_MARK("replay: refused, another device has committed since");
+        const char *dir = p->fs->part.journal_dir;
+        r->error = c2_asprintf(
+            "another machine has changed the volume since this one had it, and the journal of "
+            "this machine has changes that never reached the clouds (groups: %u, changed files "
+            "and folders: %u, names: %s%s); they are not applied over a newer state\n"
+            "hint: mv %s %s.conflict-%llu sets them aside, then mount again",
+            l.groups, l.inodes, l.nnames == 0 ? "none" : c2_buf_cstr(&l.names),
+            l.nnames > CONFLICT_NAMES ? ", ..." : "", dir, dir,
+            (unsigned long long)(c2_wall_ns(p->fs->part.env) / C2_NS_PER_S));
+    }
+    c2_buf_done(&l.names);
+    return r->error == NULL ? C2_E_OK : C2_E_CONFLICT;
 }
 
 /* ---- the walk through the groups ------------------------------------------------------------- */
@@ -408,14 +407,10 @@ content_loaded(struct fs_req *r)
 static uint64_t
 missing_content(struct replay *p, const struct group *g)
 {
-    struct c2_rd r = items_of(g);
-    struct item it;
-    while (next_item(&r, &it)) {
-        for (uint32_t k = 0; k < it.nextents && c2_rd_ok(&r); k++) {
-            struct extent_item x;
-            next_extent(p, g, &r, &x);
-            fs_source_unref(x.source);
-        }
+    struct c2_rd r = group_read_begin(c2_buf_slice(&g->meta));
+    struct group_item it;
+    while (group_read_item(&r, &it)) {
+        group_skip_extents(&r, &it);
         const struct fs_inode *i = it.kind == 'D' ? NULL : fs_inode_peek(p->fs, it.ino);
         if (i != NULL && it.content && i->map == NULL && i->manifest != NULL)
             return it.ino;
@@ -426,15 +421,11 @@ missing_content(struct replay *p, const struct group *g)
 static size_t
 missing_inodes(struct replay *p, const struct group *g)
 {
-    struct c2_rd r = items_of(g);
-    struct item it;
+    struct c2_rd r = group_read_begin(c2_buf_slice(&g->meta));
+    struct group_item it;
     size_t n = 0;
-    while (n < COORD_GET_KEYS_MAX && next_item(&r, &it)) {
-        for (uint32_t k = 0; k < it.nextents && c2_rd_ok(&r); k++) {
-            struct extent_item x;
-            next_extent(p, g, &r, &x);
-            fs_source_unref(x.source);
-        }
+    while (n < COORD_GET_KEYS_MAX && group_read_item(&r, &it)) {
+        group_skip_extents(&r, &it);
         uint64_t ino = it.kind == 'D' ? it.dir : it.ino;
         bool known = ino == 0 || fs_inode_peek(p->fs, ino) != NULL;
         for (size_t k = n; !known && k > 0 && n - k < 16; k--)
@@ -536,7 +527,11 @@ opened(struct journal_open *o)
         c2_log(ERROR, "replay", "journal damaged: groups=%llu %s, what follows is replayed",
                (unsigned long long)p->jr.damaged_groups, p->jr.damage);
     forget_incomplete(p);
-    next_group(p);
+    enum c2_err err = check_owner(p);
+    if (err == C2_E_OK)
+        next_group(p);
+    else
+        end(p, err);
 }
 
 void

@@ -15,6 +15,7 @@ struct fs_replay {
     char *error; /* a sentence for people; the caller's */
     struct fs_open_report *report;
     uint64_t after_seq;
+    bool foreign; /* another device has committed since: nothing may be replayed, CONFLICT */
     void *priv;
 };
 void fs_replay_start(struct fs_replay *r, const struct fs_parts *parts);

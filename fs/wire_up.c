@@ -144,6 +144,7 @@ open_fs(struct wire *w, char **ret_error)
         parts.state_dir = w->cache_dir;
         memcpy(parts.uuid, w->volume->config.uuid, sizeof(parts.uuid));
     }
+    memcpy(parts.device_id, w->volume->device_id, sizeof(parts.device_id));
     volume_device_key(w->volume, "journal", parts.journal_key);
     w->flag = false;
     fs_open(&parts, &config, fs_opened, w, &w->report);

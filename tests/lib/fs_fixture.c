@@ -97,6 +97,7 @@ init_machine(struct fsx *x, uint8_t device)
 {
     uint8_t seed[32] = { device }, public_key[C2_ED25519_PUBLIC_LEN];
     c2_ed25519_keypair(seed, x->device_secret, public_key);
+    memset(x->device_id, device, sizeof(x->device_id));
     x->journal_dir = c2_asprintf("%s/journal", x->home);
 }
 
@@ -267,6 +268,7 @@ fsx_try_mount(struct fsx *x)
                               .keyless = x->keyless,
                               .state_dir = x->home };
     memcpy(parts.uuid, fsx_uuid, sizeof(fsx_uuid));
+    memcpy(parts.device_id, x->device_id, sizeof(parts.device_id));
     fs_open(&parts, &x->config, opened, &o, &x->report);
     test_env_run_until(x->t, &o.done);
     c2_free(x->mount_error);

@@ -31,6 +31,7 @@ struct fsx {
     bool keyless;          /* the checkpoints hold the volume key; set it before fsx_mount */
     bool ship;             /* the log goes to the clouds; set it before fsx_mount */
     uint8_t device_secret[C2_ED25519_SECRET_LEN];
+    uint8_t device_id[FS_DEVICE_ID_LEN];
     bool second; /* environment and objects belong to another fsx */
     struct fs_open_report report;
     uint64_t session, token;

@@ -165,6 +165,7 @@ open_fs(struct sim_mount *m)
                               .journal_size = m->journal_size,
                               .journal_segment_size = m->journal_segment_size };
     memset(parts.journal_key, 0x33, sizeof parts.journal_key);
+    memset(parts.device_id, 0x44, sizeof parts.device_id);
     m->report = (struct fs_open_report){ 0 };
     m->flag = false;
     struct sim_life *before = sim_node_enter(m->node);

@@ -31,6 +31,7 @@ keys__have_their_bytes(void **state)
         { ck_orphan(9), "470000000000000009" },
         { ck_usage("bytes"), "516279746573" },
         { ck_letter('J'), "4a" },
+        { ck_journal(hash), "4a7fee0100000000000000000000000000" },
         { ck_letter('C'), "43" },
         { ck_letter('V'), "56" },
         { ck_session("/mount"), "532f6d6f756e74" },
