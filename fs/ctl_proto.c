@@ -39,7 +39,7 @@ ctl_request_decode(struct c2_slice frame, struct ctl_request *ret_request)
     q.text = c2_rd_bytes(&r, CTL_TEXT_MAX);
     q.text2 = c2_rd_bytes(&r, CTL_TEXT_MAX);
     C2_TRY(c2_rd_finish(&r));
-    if (verb < CTL_STATUS || verb > CTL_LOG_LEVEL)
+    if (verb < CTL_STATUS || verb > CTL_VERB_LAST)
         return C2_E_UNSUPPORTED;
     q.verb = (enum ctl_verb)verb;
     *ret_request = q;
@@ -199,6 +199,15 @@ static const struct field provider_fields[] = {
     F_U64(ctl_provider, bytes_down),
 };
 
+static const struct field job_fields[] = {
+    F_TEXT(ctl_job, kind),           F_TEXT(ctl_job, state),        F_TEXT(ctl_job, params),
+    F_TEXT(ctl_job, message),        F_TEXT(ctl_job, error),        F_U64(ctl_job, id),
+    F_U64(ctl_job, started_wall_ns), F_U64(ctl_job, ended_wall_ns), F_U64(ctl_job, run_ns),
+    F_U64(ctl_job, objects_done),    F_U64(ctl_job, objects_total), F_U64(ctl_job, bytes_done),
+    F_U64(ctl_job, bytes_total),     F_U64(ctl_job, errors),        F_U64(ctl_job, rate),
+    F_U64(ctl_job, rate_limit),      F_U64(ctl_job, spent),
+};
+
 static void
 encode_fields(const void *object, const struct field *f, size_t n, struct c2_buf *out)
 {
@@ -269,6 +278,52 @@ ctl_status_encode(const struct ctl_status *s, struct c2_buf *out)
         for (unsigned v = 0; v < CTL_VERBS_MAX; v++)
             c2_wr_u64(out, p->requests[v]);
     }
+    C2_ASSERT(s->njobs <= CTL_JOBS_MAX);
+    c2_wr_u32(out, s->njobs);
+    for (uint32_t k = 0; k < s->njobs; k++)
+        ctl_job_encode(&s->jobs[k], out);
+}
+
+void
+ctl_job_encode(const struct ctl_job *j, struct c2_buf *out)
+{
+    C2_ASSERT(j->ncounters <= CTL_JOB_COUNTERS_MAX);
+    encode_fields(j, job_fields, C2_ARRAY_LEN(job_fields), out);
+    c2_wr_u32(out, j->ncounters);
+    for (uint32_t k = 0; k < j->ncounters; k++) {
+        put_text(out, j->counters[k].name);
+        c2_wr_u64(out, j->counters[k].value);
+    }
+}
+
+static void
+decode_job(struct c2_rd *r, struct ctl_job *j)
+{
+    decode_fields(r, j, job_fields, C2_ARRAY_LEN(job_fields));
+    j->ncounters = c2_rd_u32(r);
+    if (j->ncounters > CTL_JOB_COUNTERS_MAX) {
+        j->ncounters = 0;
+        c2_rd_fail(r);
+    }
+    for (uint32_t k = 0; k < j->ncounters; k++) {
+        get_text(r, j->counters[k].name, sizeof(j->counters[k].name));
+        j->counters[k].value = c2_rd_u64(r);
+    }
+}
+
+C2_RESULT
+ctl_jobs_decode(struct c2_slice in, struct ctl_job *jobs, uint32_t max, uint32_t *ret_n)
+{
+    struct c2_rd r = c2_rd_init(in);
+    uint32_t n = 0;
+    while (c2_rd_ok(&r) && c2_rd_left(&r) > 0) {
+        if (n == max)
+            return C2_E_PARSE;
+        decode_job(&r, &jobs[n++]);
+    }
+    C2_TRY(c2_rd_finish(&r));
+    *ret_n = n;
+    return C2_E_OK;
 }
 
 C2_RESULT
@@ -288,6 +343,13 @@ ctl_status_decode(struct c2_slice in, struct ctl_status *ret_status)
         for (unsigned v = 0; v < CTL_VERBS_MAX; v++)
             p->requests[v] = c2_rd_u64(&r);
     }
+    s->njobs = c2_rd_u32(&r);
+    if (s->njobs > CTL_JOBS_MAX) {
+        s->njobs = 0;
+        c2_rd_fail(&r);
+    }
+    for (uint32_t k = 0; k < s->njobs; k++)
+        decode_job(&r, &s->jobs[k]);
     enum c2_err err = c2_rd_finish(&r);
     if (err == C2_E_OK)
         *ret_status = *s;

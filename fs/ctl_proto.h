@@ -8,23 +8,25 @@
  *             CTL_PROGRESS: u64 files, u64 bytes         (any number of them, then the result)
  *             CTL_RESULT:   bytes error name, bytes message, bytes body
  *
- * The body of STATUS is an encoded struct ctl_status, that of STATS a list of (name, u64). Both
- * ends bound everything they read.
+ * The body of STATUS is an encoded struct ctl_status, that of STATS a list of (name, u64), that of
+ * JOB_LIST a list of struct ctl_job. Both ends bound everything they read.
  */
 #ifndef C2_FS_CTL_PROTO_H
 #define C2_FS_CTL_PROTO_H
 
 #include "base/wire.h"
 
-#define CTL_VERSION       1
-#define CTL_REQUEST_MAX   (16u << 10)
-#define CTL_ANSWER_MAX    (256u << 10)
-#define CTL_TEXT_MAX      4096u
-#define CTL_NAME_MAX      64u
-#define CTL_PROVIDERS_MAX 16u
-#define CTL_VERBS_MAX     8u
-#define CTL_COUNTERS_MAX  512u
-#define CTL_SOCKET        "ctl" /* in cache_dir */
+#define CTL_VERSION          1
+#define CTL_REQUEST_MAX      (16u << 10)
+#define CTL_ANSWER_MAX       (256u << 10)
+#define CTL_TEXT_MAX         4096u
+#define CTL_NAME_MAX         64u
+#define CTL_PROVIDERS_MAX    16u
+#define CTL_VERBS_MAX        8u
+#define CTL_COUNTERS_MAX     512u
+#define CTL_JOBS_MAX         8u
+#define CTL_JOB_COUNTERS_MAX 16u
+#define CTL_SOCKET           "ctl" /* in cache_dir */
 
 enum ctl_verb {
     CTL_STATUS = 1,         /* -> ctl_status; number 1 = as known, no provider is asked for it */
@@ -33,7 +35,11 @@ enum ctl_verb {
     CTL_STATS = 4,          /* -> counters */
     CTL_PROVIDER_FAULT = 5, /* text = provider, text2 = specification */
     CTL_CACHE_CLEAR = 6,
-    CTL_LOG_LEVEL = 7, /* text = level; body = the level before */
+    CTL_LOG_LEVEL = 7,   /* text = level; body = the level before */
+    CTL_JOB_START = 8,   /* text = kind, text2 = parameters, number = bytes per second, 0 = any */
+    CTL_JOB_CONTROL = 9, /* text = kind, text2 = "pause" "resume" "cancel", or "limit" to number */
+    CTL_JOB_LIST = 10,   /* text = kind, empty = all; -> jobs */
+    CTL_VERB_LAST = CTL_JOB_LIST,
 };
 
 struct ctl_request {
@@ -71,6 +77,29 @@ struct ctl_provider {
     uint64_t bytes_up, bytes_down;
 };
 
+struct ctl_counter {
+    char name[CTL_NAME_MAX + 1];
+    uint64_t value;
+};
+
+/* See fs/job.h. */
+struct ctl_job {
+    char kind[CTL_NAME_MAX + 1];
+    char state[CTL_NAME_MAX + 1]; /* "running" "paused" "done" "failed" "canceled" */
+    char params[1024];
+    char message[256];
+    char error[CTL_NAME_MAX + 1]; /* name, "" = none */
+    uint64_t id;
+    uint64_t started_wall_ns, ended_wall_ns, run_ns;
+    uint64_t objects_done, objects_total; /* total 0 = not known */
+    uint64_t bytes_done, bytes_total;
+    uint64_t errors;
+    uint64_t rate, rate_limit; /* bytes per second */
+    uint64_t spent;            /* bytes moved */
+    uint32_t ncounters;
+    struct ctl_counter counters[CTL_JOB_COUNTERS_MAX];
+};
+
 struct ctl_status {
     char volume[CTL_NAME_MAX + 1];
     char version[CTL_NAME_MAX + 1];
@@ -95,6 +124,8 @@ struct ctl_status {
     char last_error[CTL_NAME_MAX + 1]; /* of the latest upload or commit, "" = it succeeded */
     uint32_t nproviders;
     struct ctl_provider providers[CTL_PROVIDERS_MAX];
+    uint32_t njobs;
+    struct ctl_job jobs[CTL_JOBS_MAX];
 };
 
 /* Should have data and is not "online". */
@@ -102,6 +133,10 @@ bool ctl_provider_is_bad(const struct ctl_provider *p);
 
 void ctl_status_encode(const struct ctl_status *s, struct c2_buf *out);
 C2_RESULT ctl_status_decode(struct c2_slice in, struct ctl_status *ret_status);
+
+void ctl_job_encode(const struct ctl_job *j, struct c2_buf *out);
+/* Up to the end of `in`; more than max is an error. */
+C2_RESULT ctl_jobs_decode(struct c2_slice in, struct ctl_job *jobs, uint32_t max, uint32_t *ret_n);
 
 /* How the programs end (interface: exit codes of c2fsctl and c2fs). */
 enum ctl_exit {

@@ -248,6 +248,7 @@ begin_end(struct wire *w, enum wire_state state, uint64_t timeout_ns)
     w->state = state;
     if (w->drain_deadline_ns == 0)
         w->drain_deadline_ns = c2_now_ns(w->env) + timeout_ns;
+    wire_jobs_stop(w);
     arm_tick(w);
 }
 
@@ -321,7 +322,7 @@ tick(struct c2_timer *t)
     } else if (w->syncing && now - w->logged_ns >= LOG_EVERY_NS) {
         log_backlog(w, "are not in the clouds yet, still waiting");
     }
-    if (w->synced && wire_ctl_cancel(w))
+    if (w->synced && wire_ctl_cancel(w) && wire_jobs_ended(w))
         close_all(w);
     else
         arm_tick(w);
@@ -429,6 +430,7 @@ wire_mount(struct wire *w, char **ret_error)
         return C2_E_IO;
     }
     w->watch = watch_new(w->env, w->volume->ds, w->fs);
+    wire_jobs_start(w);
     c2_log(INFO, "mount", "volume=%s mountpoint=%s version=%s mounted", w->volume_name,
            w->mountpoint, C2_VERSION);
     return C2_E_OK;

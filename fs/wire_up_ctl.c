@@ -118,6 +118,7 @@ wire_ctl_status(struct wire *w, struct ctl_status *ret_status)
 {
     fill_volume(w, ret_status);
     fill_fs(w, ret_status);
+    wire_jobs_status(w, ret_status);
 }
 
 static void
@@ -381,6 +382,11 @@ wire_ctl_request(void *arg, struct ctl_call *c, const struct ctl_request *q)
         break;
     case CTL_LOG_LEVEL:
         set_log_level(c, q);
+        break;
+    case CTL_JOB_START:
+    case CTL_JOB_CONTROL:
+    case CTL_JOB_LIST:
+        wire_jobs_request(w, c, q);
         break;
     }
 }

@@ -17,6 +17,7 @@
 #include "base/os_metrics.h"
 #include "fs/ctl.h"
 #include "fs/fs.h"
+#include "fs/job.h"
 #include "fs/mount_fuse.h"
 #include "fs/volume.h"
 #include "fs/watch.h"
@@ -36,6 +37,7 @@ struct wire {
     struct cache *cache;
     struct fs *fs;
     struct watch *watch;
+    struct jobs *jobs; /* NULL before the mount and after its end */
     struct mount_fuse *mount;
     struct ctl *ctl;
     struct c2_os_metrics *metrics; /* NULL: not configured */
@@ -57,6 +59,7 @@ struct wire {
     bool left_behind; /* not everything is in the clouds */
     bool abandoned;   /* a request never ended: nothing can be freed, the process must end */
     bool done;
+    bool jobs_stopping, jobs_draining;
     struct c2_list waiting; /* struct wire_wait: control calls that wait */
 };
 
@@ -79,6 +82,15 @@ void wire_begin_stop(struct wire *w, uint64_t timeout_ns);
 void wire_ctl_status(struct wire *w, struct ctl_status *ret_status);
 /* Serves metrics when the configuration wants it. The mount exists before the loop runs again. */
 C2_RESULT wire_metrics_start(struct wire *w, char **ret_error);
+
+/* ---- wire_up_jobs.c ---- */
+
+void wire_jobs_start(struct wire *w);
+void wire_jobs_stop(struct wire *w);
+/* At the end: true when none runs any more; else what they wait for is ended. */
+bool wire_jobs_ended(struct wire *w);
+void wire_jobs_request(struct wire *w, struct ctl_call *call, const struct ctl_request *q);
+void wire_jobs_status(struct wire *w, struct ctl_status *ret_status);
 
 void wire_ctl_request(void *arg, struct ctl_call *c, const struct ctl_request *q);
 /* Cancels the syncs of calls that wait; true when none is left. */

@@ -7,9 +7,12 @@
 
 #include "backends/provider.h"
 #include "base/alloc.h"
+#include "base/env.h"
+#include "base/os_env.h"
 #include "base/str.h"
 #include "tools/ctl_client.h"
 #include "tools/health.h"
+#include "tools/job.h"
 #include "tools/outside.h"
 
 C2_RESULT
@@ -213,6 +216,31 @@ print_space(const struct ctl_status *s)
                  c2_size_format(s->cache_disk_max, disk_max));
 }
 
+/* A job that ended well is no news after a day. */
+#define SCAN_OLD_NS (24 * 3600 * C2_NS_PER_S)
+
+static bool
+is_news(const struct ctl_job *j)
+{
+    bool over = strcmp(j->state, "running") != 0 && strcmp(j->state, "paused") != 0;
+    uint64_t now = c2_os_wall_ns();
+    return !over || j->error[0] != '\0' || j->errors > 0 || now < j->ended_wall_ns + SCAN_OLD_NS;
+}
+
+static void
+print_scan(const struct ctl_status *s)
+{
+    const char *label = "    scan: ";
+    for (uint32_t k = 0; k < s->njobs; k++) {
+        char line[JOB_LINE_MAX];
+        if (!is_news(&s->jobs[k]))
+            continue;
+        job_line(&s->jobs[k], line);
+        (void)printf("%s%s\n", label, line);
+        label = "          ";
+    }
+}
+
 static void
 print_errors(const struct ctl_status *s)
 {
@@ -254,6 +282,7 @@ status_print(const struct ctl_status *s, bool mounted, bool brief)
     (void)printf("\n");
     print_backlog(s, mounted);
     if (mounted) {
+        print_scan(s);
         print_shipping(s);
         print_space(s);
     }
@@ -341,6 +370,10 @@ status_print_json(const struct ctl_status *s, bool mounted)
     c2_json_bool(&j, "draining", s->draining);
     c2_json_bool(&j, "read_only", s->read_only);
     status_providers_json(&j, s);
+    c2_json_array(&j, "jobs");
+    for (uint32_t k = 0; k < s->njobs; k++)
+        job_json(&j, &s->jobs[k]);
+    c2_json_array_end(&j);
     json_body(&j, s);
     cmd_json_print(&j, &out);
     return (int)health_exit(h.state);

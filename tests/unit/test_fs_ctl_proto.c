@@ -97,12 +97,43 @@ status__round_trip_keeps_every_field(void **state)
     ctl_set(in->providers[1].name, sizeof(in->providers[1].name), "aws");
     in->providers[1].requests[CTL_VERBS_MAX - 1] = 77;
     in->providers[1].last_ok_age_ns = UINT64_MAX;
+    in->njobs = 2;
+    ctl_set(in->jobs[1].kind, sizeof(in->jobs[1].kind), "scrub");
+    in->jobs[1].bytes_total = 9;
+    in->jobs[1].ncounters = 1;
+    in->jobs[1].counters[0].value = 10;
     struct c2_buf b = { 0 };
     ctl_status_encode(in, &b);
     assert_int_equal(ctl_status_decode(c2_buf_slice(&b), out), C2_E_OK);
     assert_memory_equal(in, out, sizeof(*in));
     for (size_t len = 0; len < b.len; len++)
         assert_int_equal(ctl_status_decode(c2_slice(b.data, len), out), C2_E_PARSE);
+    c2_buf_done(&b);
+    c2_free(in);
+    c2_free(out);
+}
+
+static void
+jobs__come_back_in_order_and_are_bounded(void **state)
+{
+    (void)state;
+    struct ctl_job *in = c2_calloc(1, sizeof(*in)), *out = c2_calloc(2, sizeof(*out));
+    struct c2_buf b = { 0 };
+    uint32_t n = 7;
+    assert_int_equal(ctl_jobs_decode(c2_buf_slice(&b), out, 2, &n), C2_E_OK);
+    assert_int_equal(n, 0);
+    ctl_set(in->kind, sizeof(in->kind), "gc");
+    in->ncounters = CTL_JOB_COUNTERS_MAX;
+    ctl_job_encode(in, &b);
+    size_t one = b.len;
+    in->spent = 5;
+    ctl_job_encode(in, &b);
+    assert_int_equal(ctl_jobs_decode(c2_buf_slice(&b), out, 2, &n), C2_E_OK);
+    assert_int_equal(n, 2);
+    assert_memory_equal(&out[1], in, sizeof(*in));
+    assert_int_equal(ctl_jobs_decode(c2_buf_slice(&b), out, 1, &n), C2_E_PARSE);
+    for (size_t len = 1; len < one; len++)
+        assert_int_equal(ctl_jobs_decode(c2_slice(b.data, len), out, 2, &n), C2_E_PARSE);
     c2_buf_done(&b);
     c2_free(in);
     c2_free(out);
@@ -153,6 +184,7 @@ main(void)
         cmocka_unit_test(request__text_over_its_limit_is_refused),
         cmocka_unit_test(answer__round_trip_of_both_kinds),
         cmocka_unit_test(status__round_trip_keeps_every_field),
+        cmocka_unit_test(jobs__come_back_in_order_and_are_bounded),
         cmocka_unit_test(status__control_bytes_never_reach_a_terminal),
         cmocka_unit_test(counters__come_back_in_order_and_are_bounded),
     };
