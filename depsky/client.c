@@ -133,6 +133,22 @@ ds_client_f(const struct ds_client *c)
     return c->f;
 }
 
+unsigned
+ds_client_goal(const struct ds_client *c)
+{
+    return c->config->write_all ? c->n : c->w;
+}
+
+void
+ds_client_quiesce(struct ds_client *c)
+{
+    c->quiescing = true;
+    C2_LIST_FOREACH (&c->calls, struct ds_call, call, link) {
+        if (call->background)
+            cancel(call);
+    }
+}
+
 void
 ds_op_begin(struct ds_client *c)
 {
@@ -268,7 +284,7 @@ ds_call_start(struct ds_call *call, uint64_t timeout_ns)
     c2_blob_ref(call->req.body);
     c2_list_append(&c->calls, &call->link);
     prov_submit(call->provider, &call->req);
-    if (c->drain_done != NULL)
+    if (c->drain_done != NULL || (c->quiescing && call->background))
         cancel(call);
 }
 

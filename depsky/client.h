@@ -51,6 +51,7 @@ struct ds_client {
     size_t ops;           /* internal states alive: operations and their pool jobs */
     struct ds_cache cache;
     bool expect_raw; /* the object seen last was not compressed */
+    bool quiescing;  /* background calls are canceled at once */
     struct c2_timer probe_timer;
     struct c2_task drain_task;
     void (*drain_done)(void *arg); /* NULL = not draining */
@@ -68,6 +69,7 @@ struct ds_call {
     uint64_t started_ns;
     bool straggler;
     bool canceled;
+    bool background;                    /* of a check, a rebuild or a patient list */
     void (*done)(struct ds_call *call); /* NULL = abandoned; may take req.reply, frees nothing */
     void *owner;
     char key[PROV_KEY_MAX];

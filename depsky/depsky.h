@@ -164,6 +164,8 @@ struct ds_list {
     bool all_sids; /* false: only `sid` */
     uint64_t sid;
     uint64_t after_seq; /* with one sid: strictly after; UINT64_MAX = from the start */
+    bool resume;        /* with all_sids: strictly after (sid, after_seq) */
+    bool patient;       /* waits for every seat, as long as a request may take; background work */
     size_t max;         /* stop after that many per seat: more = true */
     void (*done)(struct ds_list *l);
     enum c2_err err; /* out: OK, QUORUM */
@@ -245,6 +247,11 @@ struct ds_seat_status {
 
 unsigned ds_client_n(const struct ds_client *c);
 unsigned ds_client_f(const struct ds_client *c);
+/* Verified shares that an object should have: w = k + f, or all of n with write_all. */
+unsigned ds_client_goal(const struct ds_client *c);
+/* The client is about to be drained: from now on checks, rebuilds and patient lists end soon,
+ * without success. Puts and gets go on. */
+void ds_client_quiesce(struct ds_client *c);
 void ds_seat_status(const struct ds_client *c, unsigned seat, struct ds_seat_status *ret_status);
 
 /* Asks every occupied seat whether it answers (a tiny HEAD); updates the states. */

@@ -110,5 +110,6 @@ ds_fetch_start(const struct ds_fetch *setup, const char *key, struct provider *s
     }
     f->call->done = arrived;
     f->call->owner = f;
+    f->call->background = true;
     ds_call_start(f->call, c->config->get_timeout_ns);
 }

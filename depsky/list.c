@@ -3,7 +3,7 @@
  * Which objects exist: the union of what the seats list. Any n-f complete lists meet every write
  * of w = k+f shares in at least one correct seat (n-f + w - n >= k of them hold it), so an object
  * that was acknowledged is in the union; what a faulty seat invents is filtered by its caller, who
- * reads the object. Stragglers get a moment after the n-f'th answer.
+ * reads the object. Stragglers get a moment after the n-f'th answer, unless the caller is patient.
  *
  * Keys are outside data: a name that is not exactly ours is ignored; a page that does not advance,
  * or more pages than `max` objects can fill, end the seat's list as failed.
@@ -135,9 +135,9 @@ check_end(struct list *op)
         complete += op->seat[i].complete;
         running += op->seat[i].call != NULL;
     }
-    if (running == 0 || complete + running < c->n - c->f) {
+    if (running == 0 || (!op->l->patient && complete + running < c->n - c->f)) {
         finish(op);
-    } else if (complete >= c->n - c->f && !c2_timer_armed(&op->grace)) {
+    } else if (!op->l->patient && complete >= c->n - c->f && !c2_timer_armed(&op->grace)) {
         c2_timer_arm(c->env, &op->grace, c2_now_ns(c->env) + c->config->get_hedge_min_ns);
     }
 }
@@ -246,6 +246,7 @@ ask(struct list_seat *s)
     }
     s->call->done = page_arrived;
     s->call->owner = s;
+    s->call->background = op->l->patient;
     ds_call_start(s->call, op->c->config->get_timeout_ns);
 }
 
@@ -254,7 +255,7 @@ first_after(struct list *op, char after[PROV_KEY_MAX])
 {
     const struct ds_list *l = op->l;
     after[0] = '\0';
-    if (l->all_sids || l->after_seq == UINT64_MAX)
+    if (l->all_sids ? !l->resume : l->after_seq == UINT64_MAX)
         return;
     ds_object_key(op->c, l->kind, (struct ds_oid){ .sid = l->sid, .seq = l->after_seq }, after);
 }
@@ -285,7 +286,7 @@ ask_seats(struct list *op)
     unsigned ranked = ds_health_rank(c, DS_CLASS_GET, rank);
     unsigned asked = 0;
     for (unsigned i = 0; i < ranked; i++) {
-        if (c->seat[rank[i]].open && asked >= c->n - c->f)
+        if (c->seat[rank[i]].open && asked >= c->n - c->f && !op->l->patient)
             continue;
         ask(&op->seat[rank[i]]);
         asked++;

@@ -74,6 +74,7 @@ put(struct rebuild *op)
     c2_sm_go(&op->sm, REBUILD_PUT);
     struct ds_call *call = ds_call_new(op->c, op->r->seat, PROV_PUT, op->key);
     call->req.body = op->share;
+    call->background = true;
     call->done = put_done;
     call->owner = op;
     ds_call_start(call, op->c->config->put_timeout_ns);

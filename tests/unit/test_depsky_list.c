@@ -145,6 +145,59 @@ list__pages_through_thousands(void **state)
     ds_rig_done(&rig);
 }
 
+/* Objects of several sessions in steps, from where the last step ended. */
+static void
+list__of_all_sessions_goes_on_where_it_ended(void **state)
+{
+    (void)state;
+    struct ds_rig rig;
+    open_with_objects(&rig, 0);
+    char key[PROV_KEY_MAX];
+    for (unsigned i = 0; i < 300; i++) {
+        struct ds_oid oid = { .sid = 1 + i / 7, .seq = i % 7 };
+        ds_object_key(rig.c, DS_KIND_OBJECT, oid, key);
+        for (unsigned s = 0; s < 3; s++)
+            prov_mem_store(rig.mem[(i + s) % 4], key, c2_slice_str("x"));
+    }
+    struct ds_list step = { .all_sids = true, .max = 20 };
+    unsigned seen = 0;
+    for (bool more = true; more;) {
+        struct ds_list l = list(&rig, step);
+        assert_int_equal(l.err, C2_E_OK);
+        for (size_t i = 0; i < l.nitems; i++, seen++) {
+            assert_int_equal(l.items[i].sid, 1 + seen / 7);
+            assert_int_equal(l.items[i].seq, seen % 7);
+            assert_int_equal(__builtin_popcount(l.items[i].seats), 3);
+        }
+        assert_true(l.nitems > 0);
+        step.resume = true;
+        step.sid = l.items[l.nitems - 1].sid;
+        step.after_seq = l.items[l.nitems - 1].seq;
+        more = l.more;
+        c2_free(l.items);
+    }
+    assert_int_equal(seen, 300);
+    ds_rig_done(&rig);
+}
+
+static void
+list__that_is_patient_waits_for_a_slow_seat(void **state)
+{
+    (void)state;
+    struct ds_rig rig;
+    open_with_objects(&rig, 2);
+    ds_rig_fault(&rig, 0, "list.delay:5s");
+    struct ds_list l = list(&rig, whole_session);
+    assert_int_equal(l.answered, 0xe);
+    c2_free(l.items);
+    struct ds_list patient = whole_session;
+    patient.patient = true;
+    l = list(&rig, patient);
+    assert_int_equal(l.answered, 0xf);
+    c2_free(l.items);
+    ds_rig_done(&rig);
+}
+
 static void
 list__needs_complete_answers_from_all_but_f(void **state)
 {
@@ -322,6 +375,8 @@ main(void)
         cmocka_unit_test(list__gives_the_objects_of_a_session_in_order),
         cmocka_unit_test(list__kinds_do_not_mix),
         cmocka_unit_test(list__pages_through_thousands),
+        cmocka_unit_test(list__of_all_sessions_goes_on_where_it_ended),
+        cmocka_unit_test(list__that_is_patient_waits_for_a_slow_seat),
         cmocka_unit_test(list__needs_complete_answers_from_all_but_f),
         cmocka_unit_test(list__does_not_wait_long_for_the_last_seat),
         cmocka_unit_test(list__one_lying_seat_hides_nothing),

@@ -316,6 +316,28 @@ rebuild__ends_soon_when_the_client_drains(void **state)
     close_all(&f);
 }
 
+static void
+rebuild__ends_soon_when_the_client_quiesces_and_reads_go_on(void **state)
+{
+    (void)state;
+    struct fixture f = with_object(4, 1, ds_rig_random(1, 100000));
+    ds_rig_fault(&f.rig, 1, "put.hang");
+    struct waited_rebuild w = { .r = { .ref = f.ref, .seat = 1, .done = rebuild_done } };
+    ds_rebuild_start(f.rig.c, &w.r);
+    test_env_run_for(f.rig.t, C2_NS_PER_S);
+    assert_false(w.done);
+    uint64_t start = c2_now_ns(f.rig.env);
+    ds_client_quiesce(f.rig.c);
+    test_env_run_until(f.rig.t, &w.done);
+    assert_int_equal(w.r.err, C2_E_CANCELED);
+    ds_rig_fault(&f.rig, 2, "get.hang");
+    assert_int_equal(check(&f, 0, true).unknown, 0x4);
+    assert_int_equal(c2_now_ns(f.rig.env), start);
+    struct ds_get g = ds_rig_get(&f.rig, &f.ref, 0, 0);
+    assert_int_equal(g.err, C2_E_KEY); /* it got as far as to the key, which this client lacks */
+    close_all(&f);
+}
+
 int
 main(void)
 {
@@ -330,6 +352,7 @@ main(void)
         cmocka_unit_test(rebuild__reports_why_it_could_not),
         cmocka_unit_test(client__with_a_seat_more_reads_what_was_written_before),
         cmocka_unit_test(rebuild__ends_soon_when_the_client_drains),
+        cmocka_unit_test(rebuild__ends_soon_when_the_client_quiesces_and_reads_go_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
