@@ -20,6 +20,7 @@ struct fs_txgs;
 struct fs_packer;
 struct fs_publisher;
 struct fs_garbage;
+struct fs_repair;
 
 struct fs_config {
     bool close_sync;  /* close = sync: FLUSH waits for clouds and commit */
@@ -33,6 +34,10 @@ struct fs_config {
     uint64_t log_interval_ns;        /* transactions are shipped within this time: 5 s */
     uint64_t checkpoint_bytes;       /* of log between two checkpoints: 64 MiB */
     uint64_t checkpoint_interval_ns; /* 5 min */
+    bool repair_auto;                /* lost shares are rebuilt without being asked ... */
+    uint64_t repair_delay_ns;        /* ... so long after they were found */
+    unsigned repair_parallel;        /* objects at the same time */
+    uint64_t repair_rate;            /* bytes per second, read and written; 0 = no limit */
     size_t inodes_max;               /* clean ones kept in memory; 0 = FS_INODES_MAX */
     size_t dentries_max;             /* the same; 0 = FS_DENTRIES_MAX */
 };
@@ -82,6 +87,7 @@ struct fs {
     struct fs_packer *packer;       /* owned: uploads */
     struct fs_txgs *txgs;           /* owned: transaction groups */
     struct fs_garbage *garbage;     /* owned: deleted files that are counted later */
+    struct fs_repair *repair;       /* owned: objects that have lost shares */
     struct fs_ship *ship;           /* owned: the log's way to the clouds; NULL = nothing ships */
 
     struct c2_list loads;        /* running loads, fs/load.c */

@@ -18,6 +18,7 @@
 #include "fs/pack.h"
 #include "fs/publish.h"
 #include "fs/records.h"
+#include "fs/repair.h"
 #include "fs/replay.h"
 #include "fs/txg.h"
 
@@ -77,6 +78,7 @@ fs_free(struct fs *fs)
 {
     fs_ship_free(fs->ship);
     fs_garbage_free(fs->garbage);
+    fs_repair_free(fs->repair);
     fs_txgs_free(fs->txgs);
     fs_packer_free(fs->packer);
     fs_inode_free_all(fs);
@@ -110,7 +112,7 @@ ending_check(struct c2_timer *t)
     struct fs *fs = e->fs;
     bool busy = fs_txgs_committing(fs) || !fs_publisher_idle(fs) || !c2_list_empty(&fs->loads) ||
                 !c2_list_empty(&fs->object_gets) || fs->prefetches > 0 || !fs_garbage_idle(fs) ||
-                !fs_ship_idle(fs);
+                !fs_repair_idle(fs) || !fs_ship_idle(fs);
     if (busy) {
         c2_timer_arm(fs->part.env, &e->poll, c2_now_ns(fs->part.env) + C2_NS_PER_MS);
         return;
@@ -144,6 +146,8 @@ fs_end(struct fs *fs, void (*done)(void *arg), void *arg)
     fs->stopping = true;
     fs_ship_stop(fs);
     fs_garbage_stop(fs);
+    ds_client_quiesce(fs->part.ds);
+    fs_repair_stop(fs);
     fs_txgs_stop(fs);
     fs_packer_stop(fs, packer_stopped, e);
 }
@@ -327,6 +331,7 @@ fs_new(const struct fs_parts *parts, const struct fs_config *config)
     fs->packer = fs_packer_new(fs);
     fs->txgs = fs_txgs_new(fs);
     fs->garbage = fs_garbage_new(fs);
+    fs->repair = fs_repair_new(fs);
     return fs;
 }
 

@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "fs/object_record.h"
+#include "fs/repair.h"
 
 struct waiter {
     struct c2_link link;
@@ -65,10 +66,12 @@ got(struct ds_get *d)
     struct fs_object_get *g = C2_CONTAINER_OF(d, struct fs_object_get, get);
     if (d->err == C2_E_OK && d->data->len != g->len)
         d->err = C2_E_CORRUPT;
-    if (d->seats_bad != 0)
+    if (d->seats_bad != 0) {
         c2_log(WARN, "read", "object=%llx.%llx bad_seats=%x, served by the others",
                (unsigned long long)g->object->ref.oid.sid,
                (unsigned long long)g->object->ref.oid.seq, d->seats_bad);
+        fs_repair_found(g->fs, &g->object->ref, g->object->placed, d->seats_bad);
+    }
     /* The store names the object: that the clouds say "absent" is a fault of theirs, not the
      * absence of the file. */
     if (d->err == C2_E_NOT_FOUND)

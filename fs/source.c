@@ -103,23 +103,36 @@ same_oid(const struct ds_oid *a, const struct ds_oid *b)
     return a->sid == b->sid && a->seq == b->seq && memcmp(a->rnd, b->rnd, sizeof(a->rnd)) == 0;
 }
 
+static uint64_t
+hash_of(const struct fs *fs, const struct ds_oid *oid)
+{
+    return c2_map_hash_u64(&fs->objects, oid->sid * 0x9e3779b97f4a7c15ull ^ oid->seq);
+}
+
+struct fs_object *
+fs_object_peek(struct fs *fs, const struct ds_oid *oid)
+{
+    for (struct c2_map_node *n = c2_map_find(&fs->objects, hash_of(fs, oid)); n != NULL;
+         n = c2_map_find_next(n)) {
+        struct fs_object *o = C2_CONTAINER_OF(n, struct fs_object, node);
+        if (same_oid(&o->ref.oid, oid))
+            return o;
+    }
+    return NULL;
+}
+
 struct fs_object *
 fs_object_get(struct fs *fs, const struct ds_ref *ref)
 {
-    uint64_t hash =
-        c2_map_hash_u64(&fs->objects, ref->oid.sid * 0x9e3779b97f4a7c15ull ^ ref->oid.seq);
-    for (struct c2_map_node *n = c2_map_find(&fs->objects, hash); n != NULL;
-         n = c2_map_find_next(n)) {
-        struct fs_object *o = C2_CONTAINER_OF(n, struct fs_object, node);
-        if (same_oid(&o->ref.oid, &ref->oid)) {
-            fs_source_ref(&o->source);
-            return o;
-        }
+    struct fs_object *o = fs_object_peek(fs, &ref->oid);
+    if (o != NULL) {
+        fs_source_ref(&o->source);
+        return o;
     }
-    struct fs_object *o = c2_calloc(1, sizeof(*o));
+    o = c2_calloc(1, sizeof(*o));
     o->source = (struct fs_source){ .kind = FS_SOURCE_OBJECT, .refs = 1, .fs = fs };
     o->ref = *ref;
-    o->node.hash = hash;
+    o->node.hash = hash_of(fs, &ref->oid);
     c2_map_insert(&fs->objects, &o->node);
     return o;
 }

@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/mark.h"
+#include "fs/repair.h"
 
 #define OBJECTS_LOOKED_AT 4096u /* of fs->objects, when samples are drawn */
 
@@ -103,10 +104,13 @@ static void
 checked(struct ds_check *k)
 {
     struct watch *w = C2_CONTAINER_OF(k, struct sample, check)->w;
-    if ((k->absent | k->bad) != 0)
+    if ((k->absent | k->bad) != 0) {
         c2_log(WARN, "watch", "object=%llx.%llx seats_absent=%x seats_bad=%x", /* no secret: keys */
                (unsigned long long)k->ref.oid.sid, (unsigned long long)k->ref.oid.seq, k->absent,
                k->bad);
+        if (!w->stopped)
+            fs_repair_found(w->fs, &k->ref, k->seats, k->absent | k->bad);
+    }
     w->checks--;
     part_ended(w);
 }

@@ -44,6 +44,10 @@ fs_settings(const struct wire *w)
     c.pack_delay_ns = conf_u64(w, "pack_delay");
     c.journal_delay_ns = JOURNAL_DELAY_NS;
     c.log_interval_ns = conf_u64(w, "log_interval");
+    c.repair_auto = strcmp(conf_str(w, "repair"), "auto") == 0 && !w->read_only;
+    c.repair_delay_ns = conf_u64(w, "repair_delay");
+    c.repair_parallel = (unsigned)conf_u64(w, "repair_parallel");
+    c.repair_rate = conf_u64(w, "repair_bandwidth");
     c.checkpoint_bytes = conf_u64(w, "checkpoint_bytes");
     c.checkpoint_interval_ns = conf_u64(w, "checkpoint_interval");
     return c;

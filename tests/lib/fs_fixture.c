@@ -43,6 +43,14 @@ call(struct fsx *x, struct call *c)
     assert_int_equal(c->r.err, C2_E_OK);
 }
 
+void
+fsx_txn(struct fsx *x, const struct coord_op *ops, size_t nops)
+{
+    struct call t = { .r = { .verb = COORD_TXN, .ops = ops, .nops = nops } };
+    call(x, &t);
+    coord_req_done(&t.r);
+}
+
 static void
 open_store(struct fsx *x, bool create)
 {

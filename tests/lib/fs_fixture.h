@@ -62,7 +62,9 @@ void fsx_crash(struct fsx *x);
 
 void fsx_fault(struct fsx *x, unsigned seat, const char *spec);
 uint64_t fsx_requests(struct fsx *x, enum prov_verb verb); /* over all clouds */
-void fsx_drop_cache(struct fsx *x);                        /* a mount with an empty read cache */
+/* Behind the mount's back; asserts success. */
+void fsx_txn(struct fsx *x, const struct coord_op *ops, size_t nops);
+void fsx_drop_cache(struct fsx *x); /* a mount with an empty read cache */
 
 /* Sends and waits. */
 enum c2_err fsx_run(struct fsx *x, struct fs_req *r);

@@ -1,0 +1,592 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An object in the queue:
+ *
+ *   WAITING --grace over, or a run--> READY --its turn--> RECORD (is it in use? where?) --> MEND
+ *      ▲                                                     │ no                            │
+ *      │                                                    gone        healthy: PLACE <─────┤
+ *      └──────────────────── not at its goal: later, and later still ◄───────────────────────┘
+ *
+ * READY is a list per number of lost shares, most first. PLACE: the records of many objects are
+ * brought up to date in one transaction (fs/placement.h). If an object turns out to be gone then,
+ * what was rebuilt of it is deleted again.
+ */
+#include "fs/repair.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "base/mark.h"
+#include "fs/mend.h"
+#include "fs/placement.h"
+
+#define RETRY_NS     (60 * C2_NS_PER_S)
+#define RETRY_MAX_NS (3600 * C2_NS_PER_S)
+#define PLACE_NS     C2_NS_PER_S /* records wait for others so long */
+#define PARALLEL_MAX 16u
+
+enum entry_state { WAITING, READY, RECORD, MEND };
+
+struct entry {
+    struct c2_map_node node;
+    struct c2_link link; /* in waiting, ready[] or running */
+    struct fs_repair *r;
+    enum entry_state state;
+    struct ds_ref ref;
+    uint32_t placed, lost; /* as found; corrected by the mend */
+    uint32_t since_found;  /* lost ones that were found while it was mended */
+    uint64_t due_ns;
+    unsigned tries;
+    uint64_t run_id; /* of the run that gave it its last turn */
+    bool in_run;
+    struct ck key;
+    struct c2_slice key_slice;
+    struct coord_req record;
+    struct fs_mend mend;
+};
+
+struct fs_repair {
+    struct fs *fs;
+    struct c2_env *env;
+    struct c2_map entries;                  /* by object id */
+    struct c2_list waiting;                 /* by due_ns */
+    struct c2_list ready[DS_SEATS_MAX + 1]; /* [lost shares] */
+    struct c2_list running;
+    size_t memory; /* of what runs */
+    struct c2_timer timer;
+    uint64_t pace_ns; /* the rate limit: nothing begins before */
+    struct fs_repair_run *run;
+    struct fs_place place; /* being committed, when placing */
+    bool placing, place_again;
+    struct fs_place_item pending[FS_PLACE_MAX]; /* for the next batch */
+    size_t npending;
+    struct c2_timer place_timer;
+    struct ds_delete undo; /* of shares whose object is gone */
+    struct ds_oid undo_oids[FS_PLACE_MAX];
+    bool undoing, stopped;
+    struct fs_repair_status total;
+};
+
+static void pump(struct fs_repair *r);
+static void flush_placement(struct fs_repair *r);
+
+static unsigned
+bits(uint32_t set)
+{
+    return (unsigned)__builtin_popcount(set);
+}
+
+/* ---- the queue ------------------------------------------------------------------------------- */
+
+static uint64_t
+hash_of(const struct fs_repair *r, const struct ds_oid *oid)
+{
+    return c2_map_hash_u64(&r->entries, oid->sid * 0x9e3779b97f4a7c15ull ^ oid->seq);
+}
+
+static struct entry *
+find(const struct fs_repair *r, const struct ds_oid *oid)
+{
+    for (struct c2_map_node *n = c2_map_find(&r->entries, hash_of(r, oid)); n != NULL;
+         n = c2_map_find_next(n)) {
+        struct entry *e = C2_CONTAINER_OF(n, struct entry, node);
+        if (e->ref.oid.sid == oid->sid && e->ref.oid.seq == oid->seq &&
+            memcmp(e->ref.oid.rnd, oid->rnd, sizeof(oid->rnd)) == 0)
+            return e;
+    }
+    return NULL;
+}
+
+static struct c2_list *
+list_of(struct fs_repair *r, const struct entry *e)
+{
+    switch (e->state) {
+    case WAITING:
+        return &r->waiting;
+    case READY:
+        return &r->ready[C2_MIN(bits(e->lost), (unsigned)DS_SEATS_MAX)];
+    case RECORD:
+    case MEND:
+        break;
+    }
+    return &r->running;
+}
+
+static void
+arm(struct fs_repair *r)
+{
+    const struct entry *e = C2_LIST_FIRST(&r->waiting, struct entry, link);
+    uint64_t at = e != NULL && r->fs->conf.repair_auto ? e->due_ns : C2_NEVER;
+    if (r->pace_ns > c2_now_ns(r->env)) /* what waits for another reason is begun when that ends */
+        at = C2_MIN(at, r->pace_ns);
+    if (at == C2_NEVER || r->stopped)
+        c2_timer_stop(r->env, &r->timer);
+    else
+        c2_timer_arm(r->env, &r->timer, C2_MAX(at, c2_now_ns(r->env)));
+}
+
+/* Most of them come at the end: the search from there is short. */
+static void
+insert_waiting(struct fs_repair *r, struct entry *e, uint64_t due_ns)
+{
+    e->state = WAITING;
+    e->due_ns = due_ns;
+    struct c2_link *at = &r->waiting.head;
+    while (at->prev != &r->waiting.head &&
+           C2_CONTAINER_OF(at->prev, struct entry, link)->due_ns > due_ns)
+        at = at->prev;
+    c2_list_insert_before(&r->waiting, at, &e->link);
+}
+
+static void
+make_ready(struct fs_repair *r, struct entry *e)
+{
+    c2_list_remove(list_of(r, e), &e->link);
+    e->state = READY;
+    c2_list_append(list_of(r, e), &e->link);
+}
+
+static void
+drop(struct fs_repair *r, struct entry *e)
+{
+    c2_list_remove(list_of(r, e), &e->link);
+    c2_map_remove(&r->entries, &e->node);
+    coord_req_done(&e->record);
+    c2_free(e);
+}
+
+void
+fs_repair_found(struct fs *fs, const struct ds_ref *ref, uint32_t placed, uint32_t lost)
+{
+    struct fs_repair *r = fs->repair;
+    if (r->stopped || (lost & placed) == 0)
+        return;
+    struct entry *e = find(r, &ref->oid);
+    if (e != NULL) {
+        if (e->state >= RECORD) {
+            e->since_found |= lost;
+            return;
+        }
+        struct c2_list *before = list_of(r, e);
+        e->lost |= lost & placed;
+        if (list_of(r, e) != before) {
+            c2_list_remove(before, &e->link);
+            c2_list_append(list_of(r, e), &e->link);
+        }
+        return;
+    }
+    if (r->entries.count >= FS_REPAIR_QUEUE_MAX) {
+        r->total.forgotten++;
+        return;
+    }
+    e = c2_calloc(1, sizeof(*e));
+    e->r = r;
+    e->ref = *ref;
+    e->placed = placed;
+    e->lost = lost & placed;
+    e->node.hash = hash_of(r, &ref->oid);
+    c2_map_insert(&r->entries, &e->node);
+    insert_waiting(r, e, c2_now_ns(r->env) + fs->conf.repair_delay_ns);
+    arm(r);
+}
+
+/* ---- placement ------------------------------------------------------------------------------- */
+
+static void
+undone(struct ds_delete *d)
+{
+    struct fs_repair *r = C2_CONTAINER_OF(d, struct fs_repair, undo);
+    r->undoing = false;
+    if (d->err != C2_E_OK)
+        c2_log(WARN, "repair", "err=%s shares of deleted objects were left behind",
+               c2_err_name(d->err));
+    flush_placement(r);
+}
+
+/* What was rebuilt of objects that are gone goes, too. */
+static void
+undo(struct fs_repair *r)
+{
+    size_t n = 0;
+    for (size_t k = 0; k < r->place.n; k++)
+        if (r->place.item[k].gone)
+            r->undo_oids[n++] = r->place.item[k].oid;
+    if (n == 0 || r->stopped)
+        return;
+    C2_MARK("repair: an object was deleted while it was mended");
+    r->undo = (struct ds_delete){
+        .kind = DS_KIND_OBJECT, .oids = r->undo_oids, .noids = n, .done = undone
+    };
+    r->undoing = true;
+    ds_delete_start(r->fs->part.ds, &r->undo);
+}
+
+static void
+placed(struct fs_place *p)
+{
+    struct fs_repair *r = C2_CONTAINER_OF(p, struct fs_repair, place);
+    r->placing = false;
+    if (p->err == C2_E_OK) {
+        undo(r);
+    } else {
+        r->place_again = p->err != C2_E_FENCED && !r->stopped;
+        c2_log(WARN, "repair", "objects=%zu err=%s their records are not up to date%s", p->n,
+               c2_err_name(p->err), r->place_again ? ", trying again" : "");
+    }
+    if (r->place_again)
+        c2_timer_arm(r->env, &r->place_timer, c2_now_ns(r->env) + PLACE_NS);
+    else
+        flush_placement(r);
+}
+
+static void
+flush_placement(struct fs_repair *r)
+{
+    if (r->placing || r->undoing || (r->npending == 0 && !r->place_again))
+        return;
+    c2_timer_stop(r->env, &r->place_timer);
+    r->placing = true;
+    if (r->place_again) {
+        r->place_again = false;
+        fs_place_start(&r->place);
+        return;
+    }
+    r->place = (struct fs_place){ .fs = r->fs, .n = r->npending, .done = placed };
+    memcpy(r->place.item, r->pending, r->npending * sizeof(r->pending[0]));
+    r->npending = 0;
+    fs_place_start(&r->place);
+}
+
+static void
+place_due(struct c2_timer *t)
+{
+    flush_placement(C2_CONTAINER_OF(t, struct fs_repair, place_timer));
+}
+
+/* Also without a change: the record tells whether the object is still in use. */
+static void
+add_placement(struct fs_repair *r, const struct fs_mend *m)
+{
+    if (m->rebuilt == 0 && m->placed_now == m->placed)
+        return;
+    C2_ASSERT(r->npending < FS_PLACE_MAX);
+    r->pending[r->npending++] = (struct fs_place_item){ .oid = m->ref.oid,
+                                                        .set = m->placed_now & ~m->placed,
+                                                        .clear = m->placed & ~m->placed_now };
+    if (r->stopped)
+        flush_placement(r);
+    else if (!c2_timer_armed(&r->place_timer))
+        c2_timer_arm(r->env, &r->place_timer, c2_now_ns(r->env) + PLACE_NS);
+    if (r->npending == FS_PLACE_MAX - PARALLEL_MAX)
+        flush_placement(r);
+}
+
+/* ---- one object ------------------------------------------------------------------------------ */
+
+static void
+end_run(struct fs_repair *r)
+{
+    struct fs_repair_run *run = r->run;
+    r->run = NULL;
+    run->more = false;
+    for (unsigned k = 0; k <= DS_SEATS_MAX; k++)
+        run->more = run->more || !c2_list_empty(&r->ready[k]);
+    run->done(run);
+}
+
+static size_t
+memory_of(const struct entry *e)
+{
+    return (size_t)(2 * e->ref.plain_len + (1u << 20));
+}
+
+static void
+count_turn(struct fs_repair *r, struct entry *e, enum c2_err err, bool gone)
+{
+    struct fs_repair_run *run = e->in_run ? r->run : NULL;
+    const struct fs_mend *m = &e->mend;
+    uint64_t bytes = m->bytes_read + m->bytes_written;
+    r->total.bytes_read += m->bytes_read;
+    r->total.bytes_written += m->bytes_written;
+    r->total.shares_total += bits(m->rebuilt);
+    r->total.objects_total += err == C2_E_OK && m->rebuilt != 0;
+    r->total.failures_total += err != C2_E_OK && err != C2_E_CANCELED;
+    r->total.last_error = err;
+    uint64_t rate = r->fs->conf.repair_rate;
+    if (rate > 0)
+        r->pace_ns = C2_MAX(r->pace_ns, c2_now_ns(r->env)) + bytes * C2_NS_PER_S / rate;
+    e->in_run = false;
+    if (run == NULL)
+        return;
+    run->running--;
+    run->objects++;
+    run->healthy += err == C2_E_OK && !gone;
+    run->gone += gone;
+    run->shares += bits(m->rebuilt);
+    run->bytes += bytes;
+    if (err != C2_E_OK)
+        run->last_error = err;
+}
+
+static uint64_t
+retry_ns(const struct entry *e)
+{
+    return C2_MIN(RETRY_NS << C2_MIN(e->tries, 10u), RETRY_MAX_NS);
+}
+
+/* An object had its turn. */
+static void
+turn_over(struct entry *e, enum c2_err err, bool gone)
+{
+    struct fs_repair *r = e->r;
+    count_turn(r, e, err, gone);
+    r->memory -= memory_of(e);
+    if (err != C2_E_OK && err != C2_E_CANCELED)
+        c2_log(WARN, "repair", "object=%llx.%llx err=%s good=%x failed=%x unknown=%x, later again",
+               (unsigned long long)e->ref.oid.sid, (unsigned long long)e->ref.oid.seq,
+               c2_err_name(err), e->mend.good, e->mend.failed, e->mend.unknown);
+    if (gone || (err == C2_E_OK && e->since_found == 0)) {
+        drop(r, e);
+    } else {
+        c2_list_remove(&r->running, &e->link);
+        if (e->mend.good != 0)
+            e->lost = (e->mend.missing | e->mend.bad | e->mend.failed) & ~e->mend.rebuilt;
+        e->lost |= e->since_found & e->placed;
+        e->since_found = 0;
+        e->tries++;
+        insert_waiting(r, e, c2_now_ns(r->env) + retry_ns(e));
+    }
+    pump(r);
+}
+
+static void
+mended(struct fs_mend *m)
+{
+    struct entry *e = C2_CONTAINER_OF(m, struct entry, mend);
+    struct fs_repair *r = e->r;
+    if (m->rebuilt != 0)
+        c2_log(INFO, "repair", "object=%llx.%llx missing=%x bad=%x rebuilt=%x good=%x",
+               (unsigned long long)m->ref.oid.sid, (unsigned long long)m->ref.oid.seq, m->missing,
+               m->bad, m->rebuilt, m->good);
+    add_placement(r, m);
+    turn_over(e, m->err, false);
+}
+
+static void
+record_read(struct coord_req *q)
+{
+    struct entry *e = C2_CONTAINER_OF(q, struct entry, record);
+    struct fs_object_record rec = { .ref = e->ref };
+    enum c2_err err = q->err;
+    bool gone = err == C2_E_OK && q->entries[0].version == 0;
+    if (err == C2_E_OK && !gone)
+        err = fs_object_rec_decode(q->entries[0].value, &rec);
+    gone = gone || (err == C2_E_OK && (rec.state != 0 || rec.placed == 0));
+    coord_req_done(q);
+    if (err == C2_E_OK && e->r->stopped)
+        err = C2_E_CANCELED;
+    if (err != C2_E_OK || gone) {
+        turn_over(e, err, gone);
+        return;
+    }
+    e->state = MEND;
+    e->placed = rec.placed;
+    e->mend = (struct fs_mend){ .ds = e->r->fs->part.ds,
+                                .kind = DS_KIND_OBJECT,
+                                .ref = e->ref,
+                                .placed = rec.placed,
+                                .suspect = e->lost & rec.placed,
+                                .done = mended };
+    fs_mend_start(&e->mend);
+}
+
+static void
+begin(struct fs_repair *r, struct entry *e)
+{
+    c2_list_remove(list_of(r, e), &e->link);
+    e->state = RECORD;
+    c2_list_append(&r->running, &e->link);
+    r->memory += memory_of(e);
+    e->mend = (struct fs_mend){ 0 };
+    if (r->run != NULL && !r->run->canceled) {
+        e->in_run = true;
+        e->run_id = r->run->id;
+        r->run->running++;
+    }
+    e->key = ck_object(&e->ref.oid);
+    e->key_slice = ck_slice(&e->key);
+    e->record = (struct coord_req){ .verb = COORD_GET,
+                                    .keys = &e->key_slice,
+                                    .nkeys = 1,
+                                    .deadline_ns = C2_NEVER,
+                                    .done = record_read };
+    coord_submit(r->fs->part.coord, &e->record);
+}
+
+/* ---- turns ----------------------------------------------------------------------------------- */
+
+static struct entry *
+most_endangered(struct fs_repair *r)
+{
+    for (unsigned k = DS_SEATS_MAX + 1; k-- > 0;) {
+        struct entry *e = C2_LIST_FIRST(&r->ready[k], struct entry, link);
+        if (e != NULL)
+            return e;
+    }
+    return NULL;
+}
+
+static bool
+run_is_full(const struct fs_repair_run *run)
+{
+    return run->canceled || run->objects + run->running >= run->max;
+}
+
+static bool
+may_begin(struct fs_repair *r, const struct entry *e)
+{
+    unsigned parallel = C2_MIN(C2_MAX(r->fs->conf.repair_parallel, 1u), PARALLEL_MAX);
+    if (e == NULL || r->stopped || r->running.count >= parallel || c2_now_ns(r->env) < r->pace_ns)
+        return false;
+    if (r->npending + r->running.count >= FS_PLACE_MAX)
+        return false;
+    if (r->run != NULL ? run_is_full(r->run) : !r->fs->conf.repair_auto)
+        return false;
+    return r->running.count == 0 || r->memory + memory_of(e) <= FS_REPAIR_MEMORY_MAX;
+}
+
+static void
+pump(struct fs_repair *r)
+{
+    for (;;) {
+        struct entry *e = most_endangered(r);
+        if (!may_begin(r, e))
+            break;
+        begin(r, e);
+    }
+    arm(r);
+    if (r->run != NULL && r->run->running == 0 &&
+        (run_is_full(r->run) || r->stopped || most_endangered(r) == NULL))
+        end_run(r);
+}
+
+static void
+due(struct c2_timer *t)
+{
+    struct fs_repair *r = C2_CONTAINER_OF(t, struct fs_repair, timer);
+    uint64_t now = c2_now_ns(r->env);
+    struct entry *e;
+    while (r->fs->conf.repair_auto &&
+           (e = C2_LIST_FIRST(&r->waiting, struct entry, link)) != NULL && e->due_ns <= now)
+        make_ready(r, e);
+    pump(r);
+}
+
+static void
+run_task(struct c2_task *t)
+{
+    struct fs_repair_run *run = C2_CONTAINER_OF(t, struct fs_repair_run, task);
+    struct fs_repair *r = run->repair;
+    C2_LIST_FOREACH (&r->waiting, struct entry, e, link) {
+        if (e->run_id != run->id && !run->canceled)
+            make_ready(r, e);
+    }
+    pump(r);
+}
+
+void
+fs_repair_run_start(struct fs *fs, struct fs_repair_run *run)
+{
+    struct fs_repair *r = fs->repair;
+    C2_ASSERT(r->run == NULL && run->id != 0 && run->max > 0);
+    run->objects = run->healthy = run->shares = run->gone = run->running = 0;
+    run->bytes = 0;
+    run->last_error = C2_E_OK;
+    run->canceled = false;
+    r->run = run;
+    run->task = (struct c2_task){ .run = run_task };
+    run->repair = r;
+    c2_defer(r->env, &run->task);
+}
+
+void
+fs_repair_run_cancel(struct fs *fs, struct fs_repair_run *run)
+{
+    C2_ASSERT(fs->repair->run == run);
+    run->canceled = true;
+    c2_defer(fs->repair->env, &run->task);
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+void
+fs_repair_stop(struct fs *fs)
+{
+    struct fs_repair *r = fs->repair;
+    r->stopped = true;
+    c2_timer_stop(r->env, &r->timer);
+    c2_timer_stop(r->env, &r->place_timer);
+    if (r->run != NULL)
+        c2_defer(r->env, &r->run->task);
+    flush_placement(r); /* the last one: what runs from now on rebuilds nothing */
+    C2_LIST_FOREACH (&r->running, struct entry, e, link) {
+        if (e->state == RECORD)
+            coord_cancel(fs->part.coord, &e->record);
+    }
+}
+
+bool
+fs_repair_idle(const struct fs *fs)
+{
+    const struct fs_repair *r = fs->repair;
+    return c2_list_empty(&r->running) && !r->placing && !r->undoing && r->npending == 0 &&
+           r->run == NULL;
+}
+
+struct fs_repair *
+fs_repair_new(struct fs *fs)
+{
+    struct fs_repair *r = c2_calloc(1, sizeof(*r));
+    r->fs = fs;
+    r->env = fs->part.env;
+    c2_map_init(&r->entries, fs->objects.seed);
+    c2_list_init(&r->waiting);
+    c2_list_init(&r->running);
+    for (unsigned k = 0; k <= DS_SEATS_MAX; k++)
+        c2_list_init(&r->ready[k]);
+    r->timer.fire = due;
+    r->place_timer.fire = place_due;
+    return r;
+}
+
+void
+fs_repair_free(struct fs_repair *r)
+{
+    if (r == NULL)
+        return;
+    C2_ASSERT(c2_list_empty(&r->running));
+    struct c2_map_node *n = c2_map_take_all(&r->entries);
+    while (n != NULL) {
+        struct entry *e = C2_CONTAINER_OF(n, struct entry, node);
+        n = n->next;
+        c2_free(e);
+    }
+    c2_map_done(&r->entries);
+    c2_free(r);
+}
+
+void
+fs_repair_status(const struct fs *fs, struct fs_repair_status *ret_status)
+{
+    const struct fs_repair *r = fs->repair;
+    *ret_status = r->total;
+    ret_status->objects = r->entries.count;
+    ret_status->running = r->running.count;
+    for (struct c2_map_node *n = c2_map_next(&r->entries, NULL); n != NULL;
+         n = c2_map_next(&r->entries, n)) {
+        const struct entry *e = C2_CONTAINER_OF(n, struct entry, node);
+        ret_status->shares += bits(e->lost);
+        ret_status->at_risk += bits(e->placed & ~e->lost) <= ds_client_f(r->fs->part.ds) + 1;
+    }
+}
