@@ -178,6 +178,7 @@ static const struct field status_fields[] = {
     F_U64(ctl_status, replayed_groups),
     F_U64(ctl_status, replayed_bytes),
     F_U64(ctl_status, damaged_groups),
+    F_U64(ctl_status, lost_files),
     F_BOOL(ctl_status, ships),
     F_U64(ctl_status, unshipped_txns),
     F_U64(ctl_status, unshipped_bytes),
@@ -185,6 +186,7 @@ static const struct field status_fields[] = {
     F_U64(ctl_status, checkpoint_version),
     F_U64(ctl_status, checkpoint_wall_ns),
     F_TEXT(ctl_status, damage),
+    F_TEXT(ctl_status, lost),
     F_TEXT(ctl_status, last_error),
 };
 

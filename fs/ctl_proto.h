@@ -117,9 +117,11 @@ struct ctl_status {
     uint64_t write_buffer; /* bytes in memory */
     uint64_t cache_memory, cache_memory_max, cache_disk, cache_disk_max;
     uint64_t replayed_groups, replayed_bytes, damaged_groups;
-    bool ships; /* metadata = local: the log goes to the clouds */
+    uint64_t lost_files; /* data in them was lost in the journal, found since the mount began */
+    bool ships;          /* metadata = local: the log goes to the clouds */
     uint64_t unshipped_txns, unshipped_bytes, unshipped_oldest_ns;
     uint64_t checkpoint_version, checkpoint_wall_ns;
+    char lost[200];                    /* their names, the first ones */
     char damage[200];                  /* of the journal at the last start, "" = none */
     char last_error[CTL_NAME_MAX + 1]; /* of the latest upload or commit, "" = it succeeded */
     uint32_t nproviders;

@@ -154,6 +154,12 @@ block_in_memory(struct c2_task *t)
 }
 
 static void
+nowhere(struct c2_task *t)
+{
+    finish(C2_CONTAINER_OF(t, struct fs_fetch, task), C2_E_DAMAGED);
+}
+
+static void
 next_block(struct fs_fetch *f)
 {
     while (f->have < f->nblocks) {
@@ -189,6 +195,11 @@ fs_fetch_start(struct fs *fs, struct fs_fetch *f)
     }
     f->object = C2_CONTAINER_OF(s, struct fs_object, source);
     fs_source_ref(s);
+    if (fs_object_is_lost(f->object)) {
+        f->task.run = nowhere;
+        c2_defer(fs->part.env, &f->task);
+        return;
+    }
     C2_ASSERT(f->object_off + f->len <= f->object->ref.plain_len);
     f->first_block = (uint32_t)(f->object_off / CACHE_BLOCK_SIZE);
     f->nblocks = (uint32_t)((f->object_off + f->len - 1) / CACHE_BLOCK_SIZE) - f->first_block + 1;
@@ -219,6 +230,8 @@ prefetch_checked(struct cache_get *g)
 void
 fs_prefetch(struct fs *fs, struct fs_object *o)
 {
+    if (fs_object_is_lost(o))
+        return;
     struct c2_blob *first = cache_peek(fs->part.cache, &o->ref.oid, 0);
     c2_blob_unref(first);
     if (first != NULL || o->ref.plain_len == 0 || fs_object_get_running(fs, o))

@@ -11,6 +11,7 @@
 
 #include "fs/cache.h"
 #include "fs/inode.h"
+#include "fs/lost.h"
 #include "fs/position.h"
 #include "fs/ship.h"
 #include "metadata/coord.h"
@@ -96,6 +97,7 @@ struct fs {
     struct c2_timer throttle;    /* lets slowed ones go on */
     uint64_t trimmed_seq;        /* journal groups up to it are committed */
     struct c2_list named_pieces; /* of the journal, fs/source.c */
+    struct fs_lost lost;         /* data that the local disk has damaged */
     struct fs_source unknown;    /* in fs_inode.journaled: equal to no other source */
     bool unblocking;
     unsigned requests;   /* submitted, not answered */

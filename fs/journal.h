@@ -23,6 +23,7 @@ struct journal_loc {
     uint64_t segment;
     uint64_t offset; /* of the frame */
     uint32_t len;    /* plaintext bytes */
+    bool damaged;    /* set by the replay: it cannot be read; not encoded */
 };
 
 struct c2_rd;
@@ -46,7 +47,7 @@ struct journal_replay {
     uint64_t after_seq;      /* groups up to this one are committed and are skipped */
     uint64_t groups, bytes;  /* out */
     uint64_t torn_bytes;     /* out: cut from the tail */
-    uint64_t damaged_groups; /* out: unreadable groups in the middle, skipped */
+    uint64_t damaged_groups; /* out: in the middle: skipped, or delivered with damaged pieces */
     char damage[200];        /* out: where, for people; "" = none */
 };
 

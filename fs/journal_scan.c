@@ -109,24 +109,35 @@ piece_arrived(struct journal_scan *s, const struct journal_frame *f, const uint8
               journal_frame_open(s->segment, s->pos, f, whole, scratch(s, f->len)) == C2_E_OK;
 }
 
-/* Every piece that the commit frame lists was read and is the one it means. */
+/* The pieces in the order of their offsets, from *at on: was this one read as it should be? */
 static bool
-pieces_complete(struct journal_scan *s, const struct journal_commit *c)
+piece_is_good(const struct journal_scan *s, const struct journal_piece *want, size_t *at)
+{
+    while (*at < s->npieces && s->pieces[*at].piece.offset < want->offset)
+        (*at)++;
+    if (*at == s->npieces || s->pieces[*at].piece.offset != want->offset)
+        return false;
+    const struct scan_piece *p = &s->pieces[(*at)++];
+    return p->good && p->piece.len == want->len &&
+           memcmp(p->piece.tag, want->tag, sizeof want->tag) == 0;
+}
+
+/* Where the pieces of the group are. True: every piece that the commit frame lists was read and is
+ * the one it means. */
+static bool
+take_pieces(struct journal_scan *s, const struct journal_commit *c)
 {
     size_t at = 0;
+    bool complete = true;
     for (size_t i = 0; i < c->npieces; i++) {
         struct journal_piece want = journal_commit_piece(c, i);
-        while (at < s->npieces && s->pieces[at].piece.offset != want.offset)
-            at++;
-        if (at == s->npieces || !s->pieces[at].good || s->pieces[at].piece.len != want.len ||
-            memcmp(s->pieces[at].piece.tag, want.tag, sizeof want.tag) != 0)
-            return false;
-        s->locs[i] = (struct journal_loc){ .segment = s->segment->id,
-                                           .offset = want.offset,
-                                           .len = want.len };
-        at++;
+        bool good = piece_is_good(s, &want, &at);
+        s->locs[i] = (struct journal_loc){
+            .segment = s->segment->id, .offset = want.offset, .len = want.len, .damaged = !good
+        };
+        complete = complete && good;
     }
-    return true;
+    return complete;
 }
 
 /* Groups up to seq are missing. */
@@ -208,12 +219,11 @@ deliver(struct journal_scan *s, uint64_t seq, const struct journal_commit *c)
 {
     if (s->pieces_seq != seq)
         s->npieces = 0;
-    if (!pieces_complete(s, c)) {
+    if (!take_pieces(s, c)) {
         C2_MARK("journal: a piece is damaged");
         doubt(s, seq, 1, "segment %016llx before byte %llu: data of group %llu is damaged",
               (unsigned long long)s->segment->id, (unsigned long long)s->pos,
               (unsigned long long)seq);
-        return C2_E_OK;
     }
     if (!s->doubtful)
         return hand_over(s, s->segment, seq, c->meta, s->locs, c->npieces);

@@ -2,6 +2,7 @@
 #include "fs/live.h"
 
 #include "base/alloc.h"
+#include "fs/lost.h"
 #include "fs/manifest.h"
 
 void
@@ -50,7 +51,9 @@ count(struct fs_live *l, const struct fs_extent *e, int sign)
         return;
     struct fs_source *s = fs_extent_source(e, &off);
     C2_ASSERT(s->kind == FS_SOURCE_OBJECT);
-    change_of(l, C2_CONTAINER_OF(s, struct fs_object, source))->bytes += sign * (int64_t)e->len;
+    struct fs_object *o = C2_CONTAINER_OF(s, struct fs_object, source);
+    if (!fs_object_is_lost(o))
+        change_of(l, o)->bytes += sign * (int64_t)e->len;
 }
 
 static void

@@ -7,6 +7,9 @@
  *
  * A put persists until enough seats have acknowledged, so an outage costs no repeated uploads. An
  * upload that ends with an error all the same is queued again under a new object id, after a pause.
+ *
+ * A piece that cannot be read back, tried often enough, is lost (fs/lost.h): the upload goes on
+ * without it, so that it blocks nothing behind it.
  */
 #include "fs/pack.h"
 
@@ -17,7 +20,9 @@
 #include "base/log.h"
 #include "fs/txg.h"
 
-#define RETRY_NS (5 * C2_NS_PER_S)
+#define RETRY_NS      (5 * C2_NS_PER_S)
+#define READS_DAMAGED 3  /* what is read there is wrong, so often */
+#define READS_FAILED  60 /* the disk answers with an error: it may come back */
 
 struct upload {
     struct fs *fs;
@@ -31,6 +36,7 @@ struct upload {
     uint32_t *cuts;
     size_t ncuts;
     size_t next;
+    unsigned reads; /* failed ones of the chunk at hand */
     struct journal_read read;
     struct ds_put put;
 };
@@ -112,7 +118,8 @@ upload_end(struct upload *u, enum c2_err err)
         u->uses_mem[k] = false;
     }
     if (err == C2_E_OK) {
-        succeed(u);
+        if (u->n > 0)
+            succeed(u);
         upload_free(u);
         start_jobs(p);
         fs_txg_progress(fs);
@@ -161,7 +168,51 @@ start_put(struct upload *u)
     ds_put_start(fs->part.ds, &u->put);
 }
 
+/* Where the data of another file begins. */
+static void
+set_cuts(struct upload *u)
+{
+    u->ncuts = 0;
+    u->bytes = 0;
+    for (size_t k = 0; k < u->n; k++) {
+        const struct fs_chunk *c = u->chunks[k];
+        if (k > 0 && (c->ino != u->chunks[k - 1]->ino || c->ino == 0))
+            u->cuts[u->ncuts++] = (uint32_t)u->bytes;
+        u->bytes += c->len;
+    }
+}
+
 static void read_back(struct upload *u);
+
+static bool
+lost_for_good(const struct upload *u, enum c2_err err)
+{
+    bool disk = err == C2_E_IO || err == C2_E_NOMEM;
+    return err != C2_E_CANCELED && u->reads >= (disk ? READS_FAILED : READS_DAMAGED);
+}
+
+/* The chunk at hand is lost, the others go on. */
+static void
+lose(struct upload *u)
+{
+    struct fs *fs = u->fs;
+    struct fs_chunk *c = u->chunks[u->next];
+    size_t after = u->n - u->next - 1;
+    u->n--;
+    memmove(&u->chunks[u->next], &u->chunks[u->next + 1], after * sizeof(struct fs_chunk *));
+    memmove(&u->slices[u->next], &u->slices[u->next + 1], after * sizeof(u->slices[0]));
+    memmove(&u->uses_mem[u->next], &u->uses_mem[u->next + 1], after * sizeof(u->uses_mem[0]));
+    memmove(&u->blobs[u->next], &u->blobs[u->next + 1], after * sizeof(struct c2_blob *));
+    u->reads = 0;
+    fs->packer->active_bytes -= c->len;
+    set_cuts(u);
+    fs_chunk_lose(fs, c);
+    fs_source_unref(&c->source);
+    if (u->n == 0)
+        upload_end(u, C2_E_OK);
+    else
+        read_back(u);
+}
 
 static void
 was_read(struct journal_read *r)
@@ -177,9 +228,14 @@ was_read(struct journal_read *r)
     }
     if (r->err != C2_E_OK) {
         c2_blob_unref(r->data);
-        upload_end(u, r->err);
+        u->reads++;
+        if (lost_for_good(u, r->err))
+            lose(u);
+        else
+            upload_end(u, r->err);
         return;
     }
+    u->reads = 0;
     u->blobs[u->next] = r->data;
     u->slices[u->next] = c2_blob_slice(r->data);
     u->next++;
@@ -240,12 +296,9 @@ new_job(struct fs_packer *p, struct fs_chunk **chunks, size_t n)
     u->uses_mem = c2_calloc(n, sizeof(*u->uses_mem));
     u->blobs = c2_calloc(n, sizeof(struct c2_blob *));
     u->cuts = c2_calloc(n, sizeof(*u->cuts));
-    for (size_t k = 0; k < n; k++) {
+    for (size_t k = 0; k < n; k++)
         u->chunks[k] = chunks[k];
-        if (k > 0 && (chunks[k]->ino != chunks[k - 1]->ino || chunks[k]->ino == 0))
-            u->cuts[u->ncuts++] = (uint32_t)u->bytes;
-        u->bytes += chunks[k]->len;
-    }
+    set_cuts(u);
     p->job_bytes += u->bytes;
     c2_list_append(&p->jobs, &u->link);
 }

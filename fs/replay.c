@@ -370,6 +370,18 @@ forget_incomplete(struct replay *p)
     forget_before(&p->groups.head, open);
 }
 
+/* Of what the journal could not read, files and groups know by now what they need. */
+static void
+lose_damaged(struct replay *p)
+{
+    for (struct c2_map_node *n = c2_map_next(&p->pieces, NULL); n != NULL;
+         n = c2_map_next(&p->pieces, n)) {
+        struct fs_chunk *c = C2_CONTAINER_OF(n, struct piece, node)->chunk;
+        if (c->loc.damaged)
+            fs_chunk_lose(p->fs, c);
+    }
+}
+
 static void
 end(struct replay *p, enum c2_err err)
 {
@@ -377,6 +389,8 @@ end(struct replay *p, enum c2_err err)
     while (!c2_list_empty(&p->groups))
         drop_group(p, C2_LIST_FIRST(&p->groups, struct group, link));
     if (p->fs->journal != NULL) {
+        if (err == C2_E_OK)
+            lose_damaged(p);
         drop_pieces(p);
         if (err == C2_E_OK)
             fs_journal_trim(p->fs, r->after_seq);

@@ -594,6 +594,8 @@ fs_status(struct fs *fs, struct fs_status *ret_status)
 const char *
 fs_inode_state(struct fs *fs, const struct fs_inode *i)
 {
+    if (fs_map_has_lost(i->map))
+        return "failed";
     if (i->dirty_commit || i->is_new)
         return "local";
     if (i->pins > i->opens)

@@ -96,6 +96,8 @@ fill_fs(struct wire *w, struct ctl_status *s)
     s->used_files = f.used_files;
     s->write_buffer = f.chunk_bytes;
     s->fenced = s->fenced || f.fenced;
+    s->lost_files = w->fs->lost.files;
+    ctl_set(s->lost, sizeof(s->lost), w->fs->lost.text);
     s->ships = f.ship.on;
     s->unshipped_txns = f.ship.unshipped_txns;
     s->unshipped_bytes = f.ship.unshipped_bytes;

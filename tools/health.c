@@ -70,6 +70,19 @@ too_many(const struct ctl_status *s, struct health *h)
                    "this machine's cache folder: it holds what is not uploaded yet.");
 }
 
+/* The journal had the only copy, and the disk does not give it back. */
+static void
+lost_files(const struct ctl_status *s, struct health *h)
+{
+    (void)snprintf(h->sentence, sizeof(h->sentence),
+                   "The local disk has damaged the journal: data of %llu files is lost (%s). "
+                   "Everything else goes on.",
+                   (unsigned long long)s->lost_files, s->lost);
+    (void)snprintf(h->action, sizeof(h->action),
+                   "copy these files again (getfattr -n user.c2fs.state says \"failed\" until "
+                   "then), and check the disk of the cache folder.");
+}
+
 void
 health_of(const struct ctl_status *s, struct health *ret_health)
 {
@@ -93,6 +106,9 @@ health_of(const struct ctl_status *s, struct health *ret_health)
     } else if (h.bad > s->f) {
         h.state = HEALTH_FAULTED;
         too_many(s, &h);
+    } else if (s->lost_files > 0) {
+        h.state = HEALTH_FAULTED;
+        lost_files(s, &h);
     } else if (first != NULL) {
         h.state = HEALTH_DEGRADED;
         one_provider(first, &h);
@@ -100,7 +116,7 @@ health_of(const struct ctl_status *s, struct health *ret_health)
         h.state = HEALTH_DEGRADED;
         (void)snprintf(h.sentence, sizeof(h.sentence),
                        "Part of the local journal could not be read when the volume was mounted: "
-                       "%llu groups of changes are lost (%s).",
+                       "%llu groups of changes are damaged (%s).",
                        (unsigned long long)s->damaged_groups, s->damage);
         (void)snprintf(h.action, sizeof(h.action),
                        "check the disk of the cache folder, and copy the files again that were "

@@ -244,8 +244,11 @@ print_scan(const struct ctl_status *s)
 static void
 print_errors(const struct ctl_status *s)
 {
-    if (s->damaged_groups > 0)
-        (void)printf("  errors: %llu groups of the journal are lost: %s\n",
+    if (s->lost_files > 0)
+        (void)printf("  errors: data of %llu files is lost: %s\n",
+                     (unsigned long long)s->lost_files, s->lost);
+    else if (s->damaged_groups > 0)
+        (void)printf("  errors: %llu groups of the journal are damaged: %s\n",
                      (unsigned long long)s->damaged_groups, s->damage);
     else if (s->last_error[0] != '\0')
         (void)printf("  errors: the latest upload failed (%s) and is repeated; no known data "
@@ -324,6 +327,8 @@ json_body(struct c2_json *j, const struct ctl_status *s)
     c2_json_u64(j, "replayed_groups", s->replayed_groups);
     c2_json_u64(j, "replayed_bytes", s->replayed_bytes);
     c2_json_u64(j, "damaged_groups", s->damaged_groups);
+    c2_json_u64(j, "lost_files", s->lost_files);
+    c2_json_str(j, "lost", s->lost[0] != '\0' ? s->lost : NULL);
     c2_json_str(j, "damage", s->damage[0] != '\0' ? s->damage : NULL);
     c2_json_object_end(j);
     c2_json_object(j, "cache");

@@ -90,6 +90,8 @@ status__round_trip_keeps_every_field(void **state)
     in->fenced = true;
     in->backlog_oldest_ns = 5;
     in->damaged_groups = 6;
+    in->lost_files = 9;
+    ctl_set(in->lost, sizeof(in->lost), "ecg.dat");
     in->ships = true;
     in->unshipped_oldest_ns = 7;
     in->checkpoint_wall_ns = 8;

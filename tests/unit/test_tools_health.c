@@ -95,6 +95,12 @@ health__lost_session_comes_first_and_lost_journal_is_told(void **state)
     health_of(s, &h);
     assert_int_equal(h.state, HEALTH_DEGRADED);
     assert_non_null(strstr(h.sentence, "segment 7"));
+    s->lost_files = 2;
+    ctl_set(s->lost, sizeof(s->lost), "ecg.dat (inode 9)");
+    health_of(s, &h);
+    assert_int_equal(h.state, HEALTH_FAULTED);
+    assert_non_null(strstr(h.sentence, "2 files is lost (ecg.dat (inode 9))"));
+    assert_non_null(strstr(h.action, "user.c2fs.state"));
     s->fenced = true;
     health_of(s, &h);
     assert_int_equal(h.state, HEALTH_FAULTED);

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Data that is lost for good before it reached the clouds: a piece of the journal that the disk has
+ * damaged. It must neither block what comes after it nor turn into zeros. So the range of the file
+ * becomes an extent of a reserved object, the one with id zero, which is in no cloud and never
+ * counted: reading it is an error until it is overwritten, user.c2fs.state is "failed", and
+ * everything else of the file and of the group goes on.
+ */
+#ifndef C2_FS_LOST_H
+#define C2_FS_LOST_H
+
+#include "fs/extent.h"
+
+#define FS_LOST_TEXT_MAX 200
+#define FS_LOST_NAMES    6
+
+/* What this mount found. */
+struct fs_lost {
+    uint64_t files, bytes;
+    uint64_t inos[FS_LOST_NAMES]; /* the first ones */
+    char text[FS_LOST_TEXT_MAX];  /* their names, for people */
+};
+
+bool fs_object_is_lost(const struct fs_object *o);
+/* One reference for the caller. */
+struct fs_object *fs_object_lost(struct fs *fs);
+/* Only the journal had the chunk, and it cannot be read: whatever waits for its upload goes on. */
+void fs_chunk_lose(struct fs *fs, struct fs_chunk *c);
+bool fs_map_has_lost(const struct fs_map *m); /* NULL is fine */
+
+#endif

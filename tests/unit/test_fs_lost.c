@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The disk damages the data of a file in the journal, before or while the volume is mounted: that
+ * range of that file is an error, and nothing else is held up by it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "base/mark.h"
+#include "base/wire.h"
+#include "fs/journal_segment.h"
+#include "tests/lib/fs_check.h"
+#include "tests/lib/fs_fixture.h"
+
+#define BAD_LEN  5000
+#define GOOD_LEN 7000
+
+static int
+setup(void **state)
+{
+    struct fsx *x = c2_calloc(1, sizeof(*x));
+    fsx_init(x);
+    fsx_mount(x);
+    *state = x;
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    struct fsx *x = *state;
+    fsx_stop(x);
+    fsx_done(x);
+    c2_free(x);
+    return 0;
+}
+
+static void
+clouds(struct fsx *x, const char *fault)
+{
+    for (unsigned s = 0; s < FSX_SEATS; s++)
+        fsx_fault(x, s, fault);
+}
+
+/* Flips a byte of each piece with BAD_LEN bytes in a segment file. */
+static unsigned
+damage_segment(const char *path)
+{
+    FILE *f = fopen(path, "r+be");
+    assert_non_null(f);
+    static uint8_t bytes[1 << 20];
+    size_t len = fread(bytes, 1, sizeof(bytes), f);
+    unsigned n = 0;
+    for (size_t at = JOURNAL_HEADER_AREA; at + JOURNAL_FRAME_HEAD <= len;
+         at += JOURNAL_FRAME_ALIGN) {
+        bool hit = memcmp(bytes + at, "J2RF", 4) == 0 && bytes[at + 4] == JOURNAL_PIECE &&
+                   c2_get_u32(bytes + at + 24) == BAD_LEN;
+        if (!hit)
+            continue;
+        long where = (long)at + JOURNAL_FRAME_HEAD + 100;
+        assert_int_equal(fseek(f, where, SEEK_SET), 0);
+        assert_int_equal(fputc(bytes[where] ^ 1, f), bytes[where] ^ 1);
+        n++;
+    }
+    assert_int_equal(fclose(f), 0);
+    return n;
+}
+
+static void
+damage(struct fsx *x)
+{
+    unsigned n = 0;
+    struct c2_disk_req list = { .verb = C2_DISK_LIST, .path = x->journal_dir };
+    test_disk_execute(&list);
+    assert_int_equal(list.err, C2_E_OK);
+    for (size_t at = 0; at < list.reply->len;) {
+        const char *name = (const char *)list.reply->data + at;
+        char *path = c2_asprintf("%s/%s", x->journal_dir, name);
+        n += damage_segment(path);
+        at += strlen(name) + 1;
+        c2_free(path);
+    }
+    c2_blob_unref(list.reply);
+    assert_int_equal(n, 1);
+}
+
+static void
+put(struct fsx *x, const char *name, size_t len)
+{
+    uint8_t *data = fsx_bytes(len, len);
+    fsx_put(x, FS_ROOT_INO, name, data, len);
+    c2_free(data);
+}
+
+static void
+expect(struct fsx *x, const char *name, size_t len)
+{
+    uint8_t *data = fsx_bytes(len, len);
+    fsx_expect(x, FS_ROOT_INO, name, data, len);
+    c2_free(data);
+}
+
+static void
+make_durable(struct fsx *x)
+{
+    struct fs_handle *h = fsx_open(x, fsx_ino(x, FS_ROOT_INO, "good"), O_RDONLY);
+    assert_int_equal(fsx_fsync(x, h), C2_E_OK);
+    fsx_release(x, h);
+}
+
+/* A file whose data will be damaged between others, all in the journal only. */
+static void
+fill(struct fsx *x)
+{
+    clouds(x, "error");
+    put(x, "good", GOOD_LEN);
+    put(x, "bad", BAD_LEN);
+    make_durable(x);
+    put(x, "later", GOOD_LEN);
+    make_durable(x);
+}
+
+static void
+assert_state(struct fsx *x, const char *name, const char *want)
+{
+    struct fs_req r = { .op = FS_GETXATTR,
+                        .ino = fsx_ino(x, FS_ROOT_INO, name),
+                        .name = "user.c2fs.state" };
+    assert_int_equal(fsx_run(x, &r), C2_E_OK);
+    assert_string_equal(c2_buf_cstr(&r.reply), want);
+    fs_req_done(&r);
+}
+
+static void
+assert_lost(struct fsx *x)
+{
+    struct c2_buf got = { 0 };
+    struct fs_handle *h = fsx_open(x, fsx_ino(x, FS_ROOT_INO, "bad"), O_RDWR);
+    assert_int_equal(fsx_read(x, h, 0, BAD_LEN, &got), C2_E_DAMAGED);
+    fsx_release(x, h);
+    c2_buf_done(&got);
+    assert_state(x, "bad", "failed");
+}
+
+/* Everything else reaches the clouds, before and after a remount, and the file can be mended. */
+static void
+assert_life_goes_on(struct fsx *x)
+{
+    struct fsx_check c;
+    assert_int_equal(x->fs->lost.files, 1);
+    assert_non_null(strstr(x->fs->lost.text, "bad (inode "));
+    assert_int_equal(x->fs->lost.bytes, BAD_LEN);
+    fsx_unmount(x);
+    fsx_mount(x);
+    assert_int_equal(x->report.replayed_groups, 0);
+    assert_lost(x);
+    expect(x, "good", GOOD_LEN);
+    expect(x, "later", GOOD_LEN);
+    put(x, "bad", GOOD_LEN);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    assert_state(x, "bad", "committed");
+    expect(x, "bad", GOOD_LEN);
+    fsx_check(x, &c);
+}
+
+static void
+damage__before_the_mount_takes_one_file(void **state)
+{
+    struct fsx *x = *state;
+    fill(x);
+    fsx_stop(x);
+    damage(x);
+    clouds(x, "");
+    fsx_mount(x);
+    assert_int_equal(x->report.damaged_groups, 1);
+    assert_lost(x);
+    assert_life_goes_on(x);
+}
+
+static void
+damage__while_mounted_does_not_stop_the_uploads(void **state)
+{
+    struct fsx *x = *state;
+    fill(x);
+    fsx_stop(x);
+    fsx_mount(x); /* the data is in the journal only, not in memory */
+    assert_int_equal(x->report.damaged_groups, 0);
+    damage(x);
+    clouds(x, "");
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    assert_lost(x);
+    assert_life_goes_on(x);
+}
+
+/* The other part of the file is what it was. */
+static void
+damage__of_a_part_leaves_the_rest_of_the_file(void **state)
+{
+    struct fsx *x = *state;
+    struct c2_buf got = { 0 };
+    uint8_t *data = fsx_bytes(1, 200000);
+    fsx_put(x, FS_ROOT_INO, "good", data, 200000);
+    fsx_put(x, FS_ROOT_INO, "bad", data, 200000);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    clouds(x, "error");
+    struct fs_handle *h = fsx_open(x, fsx_ino(x, FS_ROOT_INO, "bad"), O_RDWR);
+    assert_int_equal(fsx_write(x, h, 100000, data, BAD_LEN), C2_E_OK);
+    assert_int_equal(fsx_close(x, h), C2_E_OK);
+    make_durable(x);
+    fsx_stop(x);
+    fsx_mount(x);
+    damage(x);
+    clouds(x, "");
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    h = fsx_open(x, fsx_ino(x, FS_ROOT_INO, "bad"), O_RDONLY);
+    assert_int_equal(fsx_read(x, h, 0, 100000, &got), C2_E_OK);
+    assert_memory_equal(got.data, data, 100000);
+    assert_int_equal(fsx_read(x, h, 99999, 10, &got), C2_E_DAMAGED);
+    assert_int_equal(fsx_read(x, h, 100000 + BAD_LEN, 100, &got), C2_E_OK);
+    assert_memory_equal(got.data + got.len - 100, data + 100000 + BAD_LEN, 100);
+    fsx_release(x, h);
+    c2_buf_done(&got);
+    c2_free(data);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(damage__before_the_mount_takes_one_file),
+        T(damage__while_mounted_does_not_stop_the_uploads),
+        T(damage__of_a_part_leaves_the_rest_of_the_file),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
