@@ -72,7 +72,7 @@ ds_check_start(struct ds_client *c, struct ds_check *k)
     for (unsigned i = 0; i < c->n; i++) {
         if (k->seats != 0 && (k->seats & (1u << i)) == 0)
             continue;
-        if (c->seat[i].provider == NULL || !possible) {
+        if (!ds_seat_used(c, i) || !possible) {
             k->unknown |= k->seats != 0 ? 1u << i : 0u;
             continue;
         }

@@ -69,7 +69,7 @@ ds_client_new(struct c2_env *env, const struct ds_config *config, struct provide
               struct ds_client **ret_client)
 {
     if (config->f < 1 || config->f > DS_F_MAX || config->n > DS_SEATS_MAX ||
-        config->n < 3 * config->f + 1)
+        config->n < 3 * config->f + 1 || config->voters > config->n)
         return C2_E_INVALID;
     ds_erasure_init();
     struct ds_client *c = c2_calloc(1, sizeof(*c));
@@ -80,6 +80,7 @@ ds_client_new(struct c2_env *env, const struct ds_config *config, struct provide
     c->f = config->f;
     c->k = config->f + 1;
     c->w = c->k + config->f;
+    c->voters = config->voters == 0 ? c->n : config->voters;
     for (unsigned i = 0; i < c->n; i++) {
         c->seat[i].provider = seats[i];
         c->seat[i].state = seats[i] != NULL ? DS_SEAT_ONLINE : DS_SEAT_EMPTY;
@@ -105,6 +106,9 @@ ds_client_free(struct ds_client *c)
     c2_timer_stop(c->env, &c->probe_timer);
     ds_cache_done(&c->cache);
     c2_secret_free(c->config, sizeof(*c->config));
+    for (size_t k = 0; k < c->nold; k++)
+        c2_secret_free(c->old[k], sizeof(**c->old));
+    c2_free(c->old);
     c2_free(c);
 }
 
@@ -416,7 +420,7 @@ ds_probe_start(struct ds_client *c, struct ds_probe *p)
 {
     uint32_t occupied = 0;
     for (unsigned i = 0; i < c->n; i++)
-        occupied |= c->seat[i].provider != NULL ? 1u << i : 0u;
+        occupied |= ds_seat_used(c, i) ? 1u << i : 0u;
     probe_seats(c, occupied, p);
 }
 
@@ -428,7 +432,8 @@ probe_again(struct c2_timer *t)
     uint32_t unwell = 0;
     for (unsigned i = 0; i < c->n; i++) {
         const struct ds_seat *s = &c->seat[i];
-        if (s->open || s->state == DS_SEAT_DEGRADED || s->state == DS_SEAT_UNREACH)
+        if (ds_seat_used(c, i) &&
+            (s->open || s->state == DS_SEAT_DEGRADED || s->state == DS_SEAT_UNREACH))
             unwell |= 1u << i;
     }
     if (unwell == 0)

@@ -27,6 +27,7 @@ struct ds_latency {
 
 struct ds_seat {
     struct provider *provider; /* borrowed; NULL = empty */
+    enum ds_seat_use use;
     enum ds_seat_state state;
     bool open;           /* circuit breaker: asked only when nothing else is left */
     unsigned fails, oks; /* in a row */
@@ -44,8 +45,11 @@ struct ds_seat {
 
 struct ds_client {
     struct c2_env *env;       /* borrowed */
-    struct ds_config *config; /* owned, in the secret arena */
+    struct ds_config *config; /* owned, in the secret arena; never changes, but may be replaced */
+    struct ds_config **old;   /* owned: replaced ones, pool jobs may still use them */
+    size_t nold;
     unsigned n, f, k, w;
+    unsigned voters;
     struct ds_seat seat[DS_SEATS_MAX];
     struct c2_list calls; /* outstanding struct ds_call, oldest first */
     size_t ops;           /* internal states alive: operations and their pool jobs */
@@ -119,6 +123,13 @@ bool ds_share_belongs(const struct ds_client *c, const struct ds_share *sh,
 #define DS_VOL_BYTES  4 /* of the volume's id, in keys */
 void ds_kind_prefix(const struct ds_client *c, enum ds_kind kind, char out[DS_PREFIX_MAX]);
 void ds_probe_key(const struct ds_client *c, char out[PROV_KEY_MAX]);
+
+/* It has a provider that may be asked. */
+static inline bool
+ds_seat_used(const struct ds_client *c, unsigned seat)
+{
+    return c->seat[seat].provider != NULL && c->seat[seat].use != DS_USE_OFF;
+}
 
 static inline unsigned
 ds_bits(uint32_t set)

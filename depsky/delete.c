@@ -72,7 +72,7 @@ ds_delete_start(struct ds_client *c, struct ds_delete *d)
     ds_op_begin(c);
     write_keys(op);
     for (unsigned i = 0; i < c->n; i++) {
-        if (c->seat[i].provider == NULL)
+        if (!ds_seat_used(c, i))
             continue;
         op->wanted |= 1u << i;
         if (c->seat[i].open || d->noids == 0)

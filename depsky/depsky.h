@@ -55,8 +55,10 @@ enum ds_engine { DS_ENGINE_ISAL, DS_ENGINE_JERASURE };
 enum ds_compress { DS_COMPRESS_NONE, DS_COMPRESS_ISAL, DS_COMPRESS_ZLIB };
 
 struct ds_config {
-    unsigned n, f;  /* n >= 3f+1; k = f+1, w = k+f are derived */
-    bool write_all; /* redundancy = full: all n seats must be tried, w acks suffice */
+    unsigned n, f;   /* n >= 3f+1; k = f+1, w = k+f are derived */
+    unsigned voters; /* seats that belong to somebody, reachable or not; 0 = all n. Journal and
+                      * checkpoints need so many acks that any two writers meet in f+1 seats */
+    bool write_all;  /* redundancy = full: all n seats must be tried, w acks suffice */
     uint8_t volume[16];
     bool keyless;         /* plain DepSky-CA: content key from the shared secret alone */
     uint8_t data_key[32]; /* domain epoch key, mixed with each object's secret */
@@ -84,6 +86,25 @@ void ds_client_free(struct ds_client *c); /* no request outstanding; stragglers 
 /* Cancels stragglers (a late fourth PUT) and calls done when none is left. Lists, deletes, probes,
  * checks and rebuilds that are still running end soon, without success. */
 void ds_client_drain(struct ds_client *c, void (*done)(void *arg), void *arg);
+
+/* ---- changing seats while the client works ------------------------------------------------- */
+
+enum ds_seat_use {
+    DS_USE_ALL,
+    DS_USE_NEW,  /* written; read only when no other seat helps: shares are still being moved in */
+    DS_USE_READ, /* no new objects */
+    DS_USE_OFF,  /* not asked for anything, as if the seat were empty */
+};
+
+/* This provider is in the seat from now on; NULL only if there was none. Requests that another one
+ * has been sent end as they end; it may be closed when ds_client_uses says no. seat <= n: a new
+ * last one. A seat that is to be empty stays occupied with DS_USE_OFF: operations that chose it
+ * before may still have a request for it. */
+void ds_client_set_seat(struct ds_client *c, unsigned seat, struct provider *p,
+                        enum ds_seat_use use);
+/* Objects are written under this epoch from now on. */
+void ds_client_set_epoch(struct ds_client *c, unsigned voters, uint32_t config_epoch);
+bool ds_client_uses(const struct ds_client *c, const struct provider *p);
 
 /* ---- put ------------------------------------------------------------------------------- */
 

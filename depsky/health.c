@@ -158,6 +158,8 @@ void
 ds_health_absent(struct ds_client *c, unsigned seat)
 {
     struct ds_seat *s = &c->seat[seat];
+    if (s->use == DS_USE_NEW)
+        return; /* it has not been brought there yet */
     s->absent++;
     s->oks = 0;
     s->last_error = C2_E_NOT_FOUND;
@@ -195,14 +197,14 @@ bool
 ds_health_good(const struct ds_client *c, enum ds_class class, unsigned seat)
 {
     const struct ds_seat *s = &c->seat[seat];
-    return s->provider != NULL && !s->open && s->state != DS_SEAT_SUSPECT && !s->slow[class];
+    return ds_seat_used(c, seat) && !s->open && s->state != DS_SEAT_SUSPECT && !s->slow[class];
 }
 
 static unsigned
 penalty(const struct ds_seat *s, enum ds_class class)
 {
-    return (s->open ? 4u : 0u) + (s->state == DS_SEAT_SUSPECT ? 2u : 0u) +
-           (s->slow[class] ? 1u : 0u);
+    return (class == DS_CLASS_GET && s->use == DS_USE_NEW ? 8u : 0u) + (s->open ? 4u : 0u) +
+           (s->state == DS_SEAT_SUSPECT ? 2u : 0u) + (s->slow[class] ? 1u : 0u);
 }
 
 /* Among equals the lower seat comes first: seats below k hold plain rows, which need no decoding.
@@ -214,7 +216,7 @@ ds_health_rank(struct ds_client *c, enum ds_class class, unsigned out[DS_SEATS_M
     uint64_t now = c2_now_ns(c->env);
     for (unsigned i = 0; i < c->n; i++) {
         struct ds_seat *s = &c->seat[i];
-        if (s->provider == NULL)
+        if (!ds_seat_used(c, i) || (class == DS_CLASS_PUT && s->use == DS_USE_READ))
             continue;
         if (s->slow[class] && now - s->slow_since_ns[class] > SLOW_RETRY_NS) {
             s->slow[class] = false;
@@ -263,7 +265,7 @@ ds_seat_status(const struct ds_client *c, unsigned seat, struct ds_seat_status *
     C2_ASSERT(seat < c->n);
     const struct ds_seat *s = &c->seat[seat];
     *ret_status = (struct ds_seat_status){
-        .state = s->state,
+        .state = ds_seat_used(c, seat) ? s->state : DS_SEAT_EMPTY,
         .name = s->provider != NULL ? s->provider->name : "",
         .puts_ok = s->puts_ok,
         .gets_ok = s->gets_ok,

@@ -112,7 +112,7 @@ finish(struct list *op)
     l->answered = 0;
     for (unsigned i = 0; i < c->n; i++)
         l->answered |= op->seat[i].complete ? 1u << i : 0u;
-    l->err = ds_bits(l->answered) >= c->n - c->f ? C2_E_OK : C2_E_QUORUM;
+    l->err = ds_bits(l->answered) >= c->voters - c->f ? C2_E_OK : C2_E_QUORUM;
     if (l->err == C2_E_OK)
         merge(op);
     for (unsigned i = 0; i < c->n; i++) {
@@ -135,9 +135,9 @@ check_end(struct list *op)
         complete += op->seat[i].complete;
         running += op->seat[i].call != NULL;
     }
-    if (running == 0 || (!op->l->patient && complete + running < c->n - c->f)) {
+    if (running == 0 || (!op->l->patient && complete + running < c->voters - c->f)) {
         finish(op);
-    } else if (!op->l->patient && complete >= c->n - c->f && !c2_timer_armed(&op->grace)) {
+    } else if (!op->l->patient && complete >= c->voters - c->f && !c2_timer_armed(&op->grace)) {
         c2_timer_arm(c->env, &op->grace, c2_now_ns(c->env) + c->config->get_hedge_min_ns);
     }
 }
@@ -286,7 +286,7 @@ ask_seats(struct list *op)
     unsigned ranked = ds_health_rank(c, DS_CLASS_GET, rank);
     unsigned asked = 0;
     for (unsigned i = 0; i < ranked; i++) {
-        if (c->seat[rank[i]].open && asked >= c->n - c->f && !op->l->patient)
+        if (c->seat[rank[i]].open && asked >= c->voters - c->f && !op->l->patient)
             continue;
         ask(&op->seat[rank[i]]);
         asked++;

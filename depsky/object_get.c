@@ -30,7 +30,7 @@ static void
 release(struct get *op)
 {
     struct ds_client *c = op->c;
-    for (unsigned i = 0; i < c->n; i++)
+    for (unsigned i = 0; i < DS_SEATS_MAX; i++)
         get_seat_done(&op->seat[i]);
     ds_object_unref(op->obj);
     ds_layout_done(&op->guess);
@@ -525,7 +525,7 @@ ds_get_start(struct ds_client *c, struct ds_get *g)
     g->seats_bad = 0;
     g->seats_slow = 0;
     write_key(op);
-    for (unsigned i = 0; i < c->n; i++)
+    for (unsigned i = 0; i < DS_SEATS_MAX; i++) /* a seat may come while it runs */
         get_seat_init(&op->seat[i], op, i);
     ds_op_begin(c);
     if (op->trusted && !ds_ref_possible(&op->ref)) {

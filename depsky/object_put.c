@@ -52,6 +52,7 @@ struct put {
     enum c2_err refused;   /* the request was not acceptable */
     struct c2_timer retry; /* persist: the next round */
     uint64_t pause_ns;
+    unsigned need; /* acks */
     char key[PROV_KEY_MAX];
     struct put_seat seat[DS_SEATS_MAX];
 };
@@ -235,11 +236,11 @@ extend(struct put *op)
     struct ds_client *c = op->c;
     unsigned rank[DS_SEATS_MAX];
     unsigned ranked = ds_health_rank(c, DS_CLASS_PUT, rank);
-    unsigned wanted = c->config->write_all ? c->n : c->w;
+    unsigned wanted = c->config->write_all ? c->n : op->need;
     for (unsigned i = 0; i < ranked; i++) {
         if (count(op, SEAT_ACKED) + count_prompt(op) >= wanted)
             return;
-        if (op->seat[rank[i]].state == SEAT_IDLE)
+        if (op->seat[rank[i]].state == SEAT_IDLE && op->seal.share[rank[i]] != NULL)
             send_to(op, rank[i]);
     }
 }
@@ -264,7 +265,7 @@ fall_short(struct put *op)
 {
     struct ds_client *c = op->c;
     unsigned exists = count_exists(op);
-    if (exists > c->f && (!op->p->persist || exists > c->n - c->w)) {
+    if (exists > c->f && (!op->p->persist || exists > c->voters - op->need)) {
         finish(op, C2_E_EXISTS);
     } else if (!op->p->persist) {
         finish(op, C2_E_QUORUM);
@@ -281,12 +282,12 @@ step(struct put *op)
     if (op->canceled)
         return; /* the task finishes it */
     unsigned acks = count(op, SEAT_ACKED);
-    if (acks >= c->w && (!c->config->write_all || count_prompt(op) == 0)) {
+    if (acks >= op->need && (!c->config->write_all || count_prompt(op) == 0)) {
         finish(op, C2_E_OK);
         return;
     }
     extend(op);
-    if (acks + count_running(op) < c->w)
+    if (acks + count_running(op) < op->need)
         fall_short(op);
 }
 
@@ -381,15 +382,17 @@ ds_put_start(struct ds_client *c, struct ds_put *p)
     op->p = p;
     op->task.run = run_task;
     op->retry.fire = retry_fired;
-    for (unsigned i = 0; i < c->n; i++) {
+    for (unsigned i = 0; i < DS_SEATS_MAX; i++) { /* a seat may come while it runs */
         op->seat[i].op = op;
         op->seat[i].index = i;
-        p->seat_err[i] = c->seat[i].provider != NULL ? C2_E_AGAIN : C2_E_UNREACHABLE;
+        p->seat_err[i] = ds_seat_used(c, i) ? C2_E_AGAIN : C2_E_UNREACHABLE;
         op->seat[i].hedge.fire = hedge_fired;
     }
     p->priv = op;
     p->stored_bytes = 0;
     p->placed = 0;
+    /* Two writers of a journal meet in more than f seats, whatever the number of seats is. */
+    op->need = p->kind == DS_KIND_OBJECT ? c->w : C2_MAX(c->w, (c->voters + c->f) / 2 + 1);
     write_key(op);
     ds_op_begin(c);
     op->refused = acceptable(p, &op->seal.plain_len);

@@ -210,7 +210,7 @@ run_task(struct c2_task *t)
         finish(op, C2_E_INVALID);
         return;
     }
-    if (op->c->seat[op->r->seat].provider == NULL) {
+    if (!ds_seat_used(op->c, op->r->seat)) {
         finish(op, C2_E_UNREACHABLE); /* nowhere to put it */
         return;
     }

@@ -258,7 +258,7 @@ unit_names_start(struct unit_names *n)
     for (unsigned i = 0; i < c->n; i++) {
         n->seat[i].n = n;
         n->seat[i].index = i;
-        if (c->seat[i].provider == NULL)
+        if (!ds_seat_used(c, i))
             continue;
         ask(&n->seat[i]);
         asked++;
@@ -340,7 +340,7 @@ unit_purge(struct ds_client *c, char **keys, size_t nkeys,
     p->task.run = purge_nothing;
     ds_op_begin(c);
     for (unsigned i = 0; i < c->n; i++) {
-        if (c->seat[i].provider == NULL)
+        if (!ds_seat_used(c, i))
             continue;
         p->wanted |= 1u << i;
         if (nkeys == 0)

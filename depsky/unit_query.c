@@ -237,7 +237,7 @@ unit_query_start(struct unit_query *q)
         struct query_seat *s = &q->seat[i];
         s->q = q;
         s->index = i;
-        s->meta = c->seat[i].provider != NULL ? QUERY_ASKED : QUERY_FAILED;
+        s->meta = ds_seat_used(c, i) ? QUERY_ASKED : QUERY_FAILED;
         s->claim = q->claims ? QUERY_ASKED : QUERY_ANSWERED;
     }
     for (unsigned i = 0; i < c->n; i++) {
