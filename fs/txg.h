@@ -8,9 +8,9 @@
 
 #include "fs/fs.h"
 
-#define FS_TXG_ITEMS 1500   /* inodes and entries: a group is cut when there are that many */
-#define FS_TXGS_MAX  64     /* queued; beyond that changes pile up in the next one */
-#define FS_DIRTY_MAX 200000 /* inodes and entries that are not committed: changes wait */
+#define FS_TXG_ITEMS 1500  /* inodes and entries: a group is cut when there are that many */
+#define FS_TXGS_MAX  64    /* queued; beyond that changes pile up in the next one */
+#define FS_DIRTY_MAX 80000 /* not committed inodes and entries, 1.5 KiB each: changes wait */
 
 /* An inode as it was at the cut. */
 struct txg_inode {

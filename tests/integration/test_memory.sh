@@ -42,6 +42,8 @@ check "after making them" within $((256 + BUFFER_MB))
 remount_cold
 check "visit them all" bash -c "[ \$(find '$MNT' -type f -printf '%s %m\n' | wc -l) -eq $INODES ]"
 check "after visiting them" within $((256 + BUFFER_MB))
+check "change them all, twice" bash -c "chmod -R g+w '$MNT' && chmod -R g-w '$MNT'"
+check "after changing them" within $((256 + BUFFER_MB))
 head -c 300M /dev/zero >"$MNT/large"
 check "after writing 300 MiB" within $((256 + 2 * BUFFER_MB))
 cat "$MNT/large" >/dev/null
