@@ -11,6 +11,7 @@
 #include "fs/mend.h"
 
 #include "base/mark.h"
+#include "fs/object_record.h"
 
 static void next(struct fs_mend *m);
 
@@ -195,17 +196,10 @@ headers_looked_at(struct ds_check *k)
         looked(m);
 }
 
-void
-fs_mend_start(struct fs_mend *m)
+static void
+look(struct fs_mend *m)
 {
-    C2_ASSERT(m->done != NULL);
-    C2_ASSERT(m->placed != 0);
-    C2_ASSERT(m->source == NULL || bits(m->fill) == 1);
     uint32_t headers = m->placed & ~m->suspect;
-    m->good = m->missing = m->bad = m->unknown = m->rebuilt = m->failed = m->todo = 0;
-    m->bytes_read = m->bytes_written = 0;
-    m->spares = m->fill != 0;
-    m->why = C2_E_OK;
     if (m->fill != 0) {
         m->todo = m->fill;
         next(m);
@@ -214,4 +208,44 @@ fs_mend_start(struct fs_mend *m)
     } else {
         check(m, m->placed, false, suspects_looked_at);
     }
+}
+
+/* Of f + 1 providers that agree one at least is correct, and it has what the writer gave it. */
+static void
+root_read(struct ds_get *g)
+{
+    struct fs_mend *m = C2_CONTAINER_OF(g, struct fs_mend, get);
+    c2_blob_unref(g->data);
+    if (g->err != C2_E_OK && g->err != C2_E_KEY) {
+        m->why = g->err;
+        m->failed = m->fill;
+        finish(m);
+        return;
+    }
+    C2_MARK("mend: an old record, the shares tell their root");
+    m->ref = g->ref_found;
+    look(m);
+}
+
+void
+fs_mend_start(struct fs_mend *m)
+{
+    C2_ASSERT(m->done != NULL);
+    C2_ASSERT(m->placed != 0);
+    C2_ASSERT(m->source == NULL || bits(m->fill) == 1);
+    m->good = m->missing = m->bad = m->unknown = m->rebuilt = m->failed = m->todo = 0;
+    m->bytes_read = m->bytes_written = 0;
+    m->spares = m->fill != 0;
+    m->why = C2_E_OK;
+    if (fs_ref_has_root(&m->ref)) {
+        look(m);
+        return;
+    }
+    m->get = (struct ds_get){ .kind = m->kind,
+                              .ref = m->ref,
+                              .self_certified = true,
+                              .placed = m->placed & ~m->fill,
+                              .len = 1,
+                              .done = root_read };
+    ds_get_start(m->ds, &m->get);
 }

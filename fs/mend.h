@@ -11,9 +11,9 @@
 struct fs_mend {
     struct ds_client *ds; /* borrowed until done */
     enum ds_kind kind;
-    struct ds_ref ref;
-    uint32_t placed;  /* seats that should hold a share */
-    uint32_t suspect; /* of them: looked at to the last byte, not only the headers */
+    struct ds_ref ref; /* without a root (all zero): the one on which f + 1 shares agree is used */
+    uint32_t placed;   /* seats that should hold a share */
+    uint32_t suspect;  /* of them: looked at to the last byte, not only the headers */
     /* Not 0: nothing is looked at before, these seats get their share whatever they hold. */
     uint32_t fill;
     struct provider *source; /* with one seat in fill: asked first for that share; NULL = none */
@@ -34,6 +34,7 @@ struct fs_mend {
     uint64_t bytes_read, bytes_written;
 
     /* private */
+    struct ds_get get;
     struct ds_check check;
     struct ds_rebuild rebuild;
     uint32_t todo;

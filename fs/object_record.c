@@ -9,6 +9,13 @@
 #define RECORD_VERSION 2
 #define OBJECT_KEY_LEN 25
 
+bool
+fs_ref_has_root(const struct ds_ref *ref)
+{
+    static const uint8_t none[DS_ROOT_LEN];
+    return memcmp(ref->root, none, sizeof(none)) != 0;
+}
+
 void
 fs_object_rec_encode(const struct fs_object_record *rec, struct c2_buf *out)
 {

@@ -22,6 +22,8 @@ struct fs_object_record {
     bool has_root;     /* false: a record of version 1, ref has no root */
 };
 
+/* Whether a reference has a root: the ones of version 1 have not. */
+bool fs_ref_has_root(const struct ds_ref *ref);
 void fs_object_rec_encode(const struct fs_object_record *rec, struct c2_buf *out);
 /* ret->ref.oid stays as it is. VERSION, PARSE. */
 C2_RESULT fs_object_rec_decode(struct c2_slice record, struct fs_object_record *ret);

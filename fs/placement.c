@@ -28,7 +28,7 @@ static void
 tell_memory(struct fs_place *p)
 {
     for (size_t k = 0; k < p->n; k++) {
-        struct fs_object *o = fs_object_peek(p->fs, &p->item[k].oid);
+        struct fs_object *o = fs_object_peek(p->fs, &p->item[k].ref.oid);
         if (o != NULL && o->placed_known && !p->item[k].gone)
             o->placed = (o->placed | p->item[k].set) & ~p->item[k].clear;
     }
@@ -74,12 +74,15 @@ static bool
 change(struct fs_place *p, size_t k, const struct coord_entry *e)
 {
     struct fs_place_item *it = &p->item[k];
-    struct fs_object_record rec = { .ref = { .oid = it->oid } };
-    it->gone = e->version == 0 || fs_object_rec_decode(e->value, &rec) != C2_E_OK ||
-               rec.state != 0 || !rec.has_root;
+    struct fs_object_record rec = { .ref = it->ref };
+    it->gone = e->version == 0 || fs_object_rec_decode(e->value, &rec) != C2_E_OK || rec.state != 0;
     uint32_t placed = (rec.placed | it->set) & ~it->clear;
-    if (it->gone || placed == rec.placed)
+    bool upgrade = !rec.has_root && fs_ref_has_root(&it->ref);
+    if (upgrade)
+        rec.ref = it->ref;
+    if (it->gone || (placed == rec.placed && !upgrade) || !fs_ref_has_root(&rec.ref))
         return false;
+    rec.has_root = true;
     unsigned before = (unsigned)__builtin_popcount(rec.placed);
     unsigned now = (unsigned)__builtin_popcount(placed);
     if (before > 0) /* shares of one object are equally long */
@@ -139,7 +142,7 @@ fs_place_start(struct fs_place *p)
     p->tries = 0;
     p->deadline_ns = c2_now_ns(p->fs->part.env) + FS_PLACE_WAIT_NS;
     for (size_t k = 0; k < p->n; k++) {
-        p->keys[k] = ck_object(&p->item[k].oid);
+        p->keys[k] = ck_object(&p->item[k].ref.oid);
         p->slices[k] = ck_slice(&p->keys[k]);
     }
     read_records(p);

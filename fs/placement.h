@@ -17,7 +17,8 @@
 struct fs;
 
 struct fs_place_item {
-    struct ds_oid oid;
+    struct ds_ref
+        ref; /* the root counts for a record that has none (version 1); zero = not known */
     uint32_t set, clear; /* seats */
     bool gone;           /* out: there is nothing to change any more */
 };

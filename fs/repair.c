@@ -211,7 +211,7 @@ undo(struct fs_repair *r)
     size_t n = 0;
     for (size_t k = 0; k < r->place.n; k++)
         if (r->place.item[k].gone)
-            r->undo_oids[n++] = r->place.item[k].oid;
+            r->undo_oids[n++] = r->place.item[k].ref.oid;
     if (n == 0 || r->stopped)
         return;
     C2_MARK("repair: an object was deleted while it was mended");
@@ -271,7 +271,7 @@ add_placement(struct fs_repair *r, const struct fs_mend *m)
     if (m->rebuilt == 0 && m->placed_now == m->placed)
         return;
     C2_ASSERT(r->npending < FS_PLACE_MAX);
-    r->pending[r->npending++] = (struct fs_place_item){ .oid = m->ref.oid,
+    r->pending[r->npending++] = (struct fs_place_item){ .ref = m->ref,
                                                         .set = m->placed_now & ~m->placed,
                                                         .clear = m->placed & ~m->placed_now };
     if (r->stopped)
