@@ -218,6 +218,8 @@ C2_RESULT fs_admit(struct fs_req *r, size_t bytes);
 void fs_unblock(struct fs *fs); /* memory or journal space became free */
 void fs_throttle_due(struct c2_timer *t);
 
+/* ---- numbers (status.c) ---------------------------------------------------------------------- */
+
 struct fs_status {
     uint64_t backlog_files, backlog_bytes, backlog_oldest_ns; /* not yet committed; age */
     uint64_t journal_used, journal_max;

@@ -547,58 +547,17 @@ fs_txgs_free(struct fs_txgs *q)
 }
 
 void
-fs_status(struct fs *fs, struct fs_status *ret_status)
+fs_txgs_numbers(const struct fs *fs, struct fs_txgs_numbers *ret)
 {
     const struct fs_txgs *q = fs->txgs;
-    struct fs_status *s = ret_status;
-    struct journal_stats js;
-    struct fs_pack_stats ps;
-    journal_stats(fs->journal, &js);
-    fs_pack_stats(fs, &ps);
-    *s = (struct fs_status){ .backlog_files = fs->commit_inodes.count,
-                             .backlog_bytes = ps.waiting_bytes,
-                             .journal_used = js.used_bytes,
-                             .journal_max = js.size_max,
-                             .txgs = q->last_id,
-                             .txgs_committed = q->committed,
-                             .txns = q->txns,
-                             .objects_written = ps.objects,
-                             .object_bytes = ps.object_bytes,
-                             .stored_bytes = ps.stored_bytes,
-                             .chunk_bytes = fs->chunk_bytes,
-                             .inodes_cached = fs->inodes.count,
-                             .dentries_cached = fs->dentries.count,
-                             .used_bytes = fs->used_bytes,
-                             .used_files = fs->used_files,
-                             .last_error = q->committing && q->anchor.last_error != C2_E_OK
-                                               ? q->anchor.last_error
-                                               : ps.last_error,
-                             .fenced = fs->fenced };
-    fs_ship_status(fs, &s->ship);
     const struct txg *first = C2_LIST_FIRST(&q->queue, struct txg, link);
+    *ret = (struct fs_txgs_numbers){ .cut = q->last_id,
+                                     .committed = q->committed,
+                                     .txns = q->txns,
+                                     .last_error = q->committing ? q->anchor.last_error : C2_E_OK };
     if (first != NULL)
-        s->backlog_oldest_ns = c2_now_ns(fs->part.env) - first->cut_ns;
+        ret->oldest_ns = c2_now_ns(fs->part.env) - first->cut_ns;
     C2_LIST_FOREACH (&q->queue, struct txg, t, link) {
-        s->backlog_files += t->ninodes;
+        ret->inodes += t->ninodes;
     }
-    C2_LIST_FOREACH (&fs->commit_inodes, struct fs_inode, i, commit_link) {
-        for (size_t k = 0; i->map != NULL && k < i->map->n; k++) {
-            if (i->map->e[k].source->kind != FS_SOURCE_CHUNK)
-                continue;
-            struct fs_chunk *c = C2_CONTAINER_OF(i->map->e[k].source, struct fs_chunk, source);
-            s->backlog_bytes += c->object == NULL && !c->uploading ? c->len : 0;
-        }
-    }
-}
-
-const char *
-fs_inode_state(struct fs *fs, const struct fs_inode *i)
-{
-    if (fs_map_has_lost(i->map))
-        return "failed";
-    if (i->dirty_commit || i->is_new)
-        return "local";
-    if (i->pins > i->opens)
-        return fs->fenced ? "failed" : "uploading";
-    return "committed";
 }

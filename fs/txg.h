@@ -53,6 +53,14 @@ void fs_txg_progress(struct fs *fs);
 void fs_txgs_stop(struct fs *fs); /* no timer any more, nothing new is submitted */
 bool fs_txgs_committing(const struct fs *fs);
 
+struct fs_txgs_numbers {
+    uint64_t cut, committed; /* groups */
+    uint64_t txns;
+    uint64_t inodes, oldest_ns; /* waiting in groups; age of the first group, 0 = none */
+    enum c2_err last_error;     /* of the running commit */
+};
+void fs_txgs_numbers(const struct fs *fs, struct fs_txgs_numbers *ret);
+
 /* ---- anchor.c: one group becomes coordination transactions ------------------------------------
  */
 
