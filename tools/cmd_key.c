@@ -261,9 +261,10 @@ restore(const struct cmd_ctx *x, const char *what, const char *path, struct new_
     if (code == CTL_EXIT_OK) {
         err = key_admin_restore(&a, c2_buf_slice(&kit), text_of(n), &bad_line);
         c2_os_free(a.os);
-        char *hint = bad_line == 0 ? NULL : c2_asprintf("line %u has a typing error", bad_line);
+        char *hint = bad_line == 0 ? c2_strdup(a.error.hint)
+                                   : c2_asprintf("line %u has a typing error", bad_line);
         if (err != C2_E_OK)
-            code = cmd_fail(x, err, what, x->volume, a.error.text, hint);
+            code = cmd_fail(x, err, what, x->volume, a.error.text, hint[0] != '\0' ? hint : NULL);
         c2_free(hint);
     }
     c2_wipe(kit.data, kit.cap);
