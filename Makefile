@@ -9,9 +9,12 @@ CC := gcc
 endif
 BUILD ?= build/$(notdir $(CC))-$(VARIANT)
 PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
 SBINDIR ?= /sbin
 SYSCONFDIR ?= /etc
 JOBS ?= $(shell nproc)
+
+, := ,
 
 # Quiet unless V=1.
 ifeq ($(V),1)
@@ -79,6 +82,14 @@ ARCHIVES_fs := $(foreach l,$(DEPS_fs),$(BUILD)/lib$(l).a)
 ARCHIVES_metadata := $(foreach l,$(DEPS_metadata),$(BUILD)/lib$(l).a)
 ARCHIVES_tools := $(foreach l,$(DEPS_tools),$(BUILD)/lib$(l).a)
 
+# libdepsky: these layers in one archive and one shared object that exports what the public
+# headers declare.
+LIBDEPSKY_LAYERS := base backends depsky
+LIBDEPSKY_HEADERS := $(wildcard depsky/depsky.h depsky/unit.h depsky/clouds.h backends/provider.h \
+                     $(patsubst %,base/%.h,alloc base buf env err list log os_loop wire) base/err.def)
+LIBDEPSKY := $(BUILD)/lib/libdepsky.a $(BUILD)/lib/libdepsky.so.0
+LIBDEPSKY_LIBS := $(filter-out -lfuse3 -llmdb -lssl,$(LIBS))
+
 PROGRAMS := $(patsubst %.c,$(BUILD)/%,\
               $(notdir $(patsubst fs/main.c,c2fs.c,$(patsubst metadata/metad_main.c,c2fs-metad.c,$(wildcard $(MAINS))))))
 PRODUCT_SRC := $(foreach d,$(LAYERS) tools,$(wildcard $(d)/*.c))
@@ -109,16 +120,22 @@ AGAIN = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
 
 # ---- programs -----------------------------------------------------------------------------------
 
-.PHONY: help all objects clean
+.PHONY: help all libdepsky objects clean
 ##   all                   the programs (default), in build/<compiler>-<variant>/
 all: $(PROGRAMS)
+
+##   libdepsky             the library, static and shared, in build/<compiler>-<variant>/lib/
+libdepsky: $(LIBDEPSKY)
 
 help:
 	@echo "make [TARGET] [VARIANT=asan|tsan|debug|cov|release] [CC=gcc|clang] [V=1]"
 	@sed -n 's/^##//p' $(firstword $(MAKEFILE_LIST))
 
+# What is in libdepsky may become part of a shared object.
+PIC := -fPIC -fno-semantic-interposition
+$(foreach d,$(LIBDEPSKY_LAYERS),$(BUILD)/$(d)/%.o): LAYER_FLAGS := $(PIC)
 $(BUILD)/%.o: %.c Makefile
-	$(call run,CC,$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<)
+	$(call run,CC,$(CC) $(CFLAGS_ALL) $(LAYER_FLAGS) -MMD -MP -c -o $@ $<)
 
 define archive_rule
 $(BUILD)/lib$(1).a: $(patsubst %.c,$(BUILD)/%.o,$(call LIBSRC,$(1)))
@@ -133,6 +150,19 @@ $(BUILD)/c2fs-metad: $(BUILD)/metadata/metad_main.o $(ARCHIVES_metadata)
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS))
 $(BUILD)/c2fsctl: $(BUILD)/tools/c2fsctl.o $(ARCHIVES_tools)
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS))
+
+$(BUILD)/lib/libdepsky.a: $(foreach d,$(LIBDEPSKY_LAYERS),$(patsubst %.c,$(BUILD)/%.o,$(wildcard $(d)/*.c)))
+	@rm -f $@
+	$(call run,AR,ar rcD $@ $^)
+$(BUILD)/lib/libdepsky.symbols: packaging/libdepsky-symbols $(LIBDEPSKY_HEADERS)
+	$(call run,GEN,packaging/libdepsky-symbols $(filter %.h,$^) >$@)
+$(BUILD)/lib/libdepsky.map: $(BUILD)/lib/libdepsky.symbols
+	$(call run,GEN,{ echo '{ global:'; sed 's/$$/;/' $<; echo 'local: *; };'; } >$@)
+# What is not declared in a public header is pulled in only where it is called.
+$(BUILD)/lib/libdepsky.so.0: $(BUILD)/lib/libdepsky.a $(BUILD)/lib/libdepsky.map
+	$(call run,LD,$(CC) $(filter-out -pie,$(LDFLAGS_ALL)) -shared -Wl$(,)-soname$(,)$(@F) \
+	    -Wl$(,)--version-script=$(@D)/libdepsky.map $$(sed 's/^/-Wl$(,)-u$(,)/' $(@D)/libdepsky.symbols) \
+	    -o $@ $< -Wl$(,)--as-needed $(LIBDEPSKY_LIBS))
 
 objects: $(patsubst %.c,$(BUILD)/%.o,$(PRODUCT_SRC))
 
@@ -204,7 +234,7 @@ check-integration:
 	+@$(AGAIN) $(BUILD)/integration-ready
 	@C2FS_BUILD=$(BUILD) tests/integration/run $(T)
 .PHONY: $(BUILD)/integration-ready
-$(BUILD)/integration-ready: all $(HELPERS) $(S3_DRIVER)
+$(BUILD)/integration-ready: all $(HELPERS) $(S3_DRIVER) $(LIBDEPSKY)
 
 ##   check-posix           calls x errors x side effects on a mount and on a native file system
 check-posix:
@@ -313,17 +343,24 @@ bench:
 	+@$(AGAIN) CC=gcc VARIANT=release BUILD=build/gcc-release build/gcc-release/integration-ready
 	@C2FS_BUILD=build/gcc-release tests/bench/run $(RESULT)
 
-##   install               programs, manual pages, units, completion; DESTDIR= PREFIX=/usr/local
+##   install               programs, libdepsky, manual pages, units, completion; DESTDIR=
+##                         PREFIX=/usr/local LIBDIR=PREFIX/lib
 install:
-	+@$(AGAIN) CC=$(CC) VARIANT=release BUILD=build/$(notdir $(CC))-release all
-	@BUILD=build/$(notdir $(CC))-release DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' \
-	    SBINDIR='$(SBINDIR)' SYSCONFDIR='$(SYSCONFDIR)' packaging/install $(MAN)
+	+@$(AGAIN) CC=$(CC) VARIANT=release BUILD=build/$(notdir $(CC))-release all libdepsky
+	+@$(AGAIN) BUILD=build/$(notdir $(CC))-release install-files
+.PHONY: install-files
+install-files:
+	@BUILD='$(BUILD)' DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' SBINDIR='$(SBINDIR)' \
+	    SYSCONFDIR='$(SYSCONFDIR)' packaging/install $(filter-out %.3,$(MAN))
+	@BUILD='$(BUILD)' DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' \
+	    VERSION='$(VERSION)' LIBS_PRIVATE='$(LIBDEPSKY_LIBS)' \
+	    packaging/install-libdepsky $(LIBDEPSKY_HEADERS) $(filter %.3,$(MAN))
 
-##   deb                   a Debian package in build/
+##   deb                   Debian packages in build/: c2fs, libdepsky-dev
 deb:
 	@tools/dev/install-deps build deb
-	+@$(AGAIN) CC=gcc VARIANT=release BUILD=build/gcc-release all
-	@BUILD=build/gcc-release VERSION=$(VERSION) packaging/deb $(MAN)
+	+@$(AGAIN) CC=gcc VARIANT=release BUILD=build/gcc-release all libdepsky
+	@BUILD=build/gcc-release VERSION=$(VERSION) MAKE='$(MAKE)' packaging/deb
 
 ##   clean                 remove everything that was built
 

@@ -160,8 +160,8 @@ bool ds_unit_locked(const struct ds_unit *u); /* held, and not yet over */
 
 struct ds_unit_unlock {
     void (*done)(struct ds_unit_unlock *l);
-    enum c2_err err; /* out: OK; QUORUM: not all clouds have heard of it, so it may last until it
-                      * expires; FENCED: it was not held; BUSY */
+    enum c2_err err; /* out: OK (a cloud that was away may show it until it expires); QUORUM: fewer
+                      * than n-f clouds have heard of it; FENCED: it was not held; BUSY */
     void *priv;
 };
 

@@ -444,9 +444,10 @@ static void
 unlocked(void *arg, uint32_t confirmed, bool all)
 {
     struct unlock *op = arg;
-    (void)confirmed;
+    const struct ds_client *c = op->u->c;
     op->u->locking = false;
-    unlock_finish(op, all ? C2_E_OK : C2_E_QUORUM);
+    /* A cloud that is away can make others wait until the lease is over, as any cloud can. */
+    unlock_finish(op, all || ds_bits(confirmed) >= c->n - c->f ? C2_E_OK : C2_E_QUORUM);
 }
 
 static void
