@@ -12,6 +12,7 @@ run_until(struct ds_clouds *c, const bool *done)
         c2_os_run_until(ds_clouds_os(c), done);
 }
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): tags of structs */
 /* Defines wait_NAME: runs `start(target, request)` to its end. */
 #define WAIT(name, request, target, start)                                                         \
     struct waiting_##name {                                                                        \
@@ -34,6 +35,7 @@ run_until(struct ds_clouds *c, const bool *done)
         w.r.priv = r->priv;                                                                        \
         *r = w.r;                                                                                  \
     }
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 WAIT(put, ds_put, struct ds_client, ds_put_start)
 WAIT(get, ds_get, struct ds_client, ds_get_start)
