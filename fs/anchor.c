@@ -3,13 +3,19 @@
  * The consistency anchor (SCFS, ATC 2014, section 2.3): the bytes are in the clouds, now their
  * hashes are committed to the coordination service, in one transaction for the whole group:
  *
- *   ENCODE --> TXN (conditions: our lock still has our token, our session lives) --> done
+ *   ENCODE --> TXN (conditions: our lock still has our token, our session lives, what gains bytes
+ *              and was recorded before is still recorded) --> done
  *
  * A transaction that fails for a reason that may pass is sent again. A group that does not fit one
  * transaction is split, so that a crash in between is repaired by the journal and errs on the safe
  * side: that this device changes the store, what comes to objects, then inodes, entries, removals,
  * what goes from objects, and the journal position last. An object is never in use without its
  * record, and never counted too low.
+ *
+ * The collector (fs/gc.h) takes the record of an object away before it deletes it. A group that
+ * names such an object is refused as a whole: what the clouds are losing is never referred to. It
+ * does not happen, because the collector leaves alone what memory or the journal name; if it does,
+ * nothing more is committed and the journal keeps everything.
  */
 #include "fs/object_record.h"
 #include "fs/txg.h"
@@ -18,6 +24,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/mark.h"
 #include "base/wire.h"
 #include "fs/coord_keys.h"
 #include "fs/fetch.h"
@@ -29,11 +36,13 @@
 #define COUNT_EXTENTS_MAX 512u /* of a deleted file, counted at once */
 #define RETRY_NS          (1 * C2_NS_PER_S)
 #define PART_OPS          (COORD_TXN_OPS_MAX - 16)
+#define CONDS_FENCE       2u /* lock and session */
 #define PART_BYTES        (COORD_TXN_BYTES_MAX - (COORD_TXN_BYTES_MAX / 8))
 
 struct op {
     enum coord_op_kind kind;
     size_t key, key_len, value, value_len; /* in bytes */
+    size_t exists, exists_len;             /* in bytes: a key that must exist; length 0 = none */
     int64_t number;
 };
 
@@ -47,7 +56,7 @@ struct build {
     size_t part_first; /* first operation of the running transaction */
     bool has_ship_record, has_garbage;
     struct coord_op part[COORD_TXN_OPS_MAX];
-    struct coord_cond conds[2];
+    struct coord_cond conds[COORD_TXN_CONDS_MAX];
     struct c2_timer retry;
 };
 
@@ -90,6 +99,16 @@ add_counter(struct build *b, const struct ck *key, int64_t number)
 {
     if (number != 0)
         add_op(b, COORD_ADD, key)->number = number;
+}
+
+/* Of the latest operation. */
+static void
+must_exist(struct build *b, const struct ck *key)
+{
+    struct op *o = &b->ops[b->nops - 1];
+    o->exists = b->bytes.len;
+    o->exists_len = key->len;
+    c2_buf_append(&b->bytes, key->bytes, key->len);
 }
 
 /*
@@ -183,8 +202,11 @@ collect_objects(struct build *b, bool gains)
             add_plain(b, &key, c2_buf_slice(&record));
             c2_buf_done(&record);
         }
-        if (gains == (c->bytes > 0))
-            add_counter(b, &live, c->bytes);
+        if (gains != (c->bytes > 0))
+            continue;
+        add_counter(b, &live, c->bytes);
+        if (gains && c->object->recorded)
+            must_exist(b, &key);
     }
 }
 
@@ -254,12 +276,25 @@ mark_recorded(struct build *b)
 }
 
 static void
+refused(const struct build *b, struct c2_slice key)
+{
+    struct ds_oid oid = { 0 };
+    C2_MARK("anchor: a group that names a condemned object");
+    if (fs_object_key_decode(key, &oid) == C2_E_OK)
+        c2_log(ERROR, "anchor", "group=%llu object=%llx.%llx is being deleted, and a file uses it",
+               (unsigned long long)b->a->txg->id, (unsigned long long)oid.sid,
+               (unsigned long long)oid.seq);
+}
+
+static void
 part_done(struct coord_req *r)
 {
     struct anchor *a = C2_CONTAINER_OF(r, struct anchor, req);
     struct build *b = a->priv;
     a->txns++;
     if (r->err == C2_E_CONFLICT || r->err == C2_E_SESSION) {
+        if (r->err == C2_E_CONFLICT && r->cond_failed >= CONDS_FENCE)
+            refused(b, b->conds[r->cond_failed].key);
         finish(b, C2_E_FENCED);
         return;
     }
@@ -293,13 +328,17 @@ submit_part(struct build *b)
 {
     struct anchor *a = b->a;
     const struct fs_parts *part = &a->fs->part;
-    size_t n = 0, bytes = 0;
+    size_t n = 0, bytes = 0, nconds = CONDS_FENCE;
     b->part_first = b->next;
     while (b->next < b->nops && n < PART_OPS) {
         const struct op *o = &b->ops[b->next];
-        size_t cost = o->key_len + o->value_len + 32;
-        if (n > 0 && bytes + cost > PART_BYTES)
+        size_t cost = o->key_len + o->value_len + o->exists_len + 64;
+        if (n > 0 && (bytes + cost > PART_BYTES || nconds == COORD_TXN_CONDS_MAX))
             break;
+        if (o->exists_len > 0)
+            b->conds[nconds++] =
+                (struct coord_cond){ .kind = COORD_EXISTS,
+                                     .key = c2_slice(b->bytes.data + o->exists, o->exists_len) };
         b->part[n++] = (struct coord_op){ .kind = o->kind,
                                           .key = c2_slice(b->bytes.data + o->key, o->key_len),
                                           .value = c2_slice(b->bytes.data + o->value, o->value_len),
@@ -314,7 +353,7 @@ submit_part(struct build *b)
     coord_req_done(&a->req);
     a->req = (struct coord_req){ .verb = COORD_TXN,
                                  .conds = b->conds,
-                                 .nconds = 2,
+                                 .nconds = nconds,
                                  .ops = b->part,
                                  .nops = n,
                                  .deadline_ns = C2_NEVER,

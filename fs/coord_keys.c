@@ -77,6 +77,12 @@ ck_live(const struct ds_oid *oid)
 }
 
 struct ck
+ck_condemned(const struct ds_oid *oid)
+{
+    return with_oid('K', oid);
+}
+
+struct ck
 ck_orphan(uint64_t ino)
 {
     return with_u64('G', ino);

@@ -10,6 +10,8 @@
  *   R sid8 seq8 rnd8       live bytes of an object, a counter
  *   G ino8                 an inode without links that was still open; or with a value, sealed: a
  *                          deleted file whose objects are still counted as in use (fs/garbage.c)
+ *   K sid8 seq8 rnd8       a condemned object, on its way out of the clouds (fs/gc_record.h)
+ *   W                      what the collector remembers of time (fs/gc_record.h)
  *   Q name                 usage counters
  *   J                      sealed: which device committed last, id allocation (fs/position.h)
  *   J device16             sealed: what the store has of that device's journal
@@ -39,6 +41,7 @@ struct ck ck_dentries(uint64_t dir); /* prefix of all entries of a directory */
 struct ck ck_xattr(uint64_t ino, uint32_t index);
 struct ck ck_object(const struct ds_oid *oid);
 struct ck ck_live(const struct ds_oid *oid);
+struct ck ck_condemned(const struct ds_oid *oid);
 struct ck ck_orphan(uint64_t ino);
 struct ck ck_usage(const char *name); /* "bytes", "files" */
 struct ck ck_letter(char letter);     /* J, C, V, or the prefix of any other kind */

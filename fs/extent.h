@@ -66,6 +66,8 @@ void fs_source_unref(struct fs_source *s); /* NULL is fine */
 struct fs_object *fs_object_get(struct fs *fs, const struct ds_ref *ref);
 /* The one in memory with this id, or NULL; no reference is taken. */
 struct fs_object *fs_object_peek(struct fs *fs, const struct ds_oid *oid);
+/* Something in memory names an object of this session with this number. */
+bool fs_object_known(struct fs *fs, uint64_t sid, uint64_t seq);
 struct fs_chunk *fs_chunk_new(struct fs *fs, uint32_t cap);
 /* Somebody reads mem until the matching unuse. */
 void fs_chunk_use_mem(struct fs *fs, struct fs_chunk *c);

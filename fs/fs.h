@@ -10,6 +10,7 @@
 #define C2_FS_FS_H
 
 #include "fs/cache.h"
+#include "fs/gc.h"
 #include "fs/inode.h"
 #include "fs/lost.h"
 #include "fs/position.h"
@@ -22,6 +23,7 @@ struct fs_packer;
 struct fs_publisher;
 struct fs_garbage;
 struct fs_repair;
+struct fs_gc;
 
 struct fs_config {
     bool close_sync;  /* close = sync: FLUSH waits for clouds and commit */
@@ -39,6 +41,13 @@ struct fs_config {
     uint64_t repair_delay_ns;        /* ... so long after they were found */
     unsigned repair_parallel;        /* objects at the same time */
     uint64_t repair_rate;            /* bytes per second, read and written; 0 = no limit */
+    bool gc;                         /* collect garbage in the background (fs/gc.h) */
+    uint64_t gc_retention_ns;        /* dead objects are kept so long */
+    uint64_t gc_interval_ns;         /* between two rounds */
+    unsigned gc_rate;                /* objects deleted in a second */
+    uint64_t gc_orphan_ns;           /* orphans are looked for so often, and left so long after the
+                                      * end of their session; 0 = never: another machine's journal
+                                      * may name them */
     size_t inodes_max;               /* clean ones kept in memory; 0 = FS_INODES_MAX */
     size_t dentries_max;             /* the same; 0 = FS_DENTRIES_MAX */
 };
@@ -89,6 +98,7 @@ struct fs {
     struct fs_txgs *txgs;           /* owned: transaction groups */
     struct fs_garbage *garbage;     /* owned: deleted files that are counted later */
     struct fs_repair *repair;       /* owned: objects that have lost shares */
+    struct fs_gc *gc;               /* owned: objects that nothing uses leave the clouds */
     struct fs_ship *ship;           /* owned: the log's way to the clouds; NULL = nothing ships */
 
     struct c2_list loads;        /* running loads, fs/load.c */
@@ -197,6 +207,7 @@ void fs_publish_start(struct fs *fs, struct fs_publish *q);
  * published_only as they were published last. */
 struct fs_sync {
     bool published_only;
+    bool journal; /* and no replay begins before this moment, whatever the journal has */
     void (*done)(struct fs_sync *s);
     enum c2_err err;
     struct c2_link link;
@@ -231,6 +242,7 @@ struct fs_status {
     enum c2_err last_error; /* of the latest failed upload or commit, OK after a success */
     bool fenced;
     struct fs_ship_status ship;
+    struct fs_gc_status gc;
 };
 void fs_status(struct fs *fs, struct fs_status *ret_status);
 

@@ -77,6 +77,7 @@ static void
 fs_free(struct fs *fs)
 {
     fs_ship_free(fs->ship);
+    fs_gc_free(fs->gc);
     fs_garbage_free(fs->garbage);
     fs_repair_free(fs->repair);
     fs_txgs_free(fs->txgs);
@@ -112,7 +113,7 @@ ending_check(struct c2_timer *t)
     struct fs *fs = e->fs;
     bool busy = fs_txgs_committing(fs) || !fs_publisher_idle(fs) || !c2_list_empty(&fs->loads) ||
                 !c2_list_empty(&fs->object_gets) || fs->prefetches > 0 || !fs_garbage_idle(fs) ||
-                !fs_repair_idle(fs) || !fs_ship_idle(fs);
+                !fs_repair_idle(fs) || !fs_gc_idle(fs) || !fs_ship_idle(fs);
     if (busy) {
         c2_timer_arm(fs->part.env, &e->poll, c2_now_ns(fs->part.env) + C2_NS_PER_MS);
         return;
@@ -144,6 +145,7 @@ fs_end(struct fs *fs, void (*done)(void *arg), void *arg)
     e->arg = arg;
     e->poll.fire = ending_check;
     fs->stopping = true;
+    fs_gc_stop(fs);
     fs_ship_stop(fs);
     fs_garbage_stop(fs);
     ds_client_quiesce(fs->part.ds);
@@ -170,6 +172,7 @@ open_end(struct opening *o, enum c2_err err, char *error)
     if (err == C2_E_OK) {
         fs_ship_start(fs);
         fs_garbage_wake(fs);
+        fs_gc_start(fs);
         o->done(o->arg, C2_E_OK, fs, error);
         c2_free(o);
         return;
@@ -332,6 +335,7 @@ fs_new(const struct fs_parts *parts, const struct fs_config *config)
     fs->txgs = fs_txgs_new(fs);
     fs->garbage = fs_garbage_new(fs);
     fs->repair = fs_repair_new(fs);
+    fs->gc = fs_gc_new(fs);
     return fs;
 }
 

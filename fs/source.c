@@ -109,6 +109,19 @@ hash_of(const struct fs *fs, const struct ds_oid *oid)
     return c2_map_hash_u64(&fs->objects, oid->sid * 0x9e3779b97f4a7c15ull ^ oid->seq);
 }
 
+bool
+fs_object_known(struct fs *fs, uint64_t sid, uint64_t seq)
+{
+    const struct ds_oid oid = { .sid = sid, .seq = seq };
+    for (struct c2_map_node *n = c2_map_find(&fs->objects, hash_of(fs, &oid)); n != NULL;
+         n = c2_map_find_next(n)) {
+        const struct fs_object *o = C2_CONTAINER_OF(n, struct fs_object, node);
+        if (o->ref.oid.sid == sid && o->ref.oid.seq == seq)
+            return true;
+    }
+    return false;
+}
+
 struct fs_object *
 fs_object_peek(struct fs *fs, const struct ds_oid *oid)
 {

@@ -50,6 +50,7 @@ fs_status(struct fs *fs, struct fs_status *ret_status)
                                  groups.last_error != C2_E_OK ? groups.last_error : ps.last_error,
                              .fenced = fs->fenced };
     fs_ship_status(fs, &s->ship);
+    fs_gc_status(fs, &s->gc);
     C2_LIST_FOREACH (&fs->commit_inodes, struct fs_inode, i, commit_link) {
         s->backlog_bytes += local_bytes(i->map);
     }

@@ -206,7 +206,7 @@ position_wanted(const struct fs_txgs *q, const struct journal_stats *js)
 }
 
 static void
-cut(struct fs_txgs *q)
+cut(struct fs_txgs *q, bool position)
 {
     struct fs *fs = q->fs;
     c2_timer_stop(fs->part.env, &q->cut_timer);
@@ -224,7 +224,8 @@ cut(struct fs_txgs *q)
     fs_pack_flush(fs);
     struct journal_stats js;
     journal_stats(fs->journal, &js);
-    if (t->ninodes == 0 && t->ndentries == 0 && !position_wanted(q, &js)) {
+    position = position_wanted(q, &js) || (position && js.last_seq > q->cut_seq);
+    if (t->ninodes == 0 && t->ndentries == 0 && !position) {
         txg_free(fs, t);
         return;
     }
@@ -240,7 +241,7 @@ cut_due(struct c2_timer *timer)
 {
     struct fs_txgs *q = C2_CONTAINER_OF(timer, struct fs_txgs, cut_timer);
     if (q->queue.count < FS_TXGS_MAX)
-        cut(q);
+        cut(q, false);
     fs_txg_progress(q->fs);
     end_syncs(q);
     fs_txg_changed(q->fs);
@@ -255,7 +256,7 @@ fs_txg_changed(struct fs *fs)
         return;
     bool full = fs->ready_items >= FS_TXG_ITEMS || fs->ready_bytes >= fs->conf.pack_size;
     if (full && q->queue.count < FS_TXGS_MAX) {
-        cut(q);
+        cut(q, false);
         fs_txg_progress(fs);
     }
     if (!c2_timer_armed(&q->cut_timer))
@@ -481,7 +482,7 @@ fs_sync_start(struct fs *fs, struct fs_sync *s)
         if (!s->published_only)
             fs_inode_publish(fs, i);
     }
-    cut(q);
+    cut(q, s->journal);
     s->txg = q->last_id;
     s->err = C2_E_OK;
     s->ship = (struct fs_ship_wait){ .done = sync_shipped };

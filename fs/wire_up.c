@@ -12,7 +12,9 @@
 #include "fs/wire_up_impl.h"
 
 #define CACHE_MEMORY_MIN (64ull << 20)
+#define GC_ORPHAN_NS     (24 * 3600 * C2_NS_PER_S)
 #define JOURNAL_DELAY_NS (5 * C2_NS_PER_S)
+#define GC_ORPHAN_NS     (24 * 3600 * C2_NS_PER_S)
 #define TICK_NS          (100 * C2_NS_PER_MS)
 #define LOG_EVERY_NS     (10 * C2_NS_PER_S)
 #define LAST_REQUESTS_NS (5 * C2_NS_PER_S) /* for what the kernel asked before it left */
@@ -50,6 +52,12 @@ fs_settings(const struct wire *w)
     c.repair_rate = conf_u64(w, "repair_bandwidth");
     c.checkpoint_bytes = conf_u64(w, "checkpoint_bytes");
     c.checkpoint_interval_ns = conf_u64(w, "checkpoint_interval");
+    c.gc = c2_conf_bool(w->conf, "volume", w->volume_name, "gc");
+    c.gc_retention_ns = conf_u64(w, "gc_retention");
+    c.gc_interval_ns = conf_u64(w, "gc_interval");
+    c.gc_rate = (unsigned)conf_u64(w, "gc_rate");
+    /* The store is on this machine, so is every journal that can name objects. */
+    c.gc_orphan_ns = strncmp(conf_str(w, "metadata"), "local:", 6) == 0 ? GC_ORPHAN_NS : 0;
     return c;
 }
 

@@ -13,6 +13,7 @@
 #include "base/wire.h"
 #include "fs/coord_keys.h"
 #include "fs/fetch.h"
+#include "fs/gc_record.h"
 #include "fs/object_record.h"
 #include "fs/records.h"
 
@@ -22,8 +23,9 @@ struct object {
     struct fs_source source; /* first: maps point to it */
     struct ds_oid oid;
     struct ds_ref ref;
-    bool named;  /* by an extent or a leaf: ref is valid */
-    bool record; /* O */
+    bool named;     /* by an extent or a leaf: ref is valid */
+    bool record;    /* O */
+    bool condemned; /* K */
     uint32_t placed;
     int64_t live; /* R */
     int64_t sum;  /* what the inodes say */
@@ -250,6 +252,7 @@ static void
 take(struct walk *w, const struct coord_entry *e)
 {
     struct fs_object tmp = { 0 };
+    struct fs_object_record sentence = { 0 };
     struct object *o;
     switch (e->key.data[0]) {
     case 'I':
@@ -261,6 +264,10 @@ take(struct walk *w, const struct coord_entry *e)
         o = object_of_key(w, e->key);
         o->record = true;
         o->placed = tmp.placed;
+        return;
+    case 'K':
+        assert_int_equal(gc_sentence_decode(e->value, &sentence), C2_E_OK);
+        object_of_key(w, e->key)->condemned = true;
         return;
     case 'R':
         object_of_key(w, e->key)->live = counter(e->value);
@@ -389,6 +396,10 @@ check_objects(struct walk *w, struct fsx_check *c)
                      (long long)o->live, (long long)o->sum);
         c->objects += o->sum > 0;
         c->dead += o->record && o->sum == 0;
+        c->condemned += o->condemned;
+        if (o->condemned && (o->record || o->sum > 0))
+            fail_msg("object %llx.%llx is condemned and in use", (unsigned long long)o->oid.sid,
+                     (unsigned long long)o->oid.seq);
         if (o->sum > 0 && !o->record)
             fail_msg("object %llx.%llx is in use and has no record", (unsigned long long)o->oid.sid,
                      (unsigned long long)o->oid.seq);
@@ -417,7 +428,8 @@ count_unrecorded(struct walk *w, struct fsx_check *c)
             bool known = strstr(stored, "/o/") == NULL; /* not an object */
             for (size_t j = 0; !known && j < w->nobjects; j++) {
                 ds_object_key(w->x->ds, DS_KIND_OBJECT, w->objects[j]->oid, key);
-                known = w->objects[j]->record && strcmp(key, stored) == 0;
+                known =
+                    (w->objects[j]->record || w->objects[j]->condemned) && strcmp(key, stored) == 0;
             }
             c->unrecorded += !known;
         }

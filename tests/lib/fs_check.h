@@ -7,7 +7,8 @@
  *   a link count is the number of entries (directories: 2 and one for each directory in them)
  *   an inode without entries is an orphan with its G record, and no other has one
  *   the live bytes of an object are the sum of the extents and leaves in it
- *   an object in use has its record, and its shares lie where that says
+ *   an object in use has its record, and its shares lie where that says (I10: none of it was
+ *   deleted or is condemned)
  *   the usage counters are the sums over the inodes
  *
  * The first thing that is wrong fails the test.
@@ -22,6 +23,7 @@ struct fsx_check {
     uint64_t garbage;    /* deleted files whose bytes still count as live */
     uint64_t objects;    /* in use */
     uint64_t dead;       /* recorded, nothing in them is in use */
+    uint64_t condemned;  /* on their way out of the clouds */
     uint64_t unrecorded; /* shares are stored, no record names them */
 };
 

@@ -131,7 +131,11 @@ fsx_init(struct fsx *x)
                                     .journal_delay_ns = 5 * C2_NS_PER_S,
                                     .log_interval_ns = 5 * C2_NS_PER_S,
                                     .checkpoint_bytes = 64u << 20,
-                                    .checkpoint_interval_ns = 300 * C2_NS_PER_S };
+                                    .checkpoint_interval_ns = 300 * C2_NS_PER_S,
+                                    .gc_retention_ns = 24 * 3600 * C2_NS_PER_S,
+                                    .gc_interval_ns = 3600 * C2_NS_PER_S,
+                                    .gc_rate = 1000,
+                                    .gc_orphan_ns = 24 * 3600 * C2_NS_PER_S };
     for (unsigned s = 0; s < FSX_SEATS; s++) {
         char name[] = "p0";
         name[1] = (char)('0' + s);
@@ -562,6 +566,28 @@ fsx_sync(struct fsx *x)
 {
     struct fs_req r = { .op = FS_SYNCFS };
     return fsx_run(x, &r);
+}
+
+struct gc_call {
+    struct fs_gc_run r;
+    bool done;
+};
+
+static void
+gc_done(struct fs_gc_run *r)
+{
+    C2_CONTAINER_OF(r, struct gc_call, r)->done = true;
+}
+
+enum c2_err
+fsx_gc(struct fsx *x, bool dry_run, uint64_t retention_ns, struct fs_gc_report *ret_report)
+{
+    struct gc_call c = { .r = {
+                             .dry_run = dry_run, .retention_ns = retention_ns, .done = gc_done } };
+    fs_gc_run_start(x->fs, &c.r);
+    test_env_run_until(x->t, &c.done);
+    *ret_report = c.r.report;
+    return c.r.err;
 }
 
 void

@@ -92,6 +92,9 @@ enum c2_err fsx_rmdir(struct fsx *x, uint64_t dir, const char *name);
 enum c2_err fsx_rename(struct fsx *x, uint64_t dir, const char *name, uint64_t dir2,
                        const char *name2, int flags);
 enum c2_err fsx_sync(struct fsx *x); /* syncfs */
+/* A round of the collector, on demand. */
+enum c2_err fsx_gc(struct fsx *x, bool dry_run, uint64_t retention_ns,
+                   struct fs_gc_report *ret_report);
 /* Creates or replaces (O_TRUNC) a file with these bytes: open, write, close. */
 void fsx_put(struct fsx *x, uint64_t dir, const char *name, const void *data, size_t len);
 /* Asserts that the file has exactly these bytes. */
