@@ -11,7 +11,7 @@
  *   G ino8                 an inode without links that was still open; or with a value, sealed: a
  *                          deleted file whose objects are still counted as in use (fs/garbage.c)
  *   K sid8 seq8 rnd8       a condemned object, on its way out of the clouds (fs/gc_record.h)
- *   W                      what the collector remembers of time (fs/gc_record.h)
+ *   T                      what the collector remembers of time (fs/gc_record.h)
  *   Q name                 usage counters
  *   J                      sealed: which device committed last, id allocation (fs/position.h)
  *   J device16             sealed: what the store has of that device's journal

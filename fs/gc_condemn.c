@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- *   CLOCK: GET W --> PUT W (when it changed)
+ *   CLOCK: GET T --> PUT T (when it changed)
  *   CONDEMN, page by page: RANGE O --> GET R of each --> [SYNC --> COMMIT ...] --> next page
  *
  * An object may be condemned when
@@ -40,7 +40,7 @@ put_clock(struct fs_gc *g, gc_step *then)
 {
     c2_buf_clear(&g->bytes);
     gc_clock_encode(&g->clock, &g->bytes);
-    g->keys[0] = ck_letter('W');
+    g->keys[0] = ck_letter('T');
     g->ops[0] = (struct coord_op){ .kind = COORD_PUT,
                                    .key = ck_slice(&g->keys[0]),
                                    .value = c2_buf_slice(&g->bytes) };
@@ -82,7 +82,7 @@ clock_read(struct fs_gc *g, enum c2_err err)
 void
 gc_clock_start(struct fs_gc *g)
 {
-    g->keys[0] = ck_letter('W');
+    g->keys[0] = ck_letter('T');
     g->slices[0] = ck_slice(&g->keys[0]);
     g->req = (struct coord_req){ .verb = COORD_GET, .keys = g->slices, .nkeys = 1 };
     gc_ask(g, clock_read);

@@ -100,7 +100,7 @@ void gc_clock_start(struct fs_gc *g);   /* gc_condemn.c */
 void gc_condemn_start(struct fs_gc *g); /* gc_condemn.c */
 void gc_delete_start(struct fs_gc *g);  /* gc_delete.c */
 void gc_orphans_start(struct fs_gc *g); /* gc_orphans.c */
-/* The record W with one proof more: a commit whose shipping proves that the volume is ours. */
+/* The record T with one proof more: a commit whose shipping proves that the volume is ours. */
 void gc_prove(struct fs_gc *g, gc_step *then); /* gc_condemn.c */
 
 #endif

@@ -4,7 +4,7 @@
  * sealed; bounds are checked all the same.
  *
  *   K sid8 seq8 rnd8   a condemned object: u8 1, u64 wall time of the sentence, then its O record
- *   W                  the collector's clock, see struct gc_clock: u8 1, u64 wall time of the last
+ *   T                  the collector's clock, see struct gc_clock: u8 1, u64 wall time of the last
  *                      complete look for orphans, u64 count of proofs, u16 n, n * (u64 wall time,
  *                      u64 version), u16 n, n * (u64 wall time, u64 session)
  */

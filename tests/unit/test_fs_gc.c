@@ -185,6 +185,10 @@ round__keeps_what_is_not_dead_for_the_retention(void **state)
     struct fs_gc_report r = collect(x, FS_GC_AS_CONFIGURED);
     assert_int_equal(r.young_objects, 0);
     assert_int_equal(r.deleted_objects, 1);
+    waste(x, "b");
+    r = collect(x, FS_GC_AS_CONFIGURED);
+    assert_int_equal(r.young_objects, 1);
+    assert_int_equal(r.deleted_objects, 0);
     fsx_stop(x);
 }
 
@@ -506,6 +510,8 @@ orphans__go_a_day_after_their_session_ended(void **state)
     struct fsx *x = *state;
     fsx_mount(x);
     put_kept(x);
+    collect(x, NOW);
+    test_env_run_for(x->t, 25 * HOUR_NS);
     leave_orphan(x);
     assert_int_equal(collect(x, NOW).orphans, 0); /* its session ended just now */
     test_env_run_for(x->t, 23 * HOUR_NS);
