@@ -316,6 +316,7 @@ part_done(struct coord_req *r)
         return;
     }
     mark_recorded(b);
+    a->fs->foreign = false;
     if (b->has_garbage)
         fs_garbage_wake(a->fs);
     if (b->has_ship_record)

@@ -112,6 +112,7 @@ struct fs {
     bool unblocking;
     unsigned requests;   /* submitted, not answered */
     unsigned prefetches; /* looking into the cache */
+    bool foreign;        /* another device committed last: its journal may name dead objects */
     bool fenced;         /* the session is lost: no change is accepted any more */
     bool stopping;
 };

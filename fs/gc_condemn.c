@@ -9,7 +9,8 @@
  *   - nothing in the journal does, or a replay would bring it back. So everything that is
  *     journalled when memory is looked at is committed first. From then on nobody can come to name
  *     it: names come from records in the store, which do not have it, from memory, or from the
- *     journal.
+ *     journal. The journal of another device counts until this one has committed something: then
+ *     it can never be replayed any more.
  * The transaction says so once more: the counter and the record are those that were seen.
  */
 #include <string.h>
@@ -156,6 +157,7 @@ sort_out(struct fs_gc *g)
             continue;
         it.r_version = live->version;
         bool old = C2_MAX(it.r_version, it.o_version) <= g->dead_version;
+        old = old && !g->fs->foreign;
         if (old && fs_object_known(g->fs, it.oid.sid, it.oid.seq)) {
             C2_MARK("gc: a dead object that memory names");
             old = false;

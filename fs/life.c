@@ -273,7 +273,7 @@ read_position(struct opening *o)
     c2_buf_done(&own);
     fs->next_ino = at.next_ino;
     o->replay.after_seq = at.seq;
-    o->replay.foreign = fs_position_is_foreign(&at, fs->part.device_id);
+    o->replay.foreign = fs->foreign = fs_position_is_foreign(&at, fs->part.device_id);
     for (int k = 2; err == C2_E_OK && k < 4; k++) {
         uint64_t v = e[k].value.len == 8 ? c2_get_u64(e[k].value.data) : 0;
         *(k == 2 ? &fs->used_bytes : &fs->used_files) = (int64_t)v < 0 ? 0 : v;

@@ -409,6 +409,22 @@ condemn__leaves_alone_what_the_journal_names(void **state)
     fsx_stop(x);
 }
 
+/* The other device may come back and replay what it has, as long as nobody has changed anything. */
+static void
+condemn__waits_until_no_other_device_can_replay(void **state)
+{
+    struct fsx *x = *state;
+    fsx_mount(x);
+    waste(x, "a");
+    fsx_stop(x);
+    x->device_id[0] ^= 1;
+    fsx_mount(x);
+    assert_int_equal(collect(x, NOW).young_objects, 1);
+    put_kept(x);
+    assert_int_equal(collect(x, NOW).deleted_objects, 1);
+    fsx_stop(x);
+}
+
 /* ---- the condition of commits ---------------------------------------------------------------- */
 
 /* What a collector that knows nothing of this mount would do to the only object. */
@@ -723,6 +739,7 @@ main(void)
         T(delete__takes_absent_shares_for_deleted),
         T(condemn__leaves_alone_what_an_open_file_names),
         T(condemn__leaves_alone_what_the_journal_names),
+        T(condemn__waits_until_no_other_device_can_replay),
         T(commit__that_names_a_condemned_object_is_refused),
         T(commit__of_clones_of_very_many_objects_fits),
         T(orphans__go_a_day_after_their_session_ended),
