@@ -8,7 +8,7 @@
 #include "fs/object_record.h"
 #include "metadata/coord.h"
 
-#define FS_RECORD_PAGE_MAX  128u
+#define FS_RECORD_PAGE_MAX  512u
 #define FS_RECORD_AFTER_LEN 24u
 
 struct fs;

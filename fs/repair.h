@@ -23,7 +23,7 @@ void fs_repair_free(struct fs_repair *r); /* idle; NULL is fine */
 void fs_repair_stop(struct fs *fs);
 bool fs_repair_idle(const struct fs *fs);
 
-/* Some of the seats in `placed` have no good share of this object. */
+/* Some of the seats in `placed` have no good share of this object, or there are too few of them. */
 void fs_repair_found(struct fs *fs, const struct ds_ref *ref, uint32_t placed, uint32_t lost);
 
 /* Works through the queue without waiting for grace times, until `max` objects had their turn or
