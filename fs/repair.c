@@ -323,6 +323,7 @@ count_turn(struct fs_repair *r, struct entry *e, enum c2_err err, bool gone)
     run->running--;
     run->objects++;
     run->healthy += err == C2_E_OK && !gone;
+    run->healed += err == C2_E_OK && m->rebuilt != 0;
     run->gone += gone;
     run->shares += bits(m->rebuilt);
     run->bytes += bytes;
@@ -501,7 +502,7 @@ fs_repair_run_start(struct fs *fs, struct fs_repair_run *run)
 {
     struct fs_repair *r = fs->repair;
     C2_ASSERT(r->run == NULL && run->id != 0 && run->max > 0);
-    run->objects = run->healthy = run->shares = run->gone = run->running = 0;
+    run->objects = run->healthy = run->healed = run->shares = run->gone = run->running = 0;
     run->bytes = 0;
     run->last_error = C2_E_OK;
     run->canceled = false;

@@ -37,6 +37,7 @@ struct fs_repair_run {
     unsigned objects; /* had their turn */
     unsigned healthy; /* of them are at their goal now */
     unsigned shares;  /* rebuilt */
+    unsigned healed;  /* objects that are at their goal because of that */
     unsigned gone;    /* objects that are in use no more */
     uint64_t bytes;   /* read and written */
     enum c2_err last_error;

@@ -288,6 +288,15 @@ look_again(struct fs_scan_window *w)
 static void check_more(struct fs_scan_window *w);
 
 static void
+count_bytes(struct fs_scan *s, const struct ds_check *k)
+{
+    s->bytes += k->bytes_read;
+    for (unsigned i = 0; i < DS_SEATS_MAX; i++)
+        if ((k->seats >> i & 1) != 0)
+            s->seat_bytes[i] += k->bytes_read / bits(k->seats);
+}
+
+static void
 checked(struct ds_check *k)
 {
     struct slot *slot = C2_CONTAINER_OF(k, struct slot, check);
@@ -296,7 +305,7 @@ checked(struct ds_check *k)
     o->missing = k->absent;
     o->bad = k->bad;
     o->unknown = k->unknown;
-    slot->w->s->bytes += k->bytes_read;
+    count_bytes(slot->w->s, k);
     slot->busy = false;
     slot->w->running--;
     check_more(slot->w);
@@ -455,6 +464,7 @@ fs_scan_start(struct fs_scan *s)
     s->own = w;
     s->finished = false;
     s->bytes = 0;
+    memset(s->seat_bytes, 0, sizeof(s->seat_bytes));
     w->page = (struct fs_record_page){ .fs = s->fs, .max = s->window, .done = page_read };
     if (s->after.set) {
         struct ds_oid oid = { .sid = s->after.sid, .seq = s->after.seq };

@@ -57,8 +57,9 @@ struct fs_scan {
     /* out: OK; else nothing was counted and `after` is where it was: QUORUM when more than f seats
      * cannot list, CANCELED, why the records cannot be read */
     enum c2_err err;
-    bool finished;  /* nothing is left after this window */
-    uint64_t bytes; /* read */
+    bool finished;                     /* nothing is left after this window */
+    uint64_t bytes;                    /* read */
+    uint64_t seat_bytes[DS_SEATS_MAX]; /* about so many of them from each seat */
 
     struct fs_scan_window *own; /* private */
 };
