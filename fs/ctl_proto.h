@@ -39,7 +39,9 @@ enum ctl_verb {
     CTL_JOB_START = 8,   /* text = kind, text2 = parameters, number = bytes per second, 0 = any */
     CTL_JOB_CONTROL = 9, /* text = kind, text2 = "pause" "resume" "cancel", or "limit" to number */
     CTL_JOB_LIST = 10,   /* text = kind, empty = all; -> jobs */
-    CTL_VERB_LAST = CTL_JOB_LIST,
+    CTL_GC = 11, /* text = "delete" or nothing: only look; number = retention in ns, UINT64_MAX =
+                  * as configured; -> counters */
+    CTL_VERB_LAST = CTL_GC,
 };
 
 struct ctl_request {
@@ -121,6 +123,12 @@ struct ctl_status {
     bool ships;          /* metadata = local: the log goes to the clouds */
     uint64_t unshipped_txns, unshipped_bytes, unshipped_oldest_ns;
     uint64_t checkpoint_version, checkpoint_wall_ns;
+    bool gc_on;                                    /* garbage is collected in the background */
+    uint64_t gc_last_wall_ns, gc_rounds;           /* 0 = none since the mount */
+    uint64_t gc_waiting_objects, gc_waiting_bytes; /* unused, not deleted yet */
+    uint64_t gc_deleted_objects, gc_deleted_bytes; /* since the mount */
+    uint64_t gc_orphans_deleted;
+    char gc_error[CTL_NAME_MAX + 1];   /* of the last round, "" = it was complete */
     char lost[200];                    /* their names, the first ones */
     char damage[200];                  /* of the journal at the last start, "" = none */
     char last_error[CTL_NAME_MAX + 1]; /* of the latest upload or commit, "" = it succeeded */

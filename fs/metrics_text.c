@@ -114,6 +114,15 @@ work(struct c2_buf *out, const struct ctl_status *s)
     one_count(out, "c2fs_cache_disk_bytes", "gauge", "The cache on disk.", s->cache_disk);
     one_count(out, "c2fs_groups_committed_total", "counter", "Transaction groups in the clouds.",
               s->txgs_committed);
+    one_count(out, "c2fs_gc_waiting_bytes", "gauge",
+              "Bytes at all providers that no file uses, not deleted yet.", s->gc_waiting_bytes);
+    one_count(out, "c2fs_gc_waiting_objects", "gauge", "Their objects.", s->gc_waiting_objects);
+    one_count(out, "c2fs_gc_deleted_bytes_total", "counter", "Bytes that were deleted.",
+              s->gc_deleted_bytes);
+    one_count(out, "c2fs_gc_deleted_objects_total", "counter", "Their objects.",
+              s->gc_deleted_objects);
+    one_count(out, "c2fs_gc_rounds_total", "counter", "Complete looks for what can be deleted.",
+              s->gc_rounds);
     if (!s->ships)
         return;
     one_count(out, "c2fs_unshipped_transactions", "gauge",

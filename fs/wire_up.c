@@ -195,6 +195,7 @@ wire_open(const struct wire_config *config, struct wire **ret_wire, char **ret_e
     w->debug = config->debug;
     w->started_ns = c2_now_ns(w->env);
     c2_list_init(&w->waiting);
+    c2_list_init(&w->gcs);
     *ret_wire = w;
     C2_TRY(open_volume(w, ret_error));
     C2_TRY(open_cache(w, ret_error));
@@ -334,7 +335,7 @@ tick(struct c2_timer *t)
     } else if (w->syncing && now - w->logged_ns >= LOG_EVERY_NS) {
         log_backlog(w, "are not in the clouds yet, still waiting");
     }
-    if (w->synced && wire_ctl_cancel(w) && wire_jobs_ended(w))
+    if (w->synced && wire_ctl_cancel(w) && wire_gc_ended(w) && wire_jobs_ended(w))
         close_all(w);
     else
         arm_tick(w);

@@ -96,6 +96,7 @@ fill_fs(struct wire *w, struct ctl_status *s)
     s->used_files = f.used_files;
     s->write_buffer = f.chunk_bytes;
     s->fenced = s->fenced || f.fenced;
+    wire_gc_status(&f.gc, s);
     s->lost_files = w->fs->lost.files;
     ctl_set(s->lost, sizeof(s->lost), w->fs->lost.text);
     s->ships = f.ship.on;
@@ -193,6 +194,10 @@ answer_stats(struct wire *w, struct ctl_call *call)
     ctl_counter_add(&body, "objects.written", f.objects_written);
     ctl_counter_add(&body, "objects.bytes", f.object_bytes);
     ctl_counter_add(&body, "objects.stored_bytes", f.stored_bytes);
+    ctl_counter_add(&body, "gc.rounds", f.gc.rounds);
+    ctl_counter_add(&body, "gc.deleted_objects", f.gc.deleted_objects);
+    ctl_counter_add(&body, "gc.deleted_bytes", f.gc.deleted_bytes);
+    ctl_counter_add(&body, "gc.orphans_deleted", f.gc.orphans_deleted);
     ctl_counter_add(&body, "cache.hits_memory", c.hits_memory);
     ctl_counter_add(&body, "cache.hits_disk", c.hits_disk);
     ctl_counter_add(&body, "cache.misses", c.misses);
@@ -384,6 +389,9 @@ wire_ctl_request(void *arg, struct ctl_call *c, const struct ctl_request *q)
         break;
     case CTL_LOG_LEVEL:
         set_log_level(c, q);
+        break;
+    case CTL_GC:
+        wire_gc_request(w, c, q);
         break;
     case CTL_JOB_START:
     case CTL_JOB_CONTROL:

@@ -61,6 +61,7 @@ struct wire {
     bool done;
     bool jobs_stopping, jobs_draining;
     struct c2_list waiting; /* struct wire_wait: control calls that wait */
+    struct c2_list gcs;     /* struct wire_gc: rounds on demand */
 };
 
 /* A FLUSH or STOP that waits. */
@@ -91,6 +92,13 @@ void wire_jobs_stop(struct wire *w);
 bool wire_jobs_ended(struct wire *w);
 void wire_jobs_request(struct wire *w, struct ctl_call *call, const struct ctl_request *q);
 void wire_jobs_status(struct wire *w, struct ctl_status *ret_status);
+
+/* ---- wire_up_gc.c ---- */
+
+void wire_gc_request(struct wire *w, struct ctl_call *call, const struct ctl_request *q);
+/* At the end: true when no round on demand runs any more; else they are ended. */
+bool wire_gc_ended(struct wire *w);
+void wire_gc_status(const struct fs_gc_status *g, struct ctl_status *s);
 
 void wire_ctl_request(void *arg, struct ctl_call *c, const struct ctl_request *q);
 /* Cancels the syncs of calls that wait; true when none is left. */

@@ -216,6 +216,22 @@ print_space(const struct ctl_status *s)
                  c2_size_format(s->cache_disk_max, disk_max));
 }
 
+/* What no file uses any more, and still costs money. */
+static void
+print_garbage(const struct ctl_status *s)
+{
+    char bytes[C2_SIZE_TEXT_MAX], when[C2_SIZE_TEXT_MAX] = "not yet";
+    if (s->gc_last_wall_ns != 0)
+        c2_time_format(s->gc_last_wall_ns, when);
+    if (!s->gc_on && s->gc_rounds == 0)
+        (void)printf(" garbage: not collected in the background; c2fsctl gc shows it\n");
+    else
+        (void)printf(" garbage: %llu unused objects, %s, wait for deletion; last look %s%s%s\n",
+                     (unsigned long long)s->gc_waiting_objects,
+                     c2_size_format(s->gc_waiting_bytes, bytes), when,
+                     s->gc_error[0] != '\0' ? ", failed: " : "", s->gc_error);
+}
+
 /* A job that ended well is no news after a day. */
 #define SCAN_OLD_NS (24 * 3600 * C2_NS_PER_S)
 
@@ -288,6 +304,7 @@ status_print(const struct ctl_status *s, bool mounted, bool brief)
         print_scan(s);
         print_shipping(s);
         print_space(s);
+        print_garbage(s);
     }
     print_errors(s);
     return (int)health_exit(h.state);
@@ -320,6 +337,17 @@ json_body(struct c2_json *j, const struct ctl_status *s)
     c2_json_u64(j, "oldest_ns", s->unshipped_oldest_ns);
     c2_json_u64(j, "checkpoint_version", s->checkpoint_version);
     c2_json_u64(j, "checkpoint_wall_ns", s->checkpoint_wall_ns);
+    c2_json_object_end(j);
+    c2_json_object(j, "garbage");
+    c2_json_bool(j, "on", s->gc_on);
+    c2_json_u64(j, "waiting_objects", s->gc_waiting_objects);
+    c2_json_u64(j, "waiting_bytes", s->gc_waiting_bytes);
+    c2_json_u64(j, "deleted_objects", s->gc_deleted_objects);
+    c2_json_u64(j, "deleted_bytes", s->gc_deleted_bytes);
+    c2_json_u64(j, "orphans_deleted", s->gc_orphans_deleted);
+    c2_json_u64(j, "rounds", s->gc_rounds);
+    c2_json_u64(j, "last_wall_ns", s->gc_last_wall_ns);
+    c2_json_str(j, "last_error", s->gc_error[0] != '\0' ? s->gc_error : NULL);
     c2_json_object_end(j);
     c2_json_object(j, "journal");
     c2_json_u64(j, "used_bytes", s->journal_used);

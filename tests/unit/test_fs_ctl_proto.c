@@ -93,6 +93,9 @@ status__round_trip_keeps_every_field(void **state)
     in->lost_files = 9;
     ctl_set(in->lost, sizeof(in->lost), "ecg.dat");
     in->ships = true;
+    in->gc_on = true;
+    in->gc_waiting_bytes = 12;
+    ctl_set(in->gc_error, sizeof(in->gc_error), "quorum");
     in->unshipped_oldest_ns = 7;
     in->checkpoint_wall_ns = 8;
     in->nproviders = 2;
