@@ -41,7 +41,9 @@ enum ctl_verb {
     CTL_JOB_LIST = 10,   /* text = kind, empty = all; -> jobs */
     CTL_GC = 11, /* text = "delete" or nothing: only look; number = retention in ns, UINT64_MAX =
                   * as configured; -> counters */
-    CTL_VERB_LAST = CTL_GC,
+    CTL_SCRUB_REPORT = 12, /* text = "scrub" or "repair" -> counters PROVIDER/NAME, per provider */
+    CTL_SCRUB_ESTIMATE = 13, /* -> counters: what reading everything would take */
+    CTL_VERB_LAST = CTL_SCRUB_ESTIMATE,
 };
 
 struct ctl_request {
@@ -128,9 +130,15 @@ struct ctl_status {
     uint64_t gc_waiting_objects, gc_waiting_bytes; /* unused, not deleted yet */
     uint64_t gc_deleted_objects, gc_deleted_bytes; /* since the mount */
     uint64_t gc_orphans_deleted;
-    char gc_error[CTL_NAME_MAX + 1];   /* of the last round, "" = it was complete */
-    char lost[200];                    /* their names, the first ones */
-    char damage[200];                  /* of the journal at the last start, "" = none */
+    char gc_error[CTL_NAME_MAX + 1]; /* of the last round, "" = it was complete */
+    char lost[200];                  /* their names, the first ones */
+    uint64_t repair_objects;         /* that have lost shares, as far as is known */
+    uint64_t repair_at_risk; /* of them: the loss of one more share would make them unreadable */
+    uint64_t repair_running; /* of them: being mended */
+    uint64_t shares_missing; /* lost ones of these objects */
+    uint64_t repairs_total;  /* shares rebuilt since the mount began */
+    uint64_t repairs_failed; /* objects that stayed below their goal when it was their turn */
+    char damage[200];        /* of the journal at the last start, "" = none */
     char last_error[CTL_NAME_MAX + 1]; /* of the latest upload or commit, "" = it succeeded */
     uint32_t nproviders;
     struct ctl_provider providers[CTL_PROVIDERS_MAX];

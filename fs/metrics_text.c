@@ -82,7 +82,8 @@ health(struct c2_buf *out, const struct ctl_status *s)
     metrics_count(out, "c2fs_info", info, 1);
     one_duration(out, "c2fs_uptime_seconds", "Age of the mount.", s->uptime_ns);
     one_count(out, "c2fs_degraded", "gauge", "1: a provider fails, or something was lost.",
-              bad > 0 || s->fenced || s->damaged_groups > 0 || s->lost_files > 0);
+              bad > 0 || s->fenced || s->damaged_groups > 0 || s->lost_files > 0 ||
+                  s->repair_objects > 0);
     one_count(out, "c2fs_fenced", "gauge", "1: the session is lost, the mount is read-only.",
               s->fenced);
     one_count(out, "c2fs_providers_tolerated", "gauge", "How many providers may fail.", s->f);
@@ -123,6 +124,13 @@ work(struct c2_buf *out, const struct ctl_status *s)
               s->gc_deleted_objects);
     one_count(out, "c2fs_gc_rounds_total", "counter", "Complete looks for what can be deleted.",
               s->gc_rounds);
+    one_count(out, "c2fs_shares_missing", "gauge",
+              "Shares that are known to be lost and are not rebuilt yet.", s->shares_missing);
+    one_count(out, "c2fs_repair_objects", "gauge", "Objects that have lost shares.",
+              s->repair_objects);
+    one_count(out, "c2fs_repairs_total", "counter", "Shares that were rebuilt.", s->repairs_total);
+    one_count(out, "c2fs_repairs_failed_total", "counter",
+              "Objects that stayed below their goal when it was their turn.", s->repairs_failed);
     if (!s->ships)
         return;
     one_count(out, "c2fs_unshipped_transactions", "gauge",

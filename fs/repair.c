@@ -192,6 +192,22 @@ fs_repair_found(struct fs *fs, const struct ds_ref *ref, uint32_t placed, uint32
     arm(r);
 }
 
+/* Something waits for the store, or for the clouds because of it. */
+static bool
+place_busy(const struct fs_repair *r)
+{
+    return r->npending > 0 || r->placing || r->place_again || r->undoing;
+}
+
+static void
+pump_or_flush(struct fs_repair *r)
+{
+    if (r->run != NULL)
+        pump(r);
+    else
+        flush_placement(r);
+}
+
 /* ---- placement ------------------------------------------------------------------------------- */
 
 static void
@@ -202,7 +218,7 @@ undone(struct ds_delete *d)
     if (d->err != C2_E_OK)
         c2_log(WARN, "repair", "err=%s shares of deleted objects were left behind",
                c2_err_name(d->err));
-    flush_placement(r);
+    pump_or_flush(r);
 }
 
 /* What was rebuilt of objects that are gone goes, too. */
@@ -238,13 +254,13 @@ placed(struct fs_place *p)
     if (r->place_again)
         c2_timer_arm(r->env, &r->place_timer, c2_now_ns(r->env) + PLACE_NS);
     else
-        flush_placement(r);
+        pump_or_flush(r);
 }
 
 static void
 flush_placement(struct fs_repair *r)
 {
-    if (r->placing || r->undoing || (r->npending == 0 && !r->place_again))
+    if (r->placing || r->undoing || !place_busy(r))
         return;
     c2_timer_stop(r->env, &r->place_timer);
     r->placing = true;
@@ -404,6 +420,14 @@ record_read(struct coord_req *q)
 }
 
 static void
+join_run(struct fs_repair_run *run, struct entry *e)
+{
+    e->in_run = true;
+    e->run_id = run->id;
+    run->running++;
+}
+
+static void
 begin(struct fs_repair *r, struct entry *e)
 {
     c2_list_remove(list_of(r, e), &e->link);
@@ -411,11 +435,8 @@ begin(struct fs_repair *r, struct entry *e)
     c2_list_append(&r->running, &e->link);
     r->memory += memory_of(e);
     e->mend = (struct fs_mend){ 0 };
-    if (r->run != NULL && !r->run->canceled) {
-        e->in_run = true;
-        e->run_id = r->run->id;
-        r->run->running++;
-    }
+    if (r->run != NULL && !r->run->canceled)
+        join_run(r->run, e);
     e->key = ck_object(&e->ref.oid);
     e->key_slice = ck_slice(&e->key);
     e->record = (struct coord_req){ .verb = COORD_GET,
@@ -468,8 +489,11 @@ pump(struct fs_repair *r)
         begin(r, e);
     }
     arm(r);
-    if (r->run != NULL && r->run->running == 0 &&
-        (run_is_full(r->run) || r->stopped || most_endangered(r) == NULL))
+    if (r->run == NULL || r->run->running > 0 ||
+        (!run_is_full(r->run) && !r->stopped && most_endangered(r) != NULL))
+        return;
+    flush_placement(r); /* a run ends when the records say what it did */
+    if (r->stopped || r->run->canceled || !place_busy(r))
         end_run(r);
 }
 
@@ -493,6 +517,10 @@ run_task(struct c2_task *t)
     C2_LIST_FOREACH (&r->waiting, struct entry, e, link) {
         if (e->run_id != run->id && !run->canceled)
             make_ready(r, e);
+    }
+    C2_LIST_FOREACH (&r->running, struct entry, e, link) { /* their turn began before */
+        if (e->run_id != run->id && !run->canceled)
+            join_run(run, e);
     }
     pump(r);
 }

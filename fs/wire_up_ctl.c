@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/conf.h"
 #include "base/log.h"
+#include "fs/repair.h"
 #include "fs/wire_up_impl.h"
 
 #define PROGRESS_NS (500 * C2_NS_PER_MS)
@@ -105,6 +106,14 @@ fill_fs(struct wire *w, struct ctl_status *s)
     s->unshipped_oldest_ns = f.ship.unshipped_oldest_ns;
     s->checkpoint_version = f.ship.checkpoint_version;
     s->checkpoint_wall_ns = f.ship.checkpoint_wall_ns;
+    struct fs_repair_status r;
+    fs_repair_status(w->fs, &r);
+    s->repair_objects = r.objects;
+    s->repair_at_risk = r.at_risk;
+    s->repair_running = r.running;
+    s->shares_missing = r.shares;
+    s->repairs_total = r.shares_total;
+    s->repairs_failed = r.failures_total;
     enum c2_err last = f.last_error != C2_E_OK ? f.last_error : f.ship.last_error;
     if (last != C2_E_OK)
         ctl_set(s->last_error, sizeof(s->last_error), c2_err_name(last));
@@ -397,6 +406,10 @@ wire_ctl_request(void *arg, struct ctl_call *c, const struct ctl_request *q)
     case CTL_JOB_CONTROL:
     case CTL_JOB_LIST:
         wire_jobs_request(w, c, q);
+        break;
+    case CTL_SCRUB_REPORT:
+    case CTL_SCRUB_ESTIMATE:
+        wire_scrub_request(w, c, q);
         break;
     }
 }

@@ -37,6 +37,7 @@ struct wire {
     struct cache *cache;
     struct fs *fs;
     struct watch *watch;
+    struct fs_scrubber *scrubber;
     struct jobs *jobs; /* NULL before the mount and after its end */
     struct mount_fuse *mount;
     struct ctl *ctl;
@@ -60,6 +61,7 @@ struct wire {
     bool abandoned;   /* a request never ended: nothing can be freed, the process must end */
     bool done;
     bool jobs_stopping, jobs_draining;
+    unsigned estimates;     /* of scrubs, running */
     struct c2_list waiting; /* struct wire_wait: control calls that wait */
     struct c2_list gcs;     /* struct wire_gc: rounds on demand */
 };
@@ -99,6 +101,11 @@ void wire_gc_request(struct wire *w, struct ctl_call *call, const struct ctl_req
 /* At the end: true when no round on demand runs any more; else they are ended. */
 bool wire_gc_ended(struct wire *w);
 void wire_gc_status(const struct fs_gc_status *g, struct ctl_status *s);
+/* ---- wire_up_scrub.c ---- */
+
+void wire_scrub_register(struct wire *w);
+void wire_scrub_done(struct wire *w); /* the jobs are gone */
+void wire_scrub_request(struct wire *w, struct ctl_call *call, const struct ctl_request *q);
 
 void wire_ctl_request(void *arg, struct ctl_call *c, const struct ctl_request *q);
 /* Cancels the syncs of calls that wait; true when none is left. */

@@ -17,7 +17,7 @@ static const struct c2_slice nothing;
 static void
 register_kinds(struct wire *w)
 {
-    (void)w;
+    wire_scrub_register(w);
 }
 
 static void
@@ -48,6 +48,7 @@ stopped(void *arg)
     struct wire *w = arg;
     jobs_free(w->jobs);
     w->jobs = NULL;
+    wire_scrub_done(w);
 }
 
 void
@@ -69,6 +70,8 @@ drained(void *arg)
 bool
 wire_jobs_ended(struct wire *w)
 {
+    if (w->estimates > 0)
+        return false;
     if (w->jobs == NULL || w->jobs_draining)
         return w->jobs == NULL && !w->jobs_draining;
     w->jobs_draining = true; /* a step that waits for a provider shall not hold up the end */

@@ -48,7 +48,8 @@ one_provider(const struct ctl_provider *p, struct health *h)
     if (lost)
         (void)snprintf(h->action, sizeof(h->action),
                        "find out what happened to its bucket, and leave the other providers as "
-                       "they are; 'c2fsctl provider test %s' says whether it works now.",
+                       "they are; 'c2fsctl provider test %s' says whether it works now, "
+                       "'c2fsctl repair' brings back what it lacks.",
                        p->name);
     else
         (void)snprintf(h->action, sizeof(h->action),
@@ -83,11 +84,50 @@ lost_files(const struct ctl_status *s, struct health *h)
                    "then), and check the disk of the cache folder.");
 }
 
+/* Known to have lost shares; what is at risk is still readable. */
+static void
+lost_shares(const struct ctl_status *s, struct health *h)
+{
+    (void)snprintf(h->sentence, sizeof(h->sentence),
+                   "%llu objects have lost %llu shares. %llu of them would not survive the loss of "
+                   "another one.",
+                   (unsigned long long)s->repair_objects, (unsigned long long)s->shares_missing,
+                   (unsigned long long)s->repair_at_risk);
+    (void)snprintf(h->action, sizeof(h->action),
+                   "they are repaired by themselves after repair_delay (unless repair = manual); "
+                   "'c2fsctl repair' does it now.");
+}
+
+/* The latest scrub or repair, when it left objects below their goal. */
+static const struct ctl_job *
+scan_with_errors(const struct ctl_status *s)
+{
+    const struct ctl_job *latest = NULL;
+    for (uint32_t k = 0; k < s->njobs; k++) {
+        const struct ctl_job *j = &s->jobs[k];
+        bool scans = strcmp(j->kind, "scrub") == 0 || strcmp(j->kind, "repair") == 0;
+        if (scans && strcmp(j->state, "done") == 0 &&
+            (latest == NULL || j->ended_wall_ns > latest->ended_wall_ns))
+            latest = j;
+    }
+    return latest != NULL && latest->errors > 0 ? latest : NULL;
+}
+
+static void
+below_goal(const struct ctl_job *j, struct health *h)
+{
+    (void)snprintf(h->sentence, sizeof(h->sentence), "The last %s says: %s.", j->kind, j->message);
+    (void)snprintf(h->action, sizeof(h->action),
+                   "'c2fsctl repair' rebuilds what it can and looks again; 'c2fsctl scrub report' "
+                   "says where it is missing.");
+}
+
 void
 health_of(const struct ctl_status *s, struct health *ret_health)
 {
     struct health h = { .state = HEALTH_ONLINE };
     const struct ctl_provider *first = NULL;
+    const struct ctl_job *scan;
     for (uint32_t k = 0; k < s->nproviders; k++) {
         if (!ctl_provider_is_bad(&s->providers[k]))
             continue;
@@ -112,6 +152,12 @@ health_of(const struct ctl_status *s, struct health *ret_health)
     } else if (first != NULL) {
         h.state = HEALTH_DEGRADED;
         one_provider(first, &h);
+    } else if (s->repair_objects > 0) {
+        h.state = HEALTH_DEGRADED;
+        lost_shares(s, &h);
+    } else if ((scan = scan_with_errors(s)) != NULL) {
+        h.state = HEALTH_DEGRADED;
+        below_goal(scan, &h);
     } else if (s->damaged_groups > 0) {
         h.state = HEALTH_DEGRADED;
         (void)snprintf(h.sentence, sizeof(h.sentence),

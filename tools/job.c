@@ -26,8 +26,9 @@
 /* ---- one request ----------------------------------------------------------------------------- */
 
 /* An answer's error comes back as text, which may hold a hint. */
-static enum c2_err
-ask(const struct cmd_ctx *x, const struct ctl_request *q, struct c2_buf *ret_body, char **ret_error)
+enum c2_err
+job_request(const struct cmd_ctx *x, const struct ctl_request *q, struct c2_buf *ret_body,
+            char **ret_error)
 {
     struct ctl_client client;
     struct ctl_answer a;
@@ -58,10 +59,24 @@ get_jobs(const struct cmd_ctx *x, const char *kind, struct ctl_job *jobs, uint32
     struct c2_buf body = { 0 };
     const struct ctl_request q = { .verb = CTL_JOB_LIST,
                                    .text = c2_slice_str(kind == NULL ? "" : kind) };
-    enum c2_err err = ask(x, &q, &body, ret_error);
+    enum c2_err err = job_request(x, &q, &body, ret_error);
     if (err == C2_E_OK)
         err = ctl_jobs_decode(c2_buf_slice(&body), jobs, CTL_JOBS_MAX, ret_n);
     c2_buf_done(&body);
+    return err;
+}
+
+enum c2_err
+job_get(const struct cmd_ctx *x, const char *kind, struct ctl_job *ret_job, char **ret_error)
+{
+    struct ctl_job *jobs = c2_calloc(CTL_JOBS_MAX, sizeof(*jobs));
+    uint32_t n = 0;
+    enum c2_err err = get_jobs(x, kind, jobs, &n, ret_error);
+    if (err == C2_E_OK && n == 0)
+        err = C2_E_NOT_FOUND;
+    if (err == C2_E_OK)
+        *ret_job = jobs[0];
+    c2_free(jobs);
     return err;
 }
 
@@ -167,8 +182,8 @@ job_line(const struct ctl_job *j, char out[JOB_LINE_MAX])
     c2_buf_done(&text);
 }
 
-static void
-json_fields(struct c2_json *j, const struct ctl_job *job)
+void
+job_json_fields(struct c2_json *j, const struct ctl_job *job)
 {
     uint64_t eta = eta_ns(job);
     c2_json_str(j, "kind", job->kind);
@@ -201,7 +216,7 @@ void
 job_json(struct c2_json *j, const struct ctl_job *job)
 {
     c2_json_object(j, NULL);
-    json_fields(j, job);
+    job_json_fields(j, job);
     c2_json_object_end(j);
 }
 
@@ -225,7 +240,7 @@ print_json_line(const struct ctl_job *job, FILE *to)
     struct c2_buf out = { 0 };
     struct c2_json j;
     cmd_json_begin(&j, &out, "c2fs.job/1");
-    json_fields(&j, job);
+    job_json_fields(&j, job);
     c2_json_object_end(&j);
     (void)fprintf(to, "%s\n", c2_buf_cstr(&out));
     (void)fflush(to);
@@ -403,7 +418,7 @@ job_run(const struct cmd_ctx *x, const struct job_start *s)
                                    .number = s->rate_limit,
                                    .text = c2_slice_str(s->kind),
                                    .text2 = c2_slice_str(s->params) };
-    enum c2_err err = ask(x, &q, NULL, &error);
+    enum c2_err err = job_request(x, &q, NULL, &error);
     if (err != C2_E_OK)
         return fail(x, err, s->what, x->volume, error);
     if (!s->detach)
@@ -423,7 +438,7 @@ job_control(const struct cmd_ctx *x, const char *what, const char *kind, const c
                                    .number = rate_limit,
                                    .text = c2_slice_str(kind),
                                    .text2 = c2_slice_str(verb) };
-    enum c2_err err = ask(x, &q, NULL, &error);
+    enum c2_err err = job_request(x, &q, NULL, &error);
     return err == C2_E_OK ? CTL_EXIT_OK : fail(x, err, what, kind, error);
 }
 

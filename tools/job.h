@@ -25,9 +25,18 @@ int job_control(const struct cmd_ctx *x, const char *what, const char *kind, con
 /* One job of a kind as it is now, or all of them with kind NULL. */
 int job_list(const struct cmd_ctx *x, const char *what, const char *kind);
 
+/* One request to the daemon of the volume. An answer's error comes with a text for people, which
+ * may hold a hint; c2_free. */
+enum c2_err job_request(const struct cmd_ctx *x, const struct ctl_request *q,
+                        struct c2_buf *ret_body, char **ret_error);
+/* The job of that kind; NOT_FOUND when there was none. */
+enum c2_err job_get(const struct cmd_ctx *x, const char *kind, struct ctl_job *ret_job,
+                    char **ret_error);
+
 /* "replace running, 42 %: 1.2 GiB of 2.9 GiB, 31 MiB/s, about 56s left" */
 #define JOB_LINE_MAX 512
 void job_line(const struct ctl_job *j, char out[JOB_LINE_MAX]);
+void job_json_fields(struct c2_json *j, const struct ctl_job *job); /* into an object */
 void job_json(struct c2_json *j, const struct ctl_job *job);
 
 #endif

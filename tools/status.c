@@ -258,6 +258,18 @@ print_scan(const struct ctl_status *s)
 }
 
 static void
+print_repair(const struct ctl_status *s)
+{
+    if (s->repair_objects > 0)
+        (void)printf("  repair: %llu objects have lost %llu shares, %llu are being repaired\n",
+                     (unsigned long long)s->repair_objects, (unsigned long long)s->shares_missing,
+                     (unsigned long long)s->repair_running);
+    else if (s->repairs_total > 0)
+        (void)printf("  repair: nothing to do; %llu shares were rebuilt since the mount\n",
+                     (unsigned long long)s->repairs_total);
+}
+
+static void
 print_errors(const struct ctl_status *s)
 {
     if (s->lost_files > 0)
@@ -302,6 +314,7 @@ status_print(const struct ctl_status *s, bool mounted, bool brief)
     print_backlog(s, mounted);
     if (mounted) {
         print_scan(s);
+        print_repair(s);
         print_shipping(s);
         print_space(s);
         print_garbage(s);
@@ -377,6 +390,19 @@ json_body(struct c2_json *j, const struct ctl_status *s)
     c2_json_object_end(j);
 }
 
+static void
+json_repair(struct c2_json *j, const struct ctl_status *s)
+{
+    c2_json_object(j, "repair");
+    c2_json_u64(j, "objects", s->repair_objects);
+    c2_json_u64(j, "at_risk", s->repair_at_risk);
+    c2_json_u64(j, "running", s->repair_running);
+    c2_json_u64(j, "shares_missing", s->shares_missing);
+    c2_json_u64(j, "shares_rebuilt", s->repairs_total);
+    c2_json_u64(j, "failed", s->repairs_failed);
+    c2_json_object_end(j);
+}
+
 int
 status_print_json(const struct ctl_status *s, bool mounted)
 {
@@ -407,6 +433,7 @@ status_print_json(const struct ctl_status *s, bool mounted)
     for (uint32_t k = 0; k < s->njobs; k++)
         job_json(&j, &s->jobs[k]);
     c2_json_array_end(&j);
+    json_repair(&j, s);
     json_body(&j, s);
     cmd_json_print(&j, &out);
     return (int)health_exit(h.state);

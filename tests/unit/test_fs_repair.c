@@ -284,6 +284,27 @@ queue__begins_with_the_object_that_lost_most(void **state)
     fsx_stop(x);
 }
 
+/* The run waits for an object whose turn began by itself just before. */
+static void
+run__takes_over_what_is_being_mended(void **state)
+{
+    struct fsx *x = *state;
+    fsx_mount(x);
+    struct fso o = fso_put(x, "a");
+    unsigned lost = fso_seat(&o);
+    prov_mem_delete(x->mem[lost], o.key);
+    fsx_fault(x, lost, "put.delay:1s");
+    found(x, &o, 1u << lost);
+    while (status(x).running == 0)
+        assert_true(test_env_step(x->t));
+    struct fs_repair_run r = run(x, 1, 10);
+    assert_int_equal(r.objects, 1);
+    assert_int_equal(r.healed, 1);
+    assert_true(fso_whole(x, &o, o.placed));
+    fso_done(&o);
+    fsx_stop(x);
+}
+
 static void
 object__that_is_deleted_meanwhile_leaves_no_share_behind(void **state)
 {
@@ -438,6 +459,7 @@ main(int argc, char **argv)
         T(target__that_lies_is_not_believed),
         T(object__with_too_few_shares_waits_for_them),
         T(queue__begins_with_the_object_that_lost_most),
+        T(run__takes_over_what_is_being_mended),
         T(object__that_is_deleted_meanwhile_leaves_no_share_behind),
         T(rate__is_kept),
         T(mount__that_ends_does_not_wait_for_a_target_that_hangs),
