@@ -10,6 +10,7 @@
 #include <fcntl.h>
 
 #include "fs/fs.h"
+#include "fs/records.h"
 
 /* What a change of metadata may add to the journal, for back-pressure. */
 #define FS_CHANGE_BYTES 512u
@@ -31,6 +32,11 @@ C2_RESULT fs_change_admit(struct fs_req *r, size_t bytes);
 
 /* Set-user-id and set-group-id bits do not survive a change of owner or content. */
 void fs_clear_suid(struct fs *fs, struct fs_inode *i);
+
+/* Attributes of an inode; the found one is borrowed from it until the next change. */
+bool fs_xattr_find(const struct fs_inode *i, const char *name, struct fs_xattr *ret_xattr);
+/* Replaces or adds; an empty value removes. Marks nothing dirty. */
+void fs_xattr_put(struct fs_inode *i, const char *name, struct c2_slice value);
 
 /* Answers with an entry: its attributes, and one lookup that the kernel holds from now on. */
 void fs_answer_entry(struct fs_req *r, const struct fs_inode *i);

@@ -3,6 +3,7 @@
  * Attributes: getattr and setattr (chmod, chown, truncate, utimens in one). Who may do it was
  * checked by the kernel (default_permissions).
  */
+#include "fs/acl.h"
 #include "fs/op.h"
 
 #define FS_SET_TIMES                                                                               \
@@ -53,6 +54,19 @@ set_owner(struct fs_req *r, struct fs_inode *i)
 }
 
 static void
+set_mode(struct fs_inode *i, uint32_t mode)
+{
+    struct fs_xattr acl;
+    i->attr.mode = (i->attr.mode & S_IFMT) | (mode & 07777);
+    if (!fs_xattr_find(i, FS_ACL_ACCESS, &acl))
+        return;
+    struct c2_buf changed = { 0 };
+    fs_acl_chmod(acl.value, mode, &changed);
+    fs_xattr_put(i, FS_ACL_ACCESS, c2_buf_slice(&changed));
+    c2_buf_done(&changed);
+}
+
+static void
 set_times(struct fs_req *r, struct fs_inode *i)
 {
     if ((r->valid & FS_SET_ATIME_NOW) != 0)
@@ -87,7 +101,7 @@ fs_op_setattr(struct fs_req *r)
     if ((r->valid & (FS_SET_UID | FS_SET_GID)) != 0)
         set_owner(r, i);
     if ((r->valid & FS_SET_MODE) != 0)
-        i->attr.mode = (i->attr.mode & S_IFMT) | (r->attr.mode & 07777);
+        set_mode(i, r->attr.mode);
     fs_inode_touch(fs, i, FS_SET_CTIME);
     /* Last: explicit times win over what the other changes did to them. */
     if ((r->valid & FS_SET_TIMES) != 0)

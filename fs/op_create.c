@@ -7,13 +7,32 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "fs/acl.h"
 #include "fs/op.h"
-#include "fs/records.h"
 
+/* The permissions of something new: a default list of its folder stands for the umask. */
 static uint32_t
-permissions(const struct fs_req *r)
+permissions(const struct fs_req *r, const struct fs_inode *dir)
 {
-    return r->mode & 07777 & ~r->umask;
+    struct fs_xattr list;
+    uint32_t mode = r->mode & 07777;
+    return fs_xattr_find(dir, FS_ACL_DEFAULT, &list) ? mode : mode & ~r->umask;
+}
+
+static void
+inherit(const struct fs_inode *dir, struct fs_inode *i)
+{
+    struct fs_xattr list;
+    if (S_ISLNK(i->attr.mode) || !fs_xattr_find(dir, FS_ACL_DEFAULT, &list))
+        return;
+    struct c2_buf own = { 0 };
+    fs_acl_inherit(list.value, i->attr.mode, &own);
+    i->attr.mode = fs_acl_mode(c2_buf_slice(&own), i->attr.mode);
+    if (!fs_acl_minimal(c2_buf_slice(&own)))
+        fs_xattr_put(i, FS_ACL_ACCESS, c2_buf_slice(&own));
+    if (S_ISDIR(i->attr.mode))
+        fs_xattr_put(i, FS_ACL_DEFAULT, list.value);
+    c2_buf_done(&own);
 }
 
 /* mode has the type bits. Changes begin here. */
@@ -21,6 +40,7 @@ static struct fs_inode *
 make(struct fs_req *r, struct fs_inode *dir, struct fs_dentry *e, uint32_t mode)
 {
     struct fs_inode *i = fs_inode_create(r, dir, mode);
+    inherit(dir, i);
     i->attr.nlink++;
     fs_dentry_set(r->fs, dir, e, i);
     fs_inode_dirty(r->fs, i);
@@ -45,7 +65,7 @@ fs_op_mknod(struct fs_req *r)
         return C2_E_INVALID;
     C2_TRY(fs_place_find(r, r->ino, r->name, &dir, &e));
     C2_TRY(fs_change_admit(r, FS_CHANGE_BYTES));
-    return answer(r, make(r, dir, e, type | permissions(r)));
+    return answer(r, make(r, dir, e, type | permissions(r, dir)));
 }
 
 enum c2_err
@@ -57,7 +77,7 @@ fs_op_mkdir(struct fs_req *r)
     if (dir->attr.nlink >= FS_LINK_MAX)
         return C2_E_LINKS;
     C2_TRY(fs_change_admit(r, FS_CHANGE_BYTES));
-    struct fs_inode *i = make(r, dir, e, S_IFDIR | permissions(r));
+    struct fs_inode *i = make(r, dir, e, S_IFDIR | permissions(r, dir));
     i->parent = dir->ino;
     dir->attr.nlink++; /* the new directory's .. */
     return answer(r, i);
@@ -95,7 +115,7 @@ fs_op_create(struct fs_req *r)
         return C2_E_STALE;
     C2_TRY(err);
     C2_TRY(fs_change_admit(r, FS_CHANGE_BYTES));
-    struct fs_inode *i = make(r, dir, e, S_IFREG | permissions(r));
+    struct fs_inode *i = make(r, dir, e, S_IFREG | permissions(r, dir));
     r->handle = fs_handle_new(r->fs, i, r->flags);
     r->keep_cache = false;
     return answer(r, i);

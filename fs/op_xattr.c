@@ -6,13 +6,16 @@
  *
  *   user.c2fs.state   local | uploading | committed | failed
  *   user.c2fs.info    JSON: size, extents, objects and where their shares are
+ *
+ * Access control lists are attributes too (fs/acl.h): the kernel reads and enforces them, and
+ * leaves it to us to keep the mode in step.
  */
 #include <string.h>
 #include <sys/xattr.h>
 
 #include "base/json.h"
+#include "fs/acl.h"
 #include "fs/op.h"
-#include "fs/records.h"
 
 #define OWN_PREFIX       "user.c2fs."
 #define INFO_OBJECTS_MAX 256u
@@ -23,21 +26,28 @@ starts_with(const char *s, const char *prefix)
     return strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
-/* Access control lists and other system.* attributes are not supported. */
+static bool
+is_acl(const char *name)
+{
+    return strcmp(name, FS_ACL_ACCESS) == 0 || strcmp(name, FS_ACL_DEFAULT) == 0;
+}
+
 static C2_RESULT
 check_name(const char *name)
 {
     static const char *const spaces[] = { "user.", "trusted.", "security." };
     if (strlen(name) > FS_XATTR_NAME_MAX)
         return C2_E_RANGE;
+    if (is_acl(name))
+        return C2_E_OK;
     for (size_t k = 0; k < C2_ARRAY_LEN(spaces); k++)
         if (starts_with(name, spaces[k]) && name[strlen(spaces[k])] != '\0')
             return C2_E_OK;
     return C2_E_UNSUPPORTED;
 }
 
-static bool
-find(const struct fs_inode *i, const char *name, struct fs_xattr *ret_xattr)
+bool
+fs_xattr_find(const struct fs_inode *i, const char *name, struct fs_xattr *ret_xattr)
 {
     struct c2_rd r = c2_rd_init(c2_buf_slice(&i->xattrs));
     while (fs_xattr_next(&r, ret_xattr))
@@ -55,6 +65,17 @@ copy_without(const struct fs_inode *i, const char *name, struct c2_buf *out)
     while (fs_xattr_next(&r, &x))
         if (!c2_slice_equal(x.name, c2_slice_str(name)))
             fs_xattr_append(out, x.name, x.value);
+}
+
+void
+fs_xattr_put(struct fs_inode *i, const char *name, struct c2_slice value)
+{
+    struct c2_buf list = { 0 };
+    copy_without(i, name, &list);
+    if (value.len > 0)
+        fs_xattr_append(&list, c2_slice_str(name), value);
+    c2_buf_done(&i->xattrs);
+    i->xattrs = list;
 }
 
 static void
@@ -151,7 +172,7 @@ fs_op_getxattr(struct fs_req *r)
     if (starts_with(r->name, OWN_PREFIX))
         return get_own(r);
     C2_TRY(fs_inode_find(r, r->ino, &i));
-    if (!find(i, r->name, &x))
+    if (!fs_xattr_find(i, r->name, &x))
         return C2_E_NO_DATA;
     c2_buf_append(&r->reply, x.value.data, x.value.len);
     return C2_E_OK;
@@ -171,6 +192,32 @@ fs_op_listxattr(struct fs_req *r)
     return C2_E_OK;
 }
 
+/* What the list says about the file, and what may be said: OK, or why it cannot be set. */
+static C2_RESULT
+check_acl(const struct fs_req *r, const struct fs_inode *i)
+{
+    if (S_ISLNK(i->attr.mode))
+        return C2_E_UNSUPPORTED;
+    if (strcmp(r->name, FS_ACL_DEFAULT) == 0 && !S_ISDIR(i->attr.mode))
+        return C2_E_ACCESS;
+    if (r->data.len > FS_ACL_BYTES_MAX)
+        return C2_E_NO_SPACE;
+    return fs_acl_valid(r->data) ? C2_E_OK : C2_E_INVALID;
+}
+
+/* The mode follows the list. A list that says no more than the mode is not kept. */
+static void
+follow_acl(struct fs_req *r, struct fs_inode *i, struct c2_slice acl)
+{
+    if (strcmp(r->name, FS_ACL_ACCESS) != 0)
+        return;
+    i->attr.mode = fs_acl_mode(acl, i->attr.mode);
+    if (r->uid != 0 && r->gid != i->attr.gid)
+        i->attr.mode &= ~(uint32_t)S_ISGID; /* as chmod does for those outside the group */
+    if (fs_acl_minimal(acl))
+        fs_xattr_put(i, FS_ACL_ACCESS, c2_slice(NULL, 0));
+}
+
 enum c2_err
 fs_op_setxattr(struct fs_req *r)
 {
@@ -182,7 +229,9 @@ fs_op_setxattr(struct fs_req *r)
     if (r->data.len > FS_XATTR_VALUE_MAX)
         return C2_E_NO_SPACE;
     C2_TRY(fs_inode_find(r, r->ino, &i));
-    bool exists = find(i, r->name, &x);
+    if (is_acl(r->name))
+        C2_TRY(check_acl(r, i));
+    bool exists = fs_xattr_find(i, r->name, &x);
     if (exists && (r->flags & XATTR_CREATE) != 0)
         return C2_E_EXISTS;
     if (!exists && (r->flags & XATTR_REPLACE) != 0)
@@ -198,6 +247,7 @@ fs_op_setxattr(struct fs_req *r)
         return err;
     }
     replace_list(r, i, &list);
+    follow_acl(r, i, r->data);
     return C2_E_OK;
 }
 
@@ -210,8 +260,8 @@ fs_op_removexattr(struct fs_req *r)
     if (starts_with(r->name, OWN_PREFIX))
         return C2_E_NOT_PERMITTED;
     C2_TRY(fs_inode_find(r, r->ino, &i));
-    if (!find(i, r->name, &x))
-        return C2_E_NO_DATA;
+    if (!fs_xattr_find(i, r->name, &x))
+        return is_acl(r->name) ? C2_E_OK : C2_E_NO_DATA; /* as other file systems do */
     C2_TRY(fs_change_admit(r, FS_CHANGE_BYTES));
     struct c2_buf list = { 0 };
     copy_without(i, r->name, &list);

@@ -11,9 +11,9 @@ mount_start
 must "cp -a" cp -a "$WORK/src" "$MNT/cp"
 must "rsync -aHAX" rsync -aHAX "$WORK/src/" "$MNT/rsync/"
 must "rsync -aHAX --inplace" rsync -aHAX --inplace "$WORK/src/" "$MNT/inplace/"
-must "tar" tar -C "$WORK" --xattrs --xattrs-include='*' -cf "$WORK/src.tar" src
+must "tar" tar -C "$WORK" --acls --xattrs --xattrs-include='*' -cf "$WORK/src.tar" src
 mkdir "$MNT/tar"
-must "tar x" tar -C "$MNT/tar" --xattrs --xattrs-include='*' -xpf "$WORK/src.tar"
+must "tar x" tar -C "$MNT/tar" --acls --xattrs --xattrs-include='*' -xpf "$WORK/src.tar"
 rm "$WORK/src.tar"
 for how in cp rsync inplace tar/src; do
     check "$how: the same tree, warm" same_tree "$WORK/src" "$MNT/$how"

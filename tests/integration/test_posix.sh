@@ -11,6 +11,21 @@ mkdir "$WORK/native" "$MNT/table"
 chmod 755 "$WORK"
 check "the table on a native file system" "$BUILD/helpers/posix" "$WORK/native"
 check "the table on the mount" "$BUILD/helpers/posix" "$MNT/table"
+
+# Access control lists: the kernel checks them, programs see them, new files inherit them.
+as_daemon() { # COMMAND...
+    setpriv --reuid=1 --regid=1 --clear-groups "$@"
+}
+mkdir "$MNT/acl" && echo secret >"$MNT/acl/f" && chmod 640 "$MNT/acl/f"
+check "without a list" fails as_daemon cat "$MNT/acl/f"
+check "setfacl" setfacl -m u:1:rw "$MNT/acl/f"
+check "a named user may" as_daemon bash -c "cat '$MNT/acl/f' && echo more >>'$MNT/acl/f'"
+check "not beyond the mask" bash -c "chmod g-w '$MNT/acl/f' && ! setpriv --reuid=1 --regid=1 --clear-groups bash -c 'echo x >>\"$MNT/acl/f\"'"
+check "a default list" setfacl -d -m u:1:rwx "$MNT/acl"
+(umask 077 && mkdir "$MNT/acl/sub" && echo new >"$MNT/acl/sub/new")
+check "is handed on" as_daemon cat "$MNT/acl/sub/new"
+check "cp -a keeps it" bash -c "cp -a '$MNT/acl' '$WORK/acl' && diff <(cd '$MNT' && getfacl -R acl) <(cd '$WORK' && getfacl -R acl)"
+check "setfacl -b" bash -c "setfacl -bk '$MNT/acl/sub' && [ -z \"\$(getfacl -cs '$MNT/acl/sub')\" ]"
 rounds=${ROUNDS:-6} operations=${OPERATIONS:-3000}
 for seed in $(seq "$SEED" $((SEED + rounds - 1))); do
     mkdir "$WORK/native/$seed" "$MNT/$seed"

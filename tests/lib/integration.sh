@@ -273,7 +273,7 @@ attributes_of() {
     (
         cd "$1" || exit 1
         find . -type d -printf '%P %y %m %U %G %T@\n' -o -printf '%P %y %m %U %G %n %s %T@ %l\n' | sort
-        find . -print0 | sort -z | xargs -0 getfattr -hd -m '^(user|trusted|security)\.' -e hex -- 2>/dev/null |
+        find . -print0 | sort -z | xargs -0 getfattr -hd -m '^(user|trusted|security|system)\.' -e hex -- 2>/dev/null |
             grep -v '^user\.c2fs\.'
     )
 }

@@ -246,7 +246,7 @@ xattr__limits_and_foreign_name_spaces(void **state)
     assert_int_equal(set_xattr(x, f, "user.big", big, FS_XATTRS_BYTES_MAX, 0), C2_E_NO_SPACE);
     assert_int_equal(set_xattr(x, f, "user.big", big, FS_XATTRS_BYTES_MAX - 2000, 0), C2_E_OK);
     assert_int_equal(set_xattr(x, f, "user.more", big, 9000, 0), C2_E_NO_SPACE);
-    assert_int_equal(set_xattr(x, f, "system.posix_acl_access", "1", 1, 0), C2_E_UNSUPPORTED);
+    assert_int_equal(set_xattr(x, f, "system.other", "1", 1, 0), C2_E_UNSUPPORTED);
     assert_int_equal(set_xattr(x, f, "user.", "1", 1, 0), C2_E_UNSUPPORTED);
     assert_int_equal(set_xattr(x, f, "nospace", "1", 1, 0), C2_E_UNSUPPORTED);
     remount(x);
