@@ -228,7 +228,11 @@ new_conn(struct node *n, struct c2_net_link *l)
 static void
 conn_up(struct c2_net_link *l)
 {
-    new_conn(l->user, l);
+    struct node *n = l->user;
+    if (n->closing)
+        c2_net_close(l); /* it was shaking hands when all others were closed */
+    else
+        new_conn(n, l);
 }
 
 static void
@@ -261,6 +265,8 @@ admit(void *arg, const uint8_t key[C2_NET_KEY_LEN], struct c2_net_admission *ret
 {
     struct node *n = arg;
     const struct bft_config *config = bft_current_config(n->core);
+    if (n->closing)
+        return false;
     end_unknown(n);
     ret->events = &conn_events;
     ret->user = n;
