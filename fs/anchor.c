@@ -3,10 +3,14 @@
  * The consistency anchor (SCFS, ATC 2014, section 2.3): the bytes are in the clouds, now their
  * hashes are committed to the coordination service, in one transaction for the whole group:
  *
- *   ENCODE --> TXN (conditions: our lock still has our token, our session lives, what gains bytes
- *              and was recorded before is still recorded) --> done
+ *   ENCODE --> TXN (conditions: our lock still has our token, our session lives, the commit marker
+ *              is as we left it, what gains bytes and was recorded before is still recorded)
+ *          --> done
  *
- * A transaction that fails for a reason that may pass is sent again. A group that does not fit one
+ * A transaction that fails for a reason that may pass is sent again. A replicated service may have
+ * carried it out although it says that it failed, and counters must not be added to twice: every
+ * transaction writes the commit marker, our session and the number of the commit, and one that
+ * finds its own marker there has happened already. A group that does not fit one
  * transaction is split, so that a crash in between is repaired by the journal and errs on the safe
  * side: that this device changes the store, what comes to objects, then inodes, entries, removals,
  * what goes from objects, and the journal position last. An object is never in use without its
@@ -35,8 +39,9 @@
 
 #define COUNT_EXTENTS_MAX 512u /* of a deleted file, counted at once */
 #define RETRY_NS          (1 * C2_NS_PER_S)
+#define COND_MARKER       2 /* its place among the conditions */
 #define PART_OPS          (COORD_TXN_OPS_MAX - 16)
-#define CONDS_FENCE       2u /* lock and session */
+#define CONDS_FENCE       3u /* lock, session and marker */
 #define PART_BYTES        (COORD_TXN_BYTES_MAX - (COORD_TXN_BYTES_MAX / 8))
 
 struct op {
@@ -57,6 +62,8 @@ struct build {
     bool has_ship_record, has_garbage;
     struct coord_op part[COORD_TXN_OPS_MAX];
     struct coord_cond conds[COORD_TXN_CONDS_MAX];
+    struct ck marker_key;
+    uint8_t marker[FS_COMMIT_MARKER_LEN];
     struct c2_timer retry;
 };
 
@@ -275,6 +282,14 @@ mark_recorded(struct build *b)
     }
 }
 
+/* The service said that this very transaction failed, but it had happened. */
+static bool
+happened_already(const struct build *b, const struct coord_req *r)
+{
+    return r->err == C2_E_CONFLICT && r->cond_failed == COND_MARKER && r->nentries >= 1 &&
+           c2_slice_equal(r->entries[0].value, c2_slice(b->marker, sizeof(b->marker)));
+}
+
 static void
 refused(const struct build *b, struct c2_slice key)
 {
@@ -292,6 +307,11 @@ part_done(struct coord_req *r)
     struct anchor *a = C2_CONTAINER_OF(r, struct anchor, req);
     struct build *b = a->priv;
     a->txns++;
+    if (happened_already(b, r)) {
+        C2_MARK("anchor: a commit that had happened already");
+        r->version = r->entries[0].version;
+        r->err = C2_E_OK;
+    }
     if (r->err == C2_E_CONFLICT || r->err == C2_E_SESSION) {
         if (r->err == C2_E_CONFLICT && r->cond_failed >= CONDS_FENCE)
             refused(b, b->conds[r->cond_failed].key);
@@ -311,6 +331,8 @@ part_done(struct coord_req *r)
         return;
     }
     a->last_error = C2_E_OK;
+    a->fs->commit_version = r->version;
+    a->fs->commits++;
     if (b->next < b->nops) {
         submit_part(b);
         return;
@@ -347,10 +369,18 @@ submit_part(struct build *b)
         bytes += cost;
         b->next++;
     }
+    c2_put_u64(b->marker, part->session);
+    c2_put_u64(b->marker + 8, a->fs->commits);
+    b->part[n++] = (struct coord_op){ .kind = COORD_PUT,
+                                      .key = ck_slice(&b->marker_key),
+                                      .value = c2_slice(b->marker, sizeof(b->marker)) };
     b->conds[0] = (struct coord_cond){ .kind = COORD_VERSION_EQ,
                                        .key = part->fence_key,
                                        .number = part->fence_token };
     b->conds[1] = (struct coord_cond){ .kind = COORD_SESSION_ALIVE, .number = part->session };
+    b->conds[COND_MARKER] = (struct coord_cond){ .kind = COORD_VERSION_EQ,
+                                                 .key = ck_slice(&b->marker_key),
+                                                 .number = a->fs->commit_version };
     coord_req_done(&a->req);
     a->req = (struct coord_req){ .verb = COORD_TXN,
                                  .conds = b->conds,
@@ -387,6 +417,7 @@ anchor_start(struct anchor *a)
     struct build *b = c2_calloc(1, sizeof(*b));
     b->a = a;
     b->retry.fire = retry_due;
+    b->marker_key = ck_session(FS_COMMIT_MARKER);
     a->priv = b;
     fs_live_init(&b->live);
     collect(b);

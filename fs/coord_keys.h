@@ -18,7 +18,7 @@
  *   C                      sealed volume configuration
  *   H                      sealed: how far the log is shipped, and the checkpoints
  *   V                      unsealed: format version, volume uuid, key check
- *   S name                 sessions' part: the mount lock
+ *   S name                 sessions' part: the mount lock; what a mount has committed last
  *   W kind                 sealed: a job, what it has done so far (fs/job.h)
  */
 #ifndef C2_FS_COORD_KEYS_H

@@ -90,6 +90,8 @@ struct fs {
     uint64_t chunk_order;
     uint64_t ready_bytes, ready_items; /* for the next transaction group */
     uint64_t next_ino;
+    uint64_t commit_version;         /* of the commit marker, see anchor.c */
+    uint64_t commits;                /* of this session */
     uint64_t next_object;            /* counter part of object ids of this session */
     uint64_t used_bytes, used_files; /* what the store's counters say plus what changed since */
 

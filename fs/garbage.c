@@ -20,11 +20,12 @@
 #include "fs/manifest.h"
 #include "fs/records.h"
 
-#define LIST_KEYS 16u
-#define COUNT_MAX 256u /* objects in one transaction */
-#define SOON_NS   C2_NS_PER_S
-#define LATER_NS  (600 * C2_NS_PER_S) /* after a failure */
-#define KEY_LEN   9u
+#define LIST_KEYS   16u
+#define COUNT_MAX   256u /* objects in one transaction */
+#define SOON_NS     C2_NS_PER_S
+#define LATER_NS    (600 * C2_NS_PER_S) /* after a failure */
+#define KEY_LEN     9u
+#define COND_RECORD 2 /* its place among the conditions */
 
 struct fs_garbage {
     struct fs *fs;
@@ -49,7 +50,8 @@ struct fs_garbage {
     struct c2_buf bytes; /* keys and the value of the transaction */
     struct ck live_keys[COUNT_MAX];
     struct coord_op ops[COUNT_MAX + 1];
-    struct coord_cond conds[2];
+    struct coord_cond conds[3];
+    uint64_t record_version;
     uint64_t counted; /* objects in the transaction */
 };
 
@@ -160,6 +162,14 @@ counted(struct coord_req *r)
     struct fs_garbage *g = C2_CONTAINER_OF(r, struct fs_garbage, txn);
     enum c2_err err = r->err;
     bool last = g->done_objects + g->counted == g->live.changes.count;
+    if (err == C2_E_CONFLICT && r->cond_failed == COND_RECORD) {
+        /* Nobody else changes it while we have the lock: what seemed to fail has happened. */
+        C2_MARK("garbage: a count that had happened already");
+        r->version = r->nentries >= 1 ? r->entries[0].version : 0;
+        err = C2_E_OK;
+    }
+    if (err == C2_E_OK)
+        g->record_version = r->version;
     g->waiting = NULL;
     coord_req_done(r);
     g->done_objects += g->counted;
@@ -211,9 +221,12 @@ count_some(struct fs_garbage *g)
                                        .key = part->fence_key,
                                        .number = part->fence_token };
     g->conds[1] = (struct coord_cond){ .kind = COORD_SESSION_ALIVE, .number = part->session };
+    g->conds[COND_RECORD] = (struct coord_cond){ .kind = COORD_VERSION_EQ,
+                                                 .key = ck_slice(&g->key),
+                                                 .number = g->record_version };
     g->txn = (struct coord_req){ .verb = COORD_TXN,
                                  .conds = g->conds,
-                                 .nconds = 2,
+                                 .nconds = COND_RECORD + 1,
                                  .ops = g->ops,
                                  .nops = n + 1,
                                  .deadline_ns = C2_NEVER,
@@ -298,6 +311,7 @@ begin_file(struct fs_garbage *g, const struct coord_entry *e)
     g->base = fs_map_new();
     g->leaf = 0;
     g->done_objects = 0;
+    g->record_version = e->version;
     enum c2_err err = open_record(g, e->value);
     if (err != C2_E_OK)
         file_over(g, err);

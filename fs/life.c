@@ -22,7 +22,8 @@
 #include "fs/replay.h"
 #include "fs/txg.h"
 
-#define OPENING_KEYS 5                  /* last device, own position, two counters, shipping */
+/* last device, own position, two counters, shipping, commit marker */
+#define OPENING_KEYS 6
 #define ORPHANS_MAX  COORD_GET_KEYS_MAX /* looked at in one go */
 
 /* ---- format --------------------------------------------------------------------------------- */
@@ -278,6 +279,7 @@ read_position(struct opening *o)
         uint64_t v = e[k].value.len == 8 ? c2_get_u64(e[k].value.data) : 0;
         *(k == 2 ? &fs->used_bytes : &fs->used_files) = (int64_t)v < 0 ? 0 : v;
     }
+    fs->commit_version = e[5].version;
     if (err == C2_E_OK && fs->part.device_secret != NULL)
         err = fs_ship_new(fs, e[4].value, o->req.version, &fs->ship);
     return err;
@@ -354,6 +356,7 @@ fs_open(const struct fs_parts *parts, const struct fs_config *config,
     o->keys[2] = ck_usage("bytes");
     o->keys[3] = ck_usage("files");
     o->keys[4] = ck_letter('H');
+    o->keys[5] = ck_session(FS_COMMIT_MARKER);
     for (int k = 0; k < OPENING_KEYS; k++)
         o->slices[k] = ck_slice(&o->keys[k]);
     o->req = (struct coord_req){ .verb = COORD_GET,

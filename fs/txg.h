@@ -12,6 +12,9 @@
 #define FS_TXGS_MAX  64    /* queued; beyond that changes pile up in the next one */
 #define FS_DIRTY_MAX 80000 /* not committed inodes and entries, 1.5 KiB each: changes wait */
 
+#define FS_COMMIT_MARKER     "/commit" /* ck_session: u64 session, u64 number of the commit */
+#define FS_COMMIT_MARKER_LEN 16
+
 /* An inode as it was at the cut. */
 struct txg_inode {
     struct fs_inode *inode; /* one pin */

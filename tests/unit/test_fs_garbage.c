@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/mark.h"
 #include "fs/txg.h"
+#include "tests/lib/coord_gate.h"
 #include "tests/lib/fs_check.h"
 #include "tests/lib/fs_fixture.h"
 
@@ -184,6 +185,54 @@ orphan__is_removed_by_the_next_mount(void **state)
     fsx_stop(x);
 }
 
+/* A service that is replicated may have done what it says has failed. */
+static void
+commit__that_seemed_to_fail_counts_once(void **state)
+{
+    struct fsx *x = *state;
+    struct coord_gate gate;
+    fsx_mount(x);
+    coord_gate_init(&gate, x->coord);
+    x->fs->part.coord = &gate.base;
+    fsx_put(x, FS_ROOT_INO, "a", "some bytes", 10);
+    gate.lie = 1;
+    struct fsx_check c = check(x); /* compares the counters with what is there */
+    assert_int_equal(gate.lie, 0);
+    assert_int_equal(c.inodes, 2);
+    gate.lie = 3;
+    assert_int_equal(fsx_unlink(x, FS_ROOT_INO, "a"), C2_E_OK);
+    c = check(x);
+    assert_int_equal(c.inodes, 1);
+    assert_int_equal(gate.lie, 2); /* the answer to the second try was the first one's */
+    assert_int_equal(c2_mark_count("anchor: a commit that had happened already"), 2);
+    assert_false(fsx_status(x).fenced);
+    gate.lie = 0;
+    x->fs->part.coord = x->coord;
+    fsx_stop(x);
+}
+
+static void
+count__that_seemed_to_fail_counts_once(void **state)
+{
+    struct fsx *x = *state;
+    struct coord_gate gate;
+    fsx_mount(x);
+    put_in_pieces(x, "a", 40);
+    fsx_drop_cache(x);
+    coord_gate_init(&gate, x->coord);
+    x->fs->part.coord = &gate.base;
+    assert_int_equal(fsx_unlink(x, FS_ROOT_INO, "a"), C2_E_OK);
+    assert_int_equal(check(x).garbage, 1);
+    gate.lie = 1;
+    test_env_run_for(x->t, 1200 * C2_NS_PER_S);
+    struct fsx_check c = check(x);
+    assert_int_equal(gate.lie, 0);
+    assert_int_equal(c.garbage, 0);
+    assert_int_equal(c.objects, 0);
+    x->fs->part.coord = x->coord;
+    fsx_stop(x);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -196,6 +245,8 @@ main(int argc, char **argv)
         T(deletion__of_very_many_objects_is_counted_once_whenever_it_stops),
         T(deletion__of_a_clone_keeps_what_the_original_needs),
         T(orphan__is_removed_by_the_next_mount),
+        T(commit__that_seemed_to_fail_counts_once),
+        T(count__that_seemed_to_fail_counts_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

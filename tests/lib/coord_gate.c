@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/lib/coord_gate.h"
+
+#include "base/alloc.h"
+
+static struct coord_gate *
+gate_of(struct coord *c)
+{
+    return C2_CONTAINER_OF(c, struct coord_gate, base);
+}
+
+/* There is one gate at a time; its calls are found by their requests. */
+static struct coord_gate *open_gate;
+
+static void
+done(struct coord_req *r)
+{
+    struct coord_gate_call *call = open_gate->calls;
+    while (call->req != r)
+        call++;
+    void (*caller)(struct coord_req *) = call->done;
+    call->req = NULL;
+    r->done = caller;
+    if (open_gate->lie > 0 && r->verb == COORD_TXN && r->err == C2_E_OK) {
+        open_gate->lie--;
+        r->err = C2_E_UNAVAILABLE;
+        r->version = 0;
+    }
+    caller(r);
+}
+
+static void
+gate_submit(struct coord *c, struct coord_req *r)
+{
+    struct coord_gate *g = gate_of(c);
+    struct coord_gate_call *call = g->calls;
+    while (call->req != NULL)
+        C2_ASSERT(++call < g->calls + COORD_GATE_CALLS);
+    call->req = r;
+    call->done = r->done;
+    r->done = done;
+    g->inner->ops->submit(g->inner, r);
+}
+
+static void
+gate_cancel(struct coord *c, struct coord_req *r)
+{
+    gate_of(c)->inner->ops->cancel(gate_of(c)->inner, r);
+}
+
+static void
+gate_watch(struct coord *c, struct coord_watch *w)
+{
+    coord_watch(gate_of(c)->inner, w);
+}
+
+static void
+gate_unwatch(struct coord *c, struct coord_watch *w)
+{
+    coord_unwatch(gate_of(c)->inner, w);
+}
+
+static void
+gate_close(struct coord *c)
+{
+    (void)c;
+}
+
+static const struct coord_ops gate_ops = { .submit = gate_submit,
+                                           .cancel = gate_cancel,
+                                           .watch = gate_watch,
+                                           .unwatch = gate_unwatch,
+                                           .close = gate_close };
+
+void
+coord_gate_init(struct coord_gate *g, struct coord *inner)
+{
+    *g = (struct coord_gate){ .inner = inner };
+    g->base.ops = &gate_ops;
+    g->base.env = inner->env;
+    open_gate = g;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A coordination service in front of another one, that says of transactions which happened that
+ * they failed: what a client of replicas sees when its session with them is lost.
+ */
+#ifndef C2_TESTS_LIB_COORD_GATE_H
+#define C2_TESTS_LIB_COORD_GATE_H
+
+#include "metadata/coord.h"
+
+struct coord_gate_call {
+    struct coord_gate *gate;
+    struct coord_req *req; /* NULL = free */
+    void (*done)(struct coord_req *r);
+};
+
+#define COORD_GATE_CALLS 64
+
+struct coord_gate {
+    struct coord base;
+    struct coord *inner; /* borrowed */
+    unsigned lie;        /* about so many transactions */
+    struct coord_gate_call calls[COORD_GATE_CALLS];
+};
+
+/* What comes through it ends before the gate does; closing it is nothing. */
+void coord_gate_init(struct coord_gate *g, struct coord *inner);
+
+#endif
