@@ -203,6 +203,8 @@ static const struct field status_fields[] = {
     F_TEXT(ctl_status, damage),
     F_TEXT(ctl_status, lost),
     F_TEXT(ctl_status, last_error),
+    F_U32(ctl_status, replica_f),
+    F_U64(ctl_status, view),
 };
 
 static const struct field provider_fields[] = {
@@ -223,6 +225,12 @@ static const struct field job_fields[] = {
     F_U64(ctl_job, objects_done),    F_U64(ctl_job, objects_total), F_U64(ctl_job, bytes_done),
     F_U64(ctl_job, bytes_total),     F_U64(ctl_job, errors),        F_U64(ctl_job, rate),
     F_U64(ctl_job, rate_limit),      F_U64(ctl_job, spent),
+};
+
+static const struct field replica_fields[] = {
+    F_TEXT(ctl_replica, address),
+    F_BOOL(ctl_replica, up),
+    F_TEXT(ctl_replica, last_error),
 };
 
 static void
@@ -283,6 +291,15 @@ ctl_provider_is_bad(const struct ctl_provider *p)
     return strcmp(p->state, "online") != 0 && strcmp(p->state, "empty") != 0;
 }
 
+unsigned
+ctl_replicas_down(const struct ctl_status *s)
+{
+    unsigned down = 0;
+    for (uint32_t k = 0; k < s->nreplicas; k++)
+        down += !s->replicas[k].up;
+    return down;
+}
+
 void
 ctl_status_encode(const struct ctl_status *s, struct c2_buf *out)
 {
@@ -295,6 +312,10 @@ ctl_status_encode(const struct ctl_status *s, struct c2_buf *out)
         for (unsigned v = 0; v < CTL_VERBS_MAX; v++)
             c2_wr_u64(out, p->requests[v]);
     }
+    C2_ASSERT(s->nreplicas <= CTL_REPLICAS_MAX);
+    c2_wr_u32(out, s->nreplicas);
+    for (uint32_t k = 0; k < s->nreplicas; k++)
+        encode_fields(&s->replicas[k], replica_fields, C2_ARRAY_LEN(replica_fields), out);
     C2_ASSERT(s->njobs <= CTL_JOBS_MAX);
     c2_wr_u32(out, s->njobs);
     for (uint32_t k = 0; k < s->njobs; k++)
@@ -360,6 +381,13 @@ ctl_status_decode(struct c2_slice in, struct ctl_status *ret_status)
         for (unsigned v = 0; v < CTL_VERBS_MAX; v++)
             p->requests[v] = c2_rd_u64(&r);
     }
+    s->nreplicas = c2_rd_u32(&r);
+    if (s->nreplicas > CTL_REPLICAS_MAX) {
+        s->nreplicas = 0;
+        c2_rd_fail(&r);
+    }
+    for (uint32_t k = 0; k < s->nreplicas; k++)
+        decode_fields(&r, &s->replicas[k], replica_fields, C2_ARRAY_LEN(replica_fields));
     s->njobs = c2_rd_u32(&r);
     if (s->njobs > CTL_JOBS_MAX) {
         s->njobs = 0;

@@ -22,6 +22,7 @@
 #define CTL_TEXT_MAX         4096u
 #define CTL_NAME_MAX         64u
 #define CTL_PROVIDERS_MAX    16u
+#define CTL_REPLICAS_MAX     10u
 #define CTL_VERBS_MAX        8u
 #define CTL_COUNTERS_MAX     512u
 #define CTL_JOBS_MAX         8u
@@ -104,6 +105,13 @@ struct ctl_job {
     struct ctl_counter counters[CTL_JOB_COUNTERS_MAX];
 };
 
+/* Of the coordination service. */
+struct ctl_replica {
+    char address[2 * CTL_NAME_MAX + 1];
+    bool up;                           /* connected */
+    char last_error[CTL_NAME_MAX + 1]; /* why it was not, last; "" = none */
+};
+
 struct ctl_status {
     char volume[CTL_NAME_MAX + 1];
     char version[CTL_NAME_MAX + 1];
@@ -142,12 +150,19 @@ struct ctl_status {
     char last_error[CTL_NAME_MAX + 1]; /* of the latest upload or commit, "" = it succeeded */
     uint32_t nproviders;
     struct ctl_provider providers[CTL_PROVIDERS_MAX];
+    uint32_t replica_f; /* so many may fail */
+    uint64_t view;
+    uint32_t nreplicas; /* 0: metadata = local: */
+    struct ctl_replica replicas[CTL_REPLICAS_MAX];
     uint32_t njobs;
     struct ctl_job jobs[CTL_JOBS_MAX];
 };
 
 /* Should have data and is not "online". */
 bool ctl_provider_is_bad(const struct ctl_provider *p);
+
+/* Replicas that are not connected. */
+unsigned ctl_replicas_down(const struct ctl_status *s);
 
 void ctl_status_encode(const struct ctl_status *s, struct c2_buf *out);
 C2_RESULT ctl_status_decode(struct c2_slice in, struct ctl_status *ret_status);

@@ -10,7 +10,8 @@
  *
  * The lock S/mount is an ephemeral key of the session; its version is the fencing token. The store
  * of metadata = local: is locked by its process, so a lock that is found there belongs to a process
- * that is gone: it is taken over.
+ * that is gone: it is taken over. On replicas (bft:) the same holds when the lock names our own
+ * device; another machine's is respected until its session ends.
  */
 #ifndef C2_FS_VOLUME_H
 #define C2_FS_VOLUME_H
@@ -115,6 +116,7 @@ struct volume_open {
     const char *holder; /* who we are, for the message that others get: "mount /mnt/c2fs, pid 7" */
     volume_ask *ask;    /* NULL = there is no terminal */
     void *ask_arg;
+    /* Whoever writes has locked the cache_dir before, so that there is one process per device. */
     /* Tools that only look: no session, no lock, no device key; several may run. */
     bool read_only;
     void (*done)(struct volume_open *o);

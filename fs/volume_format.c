@@ -215,7 +215,8 @@ make_store(struct volume_formatting *p)
 {
     char *text = NULL;
     if (p->coord == NULL) {
-        enum c2_err err = coord_open(p->o->env, conf_str(p, "metadata"), true, &p->coord, &text);
+        enum c2_err err =
+            coord_open_conf(p->o->env, p->o->conf, conf_str(p, "metadata"), true, &p->coord, &text);
         if (err != C2_E_OK) {
             volume_fail(&p->error, err, "volume \"%s\": %s", p->o->volume,
                         text == NULL ? c2_err_text(err) : text);
@@ -434,7 +435,8 @@ static void
 check_store(struct volume_formatting *p)
 {
     char *text = NULL;
-    enum c2_err err = coord_open(p->o->env, conf_str(p, "metadata"), false, &p->coord, &text);
+    enum c2_err err =
+        coord_open_conf(p->o->env, p->o->conf, conf_str(p, "metadata"), false, &p->coord, &text);
     if (err == C2_E_NOT_FOUND) {
         c2_free(text);
         open_providers(p);

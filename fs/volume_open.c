@@ -34,8 +34,8 @@ struct volume_opening {
     struct coord_op op;
     struct c2_buf sealed;
     uint64_t config_version;
-    uint64_t old_session; /* of the lock that was found */
-    struct c2_buf old_holder;
+    uint64_t old_session;   /* of the lock that was found */
+    struct c2_buf old_lock; /* its value: see lock_value */
     struct c2_disk_req io;
     char *cache_dir, *device_path; /* owned */
     uint8_t device_file[VOLUME_DEVICE_FILE_LEN];
@@ -60,7 +60,7 @@ finish(void *arg)
     o->volume_out = p->error.err == C2_E_OK ? p->v : NULL;
     volume_key_done(&p->key);
     c2_buf_done(&p->sealed);
-    c2_buf_done(&p->old_holder);
+    c2_buf_done(&p->old_lock);
     c2_free(p->cache_dir);
     c2_free(p->device_path);
     c2_free(p);
@@ -98,6 +98,27 @@ submit(struct volume_opening *p, void (*done)(struct coord_req *r))
 
 /* ---- session and lock ---------------------------------------------------------------------- */
 
+/* Who has the volume: bytes text, 16 bytes of the device. */
+static void
+lock_value(const struct volume_opening *p, struct c2_buf *out)
+{
+    const char *holder = p->o->holder == NULL ? "" : p->o->holder;
+    c2_wr_bytes(out, c2_slice(holder, strnlen(holder, HOLDER_MAX)));
+    c2_wr_raw(out, p->v->device_id, sizeof p->v->device_id);
+}
+
+/* What is left of a lock by a process of this very device is left by one that is gone: whoever
+ * opens a volume for writing has its cache_dir for itself. */
+static bool
+lock_is_ours(const struct volume_opening *p, struct c2_slice *ret_holder)
+{
+    const uint8_t *own = p->v->device_id;
+    struct c2_rd r = c2_rd_init(c2_buf_slice(&p->old_lock));
+    *ret_holder = c2_rd_bytes(&r, HOLDER_MAX);
+    struct c2_slice device = c2_rd_raw(&r, sizeof p->v->device_id);
+    return c2_rd_finish(&r) == C2_E_OK && memcmp(device.data, own, device.len) == 0;
+}
+
 static void
 locked(struct coord_req *r)
 {
@@ -125,11 +146,12 @@ static void
 take_lock(struct volume_opening *p)
 {
     struct volume *v = p->v;
-    const char *holder = p->o->holder == NULL ? "" : p->o->holder;
+    struct c2_buf value = { 0 };
     p->keys[0] = v->fence_key;
     p->keys[1] = ck_letter('C');
-    keys_seal(v->keys, ck_slice(&p->keys[0]), c2_slice(holder, strnlen(holder, HOLDER_MAX)),
-              &p->sealed);
+    lock_value(p, &value);
+    keys_seal(v->keys, ck_slice(&p->keys[0]), c2_buf_slice(&value), &p->sealed);
+    c2_buf_done(&value);
     p->conds[0] = (struct coord_cond){ .kind = COORD_ABSENT, .key = ck_slice(&p->keys[0]) };
     p->conds[1] = (struct coord_cond){ .kind = COORD_VERSION_EQ,
                                        .key = ck_slice(&p->keys[1]),
@@ -183,16 +205,18 @@ old_ended(struct coord_req *r)
 static void
 end_old(struct volume_opening *p)
 {
+    struct c2_slice holder;
     if (p->old_session == 0) {
         open_session(p);
         return;
     }
-    if (strncmp(conf_str(p, "metadata"), "local:", 6) != 0) {
-        bool known = p->old_holder.len > 0;
-        volume_fail(&p->error, C2_E_BUSY, "volume \"%s\" is in use: %s", p->o->volume,
-                    known ? c2_buf_cstr(&p->old_holder) : "by another machine");
-        volume_hint(&p->error, "c2fsctl locks shows who has it; after a crash the lock goes within "
-                               "30 seconds");
+    bool ours = lock_is_ours(p, &holder);
+    if (strncmp(conf_str(p, "metadata"), "local:", 6) != 0 && !ours) {
+        volume_fail(&p->error, C2_E_BUSY, "volume \"%s\" is in use by another machine: %.*s",
+                    p->o->volume, (int)holder.len,
+                    holder.len == 0 ? "" : (const char *)holder.data);
+        volume_hint(&p->error, "a volume has one mount at a time; unmount it there. If that "
+                               "machine has crashed, its lock goes within 30 seconds");
         fail(p);
         return;
     }
@@ -369,8 +393,8 @@ static void
 take_holder(struct volume_opening *p, const struct coord_entry *e)
 {
     p->old_session = e->session;
-    if (e->version != 0 && keys_open(p->v->keys, e->key, e->value, &p->old_holder) != C2_E_OK)
-        c2_buf_clear(&p->old_holder);
+    if (e->version != 0 && keys_open(p->v->keys, e->key, e->value, &p->old_lock) != C2_E_OK)
+        c2_buf_clear(&p->old_lock);
 }
 
 static enum c2_err
@@ -414,7 +438,7 @@ open_store(struct volume_opening *p)
 {
     char *text = NULL;
     const char *url = conf_str(p, "metadata");
-    enum c2_err err = coord_open(p->o->env, url, false, &p->v->coord, &text);
+    enum c2_err err = coord_open_conf(p->o->env, p->o->conf, url, false, &p->v->coord, &text);
     if (err == C2_E_OK)
         return C2_E_OK;
     volume_fail(&p->error, err, "volume \"%s\": %s", p->o->volume,

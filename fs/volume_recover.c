@@ -86,6 +86,8 @@ check_store(struct recovering *p)
     struct coord *coord = NULL;
     if (strncmp(url, "local:", 6) != 0 || url[6] == '\0') {
         volume_fail(e, C2_E_CONFIG, "metadata of volume \"%s\" is not local:PATH", p->r->volume);
+        volume_hint(e, "a coordination service has the metadata itself: nothing has to be "
+                       "recovered, mount the volume");
         return C2_E_CONFIG;
     }
     p->store = c2_strdup(url + 6);

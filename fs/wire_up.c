@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/conf.h"
@@ -16,6 +17,7 @@
 #define JOURNAL_DELAY_NS (5 * C2_NS_PER_S)
 #define GC_ORPHAN_NS     (24 * 3600 * C2_NS_PER_S)
 #define TICK_NS          (100 * C2_NS_PER_MS)
+#define HOST_MAX         64
 #define LOG_EVERY_NS     (10 * C2_NS_PER_S)
 #define LAST_REQUESTS_NS (5 * C2_NS_PER_S) /* for what the kernel asked before it left */
 
@@ -84,7 +86,10 @@ volume_lost(struct volume *v, void *arg)
 static C2_RESULT
 open_volume(struct wire *w, char **ret_error)
 {
-    char *holder = c2_asprintf("mount on %s", w->mountpoint);
+    char host[HOST_MAX + 1] = "";
+    if (gethostname(host, HOST_MAX) != 0)
+        host[0] = '\0';
+    char *holder = c2_asprintf("%s on %s, process %ld", w->mountpoint, host, (long)getpid());
     struct volume_open o = { .env = w->env,
                              .os = w->os,
                              .conf = w->conf,

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "fs/repair.h"
 #include "fs/wire_up_impl.h"
+#include "metadata/cluster.h"
 
 #define PROGRESS_NS (500 * C2_NS_PER_MS)
 
@@ -79,6 +80,24 @@ fill_volume(struct wire *w, struct ctl_status *s)
 }
 
 static void
+fill_replicas(const struct wire *w, struct ctl_status *s)
+{
+    struct cluster_info i;
+    if (!cluster_look(w->volume->coord, &i))
+        return;
+    s->replica_f = i.f;
+    s->view = i.view;
+    s->nreplicas = C2_MIN(i.n, CTL_REPLICAS_MAX);
+    for (uint32_t k = 0; k < s->nreplicas; k++) {
+        struct ctl_replica *r = &s->replicas[k];
+        ctl_set(r->address, sizeof(r->address), i.replica[k].address);
+        r->up = i.replica[k].up;
+        if (!r->up && i.replica[k].error != C2_E_OK)
+            ctl_set(r->last_error, sizeof(r->last_error), c2_err_name(i.replica[k].error));
+    }
+}
+
+static void
 fill_fs(struct wire *w, struct ctl_status *s)
 {
     struct fs_status f;
@@ -129,6 +148,7 @@ void
 wire_ctl_status(struct wire *w, struct ctl_status *ret_status)
 {
     fill_volume(w, ret_status);
+    fill_replicas(w, ret_status);
     fill_fs(w, ret_status);
     wire_jobs_status(w, ret_status);
 }

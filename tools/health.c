@@ -122,6 +122,32 @@ below_goal(const struct ctl_job *j, struct health *h)
                    "says where it is missing.");
 }
 
+/* Metadata waits for more replicas than answer. */
+static void
+too_few_replicas(const struct ctl_status *s, struct health *h)
+{
+    (void)snprintf(h->sentence, sizeof(h->sentence),
+                   "%u of %u replicas of the coordination service are not connected, %u can be "
+                   "tolerated. What is cached can be used; what is written waits in the local "
+                   "journal.",
+                   ctl_replicas_down(s), s->nreplicas, s->replica_f);
+    (void)snprintf(h->action, sizeof(h->action),
+                   "find out why with 'c2fsctl meta status', and start the replicas again; they "
+                   "go on where they were.");
+}
+
+static void
+some_replicas_down(const struct ctl_status *s, struct health *h)
+{
+    (void)snprintf(h->sentence, sizeof(h->sentence),
+                   "%u of %u replicas of the coordination service are not connected. Nothing is "
+                   "affected, but %u failures are all it tolerates.",
+                   ctl_replicas_down(s), s->nreplicas, s->replica_f);
+    (void)snprintf(h->action, sizeof(h->action),
+                   "see what 'c2fsctl meta status' says, and start the replica again or replace "
+                   "it.");
+}
+
 void
 health_of(const struct ctl_status *s, struct health *ret_health)
 {
@@ -149,6 +175,9 @@ health_of(const struct ctl_status *s, struct health *ret_health)
     } else if (s->lost_files > 0) {
         h.state = HEALTH_FAULTED;
         lost_files(s, &h);
+    } else if (ctl_replicas_down(s) > s->replica_f) {
+        h.state = HEALTH_FAULTED;
+        too_few_replicas(s, &h);
     } else if (first != NULL) {
         h.state = HEALTH_DEGRADED;
         one_provider(first, &h);
@@ -158,6 +187,9 @@ health_of(const struct ctl_status *s, struct health *ret_health)
     } else if ((scan = scan_with_errors(s)) != NULL) {
         h.state = HEALTH_DEGRADED;
         below_goal(scan, &h);
+    } else if (ctl_replicas_down(s) > 0) {
+        h.state = HEALTH_DEGRADED;
+        some_replicas_down(s, &h);
     } else if (s->damaged_groups > 0) {
         h.state = HEALTH_DEGRADED;
         (void)snprintf(h.sentence, sizeof(h.sentence),

@@ -8,9 +8,14 @@
 
 #include "backends/registry.h"
 #include "base/alloc.h"
+#include "base/crypto.h"
 #include "base/os_loop.h"
+#include "metadata/cluster.h"
+#include "metadata/registry.h"
 
-#define ANSWER_NS (5 * C2_NS_PER_S)
+#define ANSWER_NS     (5 * C2_NS_PER_S)
+#define LOOK_NS       (3 * C2_NS_PER_S)
+#define LOOK_EVERY_NS (20 * C2_NS_PER_MS)
 
 size_t
 outside_providers(const struct cmd_ctx *x, const char *names[CTL_PROVIDERS_MAX])
@@ -125,6 +130,72 @@ ask_all(const struct cmd_ctx *x, struct ctl_status *s)
     return C2_E_OK;
 }
 
+/* ---- looking at the coordination service ----------------------------------------------------- */
+
+struct looking {
+    struct c2_env *env;
+    struct coord *coord;
+    struct cluster_info info;
+    struct c2_timer timer;
+    uint64_t deadline_ns;
+    bool over;
+};
+
+static void
+look(struct c2_timer *t)
+{
+    struct looking *l = C2_CONTAINER_OF(t, struct looking, timer);
+    unsigned up = 0;
+    if (cluster_look(l->coord, &l->info)) {
+        for (unsigned k = 0; k < l->info.n; k++)
+            up += l->info.replica[k].up;
+    }
+    uint64_t now_ns = c2_now_ns(l->env);
+    l->over = up == l->info.n || now_ns >= l->deadline_ns;
+    c2_timer_arm(l->env, t, now_ns + LOOK_EVERY_NS);
+}
+
+static void
+fill_replicas(const struct cluster_info *i, struct ctl_status *s)
+{
+    s->replica_f = i->f;
+    s->view = i->view;
+    s->nreplicas = C2_MIN(i->n, CTL_REPLICAS_MAX);
+    for (uint32_t k = 0; k < s->nreplicas; k++) {
+        struct ctl_replica *r = &s->replicas[k];
+        enum c2_err err = i->replica[k].error;
+        ctl_set(r->address, sizeof(r->address), i->replica[k].address);
+        r->up = i->replica[k].up;
+        ctl_set(r->last_error, sizeof(r->last_error),
+                r->up || err == C2_E_OK ? "" : c2_err_name(err));
+    }
+}
+
+/* metadata = bft: which replicas can be connected to. */
+static C2_RESULT
+look_at_replicas(const struct cmd_ctx *x, const char *url, struct ctl_status *s, char **ret_error)
+{
+    struct looking l = { .timer = { .fire = look } };
+    struct c2_os *os;
+    if (url == NULL || strncmp(url, "bft:", 4) != 0)
+        return C2_E_OK;
+    C2_TRY(c2_crypto_init());
+    C2_TRY(c2_os_new(1, &os));
+    l.env = c2_os_env(os);
+    enum c2_err err = coord_open_conf(l.env, x->conf, url, false, &l.coord, ret_error);
+    if (err == C2_E_OK) {
+        l.deadline_ns = c2_now_ns(l.env) + LOOK_NS;
+        look(&l.timer);
+        c2_os_run_until(os, &l.over);
+        c2_timer_stop(l.env, &l.timer);
+        fill_replicas(&l.info, s);
+        coord_close(l.coord);
+    }
+    c2_os_drain(os);
+    c2_os_free(os);
+    return err;
+}
+
 C2_RESULT
 outside_status(const struct cmd_ctx *x, const char *volume, struct ctl_status *ret_status,
                char **ret_error)
@@ -151,5 +222,7 @@ outside_status(const struct cmd_ctx *x, const char *volume, struct ctl_status *r
         ret_status->providers[k].seat = k;
         ctl_set(ret_status->providers[k].name, sizeof(ret_status->providers[k].name), names[k]);
     }
+    C2_TRY(look_at_replicas(x, c2_conf_str(x->conf, "volume", volume, "metadata"), ret_status,
+                            ret_error));
     return ask_all(x, ret_status);
 }

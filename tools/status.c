@@ -143,6 +143,42 @@ status_providers_json(struct c2_json *j, const struct ctl_status *s)
     c2_json_array_end(j);
 }
 
+/* Those of the coordination service; nothing for metadata = local:. */
+static void
+print_replicas(const struct ctl_status *s)
+{
+    struct cmd_table t = { .ncolumns = 3, .headers = { "REPLICA", "STATE", "LAST ERROR" } };
+    if (s->nreplicas == 0)
+        return;
+    for (uint32_t k = 0; k < s->nreplicas; k++) {
+        const struct ctl_replica *r = &s->replicas[k];
+        cmd_table_add(&t, r->address, r->up ? "CONNECTED" : "UNREACHABLE",
+                      r->last_error[0] != '\0' ? r->last_error : "-");
+    }
+    cmd_table_print(&t, "  ");
+    (void)printf("\n");
+}
+
+static void
+replicas_json(struct c2_json *j, const struct ctl_status *s)
+{
+    c2_json_object(j, "coordination");
+    c2_json_bool(j, "replicated", s->nreplicas > 0);
+    c2_json_u64(j, "f", s->replica_f);
+    c2_json_u64(j, "view", s->view);
+    c2_json_array(j, "replicas");
+    for (uint32_t k = 0; k < s->nreplicas; k++) {
+        const struct ctl_replica *r = &s->replicas[k];
+        c2_json_object(j, NULL);
+        c2_json_str(j, "address", r->address);
+        c2_json_bool(j, "connected", r->up);
+        c2_json_str(j, "last_error", r->last_error[0] != '\0' ? r->last_error : NULL);
+        c2_json_object_end(j);
+    }
+    c2_json_array_end(j);
+    c2_json_object_end(j);
+}
+
 /* ---- text -------------------------------------------------------------------------------------
  */
 
@@ -311,6 +347,7 @@ status_print(const struct ctl_status *s, bool mounted, bool brief)
     (void)printf("metadata: %s\n\n", s->metadata);
     status_providers_table(s, "  ");
     (void)printf("\n");
+    print_replicas(s);
     print_backlog(s, mounted);
     if (mounted) {
         print_scan(s);
@@ -434,6 +471,7 @@ status_print_json(const struct ctl_status *s, bool mounted)
         job_json(&j, &s->jobs[k]);
     c2_json_array_end(&j);
     json_repair(&j, s);
+    replicas_json(&j, s);
     json_body(&j, s);
     cmd_json_print(&j, &out);
     return (int)health_exit(h.state);

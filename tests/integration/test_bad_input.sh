@@ -81,7 +81,6 @@ check "nobody answers at the endpoint" says 5 'connect|reach|refused' "${ctl[@]}
 # keys
 write_conf
 echo right >"$WORK/pass"
-cp -r "$WORK/meta" "$WORK/meta.saved"
 cp "$WORK/t.key" "$WORK/t.key.saved"
 check "a passphrase is set" env C2FS_PASSPHRASE_FILE="$WORK/pass" timeout 60 "${ctl[@]}" -V t key change-passphrase
 echo wrong >"$WORK/pass2"

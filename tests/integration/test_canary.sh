@@ -36,7 +36,7 @@ absent_in() { # PATH...
 check_all() { # WHEN
     check "$1: buckets" absent_in "$WORK"/p1 "$WORK"/p2 "$WORK"/p3 "$WORK"/p4
     check "$1: cache and journal" absent_in "$WORK/cache"
-    check "$1: metadata" absent_in "$WORK/meta"
+    check "$1: metadata" absent_in "$WORK/$(metadata_dir)"
     check "$1: log" absent_in "$LOG"
 }
 echo "$canary" >"$WORK/probe"
@@ -60,7 +60,7 @@ check "something was stored" [ "$(du -s --apparent-size -k "$WORK/p1" "$WORK/p2"
 check "a mount point is not readable by others" [ "$(stat -c %a "$WORK/cache")" = 700 ]
 mount_stop
 
-rm -rf "$WORK"/p[1-4] "$WORK/meta" "$WORK/cache" "$WORK/t.key"
+volume_forget
 volume_new --keyless
 mount_start
 fill

@@ -5,6 +5,7 @@
 # shellcheck source=tests/lib/integration.sh
 . "$(dirname "$0")/../lib/integration.sh"
 begin "$@"
+only_local "a coordination service has the metadata itself"
 VOLUME_EXTRA=("pack_delay = 200ms" "log_interval = 500ms")
 sample_set "$WORK/src" --sensors 200 --images 5 --large 1x3M
 # An order of the providers that is not the one of the seats must not matter.

@@ -10,6 +10,9 @@ for p in "${PROVIDERS[@]}"; do PROVIDER_EXTRA[$p]="retries = 1"$'\n'"backoff = 5
 volume_new
 mount_start
 must "fill" rsync -aHAX "$WORK/src/" "$MNT/"
+flush
+head -c 1M /dev/urandom >"$WORK/src/another-object"
+must "more" rsync -aHAX --modify-window=-1 "$WORK/src/" "$MNT/"
 mount_stop
 must "empty the cache" c2 cache clear
 volume_save

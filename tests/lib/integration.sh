@@ -7,7 +7,8 @@
 #     begin; volume_new; mount_start; check "what must hold" COMMAND...; finish
 #
 # Environment: C2FS_BUILD (folder of the programs), C2FS_TEST_DIR (where work directories go),
-# C2FS_TEST_KEEP=1 (keep the work directory), SEED (of whatever is random).
+# C2FS_TEST_KEEP=1 (keep the work directory), SEED (of whatever is random), METADATA=bft (the volume
+# keeps its metadata on four replicas instead of in a folder, see replicas.sh).
 
 set -u
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -19,6 +20,9 @@ PROVIDERS=(p1 p2 p3 p4)
 NAME=$(basename "$0" .sh)
 NAME=${NAME#test_}
 SEED=${SEED:-1}
+
+# shellcheck source=tests/lib/replicas.sh
+. "$LIB/replicas.sh"
 
 passed=0 failed=0 skipped=0
 DAEMON=
@@ -124,7 +128,8 @@ cleanup() {
     local rc=$? pid command
     trap - EXIT
     [ "$rc" -eq 0 ] || [ "$failed" -gt 0 ] || failed=1
-    for pid in "${STARTED[@]}" $DAEMON; do
+    for pid in "${STARTED[@]}" $DAEMON "${REPLICA_PID[@]}"; do
+        [ -n "$pid" ] || continue
         kill -9 "$pid" 2>/dev/null
         wait "$pid" 2>/dev/null
     done
@@ -139,7 +144,7 @@ cleanup() {
         {
             echo '#!/bin/bash'
             echo "# Repeats the failed test; its files are beside this script."
-            echo "cd '$TOP' && SEED=$SEED C2FS_BUILD='$BUILD' C2FS_TEST_KEEP=1 '$0'"
+            echo "cd '$TOP' && SEED=$SEED METADATA=$METADATA C2FS_BUILD='$BUILD' C2FS_TEST_KEEP=1 '$0'"
         } >"$WORK/repro.sh"
         chmod +x "$WORK/repro.sh"
         tail -n 15 "$LOG" 2>/dev/null | sed 's/^/    log: /'
@@ -164,8 +169,13 @@ write_conf() {
     {
         echo '[c2fs]'
         [ ${#GLOBAL_EXTRA[@]} -eq 0 ] || printf '%s\n' "${GLOBAL_EXTRA[@]}"
+        [ "$METADATA" != bft ] || echo "include = $COORD/client.conf"
         echo '[volume "t"]'
-        echo "metadata = local:$WORK/meta"
+        if [ "$METADATA" = bft ]; then
+            echo "metadata = bft:coord"
+        else
+            echo "metadata = local:$WORK/meta"
+        fi
         echo "key_file = $WORK/t.key"
         echo "cache_dir = $WORK/cache"
         [ ${#VOLUME_EXTRA[@]} -eq 0 ] || printf '%s\n' "${VOLUME_EXTRA[@]}"
@@ -184,6 +194,10 @@ c2() {
 volume_new() { # [FORMAT OPTION...]
     local p
     for p in "${PROVIDERS[@]}"; do mkdir -p "$WORK/$p"; done
+    if [ "$METADATA" = bft ] && [ -z "$COORD" ]; then
+        replicas_new
+        replicas_start
+    fi
     write_conf
     must "format a volume" "$C2FSCTL" -C "$CONF" format t --no-passphrase "$@"
 }
@@ -305,18 +319,41 @@ sample_set() { # DIR [PHR_GEN OPTION...]
 # would roll it back behind the others.
 volume_save() {
     local part
-    for part in "${PROVIDERS[@]}" meta cache; do
+    [ "$METADATA" != bft ] || replicas_stop
+    for part in "${PROVIDERS[@]}" "$(metadata_dir)" cache; do
         rm -rf "$WORK/saved-$part"
         cp -a "$WORK/$part" "$WORK/saved-$part"
     done
+    [ "$METADATA" != bft ] || replicas_start
 }
 
 volume_restore() {
     local part
-    for part in "${PROVIDERS[@]}" meta cache; do
+    [ "$METADATA" != bft ] || replicas_stop
+    for part in "${PROVIDERS[@]}" "$(metadata_dir)" cache; do
         rm -rf "${WORK:?}/$part"
         cp -a "$WORK/saved-$part" "$WORK/$part"
     done
+    [ "$METADATA" != bft ] || replicas_start
+}
+
+# Nothing is left of the unmounted volume.
+volume_forget() {
+    if [ "$METADATA" = bft ]; then
+        replicas_stop
+        COORD=
+    fi
+    rm -rf "${PROVIDERS[@]/#/$WORK/}" "${WORK:?}/$(metadata_dir)" "$WORK/cache" "$WORK/t.key"
+}
+
+# Where the metadata of the volume lies, below the work directory.
+metadata_dir() {
+    [ "$METADATA" = bft ] && echo coord || echo meta
+}
+
+# only_local REASON : the test makes no sense on replicas.
+only_local() {
+    [ "$METADATA" != bft ] || skip_all "METADATA=bft: $*"
 }
 
 # Providers that hold shares of file data: the spare seat may have none.

@@ -107,6 +107,12 @@ status__round_trip_keeps_every_field(void **state)
     in->jobs[1].bytes_total = 9;
     in->jobs[1].ncounters = 1;
     in->jobs[1].counters[0].value = 10;
+    in->replica_f = 1;
+    in->view = 9;
+    in->nreplicas = 4;
+    ctl_set(in->replicas[3].address, sizeof(in->replicas[3].address), "m4:7400");
+    in->replicas[2].up = true;
+    assert_int_equal(ctl_replicas_down(in), 3);
     struct c2_buf b = { 0 };
     ctl_status_encode(in, &b);
     assert_int_equal(ctl_status_decode(c2_buf_slice(&b), out), C2_E_OK);

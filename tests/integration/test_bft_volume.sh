@@ -1,0 +1,83 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# A volume on four replicas: one mount at a time, takeover after a crash, fencing, status, loss of replicas.
+# shellcheck source=tests/lib/integration.sh
+. "$(dirname "$0")/../lib/integration.sh"
+METADATA=bft
+begin "$@"
+VOLUME_EXTRA=("pack_delay = 200ms")
+volume_new
+check "a service has one volume" ends_with 10 "$C2FSCTL" -C "$CONF" format t --no-passphrase
+mount_start
+sample_set "$WORK/src" --sensors 60 --images 3 --large 1x3M
+must "copy" rsync -aHAX "$WORK/src/" "$MNT/src/"
+flush
+check "status: online" status_is 'd["state"].lower()' online
+check "status: four replicas" status_is 'sum(r["connected"] for r in d["coordination"]["replicas"])' 4
+check "status for people shows replicas" grep -q CONNECTED <(c2 status)
+check "nothing is shipped" status_is 'd["shipping"]["on"]' false
+
+note "another machine: its own cache folder, the same volume and key"
+sed "s|^cache_dir.*|cache_dir = $WORK/cache2|" "$CONF" >"$WORK/other.conf"
+mkdir "$WORK/mnt2"
+other() {
+    timeout 60 "$C2FS" t "$WORK/mnt2" -C "$WORK/other.conf" >"$WORK/other.out" 2>&1
+}
+check "a second mount is refused" ends_with 10 other
+check "and is told who has it" grep -q "in use by another machine: $MNT" "$WORK/other.out"
+check "the first one goes on" touch "$MNT/goes-on"
+flush
+
+note "a crash of the daemon: the same machine takes over at once"
+echo promised >"$MNT/promised"
+sync "$MNT/promised"
+mount_kill
+check "another machine has to wait for the session to end" ends_with 10 other
+mount_start
+check "nothing is lost" grep -q promised "$MNT/promised"
+check "takeover: every byte" same_tree "$WORK/src" "$MNT/src"
+mount_stop
+check "status without a mount" status_is 'sum(r["connected"] for r in d["coordination"]["replicas"])' 4
+
+note "an orderly end frees the volume for other machines"
+must "the other machine mounts" other
+check "it sees everything" same_contents "$WORK/src" "$WORK/mnt2/src"
+echo other >"$WORK/mnt2/other"
+check "it unmounts" timeout 60 "$C2FSCTL" -C "$WORK/other.conf" umount "$WORK/mnt2"
+
+note "whoever lost the lock cannot commit"
+mount_start
+check "what the other one wrote is here" grep -q other "$MNT/other"
+echo before >"$MNT/before"
+flush
+meta kv delete S/mount >>"$LOG" 2>&1
+echo after >"$MNT/after"
+check "a flush after the lock is gone fails" fails timeout 60 "$C2FSCTL" -C "$CONF" -V t flush
+check "status says so" status_is 'd["fenced"]' true
+check "nothing can be written" fails touch "$MNT/more"
+check "reading goes on" grep -q before "$MNT/before"
+mount_kill
+mount_start
+check "the next mount has all that was committed" grep -q before "$MNT/before"
+flush
+
+note "replicas go away"
+replica_kill 2
+check "status says DEGRADED and which one" wait_for 30 grep -q "UNREACHABLE" <(c2 status)
+check "exit code of status" wait_for 10 ends_with 6 c2 status
+echo three >"$MNT/three"
+check "three of four commit" timeout 60 "$C2FSCTL" -C "$CONF" -V t flush
+replica_kill 3
+check "status says FAULTED" wait_for 30 status_is 'd["state"].lower()' faulted
+check "files that are known can be written" timeout 20 sh -c "echo two >'$MNT/three'"
+check "two of four do not" fails timeout 5 "$C2FSCTL" -C "$CONF" -V t flush
+check "and read" timeout 20 grep -q two "$MNT/three"
+replicas_start 2 3
+check "it goes on when they are back" timeout 60 "$C2FSCTL" -C "$CONF" -V t flush
+check "state of the file" [ "$(getfattr --absolute-names --only-values -n user.c2fs.state "$MNT/three")" = committed ]
+check "all replicas run" wait_for 30 replicas_run
+remount_cold
+check "every byte and attribute" same_tree "$WORK/src" "$MNT/src"
+mount_stop
+replicas_stop
+finish
