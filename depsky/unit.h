@@ -159,9 +159,12 @@ void ds_unit_renew_start(struct ds_unit *u, struct ds_unit_lock *l);
 bool ds_unit_locked(const struct ds_unit *u); /* held, and not yet over */
 
 struct ds_unit_unlock {
+    bool whole_session; /* also what other handles of this session hold, in other processes too;
+                         * then nothing needs to be held here */
     void (*done)(struct ds_unit_unlock *l);
     enum c2_err err; /* out: OK (a cloud that was away may show it until it expires); QUORUM: fewer
-                      * than n-f clouds have heard of it; FENCED: it was not held; BUSY */
+                      * than n-f clouds have heard of it; FENCED: it was not held; NOT_PERMITTED (no
+                      * secret key); BUSY */
     void *priv;
 };
 

@@ -425,6 +425,7 @@ struct unlock {
     struct ds_unit *u;
     struct ds_unit_unlock *l; /* the caller's */
     enum c2_err err;
+    struct unit_names names; /* of a whole session */
     struct c2_task task;
 };
 
@@ -435,6 +436,7 @@ unlock_finish(struct unlock *op, enum c2_err err)
     struct ds_unit_unlock *l = op->l;
     l->err = err;
     l->priv = NULL;
+    unit_names_free(&op->names);
     c2_free(op);
     unit_request_end(u);
     l->done(l);
@@ -451,6 +453,26 @@ unlocked(void *arg, uint32_t confirmed, bool all)
 }
 
 static void
+unlock_listed(struct unit_names *n)
+{
+    struct unlock *op = C2_CONTAINER_OF(n, struct unlock, names);
+    const struct ds_unit *u = op->u;
+    size_t prefix_len = strlen(n->prefix), nkeys = 0;
+    if (n->err != C2_E_OK) {
+        op->u->locking = false;
+        unlock_finish(op, n->err);
+        return;
+    }
+    char **keys = c2_calloc(n->nitems + 1, sizeof(*keys));
+    for (size_t i = 0; i < n->nitems; i++) {
+        struct unit_id id;
+        if (unit_id_parse(n->items[i].text + prefix_len, &id) && session_of(&id) == u->session)
+            keys[nkeys++] = c2_strdup(n->items[i].text);
+    }
+    unit_purge(u->c, keys, nkeys, unlocked, op);
+}
+
+static void
 run_unlock(struct c2_task *t)
 {
     struct unlock *op = C2_CONTAINER_OF(t, struct unlock, task);
@@ -463,7 +485,13 @@ run_unlock(struct c2_task *t)
     u->lock.held = false;
     u->lock.id.number = 0;
     u->fresh = false;
-    unit_purge(u->c, key_alone(u, &id), 1, unlocked, op);
+    if (!op->l->whole_session) {
+        unit_purge(u->c, key_alone(u, &id), 1, unlocked, op);
+        return;
+    }
+    op->names = (struct unit_names){ .c = u->c, .grace_ns = C2_NS_PER_S, .done = unlock_listed };
+    unit_prefix(u, UNIT_LOCK, op->names.prefix);
+    unit_names_start(&op->names);
 }
 
 void
@@ -474,9 +502,11 @@ ds_unit_unlock_start(struct ds_unit *u, struct ds_unit_unlock *l)
     op->u = u;
     op->l = l;
     op->task.run = run_unlock;
-    if (u->locking)
+    if (u->secret == NULL)
+        op->err = C2_E_NOT_PERMITTED;
+    else if (u->locking)
         op->err = C2_E_BUSY;
-    else if (!u->lock.held)
+    else if (!u->lock.held && !l->whole_session)
         op->err = C2_E_FENCED;
     u->locking = u->locking || op->err == C2_E_OK;
     l->priv = op;

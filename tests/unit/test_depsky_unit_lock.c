@@ -221,6 +221,51 @@ lock__two_clouds_down_are_no_free_lock(void **state)
     close_all(&f);
 }
 
+struct waited_unlock {
+    struct ds_unit_unlock l;
+    bool done;
+};
+
+static void
+unlock_done(struct ds_unit_unlock *l)
+{
+    C2_CONTAINER_OF(l, struct waited_unlock, l)->done = true;
+}
+
+/* A command that took the lock has ended; the next one has its session's number only. */
+static void
+unlock__of_a_whole_session_needs_no_handle_that_held_it(void **state)
+{
+    (void)state;
+    struct fixture f = open_default();
+    struct ds_unit *first = unit_rig_open_session(&f.rig, "config", 0, 77);
+    struct ds_unit *later = unit_rig_open_session(&f.rig, "config", 0, 77);
+    struct ds_unit *other = unit_rig_open_session(&f.rig, "config", 0, 78);
+    struct waited_unlock w = { .l = { .whole_session = true, .done = unlock_done } };
+    assert_int_equal(lock(&f, first), C2_E_OK);
+    test_env_run_for(f.rig.ds.t, C2_NS_PER_S);
+    assert_int_equal(unit_rig_renew(&f.rig, first).err, C2_E_OK);
+    ds_unit_close(first);
+    ds_unit_unlock_start(other, &w.l); /* not its own */
+    ds_rig_wait(&f.rig.ds, &w.done);
+    assert_int_equal(w.l.err, C2_E_OK);
+    assert_int_equal(lock(&f, f.b), C2_E_BUSY);
+    w.done = false;
+    ds_unit_unlock_start(later, &w.l);
+    ds_rig_wait(&f.rig.ds, &w.done);
+    assert_int_equal(w.l.err, C2_E_OK);
+    assert_int_equal(lock(&f, f.b), C2_E_OK);
+    ds_rig_fault(&f.rig.ds, 0, "down");
+    ds_rig_fault(&f.rig.ds, 1, "down");
+    w.done = false;
+    ds_unit_unlock_start(later, &w.l);
+    ds_rig_wait(&f.rig.ds, &w.done);
+    assert_int_equal(w.l.err, C2_E_QUORUM);
+    ds_unit_close(later);
+    ds_unit_close(other);
+    close_all(&f);
+}
+
 struct waited_lock {
     struct ds_unit_lock l;
     bool done;
@@ -467,6 +512,7 @@ main(void)
         cmocka_unit_test(lock__both_get_it_in_turn_when_they_wait),
         cmocka_unit_test(lock__a_write_that_outlives_its_lock_is_not_published),
         cmocka_unit_test(lock__a_new_tenure_does_not_save_an_old_write),
+        cmocka_unit_test(unlock__of_a_whole_session_needs_no_handle_that_held_it),
         cmocka_unit_test(lock__handles_of_one_session_share_it),
         cmocka_unit_test(lock__leases_have_limits),
         cmocka_unit_test(lock__one_request_at_a_time),
