@@ -36,6 +36,7 @@ bft_new(const struct bft_setup *s, struct bft_replica **ret_replica, const char 
     bft_add_key(r, s->sign_secret);
     c2_wipe(r->setup.sign_secret, sizeof r->setup.sign_secret);
     bft_use_config(r, &s->config);
+    r->log_epoch = s->config.epoch;
     r->stable = r->proposed = s->config.base;
     *ret_replica = r;
     return C2_E_OK;
@@ -47,7 +48,8 @@ views_free(struct bft_replica *r)
     for (unsigned i = 0; i < MSG_REPLICAS_MAX; i++)
         bft_vc_clear(&r->vc[i]);
     bft_nv_clear(&r->nv);
-    bft_nv_clear(&r->nv_next);
+    for (unsigned i = 0; i < MSG_REPLICAS_MAX; i++)
+        bft_nv_clear(&r->nv_next[i]);
     c2_blob_unref(r->own_vc);
 }
 
@@ -186,7 +188,7 @@ on_message(struct bft_replica *r, uint16_t seat, struct c2_blob *blob)
         bft_other_epoch(r, seat, h.epoch);
         return;
     }
-    if (h.sender != seat && !may_be_relayed(h.type)) {
+    if ((h.sender != seat && !may_be_relayed(h.type)) || r->mode == BFT_REMOVED) {
         r->count.dropped++;
         return;
     }
@@ -235,6 +237,10 @@ on_durable(struct bft_replica *r, uint64_t lsn)
 static void
 on_tick(struct bft_replica *r)
 {
+    if (r->mode == BFT_REMOVED) {
+        bft_epoch_tick(r);
+        return;
+    }
     bft_requests_tick(r);
     bft_view_tick(r);
     bft_catchup_tick(r);
@@ -280,7 +286,7 @@ bft_step(struct bft_replica *r, const struct bft_event *ev, struct bft_actions *
     r->now_ns = C2_MAX(r->now_ns, ev->now_ns);
     r->wall_ns = ev->wall_ns;
     handle(r, ev);
-    if (r->mode != BFT_BOOTING && r->mode != BFT_HALTED) {
+    if (r->mode != BFT_BOOTING && r->mode != BFT_HALTED && r->mode != BFT_REMOVED) {
         bft_epoch_step(r);
         bft_execute(r);
         bft_propose(r);
@@ -294,6 +300,8 @@ bft_deadline_ns(const struct bft_replica *r)
 {
     if (r->mode == BFT_BOOTING || r->mode == BFT_HALTED)
         return C2_NEVER;
+    if (r->mode == BFT_REMOVED)
+        return r->status_ns;
     uint64_t due = C2_MIN(bft_catchup_deadline(r), bft_view_deadline(r));
     due = C2_MIN(due, C2_MIN(bft_requests_deadline(r), bft_propose_deadline(r)));
     return C2_MIN(due, C2_MIN(bft_reads_deadline(r), bft_sync_deadline(r)));

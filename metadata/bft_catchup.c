@@ -291,7 +291,7 @@ send_status(struct bft_replica *r)
 static bool
 in_want(const struct bft_replica *r)
 {
-    return r->phase == BFT_LEAVING || r->nv_next.msg != NULL || r->executed < r->seen_n ||
+    return r->phase == BFT_LEAVING || bft_nv_waits(r) || r->executed < r->seen_n ||
            r->nrequests > 0 || r->mode != BFT_RUNNING || r->my_wish > r->view;
 }
 
@@ -345,7 +345,7 @@ bft_catchup_deadline(const struct bft_replica *r)
     uint64_t due = r->status_ns;
     if (r->fetch_ns != 0)
         due = C2_MIN(due, r->fetch_ns);
-    if (r->lag_since_ns != 0)
+    if (r->lag_since_ns != 0 && r->mode != BFT_SYNCING)
         due = C2_MIN(due, r->lag_since_ns + LAG_PATIENCE * r->setup.timing.status_ns);
     return due;
 }
@@ -385,8 +385,9 @@ help_with_votes(struct bft_replica *r, uint16_t seat, const struct msg_status *s
     unsigned sent = 0;
     size_t bytes = 0;
     uint64_t first = C2_MAX(r->stable, st->executed) + 1;
-    if (r->phase != BFT_NORMAL || st->view != r->view || st->phase == MSG_PHASE_LEAVING)
-        return;
+    if (r->phase != BFT_NORMAL || st->view != r->view || st->phase == MSG_PHASE_LEAVING ||
+        st->executed >= r->stable + r->config.window)
+        return; /* also: nothing that follows can overflow */
     for (uint64_t n = first; n < first + 4ull * MSG_VOTES_MAX; n++) {
         const struct bft_slot *s = bft_slot(r, n);
         bool mine = s != NULL && s->have_proposal && s->view == r->view && s->have_body;
@@ -410,6 +411,8 @@ static void
 help_with_decisions(struct bft_replica *r, uint16_t seat, const struct msg_status *st)
 {
     size_t bytes = 0;
+    if (st->executed >= r->executed)
+        return;
     uint64_t end = C2_MIN(r->executed, st->executed + DECISIONS_MAX);
     for (uint64_t n = st->executed + 1; n <= end && bytes < ANSWER_BYTES; n++) {
         struct bft_slot *s = bft_slot(r, n);

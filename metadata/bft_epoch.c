@@ -214,7 +214,8 @@ forget_agreement(struct bft_replica *r)
         r->answered_ns[i] = 0;
     }
     bft_nv_clear(&r->nv);
-    bft_nv_clear(&r->nv_next);
+    for (unsigned i = 0; i < MSG_REPLICAS_MAX; i++)
+        bft_nv_clear(&r->nv_next[i]);
     c2_blob_unref(r->own_vc);
     r->own_vc = NULL;
     memset(r->ckpt, 0, sizeof r->ckpt);
@@ -295,11 +296,32 @@ bft_epoch_load(struct bft_replica *r, struct c2_slice config, struct c2_slice st
     C2_TRY(msg_get_stable(stable, &s));
     if (s.c.n != c.base)
         return C2_E_PARSE;
-    if (c.epoch > r->config.epoch)
+    if (c.epoch > r->log_epoch) {
+        r->log_epoch = c.epoch;
         begin_epoch(r, &c, stable);
-    else
-        keep_proof(r, c.epoch, config, stable);
+        return C2_E_OK;
+    }
+    /* Written again for a log whose beginning was trimmed: records of the epoch came before it. */
+    keep_proof(r, c.epoch, config, stable);
+    if (c.epoch <= r->config.epoch)
+        return C2_E_OK;
+    bft_use_config(r, &c);
+    if (r->stable <= c.base) {
+        r->stable = s.c.n;
+        r->stable_c = s.c;
+    }
+    r->committed_to = C2_MAX(r->committed_to, r->stable);
     return C2_E_OK;
+}
+
+bool
+bft_epoch_of_log(struct bft_replica *r, uint32_t epoch)
+{
+    if (epoch > r->log_epoch) {
+        r->log_epoch = epoch;
+        forget_agreement(r);
+    }
+    return epoch == r->log_epoch;
 }
 
 void
@@ -372,21 +394,37 @@ bft_on_epoch_fetch(struct bft_replica *r, uint32_t seats, uint64_t conn, struct 
     c2_blob_unref(answer);
 }
 
+static void
+ask_for_epoch(struct bft_replica *r, uint32_t seats)
+{
+    struct msg_head h = bft_head(r, MSG_EPOCH_FETCH);
+    c2_buf_clear(&r->scratch);
+    msg_write_epoch_fetch(&r->scratch, &h, r->config.epoch + 1);
+    struct c2_blob *blob = bft_take_scratch(r);
+    bft_send(r, seats, blob);
+    c2_blob_unref(blob);
+}
+
+void
+bft_epoch_tick(struct bft_replica *r)
+{
+    if (r->now_ns < r->status_ns)
+        return;
+    r->status_ns = r->now_ns + r->setup.timing.status_idle_ns;
+    ask_for_epoch(r, bft_others(r));
+}
+
 void
 bft_other_epoch(struct bft_replica *r, uint16_t seat, uint32_t epoch)
 {
     if (r->answered_ns[seat] + r->setup.timing.status_ns / 2 > r->now_ns)
         return;
     r->answered_ns[seat] = r->now_ns;
-    struct c2_blob *blob = NULL;
-    if (epoch < r->config.epoch) {
-        blob = write_epoch(r, epoch + 1);
-    } else {
-        struct msg_head h = bft_head(r, MSG_EPOCH_FETCH);
-        c2_buf_clear(&r->scratch);
-        msg_write_epoch_fetch(&r->scratch, &h, r->config.epoch + 1);
-        blob = bft_take_scratch(r);
+    if (epoch > r->config.epoch) {
+        ask_for_epoch(r, 1u << seat);
+        return;
     }
+    struct c2_blob *blob = write_epoch(r, epoch + 1);
     if (blob != NULL)
         bft_send(r, 1u << seat, blob);
     c2_blob_unref(blob);

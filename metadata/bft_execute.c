@@ -379,6 +379,15 @@ refuse_read(struct bft_replica *r, uint64_t conn, uint64_t rseq)
     answer_read(r, &job, MSG_RETRY);
 }
 
+/* Who has executed the last batch of an epoch answers no fast read in it any more: the others may
+ * be in the next one already, with enough new members to decide without this replica. f + 1
+ * correct replicas have executed it before anybody can be there. */
+static bool
+may_read(const struct bft_replica *r)
+{
+    return r->mode == BFT_RUNNING && (r->next_boundary == 0 || r->issued < r->next_boundary);
+}
+
 void
 bft_on_read(struct bft_replica *r, uint64_t conn, struct c2_blob *blob)
 {
@@ -387,7 +396,7 @@ bft_on_read(struct bft_replica *r, uint64_t conn, struct c2_blob *blob)
         r->count.dropped++;
         return;
     }
-    if (r->mode != BFT_RUNNING || r->reads.count >= r->setup.limits.reads) {
+    if (!may_read(r) || r->reads.count >= r->setup.limits.reads) {
         refuse_read(r, conn, m.rseq);
         return;
     }
@@ -417,7 +426,7 @@ void
 bft_reads_step(struct bft_replica *r)
 {
     C2_LIST_FOREACH (&r->reads, struct bft_read, w, link) {
-        bool running = r->mode == BFT_RUNNING;
+        bool running = may_read(r);
         if (running && r->issued >= w->needs && r->jobs < r->setup.limits.jobs) {
             query(r, w->msg, w->conn);
         } else if (!running || r->now_ns >= w->deadline_ns) {

@@ -81,8 +81,9 @@ struct bft_slot {
     bool have_final;        /* false: dropped, or decided before a restart and not found yet */
     struct c2_blob *proof;  /* owned reference: DECIDED message as it came, or NULL */
 
-    struct c2_blob *later; /* owned reference: PRE-PREPARE of a view to come, or NULL */
+    bool have_later; /* a proposal of a view to come; its batch is fetched when the view is there */
     uint64_t later_view;
+    uint8_t later[MSG_PROPOSAL_LEN];
 };
 
 /* ---- requests -------------------------------------------------------------------------------- */
@@ -172,7 +173,8 @@ struct bft_vc {
 
 struct bft_sync_item {
     struct msg_state_item item;
-    uint64_t due_ns; /* asked again then */
+    uint64_t due_ns; /* asked again then; 0 = was not asked */
+    uint16_t seat;   /* who was asked: nobody else's answer counts */
     unsigned tries;
 };
 
@@ -242,6 +244,7 @@ struct bft_replica {
     uint8_t log_hash[MSG_DIGEST_LEN]; /* chain over the batches up to issued */
     unsigned jobs;
     bool started, damaged; /* the log was read; something in it was not understood */
+    uint32_t log_epoch;    /* highest epoch of a record; the EPOCH record itself may come later */
     uint64_t orphan;       /* highest PREPARED in the log whose proposal was trimmed */
     bool quarantined;
     uint64_t safe_view, safe_n; /* votes again from there; safe_n = 0: not known yet */
@@ -283,9 +286,11 @@ struct bft_replica {
     struct c2_blob *own_vc;             /* owned reference: of `view` while leaving */
     uint64_t vc_lsn;                    /* not 0: it waits for this record */
     struct bft_new_view nv;             /* of `view`, or none */
-    struct bft_new_view nv_next; /* a later one that lacks VIEW-CHANGEs, or waits for nv_lsn */
-    uint64_t nv_lsn;             /* not 0: own NEW-VIEW waits for this record */
-    bool accused;                /* the primary of this view was caught, or asks to be replaced */
+    /* Later ones by their makers, which lack VIEW-CHANGEs or wait for nv_lsn: a liar's may lack
+     * them for ever, and must not be in the way of others. */
+    struct bft_new_view nv_next[MSG_REPLICAS_MAX];
+    uint64_t nv_lsn; /* not 0: own NEW-VIEW waits for this record */
+    bool accused;    /* the primary of this view was caught, or asks to be replaced */
 
     /* catching up */
     uint64_t status_ns; /* when the next STATUS is due */
@@ -377,6 +382,8 @@ void bft_on_votes(struct bft_replica *r, uint16_t seat, struct c2_blob *blob);
 /* Takes a proposal of the current view whose signature is good. */
 void bft_take_proposal(struct bft_replica *r, struct bft_slot *s, const struct msg_proposal *p,
                        struct c2_slice proposal, bool reissued);
+/* Proposals of this view that came before it. */
+void bft_take_later(struct bft_replica *r);
 /* Goes on with a slot after anything about it has changed. */
 void bft_slot_step(struct bft_replica *r, struct bft_slot *s);
 void bft_votes_durable(struct bft_replica *r);
@@ -465,6 +472,8 @@ bool bft_vc_valid(struct bft_replica *r, struct c2_slice msg);
 void bft_vc_set(struct bft_vc *v, struct c2_blob *msg, uint64_t view);
 void bft_vc_clear(struct bft_vc *v);
 void bft_nv_clear(struct bft_new_view *nv);
+/* A NEW-VIEW waits to be complete. */
+bool bft_nv_waits(const struct bft_replica *r);
 void bft_leave(struct bft_replica *r, uint64_t view);
 uint64_t bft_view_deadline(const struct bft_replica *r);
 void bft_log_view(struct bft_replica *r);
@@ -506,6 +515,8 @@ void bft_log_again(struct bft_replica *r);
 void bft_admin(struct bft_replica *r, const struct msg_request *m, uint64_t n,
                struct bft_session *s, struct bft_answer *a);
 C2_RESULT bft_epoch_load(struct bft_replica *r, struct c2_slice config, struct c2_slice stable);
+/* While the log is read: a record of the epoch. False when it is of an epoch that is over. */
+bool bft_epoch_of_log(struct bft_replica *r, uint32_t epoch);
 void bft_epoch_log(struct bft_replica *r);
 void bft_on_epoch(struct bft_replica *r, struct c2_blob *blob);
 void bft_on_epoch_fetch(struct bft_replica *r, uint32_t seats, uint64_t conn, struct c2_blob *blob);
@@ -514,6 +525,8 @@ void bft_other_epoch(struct bft_replica *r, uint16_t seat, uint32_t epoch);
 bool bft_admin_valid(struct bft_replica *r, const struct msg_request *m);
 /* Moves on to the next epoch when its certificate is complete. */
 void bft_epoch_step(struct bft_replica *r);
+/* Not a member: asks from time to time whether that has changed. */
+void bft_epoch_tick(struct bft_replica *r);
 /* Nothing beyond the end of an epoch is executed in it. */
 bool bft_may_issue(const struct bft_replica *r, uint64_t n);
 void bft_epochs_free(struct bft_replica *r);

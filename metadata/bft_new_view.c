@@ -184,8 +184,8 @@ make_new_view(struct bft_replica *r)
         bft_nv_clear(&nv);
     } else {
         nv.msg = write_new_view(r, &nv, sel);
-        bft_nv_clear(&r->nv_next);
-        r->nv_next = nv;
+        bft_nv_clear(&r->nv_next[r->seat]);
+        r->nv_next[r->seat] = nv;
         r->nv_lsn = bft_log_new_view(r, &nv);
     }
     c2_free(sel);
@@ -248,22 +248,6 @@ bft_retake_proposals(struct bft_replica *r)
         take_proposals(r, &m);
 }
 
-/* Proposals that came before the view did. */
-static void
-take_later(struct bft_replica *r)
-{
-    for (uint64_t n = r->stable + 1; n <= r->stable + r->config.window; n++) {
-        struct bft_slot *s = bft_slot(r, n);
-        if (s == NULL || s->later == NULL || s->later_view > r->view)
-            continue;
-        struct c2_blob *blob = s->later;
-        s->later = NULL;
-        if (s->later_view == r->view)
-            bft_on_pre_prepare(r, bft_primary(r, r->view), blob);
-        c2_blob_unref(blob);
-    }
-}
-
 void
 bft_enter_view(struct bft_replica *r)
 {
@@ -281,12 +265,13 @@ bft_enter_view(struct bft_replica *r)
 }
 
 static void
-install(struct bft_replica *r, const struct msg_new_view *m, const struct selection *sel)
+install(struct bft_replica *r, struct bft_new_view *nv, const struct msg_new_view *m,
+        const struct selection *sel)
 {
     bool mine = bft_primary(r, m->view) == r->seat;
     bft_nv_clear(&r->nv);
-    r->nv = r->nv_next;
-    r->nv_next = (struct bft_new_view){ 0 };
+    r->nv = *nv;
+    *nv = (struct bft_new_view){ 0 };
     r->view = m->view;
     for (uint64_t n = r->stable + 1; n <= r->stable + r->config.window; n++) {
         struct bft_slot *s = bft_slot(r, n);
@@ -299,7 +284,7 @@ install(struct bft_replica *r, const struct msg_new_view *m, const struct select
         bft_adopt_stable(r, &sel->cert);
     r->proposed = C2_MAX(sel->last, r->stable);
     take_proposals(r, m);
-    take_later(r);
+    bft_take_later(r);
 }
 
 static bool
@@ -318,18 +303,19 @@ all_vcs_are_good(struct bft_replica *r, const struct bft_new_view *nv, const str
 }
 
 static void
-refuse(struct bft_replica *r, uint64_t view)
+refuse(struct bft_replica *r, struct bft_new_view *nv)
 {
+    uint64_t view = nv->view;
     bft_alarm(r, BFT_ALARM_EVIDENCE, "a primary has sent a wrong NEW-VIEW");
-    bft_nv_clear(&r->nv_next);
-    bft_wish(r, view + 1);
+    bft_nv_clear(nv);
+    if (view == r->view)
+        bft_wish(r, view + 1); /* a later view is nothing to leave: the others are not there */
 }
 
 static void
-try_install(struct bft_replica *r)
+try_install(struct bft_replica *r, struct bft_new_view *nv)
 {
     struct msg_new_view m;
-    struct bft_new_view *nv = &r->nv_next;
     for (unsigned i = 0; i < nv->nvcs; i++) {
         if (nv->vc[i].msg == NULL)
             return;
@@ -337,33 +323,40 @@ try_install(struct bft_replica *r)
     enum c2_err err = msg_read_new_view(c2_blob_slice(nv->msg), &m);
     C2_ASSERT(err == C2_E_OK);
     if (!all_vcs_are_good(r, nv, &m)) {
-        refuse(r, m.view);
+        refuse(r, nv);
         return;
     }
     struct selection *sel = select_proposals(r, nv);
     if (sel->conflict)
         bft_halt(r, "two batches were prepared for one number in one view");
     else if (!proposals_match(r, &m, sel))
-        refuse(r, m.view);
+        refuse(r, nv);
     else
-        install(r, &m, sel);
+        install(r, nv, &m, sel);
     c2_free(sel);
 }
 
 /* ---- finding the VIEW-CHANGEs ---------------------------------------------------------------- */
 
+static struct c2_blob *
+find_in(const struct bft_vc *list, const uint8_t digest[MSG_DIGEST_LEN])
+{
+    for (unsigned i = 0; i < MSG_REPLICAS_MAX; i++) {
+        if (list[i].msg != NULL && bft_digest_equal(list[i].digest, digest))
+            return list[i].msg;
+    }
+    return NULL;
+}
+
 struct c2_blob *
 bft_find_vc(struct bft_replica *r, const uint8_t digest[MSG_DIGEST_LEN])
 {
-    const struct bft_vc *lists[] = { r->vc, r->nv.vc, r->nv_next.vc };
-    for (size_t l = 0; l < C2_ARRAY_LEN(lists); l++) {
-        for (unsigned i = 0; i < MSG_REPLICAS_MAX; i++) {
-            const struct bft_vc *v = &lists[l][i];
-            if (v->msg != NULL && bft_digest_equal(v->digest, digest))
-                return v->msg;
-        }
-    }
-    return NULL;
+    struct c2_blob *found = find_in(r->vc, digest);
+    if (found == NULL)
+        found = find_in(r->nv.vc, digest);
+    for (unsigned i = 0; i < MSG_REPLICAS_MAX && found == NULL; i++)
+        found = find_in(r->nv_next[i].vc, digest);
+    return found;
 }
 
 static void
@@ -390,16 +383,15 @@ bft_on_new_view(struct bft_replica *r, struct c2_blob *blob)
         r->count.dropped++;
         return;
     }
+    struct bft_new_view *nv = &r->nv_next[h.sender];
     if (m.view < r->view || (m.view == r->view && r->phase == BFT_NORMAL) || !bft_may_follow(r) ||
-        (r->nv_next.msg != NULL && r->nv_next.view >= m.view) || h.sender == r->seat)
+        (nv->msg != NULL && nv->view >= m.view) || h.sender == r->seat)
         return;
     if (!bft_verify_seat(r, h.sender, msg)) {
         r->count.dropped++;
         return;
     }
-    struct bft_new_view *nv = &r->nv_next;
     bft_nv_clear(nv);
-    r->nv_lsn = 0;
     nv->msg = c2_blob_ref(blob);
     nv->view = m.view;
     nv->nvcs = m.nvcs;
@@ -413,15 +405,12 @@ bft_on_new_view(struct bft_replica *r, struct c2_blob *blob)
     bft_try_new_view(r);
 }
 
-void
-bft_on_vc_body(struct bft_replica *r, struct c2_slice msg)
+static void
+give_vc(struct bft_new_view *nv, struct c2_slice msg, const uint8_t *digest)
 {
     struct msg_new_view m;
-    uint8_t digest[MSG_DIGEST_LEN];
-    struct bft_new_view *nv = &r->nv_next;
     if (nv->msg == NULL || msg_read_new_view(c2_blob_slice(nv->msg), &m) != C2_E_OK)
         return;
-    msg_digest(msg, digest);
     for (unsigned i = 0; i < nv->nvcs; i++) {
         if (nv->vc[i].msg != NULL || !bft_digest_equal(m.vc[i].digest, digest))
             continue;
@@ -429,20 +418,43 @@ bft_on_vc_body(struct bft_replica *r, struct c2_slice msg)
         bft_vc_set(&nv->vc[i], copy, nv->view);
         c2_blob_unref(copy);
     }
+}
+
+void
+bft_on_vc_body(struct bft_replica *r, struct c2_slice msg)
+{
+    uint8_t digest[MSG_DIGEST_LEN];
+    if (!bft_nv_waits(r) || !bft_vc_valid(r, msg))
+        return;
+    msg_digest(msg, digest);
+    for (unsigned i = 0; i < MSG_REPLICAS_MAX; i++)
+        give_vc(&r->nv_next[i], msg, digest);
     bft_try_new_view(r);
 }
 
-/* Digests of VIEW-CHANGEs that are still missing. */
+bool
+bft_nv_waits(const struct bft_replica *r)
+{
+    bool waits = false;
+    for (unsigned i = 0; i < MSG_REPLICAS_MAX; i++)
+        waits = waits || r->nv_next[i].msg != NULL;
+    return waits;
+}
+
+/* Digests of VIEW-CHANGEs that are still missing; of each maker's NEW-VIEW in turn. */
 unsigned
 bft_missing_vcs(const struct bft_replica *r, uint8_t (*out)[MSG_DIGEST_LEN], unsigned max)
 {
     struct msg_new_view m;
     unsigned count = 0;
-    if (r->nv_next.msg == NULL || msg_read_new_view(c2_blob_slice(r->nv_next.msg), &m) != C2_E_OK)
-        return 0;
-    for (unsigned i = 0; i < r->nv_next.nvcs && count < max; i++) {
-        if (r->nv_next.vc[i].msg == NULL)
-            memcpy(out[count++], m.vc[i].digest, MSG_DIGEST_LEN);
+    for (unsigned k = 0; k < MSG_REPLICAS_MAX; k++) {
+        const struct bft_new_view *nv = &r->nv_next[(k + r->fetch_turn) % MSG_REPLICAS_MAX];
+        if (nv->msg == NULL || msg_read_new_view(c2_blob_slice(nv->msg), &m) != C2_E_OK)
+            continue;
+        for (unsigned i = 0; i < nv->nvcs && count < max; i++) {
+            if (nv->vc[i].msg == NULL)
+                memcpy(out[count++], m.vc[i].digest, MSG_DIGEST_LEN);
+        }
     }
     return count;
 }
@@ -452,11 +464,15 @@ bft_try_new_view(struct bft_replica *r)
 {
     if (!bft_may_follow(r))
         return;
-    if (r->nv_next.msg != NULL && r->nv_next.view < r->view)
-        bft_nv_clear(&r->nv_next);
     bool mine = r->seat == bft_primary(r, r->view);
-    if (r->phase == BFT_LEAVING && mine && r->nv_next.msg == NULL)
+    if (r->phase == BFT_LEAVING && mine && r->nv_next[r->seat].view != r->view)
         make_new_view(r);
-    if (r->nv_next.msg != NULL && r->nv_lsn == 0)
-        try_install(r);
+    for (unsigned i = 0; i < MSG_REPLICAS_MAX; i++) {
+        struct bft_new_view *nv = &r->nv_next[i];
+        bool late = nv->view < r->view || (nv->view == r->view && r->phase == BFT_NORMAL);
+        if (nv->msg != NULL && late)
+            bft_nv_clear(nv);
+        if (nv->msg != NULL && (i != r->seat || r->nv_lsn == 0) && r->mode != BFT_HALTED)
+            try_install(r, nv);
+    }
 }

@@ -72,25 +72,26 @@ bft_take_proposal(struct bft_replica *r, struct bft_slot *s, const struct msg_pr
         memcpy(s->digest, p->digest, MSG_DIGEST_LEN);
     }
     if (s->decided && !bft_digest_equal(s->decided_digest, p->digest)) {
+        s->have_proposal = false;
+        if (p->view < s->decided_view)
+            return; /* what this view proposed was given up */
         if (reissued)
             bft_halt(r, "a new view proposes something else for what was decided");
         accuse(r, "a primary proposes something else for what was decided");
-        s->have_proposal = false;
     }
 }
 
-/* Keeps a proposal of a view to come; only one that its primary has signed. */
+/* Keeps a proposal of a view to come, the nearest; only one that its primary has signed. */
 static void
-keep_for_later(struct bft_replica *r, struct bft_slot *s, const struct msg_pre_prepare *m,
-               struct c2_blob *blob)
+keep_for_later(struct bft_replica *r, struct bft_slot *s, const struct msg_pre_prepare *m)
 {
-    if (s->later != NULL && s->later_view >= m->p.view)
+    if (s->have_later && s->later_view >= r->view && s->later_view <= m->p.view)
         return;
     if (!bft_verify_seat(r, bft_primary(r, m->p.view), m->proposal))
         return;
-    c2_blob_unref(s->later);
-    s->later = c2_blob_ref(blob);
+    s->have_later = true;
     s->later_view = m->p.view;
+    memcpy(s->later, m->proposal.data, MSG_PROPOSAL_LEN);
 }
 
 static void
@@ -119,7 +120,7 @@ bft_on_pre_prepare(struct bft_replica *r, uint16_t seat, struct c2_blob *blob)
     if (s == NULL || m.p.view < r->view)
         return;
     if (m.p.view > r->view || r->phase != BFT_NORMAL) {
-        keep_for_later(r, s, &m, blob);
+        keep_for_later(r, s, &m);
         return;
     }
     if (s->have_proposal && s->view == r->view) {
@@ -139,6 +140,28 @@ bft_on_pre_prepare(struct bft_replica *r, uint16_t seat, struct c2_blob *blob)
     if (s->have_proposal && !s->have_body)
         bft_fetch_body(r, s->digest, seat);
     bft_slot_step(r, s);
+}
+
+void
+bft_take_later(struct bft_replica *r)
+{
+    for (uint64_t n = r->stable + 1; n <= r->stable + r->config.window; n++) {
+        struct bft_slot *s = bft_slot(r, n);
+        struct msg_head h;
+        struct msg_proposal p;
+        if (s == NULL || !s->have_later || s->later_view > r->view)
+            continue;
+        s->have_later = false;
+        bool taken = s->have_proposal && s->view == r->view;
+        struct c2_slice proposal = c2_slice(s->later, MSG_PROPOSAL_LEN);
+        if (s->later_view < r->view || taken || bft_is_primary(r) ||
+            msg_read_proposal(proposal, &h, &p) != C2_E_OK)
+            continue;
+        bft_take_proposal(r, s, &p, proposal, false);
+        if (s->have_proposal && !s->have_body)
+            bft_fetch_body(r, s->digest, bft_primary(r, r->view));
+        bft_slot_step(r, s);
+    }
 }
 
 /* The time may become acceptable later: our clock or the primary's is off. */

@@ -11,8 +11,10 @@
  * quarantine: it listens, executes and repairs its state, but signs nothing until both
  *   - a checkpoint H is stable that lies beyond everything it can have voted on: two windows
  *     above the highest certificate that a quorum of the others shows;
- *   - the view is at least the highest wish that those report. It had left for a view only if a
- *     quorum wished it, and wishes are durable before they are sent.
+ *   - the view is at least the highest wish that those report, with more than one of them (f > 1)
+ *     the second highest. It had left for a view only if a quorum wished it, and wishes are durable
+ *     before they are sent; at most f-1 of the others lie, so of a quorum of them two at least
+ *     (one if f = 1) are correct and wished it.
  * An epoch with a new key for this replica ends the quarantine as well: the old key's votes are
  * void in it.
  */
@@ -160,7 +162,7 @@ read_stable(struct bft_replica *r, const struct wal_record *rec)
 {
     struct msg_stable s;
     C2_TRY(msg_get_stable(rec->msg, &s));
-    if (s.epoch != r->config.epoch || s.c.n < r->stable)
+    if (!bft_epoch_of_log(r, s.epoch) || s.c.n < r->stable)
         return C2_E_OK;
     r->stable = s.c.n;
     r->stable_c = s.c;
@@ -176,7 +178,7 @@ read_record(struct bft_replica *r, unsigned type, uint64_t lsn, struct c2_slice 
     struct wal_record rec;
     C2_TRY(wal_record_read(type, bytes, &rec));
     bool of_epoch = type != WAL_EPOCH && type != WAL_STABLE && type != WAL_MODE;
-    if (of_epoch && rec.epoch != r->config.epoch)
+    if (of_epoch && !bft_epoch_of_log(r, rec.epoch))
         return C2_E_OK;
     switch ((enum wal_type)type) {
     case WAL_EPOCH:
@@ -273,7 +275,7 @@ bft_quarantine_hears(struct bft_replica *r, uint16_t seat, const struct msg_stat
             uint64_t step = r->config.checkpoint_interval;
             r->safe_n = r->stable + 2ull * r->config.window;
             r->safe_n += (step - r->safe_n % step) % step;
-            r->safe_view = kth_heard(r, C2_MAX(r->config.f, 1));
+            r->safe_view = kth_heard(r, C2_MIN(r->config.f, 2));
             log_mode(r);
         }
     }
@@ -288,7 +290,8 @@ bft_start(struct bft_replica *r, uint64_t lsn, enum bft_wal_health health)
     C2_ASSERT(!r->started);
     r->started = true;
     r->lsn = r->durable_lsn = lsn;
-    if (health == BFT_WAL_DAMAGED || r->damaged || r->orphan > r->stable)
+    bool unknown = r->log_epoch > r->config.epoch; /* its EPOCH record is missing */
+    if (health == BFT_WAL_DAMAGED || r->damaged || unknown || r->orphan > r->stable)
         enter_quarantine(r);
     bft_give_job(r, bft_job_new(BFT_JOB_LOAD));
 }

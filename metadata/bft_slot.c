@@ -118,6 +118,8 @@ bft_body_room(struct bft_replica *r, size_t len)
             bft_bytes_clear(r, &s->body);
             bft_bytes_clear(r, &s->final);
             s->have_body = s->have_final = false;
+            c2_blob_unref(s->proof); /* it holds the batch, too */
+            s->proof = NULL;
         }
         r->dropped_to = n;
     }
@@ -171,8 +173,7 @@ bft_slot_settle(struct bft_replica *r, struct bft_slot *s)
 {
     clear_votes(s->prepare);
     bft_cert_clear(r, &s->cert);
-    c2_blob_unref(s->later);
-    s->later = NULL;
+    s->have_later = false;
     s->prepare_lsn = s->commit_lsn = 0;
     s->first_lsn = 0;
 }

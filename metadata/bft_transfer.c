@@ -4,10 +4,11 @@
  *
  * The executor walks the digest tree of the checkpoint from its root and wants what differs: nodes
  * by path and hash, entries by hash. Everything is verified by its hash, so it does not matter who
- * answers, and a peer that has moved on to a newer checkpoint can still answer for what is the
- * same in it. When nobody has an item any more, the target moves to the newest stable checkpoint;
- * what was fetched stays. A crash loses at most the last part: the application knows that it is
- * incomplete, and the walk begins again over what is there.
+ * is asked (but only who was asked may answer, or a liar could always be the first), and a peer
+ * that has moved on to a newer checkpoint can still answer for what is the same in it. When nobody
+ * has an item any more, the target moves to the newest stable checkpoint; what was fetched stays. A
+ * crash loses at most the last part: the application knows that it is incomplete, and the walk
+ * begins again over what is there.
  */
 #include <string.h>
 
@@ -42,8 +43,8 @@ bft_sync_start(struct bft_replica *r)
 {
     struct bft_sync *y = &r->sync;
     bool again = r->mode == BFT_SYNCING;
-    if (again && y->n == r->stable)
-        return;
+    if (again && (y->n == r->stable || y->finished))
+        return; /* what is complete is loaded first */
     if (r->stable == 0 || (!again && r->mode != BFT_RUNNING && r->mode != BFT_QUARANTINED))
         return;
     C2_MARK("bft: fetches the state");
@@ -83,6 +84,7 @@ ask(struct bft_replica *r)
                 continue;
             item->due_ns = r->now_ns + r->setup.timing.fetch_ns;
             item->tries++;
+            item->seat = seat;
             f.item[f.count++] = item->item;
         }
         if (f.count == 0)
@@ -151,10 +153,11 @@ bft_sync_over(struct bft_replica *r)
 /* ---- answers --------------------------------------------------------------------------------- */
 
 static struct bft_sync_item *
-find_item(struct bft_sync *y, uint8_t kind, const uint8_t *hash)
+find_item(struct bft_sync *y, uint16_t seat, uint8_t kind, const uint8_t *hash)
 {
     for (unsigned i = 0; i < y->nitems; i++) {
-        if (y->item[i].item.kind == kind && bft_digest_equal(y->item[i].item.hash, hash))
+        bool asked = y->item[i].tries > 0 && y->item[i].seat == seat;
+        if (asked && y->item[i].item.kind == kind && bft_digest_equal(y->item[i].item.hash, hash))
             return &y->item[i];
     }
     return NULL;
@@ -174,7 +177,7 @@ bft_on_state(struct bft_replica *r, uint16_t seat, struct c2_blob *blob)
         uint8_t kind = c2_rd_u8(&in);
         c2_rd_copy(&in, hash, sizeof hash);
         struct c2_slice bytes = c2_rd_bytes(&in, MSG_BYTES_MAX);
-        struct bft_sync_item *item = find_item(y, kind, hash);
+        struct bft_sync_item *item = find_item(y, seat, kind, hash);
         if (item == NULL)
             continue;
         if (bytes.len == 0) {

@@ -213,7 +213,7 @@ bft_view_durable(struct bft_replica *r)
     }
     if (r->nv_lsn != 0 && r->nv_lsn <= r->durable_lsn) {
         r->nv_lsn = 0;
-        bft_send(r, bft_others(r), r->nv_next.msg);
+        bft_send(r, bft_others(r), r->nv_next[r->seat].msg);
         bft_try_new_view(r);
     }
 }

@@ -72,6 +72,7 @@ struct sim_disk {
     struct c2_list requests; /* c2_disk_req.link */
     uint64_t capacity, used;
     uint64_t latency_max_ns;
+    bool sync_fails; /* the next SYNC */
     int next_number;
     unsigned next_tmp;
 };
@@ -504,6 +505,16 @@ do_path(struct sim_disk *d, struct sim_node *node, struct c2_disk_req *r)
     }
 }
 
+/* The kernel has given up on the pages and takes them for clean. */
+static enum c2_err
+sync_error(struct sim_disk *d, struct file *f)
+{
+    d->sync_fails = false;
+    C2_LIST_FOREACH (&f->pending, struct pending, p, link)
+        pending_free(f, p);
+    return C2_E_IO;
+}
+
 static C2_RESULT
 do_handle(struct sim_disk *d, struct sim_node *node, struct c2_disk_req *r)
 {
@@ -518,6 +529,8 @@ do_handle(struct sim_disk *d, struct sim_node *node, struct c2_disk_req *r)
     case C2_DISK_PWRITE:
         return write_iov(d, h->file, r);
     case C2_DISK_SYNC:
+        if (d->sync_fails)
+            return sync_error(d, h->file);
         file_sync(h->file);
         return C2_E_OK;
     case C2_DISK_TRUNCATE:
@@ -773,6 +786,30 @@ void
 sim_disk_set_capacity(struct sim_disk *d, uint64_t bytes)
 {
     d->capacity = bytes;
+}
+
+void
+sim_disk_fail_sync(struct sim_disk *d)
+{
+    d->sync_fails = true;
+}
+
+bool
+sim_disk_rot(struct sim_disk *d)
+{
+    for (unsigned tries = 0; tries < 100 && d->platter.count > 0; tries++) {
+        struct file *f = d->platter.n[sim_rng_below(&d->rng, d->platter.count)].file;
+        if (f->is_dir || f->platter.len == 0)
+            continue;
+        size_t at = (size_t)sim_rng_below(&d->rng, f->platter.len);
+        if (f->platter.data[at] == 0)
+            continue; /* most likely nothing is there */
+        f->platter.data[at] ^= (uint8_t)(1u << sim_rng_below(&d->rng, 8));
+        if (at < f->cache.len)
+            f->cache.data[at] = f->platter.data[at];
+        return true;
+    }
+    return false;
 }
 
 void

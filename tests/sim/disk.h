@@ -16,6 +16,11 @@ void sim_disk_free(struct sim_disk *d);
 /* 0 = unlimited: how many bytes fit. */
 void sim_disk_set_capacity(struct sim_disk *d, uint64_t bytes);
 
+/* The next SYNC fails, and what it was to make durable never will be. */
+void sim_disk_fail_sync(struct sim_disk *d);
+/* Flips a bit of what is durable; no file may be open. false = there is nothing. */
+bool sim_disk_rot(struct sim_disk *d);
+
 void sim_disk_submit(struct sim_disk *d, struct sim_node *n, struct c2_disk_req *r);
 void sim_disk_crash(struct sim_disk *d, struct sim_node *n, enum sim_crash how);
 /* A file is open or a request is under way. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * c2sim [SEED [COUNT]] [--trace] [--only depsky|unit|fs] : COUNT simulated runs from SEED on.
+ * c2sim [SEED [COUNT]] [--trace] [--only depsky|unit|fs|bft] : COUNT simulated runs from SEED on.
  *
  * Every seed runs in a child process (two or more of them, one per CPU), so that an assertion or a
  * sanitizer ends one seed and not the others. A failed seed is printed with the command that
@@ -77,6 +77,40 @@ static const char *const marks[] = {
     "fetch: read back from the journal",
     "txg: manifest written",
     "txg: stable state of a held file",
+    "sim: twins",
+    "sim: lie: silence",
+    "sim: lie: one is excluded",
+    "sim: lie: slow on purpose",
+    "sim: lie: a message is changed",
+    "sim: lie: an old message again",
+    "sim: lie: two proposals",
+    "sim: lie: two votes",
+    "sim: lie: a wrong body",
+    "sim: lie: a hidden certificate",
+    "sim: lie: a false certificate",
+    "sim: lie: a view out of nothing",
+    "sim: lie: a wrong state",
+    "sim: lie: numbers at their limits",
+    "sim: lie: a flood",
+    "sim: lie: a wrong answer",
+    "sim: a client lies",
+    "sim: evidence against a liar",
+    "sim: a replica crashes",
+    "sim: a link is cut",
+    "sim: one stays apart",
+    "sim: fsync failed",
+    "sim: the log's end is torn",
+    "sim: the log is damaged",
+    "sim: a store is lost",
+    "sim: a log is lost",
+    "sim: a new epoch",
+    "sim: a lock is taken",
+    "sim: a stale holder is fenced",
+    "sim: a fast read",
+    "sim: a fast read is ordered instead",
+    "bft: a fast read waits",
+    "bft: decided without the batch",
+    "bft: fetches the state",
 };
 
 /* Shared with the children: what each works on, what it has seen. */
@@ -158,6 +192,7 @@ static uint64_t
 check_tally(const struct options *o, const struct slot *slots, unsigned n)
 {
     uint64_t events = 0;
+    uint64_t batches = 0;
     uint64_t missing = 0;
     for (unsigned f = 0; f < SIM_FAULTS; f++) {
         uint64_t struck = 0;
@@ -176,9 +211,12 @@ check_tally(const struct options *o, const struct slot *slots, unsigned n)
             fprintf(stderr, "c2sim: never reached: %s\n", marks[m]);
         missing += hits == 0;
     }
-    for (unsigned i = 0; i < n; i++)
+    for (unsigned i = 0; i < n; i++) {
         events += slots[i].tally.events;
-    printf("c2sim: %llu events\n", (unsigned long long)events);
+        batches += slots[i].tally.batches;
+    }
+    printf("c2sim: %llu events, %llu batches\n", (unsigned long long)events,
+           (unsigned long long)batches);
     return o->only == NULL && o->count >= SEEDS_DEFAULT ? missing : 0;
 }
 

@@ -12,6 +12,7 @@
 struct sim_tally {
     uint64_t struck[SIM_FAULTS];
     uint64_t events;
+    uint64_t batches; /* of the replicated service */
 };
 
 struct sim_options {

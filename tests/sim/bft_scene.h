@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the parts of the replicated service's scenarios share.
+ *
+ *   bft_node.c    a replica's process: core, executor with the real store, the real log on a
+ *                 simulated disk
+ *   bft_net.c     the network between processes and clients
+ *   bft_liar.c    what a Byzantine replica makes of the messages of a correct one
+ *   bft_client.c  clients, honest and lying
+ *   bft_check.c   what must hold, checked at each event
+ *   scene_bft.c   a random run: faults, then recovery while the liars go on
+ *   scene_trap.c  known traps, one script each
+ *
+ * Processes have an id each, as members of a configuration have. A liar may be two processes with
+ * one id and one key: that gives equivocation and amnesia without a line of code about them.
+ */
+#ifndef C2_TESTS_SIM_BFT_SCENE_H
+#define C2_TESTS_SIM_BFT_SCENE_H
+
+#include "metadata/bft.h"
+#include "metadata/cmd.h"
+#include "metadata/exec.h"
+#include "metadata/wal.h"
+#include "tests/sim/disk.h"
+#include "tests/sim/scene.h"
+
+#define BS_IDS      8 /* seven members and a spare */
+#define BS_PROCS    (BS_IDS + BFT_F_MAX)
+#define BS_CLIENTS  4
+#define BS_KEYS     4
+#define BS_LOG_MAX  8192
+#define BS_CSEQ_MAX 256
+#define BS_OUT_MAX  4 /* requests of a client that are on their way */
+#define BS_INTERVAL 8
+#define BS_PATH_MAX 300
+#define BS_EPOCHS   8
+#define BS_TAPE     64
+
+enum bs_lie {
+    BS_LIE_DROP,    /* some types of messages, to some of the others */
+    BS_LIE_EXCLUDE, /* f of the others hear nothing */
+    BS_LIE_SLOW,    /* just below the timeout */
+    BS_LIE_MUTATE,  /* numbers off by one, bytes changed, signed again */
+    BS_LIE_REPLAY,  /* what anybody sent before */
+    BS_LIE_SPLIT,   /* different proposals and votes to different replicas */
+    BS_LIE_BODY,    /* other bytes than the digest says */
+    BS_LIE_HIDE,    /* VIEW-CHANGEs without certificates, or with false ones */
+    BS_LIE_VIEW,    /* NEW-VIEWs out of nothing, wishes for far-away views */
+    BS_LIE_STATE,   /* a state that is not the state, before anybody else answers */
+    BS_LIE_STATUS,  /* numbers at their limits */
+    BS_LIE_FLOOD,   /* requests of nobody, proposals for views to come */
+    BS_LIE_ANSWER,  /* wrong answers to clients */
+    BS_LIES,
+};
+
+struct bs;
+
+struct bs_proc {
+    struct bs *s;
+    unsigned index;
+    uint16_t id;
+    bool faulty; /* nothing it does is checked */
+    bool rotten; /* its disk was damaged: it may forget votes, but executes what is right */
+    uint32_t lies;
+    uint32_t deaf; /* ids that do not exist for it (EXCLUDE, twins) */
+    uint64_t slow_ns;
+    char path[BS_PATH_MAX + 8];
+    bool created, fresh;
+    struct sim_disk *disk;
+    struct sim_node *node;
+    struct wal *wal;      /* owned by the node's life */
+    struct sim_life life; /* of the core */
+    size_t life_base;
+    struct bft_replica *core;
+    struct bft_exec *exec;
+    bool up, started, keep_down;
+    unsigned lives;
+    struct c2_list jobs; /* bft_job.link */
+    uint64_t exec_ns;    /* a job takes up to this */
+    struct c2_timer exec_timer, tick, restart, lie, die;
+    int64_t skew_ns;
+    struct bft_info last; /* of this life */
+    uint64_t alarms;
+};
+
+/* One request or read of an honest client. */
+struct bs_op {
+    struct bs_client *c;
+    bool used, read, query;
+    uint64_t cseq;
+    unsigned key, kind;
+    uint64_t sent_ns;
+    uint64_t low; /* everything up to here had been seen completed when it began */
+    struct c2_blob *msg;
+    struct c2_timer again;
+    unsigned tries;
+    uint32_t have; /* ids that have answered */
+    uint8_t digest[BS_IDS][MSG_DIGEST_LEN];
+    uint64_t n[BS_IDS];
+    uint8_t code[BS_IDS];
+    struct c2_blob *result; /* of any that had it, by digest */
+    uint8_t result_digest[MSG_DIGEST_LEN];
+};
+
+struct bs_issued {
+    uint8_t op[C2_SHA256_LEN];
+    unsigned kind, key;
+    uint64_t executed_at, token;
+    bool done;
+};
+
+struct bs_client {
+    struct bs *s;
+    unsigned i;
+    bool liar;
+    uint8_t key[MSG_KEY_LEN], secret[C2_ED25519_SECRET_LEN];
+    uint64_t session, cseq, ack_low, rseq;
+    uint64_t nonce;
+    unsigned left, outstanding, window;
+    struct bs_op op[BS_OUT_MAX];
+    struct bs_issued issued[BS_CSEQ_MAX];
+    struct c2_timer next;
+    /* the lock */
+    bool locker;
+    unsigned stage;
+    uint64_t store_session, token;
+};
+
+struct bs_trap;
+
+struct bs {
+    struct sim_world *w;
+    struct sim_rng rng;
+    char dir[BS_PATH_MAX];
+    struct bft_config config; /* epoch 0 */
+    struct bft_config epochs[BS_EPOCHS];
+    bool have_epoch[BS_EPOCHS];
+    struct bft_timing timing;
+    struct bft_limits limits;
+    uint8_t secret[BS_IDS][C2_ED25519_SECRET_LEN], next_secret[BS_IDS][C2_ED25519_SECRET_LEN];
+    uint8_t authority[C2_ED25519_SECRET_LEN], admin[2][C2_ED25519_SECRET_LEN];
+    struct bs_proc proc[BS_PROCS];
+    unsigned nprocs;
+    struct bs_client client[BS_CLIENTS];
+    unsigned nclients;
+
+    /* network */
+    unsigned loss, dup;
+    uint64_t delay_ns;
+    bool cut[BS_PROCS][BS_PROCS];
+    struct c2_blob *tape[BS_TAPE];
+    unsigned tape_at;
+    /* A script's own rule: true = the message is not delivered. */
+    bool (*filter)(struct bs *s, const struct bs_proc *from, const struct bs_proc *to,
+                   unsigned type, struct c2_slice msg);
+    const struct bs_trap *trap;
+
+    /* truth */
+    uint8_t decided[BS_LOG_MAX][MSG_DIGEST_LEN];
+    bool have[BS_LOG_MAX];
+    uint8_t ckpt[BS_LOG_MAX][MSG_DIGEST_LEN];
+    bool have_ckpt[BS_LOG_MAX];
+    uint64_t hist[BS_LOG_MAX][BS_KEYS];
+    uint64_t model_n;
+    uint64_t low; /* no read that begins now may see less */
+    uint64_t acked[BS_KEYS];
+    uint64_t last_token;
+    uint8_t *votes;
+    uint64_t fast_reads;
+    bool clean; /* no evidence of anything may appear */
+
+    /* script */
+    struct c2_timer chaos, look;
+    unsigned chaos_left;
+    bool healed, done, converged;
+    int victim;          /* process whose disk is damaged in this run; -1 = none */
+    unsigned admin_kind; /* 0 = no reconfiguration; 1 = keys, 2 = a member, 3 = both */
+    unsigned admin_at;
+};
+
+extern const struct bft_crypto bs_crypto;
+void bs_make_key(struct bs *s, uint8_t secret[C2_ED25519_SECRET_LEN], uint8_t key[MSG_KEY_LEN]);
+
+/* scene_bft.c: a cluster of 3f+1 and a spare, nobody started. */
+struct bs *bs_new(const char *name, uint64_t seed, const struct sim_options *o, unsigned f);
+struct bs_proc *bs_add_proc(struct bs *s, uint16_t id);
+void bs_free(struct bs *s, struct sim_tally *tally);
+bool bs_converged(struct bs *s);
+
+/* bft_node.c */
+void bs_start(struct bs_proc *p);
+void bs_crash(struct bs_proc *p);
+void bs_event(struct bs_proc *p, struct bft_event *ev);
+void bs_proc_init(struct bs_proc *p);
+void bs_proc_done(struct bs_proc *p);
+/* Everything on its disks is gone; it must be down. */
+void bs_lose_store(struct bs_proc *p);
+void bs_lose_log(struct bs_proc *p);
+
+/* bft_net.c */
+void bs_send(struct bs *s, struct bs_proc *from, struct bs_proc *to, struct c2_slice msg,
+             uint64_t extra_ns);
+void bs_to_client(struct bs_proc *from, const struct bft_action *a);
+/* From a client (i) to everybody with the id. */
+void bs_from_client(struct bs_client *c, uint16_t id, struct c2_blob *msg);
+void bs_cut(struct bs *s, unsigned a, unsigned b, bool cut);
+struct bs_proc *bs_proc_of(struct bs *s, uint16_t id, bool second);
+
+/* bft_liar.c: sends what the liar makes of it. */
+void bs_lie_send(struct bs_proc *p, struct bs_proc *to, struct c2_slice msg);
+void bs_lie_reply(struct bs_proc *p, struct c2_buf *msg);
+void bs_lie_start(struct bs_proc *p);
+/* A liar hears what somebody else has sent. */
+void bs_lie_overhear(struct bs *s, struct bs_proc *from, struct c2_slice msg);
+void bs_resign(struct bs_proc *p, struct c2_buf *msg);
+
+/* bft_client.c */
+void bs_client_init(struct bs_client *c, struct bs *s, unsigned i);
+void bs_client_start(struct bs_client *c);
+void bs_client_stop(struct bs_client *c);
+void bs_client_hears(struct bs_client *c, uint16_t id, struct c2_slice msg);
+bool bs_clients_done(const struct bs *s);
+
+/* bft_check.c */
+void bs_check_sent(struct bs_proc *p, struct c2_slice msg);
+void bs_check_job(struct bs_proc *p, const struct bft_job *job);
+void bs_check_step(struct bs_proc *p);
+void bs_check_read(struct bs *s, struct bs_op *op, const uint64_t value[BS_KEYS]);
+void bs_check_end(struct bs *s);
+/* What an honest client asks for. */
+enum { BS_OP_ADD, BS_OP_GET, BS_OP_OPEN, BS_OP_LOCK, BS_OP_COMMIT, BS_OP_CLOSE, BS_OP_ADMIN };
+
+#endif
