@@ -219,6 +219,7 @@ forget_agreement(struct bft_replica *r)
     c2_blob_unref(r->own_vc);
     r->own_vc = NULL;
     memset(r->ckpt, 0, sizeof r->ckpt);
+    r->sync.liars = 0;
     c2_buf_clear(&r->stable_cert);
     r->view = r->my_wish = r->vc_lsn = r->nv_lsn = r->wish_lsn = 0;
     r->phase = BFT_NORMAL;

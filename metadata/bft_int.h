@@ -185,6 +185,7 @@ struct bft_sync {
     unsigned nitems;
     unsigned turn;
     unsigned jobs;
+    uint32_t liars; /* seats that have sent wrong parts: not asked any more */
     bool finished;
 };
 

@@ -63,10 +63,14 @@ bft_sync_start(struct bft_replica *r)
 static uint16_t
 next_peer(struct bft_replica *r)
 {
+    struct bft_sync *y = &r->sync;
+    uint32_t others = bft_others(r);
+    if ((others & ~y->liars) == 0)
+        y->liars = 0; /* all of them: then it was not them */
     do
-        r->sync.turn = (r->sync.turn + 1) % r->config.n;
-    while (r->sync.turn == r->seat && r->config.n > 1);
-    return (uint16_t)r->sync.turn;
+        y->turn = (y->turn + 1) % r->config.n;
+    while ((others & ~y->liars & 1u << y->turn) == 0 && r->config.n > 1);
+    return (uint16_t)y->turn;
 }
 
 /* Sends all items that are not on their way, sixteen to a message. */
@@ -122,6 +126,8 @@ bft_synced(struct bft_replica *r, struct bft_job *job)
     struct bft_sync *y = &r->sync;
     C2_ASSERT(y->jobs > 0);
     y->jobs--;
+    if (job->bad)
+        y->liars |= 1u << job->seat;
     if (job->n != y->n || r->mode != BFT_SYNCING)
         return; /* of a target given up */
     if (job->bad)
