@@ -32,7 +32,7 @@
 #include "metadata/watch.h"
 
 #define GROUP_REQS_MAX  1024
-#define GROUP_BYTES_MAX (4u << 20)
+#define GROUP_BYTES_MAX (1u << 20) /* LMDB keeps the memory of all pages that one commit wrote */
 #define RETRY_NS        (50 * C2_NS_PER_MS)
 
 struct local;
