@@ -36,6 +36,7 @@ struct fs_object {
     bool placed_known;
     bool recorded;         /* the object record is in the store or in a queued transaction group */
     uint64_t stored_bytes; /* of an object written by this mount */
+    unsigned leaf_names;   /* scratch of fs/gc_condemn.c */
 };
 
 struct fs_chunk {

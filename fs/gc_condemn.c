@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/mark.h"
 #include "fs/gc_impl.h"
+#include "fs/manifest.h"
 
 static gc_step page_read, live_read, page_synced, some_condemned;
 static void next_page(struct fs_gc *g);
@@ -145,11 +146,48 @@ is_dead(const struct coord_entry *live)
     return live->version == 0 || (live->value.len == 8 && c2_get_u64(live->value.data) == 0);
 }
 
+/*
+ * The leaves of a manifest name what was in the file when they were written; what was overwritten
+ * since is named by nobody else, and nobody asks for it there. Such names do not count.
+ */
+static void
+count_leaf_names(struct fs *fs)
+{
+    for (struct c2_map_node *n = c2_map_next(&fs->objects, NULL); n != NULL;
+         n = c2_map_next(&fs->objects, n))
+        C2_CONTAINER_OF(n, struct fs_object, node)->leaf_names = 0;
+    for (struct c2_map_node *n = c2_map_next(&fs->inodes, NULL); n != NULL;
+         n = c2_map_next(&fs->inodes, n)) {
+        const struct fs_manifest *m = C2_CONTAINER_OF(n, struct fs_inode, node)->manifest;
+        if (m == NULL || m->base == NULL || m->base->refs > 1)
+            continue; /* what the file has now, too */
+        for (size_t k = 0; k < m->base->n; k++) {
+            struct fs_source *s = m->base->e[k].source;
+            if (s->kind == FS_SOURCE_OBJECT)
+                C2_CONTAINER_OF(s, struct fs_object, source)->leaf_names++;
+        }
+    }
+}
+
+static bool
+is_named(struct fs_gc *g, const struct ds_oid *oid, bool *counted)
+{
+    struct fs *fs = g->fs;
+    if (!fs_object_known(fs, oid->sid, oid->seq))
+        return false;
+    if (!*counted)
+        count_leaf_names(fs);
+    *counted = true;
+    const struct fs_object *o = fs_object_peek(fs, oid);
+    return o == NULL || o->source.refs > o->leaf_names;
+}
+
 /* What may be condemned stays in g->items. */
 static void
 sort_out(struct fs_gc *g)
 {
     size_t n = 0;
+    bool counted = false;
     for (size_t k = 0; k < g->nitems; k++) {
         struct gc_item it = g->items[k];
         const struct coord_entry *live = &g->req.entries[k];
@@ -158,7 +196,7 @@ sort_out(struct fs_gc *g)
         it.r_version = live->version;
         bool old = C2_MAX(it.r_version, it.o_version) <= g->dead_version;
         old = old && !g->fs->foreign;
-        if (old && fs_object_known(g->fs, it.oid.sid, it.oid.seq)) {
+        if (old && is_named(g, &it.oid, &counted)) {
             C2_MARK("gc: a dead object that memory names");
             old = false;
         }

@@ -78,6 +78,23 @@ cut_stable(struct txg_inode *x, struct fs_inode *i)
     return true;
 }
 
+/* Nothing of it is in the store any more: its objects need not stay for it. */
+static void
+content_gone(struct fs_inode *i)
+{
+    fs_manifest_free(i->manifest);
+    i->manifest = NULL;
+    fs_map_unref(i->committed);
+    i->committed = NULL;
+    fs_map_unref(i->journaled);
+    i->journaled = NULL;
+    if (!S_ISREG(i->attr.mode))
+        return;
+    fs_map_unref(i->map);
+    i->map = fs_map_new();
+    i->tail = NULL;
+}
+
 /* False: the store need not know. */
 static bool
 cut_live(struct fs *fs, struct txg_inode *x, struct fs_inode *i)
@@ -92,6 +109,8 @@ cut_live(struct fs *fs, struct txg_inode *x, struct fs_inode *i)
             i->dirty_journal = false;
             c2_list_remove(&fs->journal_inodes, &i->journal_link);
         }
+        if (!i->deleted) /* else a group that is not committed yet counts what it had */
+            content_gone(i);
         fs_inode_settle(fs, i);
         return false;
     }
@@ -350,21 +369,6 @@ share_content(struct fs_inode *i, struct fs_map *committed)
         fs_map_resolve(&i->journaled);
 }
 
-/* Nothing of it is in the store any more. */
-static void
-deletion_committed(struct fs_inode *i)
-{
-    fs_manifest_free(i->manifest);
-    i->manifest = NULL;
-    fs_map_unref(i->committed);
-    i->committed = NULL;
-    if (!S_ISREG(i->attr.mode))
-        return;
-    fs_map_unref(i->map);
-    i->map = fs_map_new();
-    i->tail = NULL;
-}
-
 static void
 inode_committed(struct fs *fs, const struct txg *t, struct txg_inode *x)
 {
@@ -375,7 +379,7 @@ inode_committed(struct fs *fs, const struct txg *t, struct txg_inode *x)
         x->manifest = NULL;
     }
     if (x->deleted)
-        deletion_committed(i);
+        content_gone(i);
     else if (x->map != NULL)
         share_content(i, x->map);
     i->committed_size = x->size;

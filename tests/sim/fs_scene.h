@@ -49,5 +49,8 @@ bool scene_tolerates(const struct fs_scene *s, enum c2_err err);
 bool verify_mount(struct fs_scene *s, int how);
 /* After everything was committed: records of the store against files and clouds (I11). */
 bool verify_store(struct fs_scene *s);
+/* After the collector has had its way: the clouds hold objects that have a record, and no others
+ * (I11). */
+bool verify_clouds(struct fs_scene *s);
 
 #endif

@@ -219,3 +219,36 @@ verify_store(struct fs_scene *s)
     c2_free(c);
     return alive;
 }
+
+static bool
+is_recorded(struct fs_scene *s, const struct coord_req *records, const char *key)
+{
+    char known[PROV_KEY_MAX];
+    struct ds_oid oid;
+    for (size_t k = 0; k < records->nentries; k++) {
+        if (fs_object_key_decode(records->entries[k].key, &oid) != C2_E_OK)
+            continue;
+        ds_object_key(s->m->ds, DS_KIND_OBJECT, oid, known);
+        if (strcmp(known, key) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool
+verify_clouds(struct fs_scene *s)
+{
+    struct coord_req r;
+    if (!read_letter(s, 'O', &r))
+        return false;
+    for (unsigned i = 0; i < s->clouds->n; i++) {
+        const struct sim_cloud *cloud = &s->clouds->cloud[i];
+        for (size_t k = 0; !cloud->destroyed && k < cloud->count; k++) {
+            const char *key = cloud->objects[k].key;
+            SIM_CHECK(s->w, strstr(key, "/o/") == NULL || is_recorded(s, &r, key),
+                      "I11: %s holds %s, which no record names", cloud->name, key);
+        }
+    }
+    coord_req_done(&r);
+    return count_letter(s, 'K', 0, "condemned objects");
+}

@@ -9,6 +9,8 @@
  *   bounded    every operation ends; a sync ends while at most f clouds misbehave
  *   I11        after a sync the store names exactly the objects that files use, with their live
  *              bytes, and the clouds hold them
+ *   I10        the collector runs all the time, also when clouds and node fail: every check above
+ *   I11        at the end it has its way, and the clouds hold nothing that no record names
  *   I4, I7     ledger.c
  *   leaks      an orderly end gives back everything
  */
@@ -21,10 +23,11 @@
 
 #include <string.h>
 
-#define OPS_MAX     160
-#define RUN_NS_MAX  (300 * C2_NS_PER_S)
-#define SYNC_NS_MAX (1800 * C2_NS_PER_S)
-#define CRASHES_MAX 3
+#define OPS_MAX      160
+#define RUN_NS_MAX   (300 * C2_NS_PER_S)
+#define SYNC_NS_MAX  (1800 * C2_NS_PER_S)
+#define CRASHES_MAX  3
+#define COLLECTS_MAX 40
 
 static void
 configure(struct fs_scene *s)
@@ -51,6 +54,20 @@ configure(struct fs_scene *s)
     d->compress = (enum ds_compress)sim_rng_below(&s->rng, 3);
     memset(d->volume, 0xc2, sizeof d->volume);
     sim_rng_fill(&s->rng, d->data_key, sizeof d->data_key);
+}
+
+/* Of its own generator, so that the rest of a seed does not depend on it. */
+static void
+configure_gc(struct fs_scene *s)
+{
+    struct fs_config *c = &s->m->conf;
+    struct sim_rng rng = sim_rng_fork(&s->w->rng, 8);
+    c->gc = sim_rng_chance(&rng, 80);
+    c->gc_retention_ns =
+        sim_rng_chance(&rng, 50) ? 0 : sim_rng_scale(&rng, C2_NS_PER_S, 60 * C2_NS_PER_S);
+    c->gc_interval_ns = sim_rng_scale(&rng, 200 * C2_NS_PER_MS, 60 * C2_NS_PER_S);
+    c->gc_rate = (unsigned)sim_rng_scale(&rng, 1, 1000);
+    c->gc_orphan_ns = sim_rng_scale(&rng, 5 * C2_NS_PER_S, 600 * C2_NS_PER_S);
 }
 
 static void
@@ -161,6 +178,48 @@ work(struct fs_scene *s)
     sim_stop(s->w, &s->next);
 }
 
+static void
+gc_ended(struct fs_gc_run *run)
+{
+    *(bool *)run->priv = true;
+}
+
+static bool
+collect(struct fs_scene *s, struct fs_gc_run *run)
+{
+    bool done = false;
+    *run = (struct fs_gc_run){ .done = gc_ended, .priv = &done };
+    struct sim_life *before = sim_node_enter(s->m->node);
+    fs_gc_run_start(s->m->fs, run);
+    sim_life_leave(before);
+    if (!sim_mount_wait(s->m, &done, SYNC_NS_MAX, "a round of the collector"))
+        return false;
+    SIM_CHECK(s->w, run->err == C2_E_OK || run->err == C2_E_QUORUM, "a round of the collector: %s",
+              c2_err_name(run->err));
+    return true;
+}
+
+/* In good weather nothing that no file uses stays for ever. */
+static bool
+collect_all(struct fs_scene *s)
+{
+    struct fs_gc_run run;
+    for (unsigned round = 0; round < COLLECTS_MAX; round++) {
+        if (!collect(s, &run))
+            return false;
+        const struct fs_gc_report *r = &run.report;
+        bool clean = run.err == C2_E_OK && r->young_objects == 0 && r->held_up_objects == 0 &&
+                     r->orphans == r->orphans_deleted;
+        if (clean && round >= 2)
+            return true;
+        sim_run_for(s->w, 60 * C2_NS_PER_S + s->m->conf.gc_orphan_ns);
+    }
+    sim_fail(s->w, "garbage is left: young=%llu held_up=%llu orphans=%llu deleted=%llu err=%s",
+             (unsigned long long)run.report.young_objects,
+             (unsigned long long)run.report.held_up_objects, (unsigned long long)run.report.orphans,
+             (unsigned long long)run.report.orphans_deleted, c2_err_name(run.err));
+}
+
 /* The last part, without crashes: everything to the clouds, unmount, mount, look. */
 static void
 finish(struct fs_scene *s)
@@ -168,8 +227,13 @@ finish(struct fs_scene *s)
     if (s->weather == SIM_STORM && !s->healed)
         heal(s);
     bool alive = sync_all(s) && verify_mount(s, -1) && verify_store(s) && sim_mount_down(s->m) &&
-                 sim_mount_up(s->m) && verify_mount(s, -1) && verify_store(s) &&
-                 sim_mount_down(s->m);
+                 sim_mount_up(s->m) && verify_mount(s, -1) && verify_store(s);
+    C2_ASSERT(alive);
+    if (!s->healed)
+        heal(s);
+    alive = collect_all(s) && sync_all(s) && verify_clouds(s) && verify_store(s) &&
+            sim_mount_down(s->m) && sim_mount_up(s->m) && verify_mount(s, -1) &&
+            sim_mount_down(s->m);
     C2_ASSERT(alive);
 }
 
@@ -204,6 +268,7 @@ sim_scene_fs(uint64_t seed, const struct sim_options *o, struct sim_tally *tally
     s->m = sim_mount_new(s->w, s->clouds, o->dir);
     s->weather = weathers[sim_rng_below(&s->rng, C2_ARRAY_LEN(weathers))];
     configure(s);
+    configure_gc(s);
     model_init(&s->model, s->w);
     c2_list_init(&s->ops);
     s->next.fire = next_due;

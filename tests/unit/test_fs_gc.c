@@ -357,6 +357,38 @@ condemn__leaves_alone_what_an_open_file_names(void **state)
     fsx_stop(x);
 }
 
+/* The leaves of a manifest name what was there when they were written. */
+static void
+condemn__is_not_stopped_by_the_leaves_of_a_file_in_memory(void **state)
+{
+    struct fsx *x = *state;
+    struct fs_handle *h;
+    uint64_t ino;
+    fsx_mount(x);
+    assert_int_equal(fsx_create(x, FS_ROOT_INO, "a", O_RDWR, &h, &ino), C2_E_OK);
+    for (unsigned k = 0; k < 40; k++) {
+        assert_int_equal(fsx_write(x, h, (uint64_t)k * 10, "piece", 5), C2_E_OK);
+        assert_int_equal(fsx_sync(x), C2_E_OK);
+    }
+    assert_true(c2_mark_count("txg: manifest written") > 0);
+    collect(x, NOW);
+    assert_int_equal(fsx_write(x, h, 30, "other", 5), C2_E_OK);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    assert_int_equal(collect(x, NOW).deleted_objects, 1);
+    assert_int_equal(fsx_close(x, h), C2_E_OK);
+    check(x);
+    fsx_drop_cache(x);
+    struct c2_buf got = { 0 };
+    h = fsx_open(x, ino, O_RDONLY);
+    assert_int_equal(fsx_read(x, h, 0, 1000, &got), C2_E_OK);
+    assert_int_equal(got.len, 395);
+    for (unsigned k = 0; k < 40; k++)
+        assert_memory_equal(got.data + (size_t)k * 10, k == 3 ? "other" : "piece", 5);
+    c2_buf_done(&got);
+    fsx_close(x, h);
+    fsx_stop(x);
+}
+
 static void
 set_flag(struct fs_gc_run *r)
 {
@@ -738,6 +770,7 @@ main(void)
         T(delete__waits_for_every_seat),
         T(delete__takes_absent_shares_for_deleted),
         T(condemn__leaves_alone_what_an_open_file_names),
+        T(condemn__is_not_stopped_by_the_leaves_of_a_file_in_memory),
         T(condemn__leaves_alone_what_the_journal_names),
         T(condemn__waits_until_no_other_device_can_replay),
         T(commit__that_names_a_condemned_object_is_refused),
