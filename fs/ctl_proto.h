@@ -146,6 +146,8 @@ struct ctl_status {
     uint64_t shares_missing; /* lost ones of these objects */
     uint64_t repairs_total;  /* shares rebuilt since the mount began */
     uint64_t repairs_failed; /* objects that stayed below their goal when it was their turn */
+    uint64_t deferred_files; /* changed before the last crash; their extents are not here yet */
+    char deferred[80];       /* the name of one */
     char damage[200];        /* of the journal at the last start, "" = none */
     char last_error[CTL_NAME_MAX + 1]; /* of the latest upload or commit, "" = it succeeded */
     uint32_t nproviders;

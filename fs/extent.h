@@ -60,6 +60,16 @@ struct fs_chunk {
     struct c2_link pack_link; /* in the packer's queue */
 };
 
+/* Objects with session id 0 are in no cloud and never counted: they stand for what cannot be read
+ * (fs/lost.h) and for what is not known yet (fs/deferred.h). */
+enum fs_object_nowhere { FS_OBJECT_LOST, FS_OBJECT_STAND_IN };
+
+static inline bool
+fs_object_is_nowhere(const struct fs_object *o)
+{
+    return o->ref.oid.sid == 0;
+}
+
 void fs_source_ref(struct fs_source *s);
 void fs_source_unref(struct fs_source *s); /* NULL is fine */
 

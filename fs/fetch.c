@@ -195,7 +195,7 @@ fs_fetch_start(struct fs *fs, struct fs_fetch *f)
     }
     f->object = C2_CONTAINER_OF(s, struct fs_object, source);
     fs_source_ref(s);
-    if (fs_object_is_lost(f->object)) {
+    if (fs_object_is_nowhere(f->object)) {
         f->task.run = nowhere;
         c2_defer(fs->part.env, &f->task);
         return;
@@ -230,7 +230,7 @@ prefetch_checked(struct cache_get *g)
 void
 fs_prefetch(struct fs *fs, struct fs_object *o)
 {
-    if (fs_object_is_lost(o))
+    if (fs_object_is_nowhere(o))
         return;
     struct c2_blob *first = cache_peek(fs->part.cache, &o->ref.oid, 0);
     c2_blob_unref(first);

@@ -22,6 +22,7 @@ struct fs_txgs;
 struct fs_packer;
 struct fs_publisher;
 struct fs_garbage;
+struct fs_deferred;
 struct fs_repair;
 struct fs_gc;
 
@@ -101,6 +102,7 @@ struct fs {
     struct fs_garbage *garbage;     /* owned: deleted files that are counted later */
     struct fs_repair *repair;       /* owned: objects that have lost shares */
     struct fs_gc *gc;               /* owned: objects that nothing uses leave the clouds */
+    struct fs_deferred *deferred;   /* owned: files whose extents are not here yet */
     struct fs_ship *ship;           /* owned: the log's way to the clouds; NULL = nothing ships */
 
     struct c2_list loads;        /* running loads, fs/load.c */

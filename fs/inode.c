@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "fs/deferred.h"
 #include "fs/fs.h"
 #include "fs/load.h"
 #include "fs/manifest.h"
@@ -174,7 +175,7 @@ fs_inode_find_content(struct fs_req *r, uint64_t ino, struct fs_inode **ret_inod
 {
     struct fs_inode *i;
     C2_TRY(fs_inode_find(r, ino, &i));
-    if (S_ISREG(i->attr.mode) && i->map == NULL) {
+    if (S_ISREG(i->attr.mode) && (i->map == NULL || c2_link_linked(&i->deferred_link))) {
         fs_load_content(r, i);
         return C2_E_AGAIN;
     }
@@ -291,6 +292,7 @@ fs_inode_links_changed(struct fs *fs, struct fs_inode *i)
     fs->used_bytes -= C2_MIN(fs->used_bytes, S_ISREG(i->attr.mode) ? i->attr.size : 0);
     fs_inode_publish(fs, i);
     fs_inode_dirty(fs, i);
+    fs_deferred_forget(fs, i);
 }
 
 /* Bytes that became ready for the clouds by it. */

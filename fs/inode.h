@@ -81,6 +81,7 @@ struct fs_inode {
     struct fs_chunk *tail;  /* borrowed from map: the chunk that sequential writes grow */
 
     struct c2_link lru, journal_link, commit_link;
+    struct c2_link deferred_link; /* linked: a stand-in is in map and journaled, fs/deferred.h */
     struct c2_list dirty_entries; /* directories: fs_dentry.dir_link */
 };
 

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/wire.h"
 #include "fs/coord_keys.h"
+#include "fs/deferred.h"
 #include "fs/garbage.h"
 #include "fs/load.h"
 #include "fs/object_get.h"
@@ -80,6 +81,7 @@ fs_free(struct fs *fs)
     fs_ship_free(fs->ship);
     fs_gc_free(fs->gc);
     fs_garbage_free(fs->garbage);
+    fs_deferred_free(fs->deferred);
     fs_repair_free(fs->repair);
     fs_txgs_free(fs->txgs);
     fs_packer_free(fs->packer);
@@ -149,6 +151,7 @@ fs_end(struct fs *fs, void (*done)(void *arg), void *arg)
     fs_gc_stop(fs);
     fs_ship_stop(fs);
     fs_garbage_stop(fs);
+    fs_deferred_stop(fs);
     ds_client_quiesce(fs->part.ds);
     fs_repair_stop(fs);
     fs_txgs_stop(fs);
@@ -174,6 +177,7 @@ open_end(struct opening *o, enum c2_err err, char *error)
         fs_ship_start(fs);
         fs_garbage_wake(fs);
         fs_gc_start(fs);
+        fs_deferred_start(fs);
         o->done(o->arg, C2_E_OK, fs, error);
         c2_free(o);
         return;
@@ -336,6 +340,7 @@ fs_new(const struct fs_parts *parts, const struct fs_config *config)
     fs->packer = fs_packer_new(fs);
     fs->txgs = fs_txgs_new(fs);
     fs->garbage = fs_garbage_new(fs);
+    fs->deferred = fs_deferred_new(fs);
     fs->repair = fs_repair_new(fs);
     fs->gc = fs_gc_new(fs);
     return fs;

@@ -2,7 +2,6 @@
 #include "fs/live.h"
 
 #include "base/alloc.h"
-#include "fs/lost.h"
 #include "fs/manifest.h"
 
 void
@@ -52,7 +51,7 @@ count(struct fs_live *l, const struct fs_extent *e, int sign)
     struct fs_source *s = fs_extent_source(e, &off);
     C2_ASSERT(s->kind == FS_SOURCE_OBJECT);
     struct fs_object *o = C2_CONTAINER_OF(s, struct fs_object, source);
-    if (!fs_object_is_lost(o))
+    if (!fs_object_is_nowhere(o))
         change_of(l, o)->bytes += sign * (int64_t)e->len;
 }
 

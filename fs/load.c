@@ -301,6 +301,11 @@ leaf_read(struct fs_fetch *f)
 {
     struct fs_load *l = C2_CONTAINER_OF(f, struct fs_load, fetch);
     const struct fs_manifest *m = l->inode->manifest;
+    if (m == NULL) { /* deleted meanwhile */
+        fs_fetch_done(f);
+        content_end(l, C2_E_STALE);
+        return;
+    }
     uint64_t end = l->leaf + 1 < m->nleaves ? m->leaves[l->leaf + 1].off : FS_FILE_SIZE_MAX;
     enum c2_err err = f->err;
     if (err == C2_E_OK)
@@ -312,20 +317,36 @@ leaf_read(struct fs_fetch *f)
         content_end(l, err);
 }
 
+/* The running load of the inode's content, or a new one. */
+static struct fs_load *
+content_load(struct fs *fs, struct fs_inode *i)
+{
+    C2_ASSERT(i->manifest != NULL);
+    C2_ASSERT(i->map == NULL || c2_link_linked(&i->deferred_link));
+    C2_LIST_FOREACH (&fs->loads, struct fs_load, l, link) {
+        if (l->inode == i)
+            return l;
+    }
+    struct fs_load *l = load_new(fs);
+    l->inode = i;
+    l->base = fs_map_new();
+    fs_inode_pin(fs, i);
+    next_leaf(l);
+    return l;
+}
+
 void
 fs_load_content(struct fs_req *r, struct fs_inode *i)
 {
-    C2_ASSERT(i->manifest != NULL && i->map == NULL);
-    C2_LIST_FOREACH (&r->fs->loads, struct fs_load, l, link) {
-        if (l->inode == i) {
-            fs_park(r, &l->waiting);
-            return;
-        }
-    }
-    struct fs_load *l = load_new(r->fs);
-    l->inode = i;
-    l->base = fs_map_new();
-    fs_inode_pin(r->fs, i);
-    fs_park(r, &l->waiting);
-    next_leaf(l);
+    fs_park(r, &content_load(r->fs, i)->waiting);
+}
+
+void
+fs_load_content_for(struct fs *fs, struct fs_inode *i, void (*done)(void *arg, enum c2_err err),
+                    void *arg)
+{
+    struct fs_load *l = content_load(fs, i);
+    C2_ASSERT(l->done == NULL);
+    l->done = done;
+    l->arg = arg;
 }

@@ -16,6 +16,9 @@ void fs_load_content(struct fs_req *r, struct fs_inode *i);
 /* Without a request (start-up): done(arg, OK) when the inodes are in memory. */
 void fs_load_inodes_for(struct fs *fs, const uint64_t *inos, size_t n,
                         void (*done)(void *arg, enum c2_err err), void *arg);
+/* The same for the manifest of an inode; a load that runs is joined. */
+void fs_load_content_for(struct fs *fs, struct fs_inode *i,
+                         void (*done)(void *arg, enum c2_err err), void *arg);
 /* At the end of a mount: loads that nobody waits for end soon. */
 void fs_loads_cancel(struct fs *fs);
 

@@ -11,13 +11,13 @@
 bool
 fs_object_is_lost(const struct fs_object *o)
 {
-    return o->ref.oid.sid == 0 && o->ref.oid.seq == 0;
+    return fs_object_is_nowhere(o) && o->ref.oid.seq == FS_OBJECT_LOST;
 }
 
 struct fs_object *
 fs_object_lost(struct fs *fs)
 {
-    const struct ds_ref ref = { .plain_len = FS_FILE_SIZE_MAX };
+    const struct ds_ref ref = { .oid = { .seq = FS_OBJECT_LOST }, .plain_len = FS_FILE_SIZE_MAX };
     return fs_object_get(fs, &ref);
 }
 
@@ -47,29 +47,35 @@ find_name(const struct fs *fs, uint64_t ino)
     return NULL;
 }
 
+void
+fs_describe_inode(const struct fs *fs, uint64_t ino, char out[FS_DESCRIPTION_MAX])
+{
+    const struct fs_dentry *e = find_name(fs, ino);
+    (void)snprintf(out, FS_DESCRIPTION_MAX, "%.40s%s(inode %llu)", e == NULL ? "" : e->name,
+                   e == NULL ? "" : " ", (unsigned long long)ino);
+}
+
 static void
 note_file(struct fs *fs, uint64_t ino)
 {
     struct fs_lost *l = &fs->lost;
+    char name[FS_DESCRIPTION_MAX];
     size_t known = C2_MIN(l->files, (uint64_t)FS_LOST_NAMES);
     for (size_t k = 0; k < known; k++) {
         if (l->inos[k] == ino)
             return;
     }
     size_t len = strlen(l->text);
-    const struct fs_dentry *e = find_name(fs, ino);
+    fs_describe_inode(fs, ino, name);
     if (l->files < FS_LOST_NAMES) {
         l->inos[l->files] = ino;
-        (void)snprintf(l->text + len, sizeof(l->text) - len, "%s%.40s%s(inode %llu)",
-                       len == 0 ? "" : ", ", e == NULL ? "" : e->name, e == NULL ? "" : " ",
-                       (unsigned long long)ino);
+        (void)snprintf(l->text + len, sizeof(l->text) - len, "%s%s", len == 0 ? "" : ", ", name);
     }
     l->files++;
-    c2_log(
-        ERROR, "lost",
-        "inode=%llu name=\"%s\" data is lost: the journal on the local disk is damaged, reads of "
-        "it fail until it is written again",
-        (unsigned long long)ino, e == NULL ? "" : e->name);
+    c2_log(ERROR, "lost",
+           "file=\"%s\" data is lost: the journal on the local disk is damaged, reads of it fail "
+           "until it is written again",
+           name);
 }
 
 void

@@ -21,6 +21,10 @@ struct fs_lost {
     char text[FS_LOST_TEXT_MAX];  /* their names, for people */
 };
 
+#define FS_DESCRIPTION_MAX 80
+/* "name (inode 7)", for people; the name when one is in memory. */
+void fs_describe_inode(const struct fs *fs, uint64_t ino, char out[FS_DESCRIPTION_MAX]);
+
 bool fs_object_is_lost(const struct fs_object *o);
 /* One reference for the caller. */
 struct fs_object *fs_object_lost(struct fs *fs);

@@ -14,6 +14,7 @@
 
 #include "base/alloc.h"
 #include "base/wire.h"
+#include "fs/deferred.h"
 #include "fs/fs.h"
 
 #define CONTENT_VERSION 1
@@ -364,6 +365,11 @@ fs_content_loaded(struct fs *fs, struct fs_inode *i)
     }
     c2_buf_done(&m->inlined);
     m->inlined = (struct c2_buf){ 0 };
+    if (c2_link_linked(&i->deferred_link)) {
+        fs_deferred_loaded(fs, i, map);
+        fs_map_unref(map);
+        return C2_E_OK;
+    }
     i->map = map;
     i->committed = fs_map_ref(map);
     i->journaled = fs_map_ref(map);

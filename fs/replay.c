@@ -8,6 +8,7 @@
  *
  * A group is the state after a moment, not a list of operations, so applying one twice does no harm
  * and no case of any operation is repeated here. The data stays in the journal: chunks point to it.
+ * Nothing is read from the clouds, which may not answer: see fs/deferred.h.
  */
 #include "fs/replay.h"
 
@@ -17,9 +18,9 @@
 #include "base/log.h"
 #include "base/mark.h"
 #include "base/wire.h"
+#include "fs/deferred.h"
 #include "fs/group_read.h"
 #include "fs/load.h"
-#include "fs/manifest.h"
 #include "fs/object_get.h"
 #include "fs/publish.h"
 #include "fs/records.h"
@@ -49,7 +50,6 @@ struct replay {
     struct c2_list groups;
     struct c2_map pieces;
     uint64_t inos[COORD_GET_KEYS_MAX];
-    struct fs_req content; /* waits for the contents of large files */
 };
 
 static void next_group(struct replay *p);
@@ -149,7 +149,9 @@ static void
 apply_extents(struct replay *p, const struct group *g, struct c2_rd *r, struct fs_inode *i,
               const struct group_item *it)
 {
-    if (i->map == NULL)
+    if (i->map == NULL && i->manifest != NULL)
+        fs_deferred_add(p->fs, i);
+    else if (i->map == NULL)
         i->map = fs_map_new();
     for (uint32_t k = 0; k < it->nextents && c2_rd_ok(r); k++) {
         struct extent_item x;
@@ -402,36 +404,6 @@ end(struct replay *p, enum c2_err err)
     r->done(r);
 }
 
-static void
-content_loaded(struct fs_req *r)
-{
-    struct replay *p = C2_CONTAINER_OF(r, struct replay, content);
-    if (r->err != C2_E_OK) {
-        p->r->error =
-            c2_asprintf("the extents of inode %llu cannot be read from the providers, and "
-                        "the journal holds changes of it: %s",
-                        (unsigned long long)r->ino, c2_err_text(r->err));
-        end(p, r->err);
-        return;
-    }
-    next_group(p);
-}
-
-/* An inode of the group that must be in memory with its content; 0 when all are. */
-static uint64_t
-missing_content(struct replay *p, const struct group *g)
-{
-    struct c2_rd r = group_read_begin(c2_buf_slice(&g->meta));
-    struct group_item it;
-    while (group_read_item(&r, &it)) {
-        group_skip_extents(&r, &it);
-        const struct fs_inode *i = it.kind == 'D' ? NULL : fs_inode_peek(p->fs, it.ino);
-        if (i != NULL && it.content && i->map == NULL && i->manifest != NULL)
-            return it.ino;
-    }
-    return 0;
-}
-
 static size_t
 missing_inodes(struct replay *p, const struct group *g)
 {
@@ -467,8 +439,6 @@ objects_looked_up(void *arg, enum c2_err err)
     end(arg, err);
 }
 
-static const struct fs_req_ops content_ops = { .done = content_loaded };
-
 static void
 next_group(struct replay *p)
 {
@@ -477,14 +447,6 @@ next_group(struct replay *p)
         size_t n = missing_inodes(p, g);
         if (n > 0) {
             fs_load_inodes_for(p->fs, p->inos, n, inodes_loaded, p);
-            return;
-        }
-        uint64_t ino = missing_content(p, g);
-        if (ino != 0) {
-            p->content = (struct fs_req){ .ops = &content_ops, .op = FS_GETATTR, .ino = ino };
-            p->content.fs = p->fs;
-            p->fs->requests++;
-            fs_load_content(&p->content, fs_inode_peek(p->fs, ino));
             return;
         }
         enum c2_err err = apply_group(p, g);

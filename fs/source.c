@@ -145,7 +145,7 @@ fs_object_get(struct fs *fs, const struct ds_ref *ref)
     o = c2_calloc(1, sizeof(*o));
     o->source = (struct fs_source){ .kind = FS_SOURCE_OBJECT, .refs = 1, .fs = fs };
     o->ref = *ref;
-    o->recorded = o->placed_known = fs_object_is_lost(o); /* nobody has to be asked */
+    o->recorded = o->placed_known = fs_object_is_nowhere(o); /* nobody has to be asked */
     o->node.hash = hash_of(fs, &ref->oid);
     c2_map_insert(&fs->objects, &o->node);
     return o;

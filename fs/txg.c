@@ -8,18 +8,21 @@
  * A cut takes, at one instant, the state of every inode and entry that is dirty for the store and
  * not held. Order between operations is kept, because groups commit in order and each is
  * consistent. A commit that is refused because the mount's lock is gone fences the file system.
+ * While the extents of a file that a replay changed are not here (fs/deferred.h) none is cut.
  */
 #include "fs/txg.h"
 
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/mark.h"
+#include "fs/deferred.h"
 #include "fs/manifest.h"
 #include "fs/pack.h"
 #include "fs/publish.h"
 #include "fs/records.h"
 
-#define POSITION_PERCENT 50 /* of the journal in use */
+#define POSITION_PERCENT 50         /* of the journal in use */
+#define SYNC_DEFERRED    UINT64_MAX /* fs_sync.txg: the group after the last deferred file */
 
 struct fs_txgs {
     struct fs *fs;
@@ -228,6 +231,8 @@ static void
 cut(struct fs_txgs *q, bool position)
 {
     struct fs *fs = q->fs;
+    if (fs_deferred_files(fs) > 0)
+        return;
     c2_timer_stop(fs->part.env, &q->cut_timer);
     fs->ready_bytes = fs->ready_items = 0;
     struct txg *t = c2_calloc(1, sizeof(*t));
@@ -478,16 +483,22 @@ fs_txg_progress(struct fs *fs)
 
 /* ---- sync ----------------------------------------------------------------------------------- */
 
+static void
+publish_all(struct fs *fs)
+{
+    C2_LIST_FOREACH (&fs->commit_inodes, struct fs_inode, i, commit_link) {
+        fs_inode_publish(fs, i);
+    }
+}
+
 void
 fs_sync_start(struct fs *fs, struct fs_sync *s)
 {
     struct fs_txgs *q = fs->txgs;
-    C2_LIST_FOREACH (&fs->commit_inodes, struct fs_inode, i, commit_link) {
-        if (!s->published_only)
-            fs_inode_publish(fs, i);
-    }
+    if (!s->published_only)
+        publish_all(fs);
     cut(q, s->journal);
-    s->txg = q->last_id;
+    s->txg = fs_deferred_files(fs) > 0 ? SYNC_DEFERRED : q->last_id;
     s->err = C2_E_OK;
     s->ship = (struct fs_ship_wait){ .done = sync_shipped };
     c2_list_append(&q->syncs, &s->link);
@@ -495,6 +506,26 @@ fs_sync_start(struct fs *fs, struct fs_sync *s)
     /* Nothing to wait for: answered from the loop, not from here. */
     if (s->txg <= q->committed_id || fs->fenced)
         c2_timer_arm(fs->part.env, &q->cut_timer, c2_now_ns(fs->part.env));
+}
+
+void
+fs_txgs_resume(struct fs *fs)
+{
+    struct fs_txgs *q = fs->txgs;
+    bool position = false;
+    C2_LIST_FOREACH (&q->syncs, struct fs_sync, s, link) {
+        if (s->txg == SYNC_DEFERRED && !s->published_only)
+            publish_all(fs);
+        position = position || (s->txg == SYNC_DEFERRED && s->journal);
+    }
+    cut(q, position);
+    C2_LIST_FOREACH (&q->syncs, struct fs_sync, s, link) {
+        if (s->txg == SYNC_DEFERRED)
+            s->txg = q->last_id;
+    }
+    fs_txg_progress(fs);
+    end_syncs(q);
+    fs_txg_changed(fs);
 }
 
 void

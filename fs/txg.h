@@ -53,7 +53,8 @@ void fs_txgs_free(struct fs_txgs *q); /* drops what is queued: the journal has i
 void fs_txg_changed(struct fs *fs);
 /* An upload ended. */
 void fs_txg_progress(struct fs *fs);
-void fs_txgs_stop(struct fs *fs); /* no timer any more, nothing new is submitted */
+void fs_txgs_stop(struct fs *fs);   /* no timer any more, nothing new is submitted */
+void fs_txgs_resume(struct fs *fs); /* nothing is deferred any more: groups are cut again */
 bool fs_txgs_committing(const struct fs *fs);
 
 struct fs_txgs_numbers {

@@ -10,6 +10,7 @@
 #include "base/conf.h"
 #include "base/log.h"
 #include "fs/repair.h"
+#include "fs/deferred.h"
 #include "fs/wire_up_impl.h"
 #include "metadata/cluster.h"
 
@@ -119,6 +120,8 @@ fill_fs(struct wire *w, struct ctl_status *s)
     wire_gc_status(&f.gc, s);
     s->lost_files = w->fs->lost.files;
     ctl_set(s->lost, sizeof(s->lost), w->fs->lost.text);
+    s->deferred_files = fs_deferred_files(w->fs);
+    fs_deferred_describe(w->fs, s->deferred);
     s->ships = f.ship.on;
     s->unshipped_txns = f.ship.unshipped_txns;
     s->unshipped_bytes = f.ship.unshipped_bytes;

@@ -4,7 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/env.h"
 #include "base/str.h"
+
+#define DEFERRED_NS (60 * C2_NS_PER_S)
 
 const char *
 health_name(enum health_state s)
@@ -69,6 +72,20 @@ too_many(const struct ctl_status *s, struct health *h)
     (void)snprintf(h->action, sizeof(h->action),
                    "find out why with 'c2fsctl provider test', do not delete anything, and keep "
                    "this machine's cache folder: it holds what is not uploaded yet.");
+}
+
+/* They should have been read within seconds. */
+static void
+deferred_files(const struct ctl_status *s, struct health *h)
+{
+    (void)snprintf(h->sentence, sizeof(h->sentence),
+                   "The extents of %llu files that were changed before the last crash cannot be "
+                   "read from the providers (%s). Uploads wait for them; what is written waits in "
+                   "the local journal.",
+                   (unsigned long long)s->deferred_files, s->deferred);
+    (void)snprintf(h->action, sizeof(h->action),
+                   "find out why with 'c2fsctl provider test'; if the providers have lost that "
+                   "file for good, delete it, and everything else goes on.");
 }
 
 /* The journal had the only copy, and the disk does not give it back. */
@@ -172,6 +189,9 @@ health_of(const struct ctl_status *s, struct health *ret_health)
     } else if (h.bad > s->f) {
         h.state = HEALTH_FAULTED;
         too_many(s, &h);
+    } else if (s->deferred_files > 0 && s->uptime_ns > DEFERRED_NS) {
+        h.state = HEALTH_FAULTED;
+        deferred_files(s, &h);
     } else if (s->lost_files > 0) {
         h.state = HEALTH_FAULTED;
         lost_files(s, &h);

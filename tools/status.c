@@ -405,6 +405,7 @@ json_body(struct c2_json *j, const struct ctl_status *s)
     c2_json_u64(j, "replayed_groups", s->replayed_groups);
     c2_json_u64(j, "replayed_bytes", s->replayed_bytes);
     c2_json_u64(j, "damaged_groups", s->damaged_groups);
+    c2_json_u64(j, "deferred_files", s->deferred_files);
     c2_json_u64(j, "lost_files", s->lost_files);
     c2_json_str(j, "lost", s->lost[0] != '\0' ? s->lost : NULL);
     c2_json_str(j, "damage", s->damage[0] != '\0' ? s->damage : NULL);

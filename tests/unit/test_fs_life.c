@@ -88,15 +88,15 @@ crash_with_changes_of_a_large_file(struct fsx *x, uint8_t *data, size_t len)
 }
 
 static void
-open__fails_without_harm_when_the_extents_cannot_be_read(void **state)
+open__does_no_harm_when_the_extents_cannot_be_read(void **state)
 {
     struct fsx *x = *state;
     size_t len = 320000;
     uint8_t *data = fsx_bytes(1, len);
     crash_with_changes_of_a_large_file(x, data, len);
     for (unsigned k = 0; k < 2; k++) {
-        assert_int_not_equal(fsx_try_mount(x), C2_E_OK);
-        assert_non_null(strstr(x->mount_error, "providers"));
+        fsx_mount(x);
+        fsx_crash(x);
     }
     clouds(x, "");
     fsx_mount(x);
@@ -266,7 +266,7 @@ main(int argc, char **argv)
         cmocka_set_test_filter(argv[1]);
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(open__fails_without_harm_when_the_extents_cannot_be_read),
+        T(open__does_no_harm_when_the_extents_cannot_be_read),
         T(close__ends_uploads_wherever_they_are),
         T(close__ends_reading_ahead),
         T(close__ends_with_a_commit_that_gets_no_answer),

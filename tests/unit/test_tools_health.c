@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/env.h"
 #include "tools/health.h"
 #include "tools/mounts.h"
 
@@ -95,6 +96,16 @@ health__lost_session_comes_first_and_lost_journal_is_told(void **state)
     health_of(s, &h);
     assert_int_equal(h.state, HEALTH_DEGRADED);
     assert_non_null(strstr(h.sentence, "segment 7"));
+    s->deferred_files = 1;
+    ctl_set(s->deferred, sizeof(s->deferred), "eeg.dat (inode 8)");
+    health_of(s, &h);
+    assert_int_equal(h.state, HEALTH_DEGRADED); /* it has just been mounted */
+    s->uptime_ns = 600 * C2_NS_PER_S;
+    health_of(s, &h);
+    assert_int_equal(h.state, HEALTH_FAULTED);
+    assert_non_null(strstr(h.sentence, "1 files that were changed"));
+    assert_non_null(strstr(h.sentence, "(eeg.dat (inode 8))"));
+    s->deferred_files = 0;
     s->lost_files = 2;
     ctl_set(s->lost, sizeof(s->lost), "ecg.dat (inode 9)");
     health_of(s, &h);
