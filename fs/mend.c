@@ -85,33 +85,35 @@ verify(struct fs_mend *m)
 
 /* ---- rebuilding ------------------------------------------------------------------------------ */
 
-/* Seats that could hold a share and should not yet; nothing speaks against them. */
+/* Seats that could hold a share and should not yet: with nothing that speaks against them, or any.
+ */
 static uint32_t
-spare_seats(const struct fs_mend *m)
+spare_seats(const struct fs_mend *m, bool any)
 {
     uint32_t spare = 0;
     struct ds_seat_status s;
     for (unsigned i = 0; i < ds_client_n(m->ds); i++) {
         ds_seat_status(m->ds, i, &s);
-        if (s.state == DS_SEAT_ONLINE || s.state == DS_SEAT_DEGRADED)
+        bool fine = s.state == DS_SEAT_ONLINE || s.state == DS_SEAT_DEGRADED;
+        if (fine || (any && s.state != DS_SEAT_EMPTY))
             spare |= 1u << i;
     }
     return spare & ~(m->placed | m->rebuilt | m->failed);
 }
 
-/* What is still missing goes to others. */
+/* What is still missing goes to others: to suspect ones only when nobody else is left. */
 static void
 to_spares(struct fs_mend *m)
 {
     unsigned have = bits(m->good | m->rebuilt | m->unknown);
-    uint32_t spare = spare_seats(m);
+    uint32_t fine = spare_seats(m, false), any = spare_seats(m, true);
     m->spares = true;
-    for (unsigned i = 0; have < ds_client_goal(m->ds) && i < ds_client_n(m->ds); i++) {
-        if ((spare >> i & 1) == 0)
-            continue;
-        C2_MARK("mend: another seat takes the share");
-        m->todo |= 1u << i;
-        have++;
+    for (unsigned pass = 0; pass < 2; pass++) {
+        uint32_t seats = pass == 0 ? fine : any & ~fine;
+        for (; seats != 0 && have < ds_client_goal(m->ds); seats &= seats - 1, have++) {
+            C2_MARK("mend: another seat takes the share");
+            m->todo |= seats & (~seats + 1);
+        }
     }
 }
 

@@ -57,6 +57,7 @@ struct fs_scan_window {
     struct fs_scan_counts counts;
     size_t *strays; /* owned: items of the list without a record */
     size_t nstrays, stray;
+    bool condemned;      /* that kind of record is looked for */
     struct ds_list look; /* for one of them */
 };
 
@@ -185,6 +186,8 @@ stray_looked_at(struct ds_list *l)
     next_stray(w);
 }
 
+static void look_for_record(struct fs_scan_window *w);
+
 static void
 record_looked_for(struct coord_req *r)
 {
@@ -198,6 +201,12 @@ record_looked_for(struct coord_req *r)
         finish(w, err);
         return;
     }
+    if (!recorded && !w->condemned) {
+        w->condemned = true;
+        look_for_record(w);
+        return;
+    }
+    w->condemned = false;
     if (recorded) {
         w->stray++;
         next_stray(w);
@@ -215,13 +224,19 @@ record_looked_for(struct coord_req *r)
 static void
 next_stray(struct fs_scan_window *w)
 {
-    if (w->stray == w->nstrays || w->canceled) {
+    if (w->stray == w->nstrays || w->canceled)
         finish(w, C2_E_OK);
-        return;
-    }
+    else
+        look_for_record(w);
+}
+
+/* One of an object in use, then one of an object that is about to be deleted (fs/gc.h). */
+static void
+look_for_record(struct fs_scan_window *w)
+{
     const struct ds_list_item *i = &w->list.items[w->strays[w->stray]];
     struct ds_oid oid = { .sid = i->sid, .seq = i->seq };
-    w->keys[0] = ck_object(&oid);
+    w->keys[0] = w->condemned ? ck_condemned(&oid) : ck_object(&oid);
     w->keys[0].len = SESSION_LEN;
     w->slices[0] = ck_slice(&w->keys[0]);
     w->again = (struct coord_req){ .verb = COORD_RANGE,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- *   scrub:   TOTALS ──► SCAN ──► done
+ *   scrub:   TOTALS ──► SCAN ──► JOURNAL ──► CHECKPOINTS ──► done
  */
 #include <stdio.h>
 #include <string.h>
@@ -73,6 +73,8 @@ scrub_place_encode(const struct scrub_place *p, struct job_record *rec)
     c2_wr_u64(&b, p->sid);
     c2_wr_u64(&b, p->seq);
     c2_wr_u64(&b, p->healed);
+    c2_wr_u64(&b, p->log_objects);
+    c2_wr_u64(&b, p->log_below);
     put_counts(&b, &p->counts);
     C2_ASSERT(b.len <= sizeof(rec->cursor));
     memcpy(rec->cursor, b.data, b.len);
@@ -92,8 +94,10 @@ scrub_place_decode(const struct job_record *rec, struct scrub_place *ret_place)
     p.sid = c2_rd_u64(&r);
     p.seq = c2_rd_u64(&r);
     p.healed = c2_rd_u64(&r);
+    p.log_objects = c2_rd_u64(&r);
+    p.log_below = c2_rd_u64(&r);
     get_counts(&r, &p.counts);
-    if (c2_rd_finish(&r) != C2_E_OK || !known || phase > PHASE_VERIFY)
+    if (c2_rd_finish(&r) != C2_E_OK || !known || phase > PHASE_CHECKPOINTS)
         p = (struct scrub_place){ 0 };
     else
         p.phase = (enum scrub_phase)phase;
@@ -172,7 +176,7 @@ page_counted(struct fs_record_page *p)
     }
     if (p->last) {
         r->place.set = false;
-        r->place.phase = PHASE_SCAN;
+        r->place.phase = r->totals_then;
     }
     scrub_step_end(r, false);
 }
@@ -192,6 +196,41 @@ scrub_totals_step(struct scrub_run *r)
     }
     r->paging = true;
     fs_record_page_start(&r->page);
+}
+
+static void
+log_scanned(struct fs_scan_log *s)
+{
+    struct scrub_run *r = C2_CONTAINER_OF(s, struct scrub_run, log);
+    r->logging = false;
+    if (s->err != C2_E_OK) {
+        job_step_done(r->job, s->err, false);
+        return;
+    }
+    job_spend(r->job, s->bytes);
+    r->place.log_objects += s->objects;
+    r->place.log_below += s->below;
+    r->job->rec.bytes_done += s->bytes;
+    bool journal = r->place.phase == PHASE_JOURNAL;
+    r->place.phase = journal ? PHASE_CHECKPOINTS : r->log_then;
+    scrub_message(r);
+    scrub_step_end(r, !journal && r->log_then_done);
+}
+
+void
+scrub_log_step(struct scrub_run *r, bool mend, enum scrub_phase then, bool then_done)
+{
+    bool journal = r->place.phase == PHASE_JOURNAL;
+    r->log = (struct fs_scan_log){ .fs = r->own->fs,
+                                   .kind = journal ? DS_KIND_JOURNAL : DS_KIND_CHECKPOINT,
+                                   .mend = mend,
+                                   .done = log_scanned };
+    if (journal)
+        r->place.log_objects = r->place.log_below = 0;
+    r->log_then = then;
+    r->log_then_done = then_done;
+    r->logging = true;
+    fs_scan_log_start(&r->log);
 }
 
 static void
@@ -258,10 +297,17 @@ scrub_message(struct scrub_run *r)
                            c->verified, all.present, all.missing, all.bad,
                            all.unknown, all.extra,   c->orphans,  all.orphans };
     memcpy(rec->counter, numbers, sizeof(numbers));
-    rec->errors = c->below;
-    if (c->below == 0)
+    rec->errors = c->below + r->place.log_below;
+    rec->counter[SCRUB_LOG_OBJECTS] = r->place.log_objects;
+    rec->counter[SCRUB_LOG_BELOW] = r->place.log_below;
+    if (rec->errors == 0)
         (void)snprintf(rec->message, sizeof(rec->message), "all %llu objects are at their goal",
                        (unsigned long long)c->objects);
+    else if (c->below == 0)
+        (void)snprintf(rec->message, sizeof(rec->message),
+                       "%llu of %llu pieces of the metadata log are at too few providers",
+                       (unsigned long long)r->place.log_below,
+                       (unsigned long long)r->place.log_objects);
     else
         (void)snprintf(rec->message, sizeof(rec->message),
                        "%llu of %llu objects are below their goal: %llu shares are missing, %llu "
@@ -273,10 +319,11 @@ scrub_message(struct scrub_run *r)
 
 /* ---- the job --------------------------------------------------------------------------------- */
 
-static const char *const counters[] = { "objects",   "healthy", "below_goal", "unreadable",
-                                        "verified",  "present", "missing",    "corrupt",
-                                        "unreached", "extra",   "orphans",    "orphan_shares",
-                                        NULL };
+static const char *const counters[] = { "objects",     "healthy",        "below_goal",
+                                        "unreadable",  "verified",       "present",
+                                        "missing",     "corrupt",        "unreached",
+                                        "extra",       "orphans",        "orphan_shares",
+                                        "log_objects", "log_below_goal", NULL };
 
 struct scrub_run *
 scrub_run_new(struct job *j, struct fs_scrubber *own)
@@ -284,6 +331,7 @@ scrub_run_new(struct job *j, struct fs_scrubber *own)
     struct scrub_run *r = c2_calloc(1, sizeof(*r));
     r->job = j;
     r->own = own;
+    r->totals_then = PHASE_SCAN;
     r->pause.fire = pause_over;
     scrub_place_decode(&j->rec, &r->place);
     return r;
@@ -297,6 +345,8 @@ scrub_run_stop(struct scrub_run *r)
         fs_scan_cancel(&r->scan);
     if (r->paging)
         fs_record_page_cancel(&r->page);
+    if (r->logging)
+        fs_scan_log_cancel(&r->log);
     if (r->mending)
         fs_repair_run_cancel(fs, &r->mend);
     if (c2_timer_armed(&r->pause))
@@ -356,7 +406,9 @@ static void
 scrub_scanned(struct scrub_run *r)
 {
     scrub_message(r);
-    scrub_step_end(r, r->scan.finished);
+    if (r->scan.finished)
+        r->place.phase = PHASE_JOURNAL;
+    scrub_step_end(r, false);
 }
 
 static bool
@@ -385,6 +437,8 @@ scrub_step(struct job *j)
     r->scanned = scrub_scanned;
     if (r->place.phase == PHASE_TOTALS)
         scrub_totals_step(r);
+    else if (r->place.phase >= PHASE_JOURNAL)
+        scrub_log_step(r, false, PHASE_JOURNAL, true);
     else
         scrub_scan_step(r);
 }

@@ -8,14 +8,20 @@
 
 #include "fs/record_page.h"
 #include "fs/repair.h"
+#include "fs/scan_log.h"
 #include "fs/scrub.h"
 
 enum scrub_phase {
     PHASE_TOTALS, /* of the records: how much there is to do */
     PHASE_SCAN,
-    PHASE_MEND,   /* repair only */
-    PHASE_VERIFY, /* repair only: the scan that decides */
+    PHASE_MEND,    /* repair only */
+    PHASE_VERIFY,  /* repair only: the scan that decides */
+    PHASE_JOURNAL, /* the log and its checkpoints; last of a scrub, first of a repair */
+    PHASE_CHECKPOINTS,
 };
+
+/* Counters, after the twelve of the scan. */
+enum { SCRUB_LOG_OBJECTS = 12, SCRUB_LOG_BELOW, SCRUB_COUNTERS };
 
 /* The job's cursor. */
 struct scrub_place {
@@ -24,6 +30,7 @@ struct scrub_place {
     bool set;
     uint64_t sid, seq; /* in the scan, or in the records */
     uint64_t healed;   /* repair: objects in this round */
+    uint64_t log_objects, log_below;
     struct fs_scan_counts counts;
 };
 
@@ -51,8 +58,12 @@ struct scrub_run {
     bool scanning;
     struct fs_record_page page;
     bool paging;
+    enum scrub_phase totals_then, log_then;
+    bool log_then_done;
     struct fs_repair_run mend;
     bool mending;
+    struct fs_scan_log log;
+    bool logging;
     struct c2_timer pause;                /* rate, hours */
     void (*scanned)(struct scrub_run *r); /* a window was counted */
 };
@@ -63,6 +74,8 @@ void scrub_run_stop(struct scrub_run *r); /* the step ends soon */
 void scrub_totals_step(struct scrub_run *r);
 /* A window; then r->scanned, unless it failed and the step was ended. */
 void scrub_scan_step(struct scrub_run *r);
+/* PHASE_JOURNAL and PHASE_CHECKPOINTS; then comes `then`, or the job is done. */
+void scrub_log_step(struct scrub_run *r, bool mend, enum scrub_phase then, bool then_done);
 /* Keeps the place and ends the step, after a pause if the seats' rates want one. */
 void scrub_step_end(struct scrub_run *r, bool finished);
 /* "12 of 300 objects are below their goal: 10 shares are missing, ..." */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- *   repair:  TOTALS ──► SCAN ──► MEND (the queue, some objects per step) ──► VERIFY ──► done
- *                        │         ▲                                          │
- *                        │         └──── still below, and it helped before ───┤
- *                        └─ nothing to do ───────────────────────────────────►┴──► done
+ *   repair:  TOTALS ──► JOURNAL, CHECKPOINTS (mended at once) ──► SCAN
+ *            SCAN ──► MEND (the queue, some objects per step) ──► VERIFY ──► done
+ *             │        ▲                                           │
+ *             │        └──── still below, and it helped before ────┤
+ *             └─ nothing to do ───────────────────────────────────►┴──► done
  *
  * The queue is in memory: after a restart in MEND the scan comes first again.
  */
@@ -16,14 +17,15 @@
 #define MEND_OBJECTS 16u /* in one step */
 #define ROUNDS_MAX   5u
 
-/* After those of the scan (scrub_message). */
-enum { REPAIRED_OBJECTS = 12, REPAIRED_SHARES, REPAIR_FAILURES };
+/* After those of every scan. */
+enum { REPAIRED_SHARES = SCRUB_COUNTERS, REPAIR_FAILURES };
 
 static const char *const counters[] = {
-    "objects",          "healthy",         "below_goal",      "unreadable",
-    "verified",         "present",         "missing",         "corrupt",
-    "unreached",        "extra",           "orphans",         "orphan_shares",
-    "repaired_objects", "repaired_shares", "failed_attempts", NULL
+    "objects",     "healthy",        "below_goal",      "unreadable",
+    "verified",    "present",        "missing",         "corrupt",
+    "unreached",   "extra",          "orphans",         "orphan_shares",
+    "log_objects", "log_below_goal", "repaired_shares", "failed_attempts",
+    NULL
 };
 
 static void
@@ -90,7 +92,6 @@ mended(struct fs_repair_run *m)
     r->mending = false;
     job_spend(r->job, m->bytes);
     rec->bytes_done += m->bytes;
-    rec->counter[REPAIRED_OBJECTS] += m->healed;
     rec->counter[REPAIRED_SHARES] += m->shares;
     rec->counter[REPAIR_FAILURES] += m->objects - m->healthy - m->gone;
     r->place.healed += m->healed;
@@ -132,6 +133,10 @@ step(struct job *j)
     case PHASE_MEND:
         mend_step(r);
         break;
+    case PHASE_JOURNAL:
+    case PHASE_CHECKPOINTS:
+        scrub_log_step(r, true, PHASE_SCAN, false);
+        break;
     }
 }
 
@@ -148,6 +153,7 @@ begin(struct job *j)
 {
     struct scrub_run *r = scrub_run_new(j, j->kind->arg);
     r->mode = FS_SCAN_EXISTS;
+    r->totals_then = PHASE_JOURNAL;
     if (r->place.phase == PHASE_MEND)
         go(r, PHASE_SCAN);
     j->run = r;

@@ -25,6 +25,7 @@ struct fs_scene {
     struct sim_mount *m;
     enum sim_weather weather;
     bool healed;
+    bool repaired; /* clouds hold what is said of them, also those that had destroyed something */
     struct model model;
     struct scene_handle handle[SCENE_HANDLES_MAX];
     struct c2_list ops; /* running, fs_client.c */
@@ -52,5 +53,8 @@ bool verify_store(struct fs_scene *s);
 /* After the collector has had its way: the clouds hold objects that have a record, and no others
  * (I11). */
 bool verify_clouds(struct fs_scene *s);
+
+/* Everybody behaves from now on; every object comes back to its goal. False when the node died. */
+bool repair_all(struct fs_scene *s);
 
 #endif

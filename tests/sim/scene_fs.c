@@ -12,6 +12,7 @@
  *   I10        the collector runs all the time, also when clouds and node fail: every check above
  *   I11        at the end it has its way, and the clouds hold nothing that no record names
  *   I4, I7     ledger.c
+ *   I12, I14   fs_repair.c: in the end every object is at its goal, byte for byte as it was
  *   leaks      an orderly end gives back everything
  */
 #include "tests/sim/scene.h"
@@ -45,6 +46,10 @@ configure(struct fs_scene *s)
         .pack_delay_ns = sim_rng_scale(&s->rng, 50 * C2_NS_PER_MS, 10 * C2_NS_PER_S),
         .journal_delay_ns = sim_rng_scale(&s->rng, 100 * C2_NS_PER_MS, 5 * C2_NS_PER_S),
     };
+    struct sim_rng rng = sim_rng_fork(&s->w->rng, 7);
+    m->conf.repair_auto = sim_rng_chance(&rng, 70);
+    m->conf.repair_delay_ns = sim_rng_scale(&rng, 10 * C2_NS_PER_MS, 100 * C2_NS_PER_S);
+    m->conf.repair_parallel = (unsigned)sim_rng_between(&rng, 1, 4);
     m->journal_size = 256u << 20;
     m->journal_segment_size = sim_rng_scale(&s->rng, 64u << 10, 64u << 20);
     m->stacked = sim_rng_chance(&s->rng, 50);
@@ -231,7 +236,7 @@ finish(struct fs_scene *s)
     C2_ASSERT(alive);
     if (!s->healed)
         heal(s);
-    alive = collect_all(s) && sync_all(s) && verify_clouds(s) && verify_store(s) &&
+    alive = repair_all(s) && collect_all(s) && sync_all(s) && verify_clouds(s) && verify_store(s) &&
             sim_mount_down(s->m) && sim_mount_up(s->m) && verify_mount(s, -1) &&
             sim_mount_down(s->m);
     C2_ASSERT(alive);

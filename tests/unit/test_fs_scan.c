@@ -192,6 +192,11 @@ scan__finds_objects_that_no_record_names(void **state)
         assert_int_equal(sum(&s.counts).orphans, 3 + 1);
         assert_int_equal(s.counts.seat[2].orphans, 1 + (m->o[1].placed >> 2 & 1));
     }
+    struct ck condemned = ck_condemned(&m->o[1].ref.oid);
+    op = (struct coord_op){ .kind = COORD_PUT, .key = ck_slice(&condemned) };
+    op.value = c2_slice("x", 1);
+    fsx_txn(x, &op, 1); /* the collection knows it */
+    assert_int_equal(scan(m, FS_SCAN_EXISTS, 500).counts.orphans, 1);
 }
 
 static void
