@@ -284,9 +284,10 @@ const struct cmd cmds_scrub[] = {
     { "scrub start", "[--sample PERCENT|--data|--exists] [--limit RATE] [--detach]",
       "compare what the clouds have with what they should have",
       "--exists (the default) compares lists with the records: missing shares, objects that\n"
-      "no record names; and how many providers have each piece of the metadata log. --sample also reads and verifies every byte of that part of the\n"
-      "objects, --data of all of them; c2fsctl --dry-run scrub start says how much that\n"
-      "would read. Damage is told to repair. Exit code 6: objects are below their goal.\n",
+      "no record names; and how many providers have each piece of the metadata log. --sample\n"
+      "also reads and verifies every byte of that part of the objects, --data of all of them;\n"
+      "c2fsctl --dry-run scrub start says how much that would read. Damage is told to repair. Exit "
+      "code 6: objects are below their goal.\n",
       "--sample --data --exists --limit --detach", CMD_NEEDS_VOLUME, run_start },
     { "scrub status", "", "how far the scrub is, or how the last one ended", "", "",
       CMD_NEEDS_VOLUME, run_status },

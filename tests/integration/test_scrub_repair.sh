@@ -102,6 +102,7 @@ check "another provider takes the shares" ends_with 0 c2 --progress=none repair
 check "p2 has none" test ! -e "${at2[0]}"
 check "it lied" grep -q 'shares_missing' <(c2 --json status)
 must "p2 is honest again" c2 provider fault p2 ''
+check "what was logged meanwhile is repaired, too" ends_with 0 c2 --progress=none repair
 check "every object is at its goal" scrub_ends 0 --data
 cp "${at2[7]}" "$(dirname "${at2[7]}")/00000000000000ff"
 check "an object that no record names does no harm" scrub_ends 0 --exists
