@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "backends/mem.h"
+#include "backends/registry.h"
 #include "base/alloc.h"
 #include "base/crypto.h"
 #include "base/mark.h"
@@ -578,6 +579,70 @@ fault_b14__every_writer_of_a_unit_can_unlock(void **state)
     close_all(&f);
 }
 
+/* ---- SCFS and the client above it: 32-bit offsets, whole values in memory ---------------------
+ */
+
+/* S1: lengths were 32 bits. Two pieces of 4 GiB and 5 bytes are no value of 5 bytes. */
+static void
+fault_s1__lengths_have_64_bits(void **state)
+{
+    (void)state;
+    struct fixture f = open_size(4, 1);
+    struct c2_slice pieces[2] = { c2_slice("abcde", (size_t)1 << 32), c2_slice("abcde", 5) };
+    for (unsigned i = 0; i < C2_ARRAY_LEN(both); i++) {
+        struct waited_write w = {
+            .w = { .protocol = both[i], .data = pieces, .ndata = 2, .done = write_done }
+        };
+        ds_unit_write_start(f.a, &w.w); /* refused by the lengths alone: no byte is read */
+        ds_rig_wait(&f.rig.ds, &w.done);
+        assert_int_equal(w.w.err, C2_E_TOO_LARGE);
+    }
+    assert_int_equal(count_everywhere(&f, "/u/unit/"), 0);
+
+    unit_rig_store(&f.rig, f.a, DS_UNIT_A, "abcde");
+    const struct c2_blob *good = prov_mem_peek(f.rig.ds.mem[0], unit_rig_key(&f.rig, 0, "/m/", 0));
+    struct unit_meta *m = c2_alloc(sizeof(*m));
+    assert_int_equal(unit_meta_decode(f.reader, c2_blob_slice(good), m), C2_E_OK);
+    assert_int_equal(m->version[0].size, 5);
+    m->version[0].size += UINT64_C(1) << 32;
+    struct c2_blob *large = unit_meta_encode(f.a, m);
+    assert_int_equal(unit_meta_decode(f.reader, c2_blob_slice(large), m), C2_E_PARSE);
+    c2_blob_unref(large);
+    c2_free(m);
+    close_all(&f);
+}
+
+/* S1: what a cloud sent was held in memory, however much it was. */
+static void
+fault_s1__no_more_is_held_than_the_metadata_says(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < C2_ARRAY_LEN(both); i++) {
+        struct fixture f = open_size(4, 1);
+        unit_rig_store(&f.rig, f.a, both[i], "value");
+        ds_rig_fault(&f.rig.ds, 0, "get.huge");
+        unit_rig_expect(&f.rig, f.reader, 0, "value");
+        assert_true(prov_fault_count(f.rig.ds.seat[0]) > 0);
+        ds_rig_fault(&f.rig.ds, 0, "");
+        ds_rig_fault(&f.rig.ds, 1, "get.huge");
+        unit_rig_expect(&f.rig, f.reader, 0, "value");
+        close_all(&f);
+    }
+    /* The bound that every GET of a value has. */
+    struct fixture f = open_size(4, 1);
+    unit_rig_store(&f.rig, f.a, DS_UNIT_A, "value");
+    for (unsigned seat = 0; seat < 4; seat++) {
+        const char *key = unit_rig_key(&f.rig, seat, "/v/", 0);
+        struct c2_blob *grown = c2_blob_new(6);
+        memcpy(grown->data, "value!", 6);
+        if (key != NULL)
+            prov_mem_store(f.rig.ds.mem[seat], key, c2_blob_slice(grown));
+        c2_blob_unref(grown);
+    }
+    assert_int_equal(unit_rig_read(&f.rig, f.reader, 0).err, C2_E_QUORUM);
+    close_all(&f);
+}
+
 int
 main(void)
 {
@@ -603,6 +668,8 @@ main(void)
         cmocka_unit_test(fault_b13__requests_run_side_by_side),
         cmocka_unit_test(fault_b14__locks_live_by_the_clouds_clock),
         cmocka_unit_test(fault_b14__every_writer_of_a_unit_can_unlock),
+        cmocka_unit_test(fault_s1__lengths_have_64_bits),
+        cmocka_unit_test(fault_s1__no_more_is_held_than_the_metadata_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
