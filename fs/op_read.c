@@ -3,14 +3,18 @@
  * read(2): the range is cut into pieces of one source each, fetched side by side, and put into one
  * answer. A range that lies in one piece is answered from where the bytes are, without a copy.
  *
- *   plan pieces --> fetch all --> answer
+ *   plan pieces --> fetch all --> copy --> answer
+ *        ^--------- more ----------'
+ *
+ * An answer is short at the end of the file only: the kernel takes a short one for the end.
  */
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/mark.h"
 #include "fs/fetch.h"
 
-#define PIECES_MAX            512 /* in one read; the answer is short when a file is more broken up */
+#define PIECES_MAX            512        /* fetched at a time */
 #define SMALL_FILE            (1u << 20) /* its pack neighbours are worth reading along */
 #define READAHEAD_STREAK      2
 #define READAHEAD_OBJECTS_MAX 8
@@ -25,37 +29,91 @@ struct read {
     struct fs_req *req;
     struct fs_map *map; /* the moment of the read */
     size_t len;
+    size_t next, left; /* extents of the map that were not planned yet */
     size_t npieces, running;
+    bool whole_objects;
     enum c2_err err;
     struct piece piece[];
 };
 
+static void fetched(struct fs_fetch *f);
+
 static void
-finish(struct read *d)
+zero_answer(struct fs_req *r, size_t len)
+{
+    r->iov_blob = c2_blob_new(len);
+    memset(r->iov_blob->data, 0, len);
+    r->iov = c2_blob_slice(r->iov_blob);
+}
+
+static void
+plan(struct read *d)
+{
+    uint64_t off = d->req->off, end = off + d->len;
+    d->npieces = C2_MIN(d->left, PIECES_MAX);
+    for (size_t k = 0; k < d->npieces; k++) {
+        const struct fs_extent *e = &d->map->e[d->next + k];
+        uint64_t from = C2_MAX(off, e->off);
+        struct piece *p = &d->piece[k];
+        p->read = d;
+        p->at = (size_t)(from - off);
+        p->fetch = (struct fs_fetch){ .source = e->source,
+                                      .off = e->source_off + (from - e->off),
+                                      .len = C2_MIN(end, e->off + e->len) - from,
+                                      .whole_object = d->whole_objects,
+                                      .done = fetched };
+    }
+    d->next += d->npieces;
+    d->left -= d->npieces;
+}
+
+static void
+fetch_pieces(struct read *d)
+{
+    struct fs *fs = d->req->fs;
+    plan(d);
+    d->running = d->npieces;
+    for (size_t k = 0, n = d->npieces; k < n; k++)
+        fs_fetch_start(fs, &d->piece[k].fetch);
+}
+
+static void
+copy_pieces(struct read *d)
 {
     struct fs_req *r = d->req;
-    struct fs *fs = r->fs;
-    if (d->err == C2_E_OK && d->npieces == 1 && d->piece[0].fetch.len == d->len) {
+    struct fs_fetch *f = &d->piece[0].fetch;
+    if (r->iov_blob == NULL && f->len == d->len) {
         /* One blob holds it all: hand it over. */
-        struct fs_fetch *f = &d->piece[0].fetch;
         struct c2_blob *b = f->joined != NULL         ? f->joined
                             : f->journal.data != NULL ? f->journal.data
                                                       : f->block[0];
         r->iov_blob = c2_blob_ref(b);
         r->iov = f->data;
-    } else if (d->err == C2_E_OK) {
-        r->iov_blob = c2_blob_new(d->len);
-        memset(r->iov_blob->data, 0, d->len);
-        for (size_t k = 0; k < d->npieces; k++)
-            memcpy(r->iov_blob->data + d->piece[k].at, d->piece[k].fetch.data.data,
-                   d->piece[k].fetch.data.len);
-        r->iov = c2_blob_slice(r->iov_blob);
+        return;
     }
+    if (r->iov_blob == NULL)
+        zero_answer(r, d->len);
+    for (size_t k = 0; k < d->npieces; k++)
+        memcpy(r->iov_blob->data + d->piece[k].at, d->piece[k].fetch.data.data,
+               d->piece[k].fetch.data.len);
+}
+
+static void
+pieces_ended(struct read *d)
+{
+    struct fs_req *r = d->req;
+    enum c2_err err = d->err;
+    if (err == C2_E_OK)
+        copy_pieces(d);
     for (size_t k = 0; k < d->npieces; k++)
         fs_fetch_done(&d->piece[k].fetch);
-    enum c2_err err = d->err;
+    if (err == C2_E_OK && d->left > 0) {
+        C2_MARK("read: pieces in several rounds");
+        fetch_pieces(d);
+        return;
+    }
     fs_map_unref(d->map);
-    fs_inode_unpin(fs, r->handle->inode);
+    fs_inode_unpin(r->fs, r->handle->inode);
     c2_free(d);
     fs_reply(r, err);
 }
@@ -68,7 +126,7 @@ fetched(struct fs_fetch *f)
     if (f->err != C2_E_OK && d->err == C2_E_OK)
         d->err = f->err;
     if (--d->running == 0)
-        finish(d);
+        pieces_ended(d);
 }
 
 /* Objects that a sequential reader will want next are fetched whole, ahead of it. */
@@ -111,33 +169,9 @@ static size_t
 count_pieces(const struct fs_map *m, uint64_t off, uint64_t end)
 {
     size_t n = 0;
-    for (size_t k = fs_map_find(m, off); k < m->n && m->e[k].off < end && n < PIECES_MAX; k++)
+    for (size_t k = fs_map_find(m, off); k < m->n && m->e[k].off < end; k++)
         n++;
     return n;
-}
-
-static void
-plan(struct read *d, uint64_t off, bool whole)
-{
-    const struct fs_map *m = d->map;
-    uint64_t end = off + d->len;
-    size_t at = fs_map_find(m, off);
-    for (size_t k = 0; k < d->npieces; k++) {
-        const struct fs_extent *e = &m->e[at + k];
-        uint64_t from = C2_MAX(off, e->off);
-        struct piece *p = &d->piece[k];
-        p->read = d;
-        p->at = (size_t)(from - off);
-        p->fetch = (struct fs_fetch){ .source = e->source,
-                                      .off = e->source_off + (from - e->off),
-                                      .len = C2_MIN(end, e->off + e->len) - from,
-                                      .whole_object = whole,
-                                      .done = fetched };
-    }
-    if (d->npieces == PIECES_MAX) {
-        const struct fs_extent *last = &m->e[at + PIECES_MAX - 1];
-        d->len = (size_t)(C2_MIN(end, last->off + last->len) - off);
-    }
 }
 
 enum c2_err
@@ -154,22 +188,19 @@ fs_op_read(struct fs_req *r)
     bool sequential = note_pattern(r->handle, r->off, len);
     size_t n = count_pieces(i->map, r->off, r->off + len);
     if (n == 0) {
-        r->iov_blob = c2_blob_new(len);
-        memset(r->iov_blob->data, 0, len);
-        r->iov = c2_blob_slice(r->iov_blob);
+        zero_answer(r, len);
         return C2_E_OK;
     }
-    struct read *d = c2_calloc(1, sizeof(*d) + n * sizeof(d->piece[0]));
+    struct read *d = c2_calloc(1, sizeof(*d) + C2_MIN(n, PIECES_MAX) * sizeof(d->piece[0]));
     d->req = r;
     d->map = fs_map_ref(i->map);
     d->len = len;
-    d->npieces = n;
+    d->next = fs_map_find(i->map, r->off);
+    d->left = n;
+    d->whole_objects = sequential || i->attr.size <= SMALL_FILE;
     fs_inode_pin(fs, i);
-    plan(d, r->off, sequential || i->attr.size <= SMALL_FILE);
     if (sequential)
         read_ahead(fs, r->handle, r->off + len);
-    d->running = n;
-    for (size_t k = 0; k < n; k++)
-        fs_fetch_start(fs, &d->piece[k].fetch);
+    fetch_pieces(d);
     return C2_E_AGAIN;
 }
