@@ -40,14 +40,14 @@ fetched(struct ds_fetch *f)
     if (f->err == C2_E_OK) {
         k->good |= bit;
         ds_health_verified(op->c, f->seat);
-    } else if (f->err == C2_E_NOT_FOUND) {
+    } else if (f->err == C2_E_NOT_FOUND && op->c->seat[f->seat].use != DS_USE_NEW) {
         k->absent |= bit;
         if (k->seats != 0)
             ds_health_absent(op->c, f->seat);
     } else if (f->err == C2_E_CORRUPT) {
         k->bad |= bit;
     } else {
-        k->unknown |= bit;
+        k->unknown |= bit; /* also what is still to be brought to a new provider */
     }
     ds_fetch_free(f);
     if (--op->waiting == 0)

@@ -104,6 +104,8 @@ void ds_client_set_seat(struct ds_client *c, unsigned seat, struct provider *p,
                         enum ds_seat_use use);
 /* Objects are written under this epoch from now on. */
 void ds_client_set_epoch(struct ds_client *c, unsigned voters, uint32_t config_epoch);
+/* Whether new shares may be put into the seat. */
+bool ds_client_seat_takes(const struct ds_client *c, unsigned seat);
 bool ds_client_uses(const struct ds_client *c, const struct provider *p);
 
 /* ---- put ------------------------------------------------------------------------------- */

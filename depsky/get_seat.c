@@ -75,8 +75,8 @@ get_seat_fail(struct get_seat *s, enum c2_err err, const char *detail)
     s->failed = true;
     if (err == C2_E_NOT_FOUND) {
         s->absent = true;
-        if ((op->g->placed & bit) == 0)
-            return; /* nobody said that it should be there */
+        if ((op->g->placed & bit) == 0 || op->c->seat[s->index].use == DS_USE_NEW)
+            return; /* nobody said that it should be there, or it is still to be brought */
         op->g->seats_bad |= bit;
         ds_health_absent(op->c, s->index);
     } else if (err == C2_E_CORRUPT) {

@@ -61,3 +61,9 @@ ds_client_uses(const struct ds_client *c, const struct provider *p)
     }
     return false;
 }
+
+bool
+ds_client_seat_takes(const struct ds_client *c, unsigned seat)
+{
+    return ds_seat_used(c, seat) && c->seat[seat].use != DS_USE_READ;
+}

@@ -39,9 +39,11 @@
 
 #define COUNT_EXTENTS_MAX 512u /* of a deleted file, counted at once */
 #define RETRY_NS          (1 * C2_NS_PER_S)
-#define COND_MARKER       2 /* its place among the conditions */
+#define EPOCH_NS          (10 * C2_NS_PER_MS) /* until this mount has moved to the next epoch */
+#define COND_MARKER       2                   /* its place among the conditions */
+#define COND_CONFIG       3
 #define PART_OPS          (COORD_TXN_OPS_MAX - 16)
-#define CONDS_FENCE       3u /* lock, session and marker */
+#define CONDS_FENCE       4u /* lock, session, marker and configuration */
 #define PART_BYTES        (COORD_TXN_BYTES_MAX - (COORD_TXN_BYTES_MAX / 8))
 
 struct op {
@@ -64,6 +66,7 @@ struct build {
     struct coord_cond conds[COORD_TXN_CONDS_MAX];
     struct ck marker_key;
     uint8_t marker[FS_COMMIT_MARKER_LEN];
+    struct ck config_key;
     struct c2_timer retry;
 };
 
@@ -312,7 +315,13 @@ part_done(struct coord_req *r)
         r->version = r->entries[0].version;
         r->err = C2_E_OK;
     }
-    if (r->err == C2_E_CONFLICT || r->err == C2_E_SESSION) {
+    if (r->err == C2_E_CONFLICT && r->cond_failed == COND_CONFIG && !a->stopping) {
+        C2_MARK("anchor: under an old configuration");
+        b->next = b->part_first;
+        c2_timer_arm(a->fs->part.env, &b->retry, c2_now_ns(a->fs->part.env) + EPOCH_NS);
+        return;
+    }
+    if ((r->err == C2_E_CONFLICT && r->cond_failed != COND_CONFIG) || r->err == C2_E_SESSION) {
         if (r->err == C2_E_CONFLICT && r->cond_failed >= CONDS_FENCE)
             refused(b, b->conds[r->cond_failed].key);
         finish(b, C2_E_FENCED);
@@ -381,6 +390,12 @@ submit_part(struct build *b)
     b->conds[COND_MARKER] = (struct coord_cond){ .kind = COORD_VERSION_EQ,
                                                  .key = ck_slice(&b->marker_key),
                                                  .number = a->fs->commit_version };
+    b->config_key = ck_letter('C');
+    b->conds[COND_CONFIG] = b->conds[1]; /* nothing is asked twice when there is none */
+    if (part->config_version != NULL)
+        b->conds[COND_CONFIG] = (struct coord_cond){ .kind = COORD_VERSION_EQ,
+                                                     .key = ck_slice(&b->config_key),
+                                                     .number = *part->config_version };
     coord_req_done(&a->req);
     a->req = (struct coord_req){ .verb = COORD_TXN,
                                  .conds = b->conds,

@@ -34,10 +34,9 @@
 #include "fs/ship_state.h"
 #include "metadata/registry.h"
 
-#define SPOOL_NAME      "checkpoint.tmp"
-#define OBJECT_COST_MIN (64u << 10)
-#define COST_MIN        (1u << 20)
-#define PAUSE_NS        (60 * C2_NS_PER_S) /* after a failure */
+#define SPOOL_NAME "checkpoint.tmp"
+#define COST_MIN   (1u << 20)
+#define PAUSE_NS   (60 * C2_NS_PER_S) /* after a failure */
 
 enum state { IDLE, CLEAN, DUMP, READ, PART, SHIP, CONFIG, INDEX, LIST_JOURNAL, LIST_CHECKPOINTS };
 
@@ -59,6 +58,7 @@ struct checkpoint {
     struct fs_ship *s;
     enum state state;
     bool stopping;
+    bool wanted;        /* whatever it costs */
     uint64_t number;    /* of the next one of this generation */
     uint64_t counts_ns; /* the interval and pauses count from here */
     uint64_t pause_ns;  /* after a failure */
@@ -495,6 +495,7 @@ cleaned(struct c2_disk_req *r)
     if (ended(c, r->err == C2_E_NOT_FOUND ? C2_E_OK : r->err))
         return;
     c->state = DUMP;
+    c->wanted = false;
     c->made = (struct ship_checkpoint){ .generation = s->generation,
                                         .number = c->number++,
                                         .wall_ns = c2_wall_ns(s->fs->part.env),
@@ -509,14 +510,6 @@ cleaned(struct c2_disk_req *r)
 
 /* ---- when ----------------------------------------------------------------------------------- */
 
-void
-checkpoint_count(struct checkpoint *c, uint64_t log_bytes)
-{
-    struct ship_record *r = &c->s->rec;
-    r->cost += C2_MAX(log_bytes, (uint64_t)OBJECT_COST_MIN);
-    r->log_bytes += log_bytes;
-}
-
 /* When the next one is due as things are; C2_NEVER = not because of time. */
 static uint64_t
 due_ns(const struct checkpoint *c)
@@ -526,7 +519,7 @@ due_ns(const struct checkpoint *c)
     const struct fs_config *conf = &s->fs->conf;
     if (r->at.generation != s->generation)
         return C2_NEVER; /* the generation is not begun: it may not be ours */
-    if (r->ncheckpoints == 0)
+    if (r->ncheckpoints == 0 || c->wanted)
         return c->counts_ns + c->pause_ns;
     if (r->cost < C2_MAX((uint64_t)COST_MIN, r->checkpoints[0].bytes / 2))
         return C2_NEVER;
@@ -551,6 +544,13 @@ checkpoint_consider(struct checkpoint *c)
     c->state = CLEAN;
     c->disk = (struct c2_disk_req){ .verb = C2_DISK_UNLINK, .path = c->path, .done = cleaned };
     c2_disk(env, &c->disk);
+}
+
+void
+checkpoint_want(struct checkpoint *c)
+{
+    c->wanted = c->wanted || c->state == IDLE;
+    checkpoint_consider(c);
 }
 
 static void

@@ -43,8 +43,11 @@ enum ctl_verb {
     CTL_GC = 11, /* text = "delete" or nothing: only look; number = retention in ns, UINT64_MAX =
                   * as configured; -> counters */
     CTL_SCRUB_REPORT = 12, /* text = "scrub" or "repair" -> counters PROVIDER/NAME, per provider */
-    CTL_SCRUB_ESTIMATE = 13, /* -> counters: what reading everything would take */
-    CTL_VERB_LAST = CTL_SCRUB_ESTIMATE,
+    CTL_SCRUB_ESTIMATE = 13,  /* -> counters: what reading everything would take */
+    CTL_PROVIDER_CHANGE = 14, /* text = "add" "offline" "online" "reopen", text2 = provider */
+    CTL_PROVIDER_PLAN = 15,   /* text = "replace" "drain" "remove", text2 = provider, for replace
+                               * also the new one -> counters of what would be moved */
+    CTL_VERB_LAST = CTL_PROVIDER_PLAN,
 };
 
 struct ctl_request {

@@ -63,6 +63,9 @@ struct fs_parts {
     uint64_t session;
     struct c2_slice fence_key; /* the mount's lock and its version: every commit names them */
     uint64_t fence_token;
+    /* Version of the volume's configuration, which may change at any time; commits of objects name
+     * it. NULL = there is none. */
+    const uint64_t *config_version;
     const char *journal_dir;
     uint8_t journal_key[32];
     uint8_t device_id[FS_DEVICE_ID_LEN]; /* whose journal it is */

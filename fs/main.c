@@ -281,6 +281,19 @@ on_signal(void *arg, int signo)
 }
 
 static C2_RESULT
+reload(void *arg, struct c2_conf **ret_conf, char **ret_error)
+{
+    const struct daemon *d = arg;
+    struct c2_conf *conf = c2_conf_new();
+    enum c2_err err = load_config(d->args, conf, ret_error);
+    if (err == C2_E_OK)
+        *ret_conf = conf;
+    else
+        c2_conf_free(conf);
+    return err;
+}
+
+static C2_RESULT
 start(struct daemon *d, char **ret_error)
 {
     const struct args *a = d->args;
@@ -302,6 +315,8 @@ start(struct daemon *d, char **ret_error)
         .kernel_options = a->opts.kernel.len > 0 ? (const char *)a->opts.kernel.data : "",
         .read_only = a->opts.read_only,
         .debug = a->debug,
+        .reload = reload,
+        .reload_arg = d,
     };
     C2_TRY(wire_open(&config, &d->wire, ret_error));
     C2_TRY(setup_user_root(user, true, ret_error));

@@ -95,7 +95,7 @@ spare_seats(const struct fs_mend *m, bool any)
     for (unsigned i = 0; i < ds_client_n(m->ds); i++) {
         ds_seat_status(m->ds, i, &s);
         bool fine = s.state == DS_SEAT_ONLINE || s.state == DS_SEAT_DEGRADED;
-        if (fine || (any && s.state != DS_SEAT_EMPTY))
+        if (ds_client_seat_takes(m->ds, i) && (fine || (any && s.state != DS_SEAT_EMPTY)))
             spare |= 1u << i;
     }
     return spare & ~(m->placed | m->rebuilt | m->failed);

@@ -28,7 +28,8 @@
 #include "fs/coord_keys.h"
 #include "fs/ship_state.h"
 
-#define HEAD_NAME "ship.head"
+#define HEAD_NAME       "ship.head"
+#define OBJECT_COST_MIN (64u << 10) /* of a journal object, see checkpoint.c */
 
 /* ---- waiting -------------------------------------------------------------------------------- */
 
@@ -269,7 +270,8 @@ acknowledged(struct fs_ship *s)
     s->stored_bytes += s->put.stored_bytes;
     s->last_error = C2_E_OK;
     ship_record_changed(s);
-    checkpoint_count(s->checkpoint, s->flight_log);
+    s->rec.cost += C2_MAX(s->flight_log, (uint64_t)OBJECT_COST_MIN);
+    s->rec.log_bytes += s->flight_log;
     write_head(s);
 }
 
@@ -573,4 +575,11 @@ fs_ship_status(const struct fs *fs, struct fs_ship_status *ret_status)
     };
     if (oldest != 0 && ret_status->unshipped_txns > 0)
         ret_status->unshipped_oldest_ns = c2_now_ns(fs->part.env) - oldest;
+}
+
+void
+fs_ship_checkpoint(struct fs *fs)
+{
+    if (fs->ship != NULL)
+        checkpoint_want(fs->ship->checkpoint);
 }

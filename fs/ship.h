@@ -39,6 +39,10 @@ struct fs_ship_status {
 };
 void fs_ship_status(const struct fs *fs, struct fs_ship_status *ret_status);
 
+/* A checkpoint is made soon, unless one is being made; the status tells when. To be repeated
+ * until it has one that began late enough. */
+void fs_ship_checkpoint(struct fs *fs);
+
 /* ---- for life.c, txg.c, anchor.c -------------------------------------------------------------
  */
 

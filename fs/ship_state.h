@@ -87,7 +87,7 @@ bool checkpoint_idle(const struct checkpoint *c);
 void checkpoint_stop(struct checkpoint *c);
 /* After a shipped object: makes one when it is due. */
 void checkpoint_consider(struct checkpoint *c);
-/* A journal object of so many log bytes was acknowledged. */
-void checkpoint_count(struct checkpoint *c, uint64_t log_bytes);
+/* One is due now, unless one is being made. */
+void checkpoint_want(struct checkpoint *c);
 
 #endif

@@ -40,12 +40,22 @@ struct volume_error {
 
 /* ---- configuration (volume_config.c) --------------------------------------------------------- */
 
-enum volume_seat_state { VOLUME_SEAT_EMPTY, VOLUME_SEAT_ACTIVE, VOLUME_SEAT_REBUILDING };
+enum volume_seat_state {
+    VOLUME_SEAT_EMPTY,
+    VOLUME_SEAT_ACTIVE,
+    VOLUME_SEAT_REBUILDING, /* new objects go there, the others are being brought */
+    VOLUME_SEAT_DRAINING,   /* nothing new goes there, what is there is moved to other seats */
+    VOLUME_SEAT_OFFLINE,    /* belongs to the provider, but is not asked */
+};
+
+const char *volume_seat_state_name(enum volume_seat_state s); /* "active" */
 
 struct volume_seat {
     enum volume_seat_state state;
-    char provider[PROV_NAME_MAX]; /* the section's name */
-    char url[PROV_KEY_MAX];       /* as configured when it took the seat */
+    char provider[PROV_NAME_MAX];     /* the section's name */
+    char url[PROV_KEY_MAX];           /* as configured when it took the seat */
+    char old_provider[PROV_NAME_MAX]; /* REBUILDING: who had the seat before */
+    char old_url[PROV_KEY_MAX];
 };
 
 struct volume_config {
@@ -58,6 +68,11 @@ struct volume_config {
     bool redundancy_full;
     uint32_t config_epoch, key_epoch, domain_id;
 };
+
+/* Seats that belong to a provider. */
+unsigned volume_config_voters(const struct volume_config *c);
+/* The seat of a provider, or n. */
+unsigned volume_config_seat(const struct volume_config *c, const char *provider);
 
 /* Key C, sealed by the caller. */
 void volume_config_encode(const struct volume_config *c, struct c2_buf *out);
@@ -81,14 +96,18 @@ C2_RESULT volume_id_decode(struct c2_slice in, struct volume_id *ret_id);
 
 struct volume {
     struct c2_env *env;         /* borrowed */
+    struct c2_os *os;           /* borrowed; may be NULL */
     const struct c2_conf *conf; /* borrowed */
     char name[VOLUME_NAME_MAX + 1];
     struct volume_config config;
-    struct keys *keys; /* owned, as all below */
+    uint64_t config_version; /* of key C: every commit that places objects names it */
+    struct keys *keys;       /* owned, as all below */
     struct coord *coord;
     struct ds_client *ds;
     struct provider *providers[DS_SEATS_MAX]; /* by seat; NULL = empty, or see seat_errors */
     char *seat_errors[DS_SEATS_MAX];          /* why a configured provider could not be opened */
+    struct provider **retired; /* had a seat; closed when no request needs them any more */
+    size_t nretired;
     uint64_t session;
     struct ck fence_key;
     uint64_t fence_token;
@@ -129,6 +148,40 @@ struct volume_open {
 void volume_open_start(struct volume_open *o);
 /* Gives up the lock and frees everything; nothing may be outstanding on coord and ds. */
 void volume_close(struct volume *v, void (*done)(void *arg), void *arg);
+
+/* ---- another configuration (volume_change.c) --------------------------------------------------
+ */
+
+/*
+ * The next configuration epoch: committed on condition that the one we know is the current one,
+ * then this mount moves to it, while everything runs. One change at a time.
+ */
+struct volume_change {
+    struct volume *volume;
+    struct volume_config next; /* in: as it shall be; the epoch is counted by the change */
+    /* The opened provider of one seat of `next`, NULL = none is new. Ours when the change is
+     * successful, else it stays the caller's. */
+    struct provider *provider;
+    unsigned seat;
+    void (*done)(struct volume_change *c);
+    enum c2_err err; /* out: CONFLICT = somebody else changed it; FENCED */
+
+    struct coord_req req; /* private, as all below */
+    struct coord_cond conds[3];
+    struct coord_op op;
+    struct ck key;
+    struct c2_buf sealed;
+};
+
+void volume_change_start(struct volume_change *c);
+/* Another provider object for a seat that stays as it is: new credentials. Takes it over. */
+void volume_seat_reopen(struct volume *v, unsigned seat, struct provider *p);
+/* Takes a provider that is in no seat over; it is closed as below, or with the volume. */
+void volume_retire(struct volume *v, struct provider *p);
+/* Closes retired providers that nobody uses; `keep` (NULL = none) is one that is still needed. */
+void volume_retired_close(struct volume *v, const struct provider *keep);
+/* The opened provider with this name among the retired ones, or NULL. */
+struct provider *volume_retired_find(struct volume *v, const char *name);
 
 /* ---- format (volume_format.c) ---------------------------------------------------------------- */
 

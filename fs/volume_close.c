@@ -117,6 +117,9 @@ free_volume(struct volume *v)
         prov_close(v->providers[i]);
         c2_free(v->seat_errors[i]);
     }
+    for (size_t i = 0; i < v->nretired; i++)
+        prov_close(v->retired[i]);
+    c2_free(v->retired);
     keys_free(v->keys);
     c2_secret_free(v->device_secret, C2_ED25519_SECRET_LEN);
     c2_free(v->keepalive);

@@ -11,7 +11,8 @@
 #include "base/str.h"
 #include "base/wire.h"
 
-#define CONFIG_VERSION 1
+#define CONFIG_PLAIN   1 /* every seat is empty or active */
+#define CONFIG_VERSION 2
 #define ID_MAGIC       0x56324632u /* "2F2V" */
 #define FLAG_KEYLESS   1u
 #define FLAG_FULL      2u
@@ -48,10 +49,47 @@ volume_prefix(const uint8_t uuid[16], char out[VOLUME_PREFIX_LEN])
     snprintf(out, VOLUME_PREFIX_LEN, "v1/%s", hex);
 }
 
+const char *
+volume_seat_state_name(enum volume_seat_state s)
+{
+    static const char *const names[] = { "empty", "active", "rebuilding", "draining", "offline" };
+    return names[s];
+}
+
+unsigned
+volume_config_voters(const struct volume_config *c)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < c->n; i++)
+        n += c->seats[i].state != VOLUME_SEAT_EMPTY;
+    return n;
+}
+
+unsigned
+volume_config_seat(const struct volume_config *c, const char *provider)
+{
+    unsigned i = 0;
+    while (i < c->n &&
+           (c->seats[i].state == VOLUME_SEAT_EMPTY || strcmp(c->seats[i].provider, provider) != 0))
+        i++;
+    return i;
+}
+
+/* What an older program understands is written as it knows it. */
+static unsigned
+version_of(const struct volume_config *c)
+{
+    for (unsigned i = 0; i < c->n; i++)
+        if (c->seats[i].state > VOLUME_SEAT_REBUILDING || c->seats[i].old_provider[0] != '\0')
+            return CONFIG_VERSION;
+    return CONFIG_PLAIN;
+}
+
 void
 volume_config_encode(const struct volume_config *c, struct c2_buf *out)
 {
-    c2_wr_u16(out, CONFIG_VERSION);
+    unsigned version = version_of(c);
+    c2_wr_u16(out, (uint16_t)version);
     c2_wr_u16(out,
               (uint16_t)((c->keyless ? FLAG_KEYLESS : 0) | (c->redundancy_full ? FLAG_FULL : 0)));
     c2_wr_u32(out, c->format_version);
@@ -66,6 +104,10 @@ volume_config_encode(const struct volume_config *c, struct c2_buf *out)
         c2_wr_u8(out, (uint8_t)c->seats[i].state);
         c2_wr_bytes(out, c2_slice_str(c->seats[i].provider));
         c2_wr_bytes(out, c2_slice_str(c->seats[i].url));
+        if (version == CONFIG_PLAIN)
+            continue;
+        c2_wr_bytes(out, c2_slice_str(c->seats[i].old_provider));
+        c2_wr_bytes(out, c2_slice_str(c->seats[i].old_url));
     }
 }
 
@@ -83,23 +125,19 @@ read_text(struct c2_rd *r, char *out, size_t size)
 }
 
 static void
-read_seat(struct c2_rd *r, struct volume_seat *seat)
+read_seat(struct c2_rd *r, unsigned version, struct volume_seat *seat)
 {
-    switch (c2_rd_u8(r)) {
-    case VOLUME_SEAT_EMPTY:
-        seat->state = VOLUME_SEAT_EMPTY;
-        break;
-    case VOLUME_SEAT_ACTIVE:
-        seat->state = VOLUME_SEAT_ACTIVE;
-        break;
-    case VOLUME_SEAT_REBUILDING:
-        seat->state = VOLUME_SEAT_REBUILDING;
-        break;
-    default:
+    uint8_t state = c2_rd_u8(r);
+    if (state > (version == CONFIG_PLAIN ? VOLUME_SEAT_REBUILDING : VOLUME_SEAT_OFFLINE))
         c2_rd_fail(r);
-    }
+    else
+        seat->state = (enum volume_seat_state)state;
     read_text(r, seat->provider, sizeof seat->provider);
     read_text(r, seat->url, sizeof seat->url);
+    if (version == CONFIG_PLAIN)
+        return;
+    read_text(r, seat->old_provider, sizeof seat->old_provider);
+    read_text(r, seat->old_url, sizeof seat->old_url);
 }
 
 enum c2_err
@@ -124,7 +162,7 @@ volume_config_decode(struct c2_slice in, struct volume_config *ret_config)
     if (version == 0 || c.f < 1 || c.f > DS_F_MAX || c.n < 3 * c.f + 1 || c.n > DS_SEATS_MAX)
         return C2_E_PARSE;
     for (unsigned i = 0; i < c.n; i++)
-        read_seat(&r, &c.seats[i]);
+        read_seat(&r, version, &c.seats[i]);
     C2_TRY(c2_rd_finish(&r));
     *ret_config = c;
     return C2_E_OK;

@@ -72,6 +72,10 @@ C2_RESULT volume_seats_choose(const struct volume_format *o, struct volume_confi
 /* Opens the provider of each seat; CONFIG when file and seat disagree. Up to f that fail for a
  * passing reason leave their seat empty. */
 C2_RESULT volume_seats_open(struct volume *v, struct c2_os *os, struct volume_error *e);
+/* Two sections that one failure would take both: the same bucket, or one folder in the other. */
+/* Tells the client who is in the seat and what for. */
+void volume_seat_use(struct volume *v, unsigned seat);
+bool volume_same_place(const struct c2_conf *conf, const char *a, const char *b);
 C2_RESULT volume_client_new(struct volume *v, struct volume_error *e);
 
 #endif

@@ -33,7 +33,6 @@ struct volume_opening {
     struct coord_cond conds[2];
     struct coord_op op;
     struct c2_buf sealed;
-    uint64_t config_version;
     uint64_t old_session;   /* of the lock that was found */
     struct c2_buf old_lock; /* its value: see lock_value */
     struct c2_disk_req io;
@@ -155,7 +154,7 @@ take_lock(struct volume_opening *p)
     p->conds[0] = (struct coord_cond){ .kind = COORD_ABSENT, .key = ck_slice(&p->keys[0]) };
     p->conds[1] = (struct coord_cond){ .kind = COORD_VERSION_EQ,
                                        .key = ck_slice(&p->keys[1]),
-                                       .number = p->config_version };
+                                       .number = p->v->config_version };
     p->op = (struct coord_op){ .kind = COORD_PUT_EPHEMERAL,
                                .key = ck_slice(&p->keys[0]),
                                .value = c2_buf_slice(&p->sealed),
@@ -385,7 +384,7 @@ take_config(struct volume_opening *p, const struct coord_entry *e)
     else if (err != C2_E_OK)
         volume_fail(&p->error, err = C2_E_DAMAGED, "the configuration of volume \"%s\" is damaged",
                     p->o->volume);
-    p->config_version = e->version;
+    p->v->config_version = e->version;
     return err;
 }
 

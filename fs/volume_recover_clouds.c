@@ -146,11 +146,28 @@ look_into_all(struct recovering *p)
     return C2_E_OK;
 }
 
+/* But for the number of seats: it grows when a provider is added. */
 static bool
 same_volume(const struct ds_share_info *a, const struct ds_share_info *b)
 {
-    return memcmp(a->volume, b->volume, sizeof(a->volume)) == 0 && a->n == b->n && a->k == b->k &&
+    return memcmp(a->volume, b->volume, sizeof(a->volume)) == 0 && a->k == b->k &&
            a->keyless == b->keyless && a->key_epoch == b->key_epoch && a->domain_id == b->domain_id;
+}
+
+/* The largest number of seats that k clouds know of. */
+static void
+agree_on_seats(struct recovering *p)
+{
+    for (unsigned n = DS_SEATS_MAX; n > p->info.k; n--) {
+        unsigned say = 0;
+        for (size_t i = 0; i < p->nclouds; i++)
+            say += p->clouds[i].found && same_volume(&p->clouds[i].info, &p->info) &&
+                   p->clouds[i].info.n >= n;
+        if (say < p->info.k)
+            continue;
+        p->info.n = n;
+        return;
+    }
 }
 
 /* What k clouds agree on is true, for fewer than k lie. */
@@ -168,8 +185,10 @@ agree(struct recovering *p)
             p->info = c->info;
         }
     }
-    if (best > 0)
+    if (best > 0) {
+        agree_on_seats(p);
         return C2_E_OK;
+    }
     volume_fail(&p->r->error, C2_E_NOT_FOUND, "the providers have nothing of volume \"%s\"",
                 p->r->volume);
     if (p->have_uuid)
@@ -221,16 +240,37 @@ cloud_left(struct recovering *p)
     return NULL;
 }
 
-/* First what the shares say, then, for clouds that have none, the volume's own configuration; while
- * that is not known, any place does: there is nothing to be read from them. */
+/* Who has a seat by the volume's own configuration, under the same name and at the same place: the
+ * bucket of a provider that was replaced says the same of itself. */
+static void
+take_known_seats(struct recovering *p, const struct volume_config *known)
+{
+    for (unsigned seat = 0; seat < known->n; seat++) {
+        const struct volume_seat *s = &known->seats[seat];
+        struct cloud *c = s->state == VOLUME_SEAT_EMPTY ? NULL : cloud_named(p, s->provider);
+        const char *url =
+            c == NULL ? NULL : c2_conf_str(p->r->conf, "provider", s->provider, "url");
+        if (url != NULL && c->provider != NULL && strcmp(url, s->url) == 0)
+            seat_take(p, seat, c);
+    }
+}
+
+/* First who is known to have a seat, then what the shares say, then, for clouds that have none, the
+ * volume's own configuration; while that is not known, any place does: there is nothing to be read
+ * from them. */
 static void
 take_seats(struct recovering *p, const struct volume_config *known)
 {
     struct volume *v = p->v;
+    for (size_t k = 0; k < p->nclouds; k++)
+        p->clouds[k].seated = false;
+    if (known != NULL)
+        take_known_seats(p, known);
     for (size_t k = 0; k < p->nclouds; k++) {
         struct cloud *c = &p->clouds[k];
-        c->seated = false;
-        if (!c->found || !same_volume(&c->info, &p->info) || c->info.seat >= v->config.n)
+        if (c->seated || !c->found || !same_volume(&c->info, &p->info) ||
+            c->info.seat >= v->config.n ||
+            (known != NULL && known->seats[c->info.seat].state == VOLUME_SEAT_EMPTY))
             continue;
         if (v->providers[c->info.seat] == NULL)
             seat_take(p, c->info.seat, c);
@@ -240,6 +280,8 @@ take_seats(struct recovering *p, const struct volume_config *known)
     }
     for (unsigned seat = 0; seat < v->config.n; seat++) {
         if (v->providers[seat] != NULL)
+            continue;
+        if (known != NULL && known->seats[seat].state == VOLUME_SEAT_EMPTY)
             continue;
         struct cloud *c =
             known != NULL ? cloud_named(p, known->seats[seat].provider) : cloud_left(p);
@@ -284,7 +326,7 @@ recovering_connect(struct recovering *p, const struct volume_config *known)
     struct volume_config *config = &p->v->config;
     memcpy(config->uuid, i->volume, sizeof(config->uuid));
     memcpy(p->uuid, i->volume, sizeof(p->uuid));
-    config->n = i->n;
+    config->n = known != NULL ? known->n : i->n;
     config->f = i->k - 1;
     config->keyless = i->keyless;
     config->key_epoch = i->key_epoch;

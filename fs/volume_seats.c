@@ -35,8 +35,8 @@ place_len(const char *url)
 }
 
 /* One failure would take both: the same bucket, or one folder inside the other. */
-static bool
-same_place(const struct c2_conf *conf, const char *a, const char *b)
+bool
+volume_same_place(const struct c2_conf *conf, const char *a, const char *b)
 {
     const char *url_a = provider_str(conf, a, "url"), *url_b = provider_str(conf, b, "url");
     size_t len_a = place_len(url_a), len_b = place_len(url_b);
@@ -71,7 +71,7 @@ take_seat(const struct volume_format *o, struct volume_config *config, const cha
             volume_fail(e, C2_E_INVALID, "provider \"%s\" is named twice", name);
             return C2_E_INVALID;
         }
-        if (same_place(o->conf, other, name)) {
+        if (volume_same_place(o->conf, other, name)) {
             volume_fail(e, C2_E_CONFIG,
                         "providers \"%s\" and \"%s\" are the same place (%s): they would be lost "
                         "together",
@@ -112,6 +112,31 @@ volume_seats_choose(const struct volume_format *o, struct volume_config *config,
     return C2_E_CONFIG;
 }
 
+/* ---- what the client does with a seat -------------------------------------------------------- */
+
+static enum ds_seat_use
+use_of(enum volume_seat_state state)
+{
+    switch (state) {
+    case VOLUME_SEAT_ACTIVE:
+        return DS_USE_ALL;
+    case VOLUME_SEAT_REBUILDING:
+        return DS_USE_NEW;
+    case VOLUME_SEAT_DRAINING:
+        return DS_USE_READ;
+    case VOLUME_SEAT_EMPTY:
+    case VOLUME_SEAT_OFFLINE:
+        break;
+    }
+    return DS_USE_OFF;
+}
+
+void
+volume_seat_use(struct volume *v, unsigned seat)
+{
+    ds_client_set_seat(v->ds, seat, v->providers[seat], use_of(v->config.seats[seat].state));
+}
+
 /* ---- opening ------------------------------------------------------------------------------- */
 
 static enum c2_err
@@ -138,10 +163,11 @@ enum c2_err
 volume_seats_open(struct volume *v, struct c2_os *os, struct volume_error *e)
 {
     unsigned missing = 0;
+    v->os = os;
     for (unsigned i = 0; i < v->config.n; i++) {
         const struct volume_seat *seat = &v->config.seats[i];
         char *text = NULL;
-        if (seat->state == VOLUME_SEAT_EMPTY)
+        if (seat->state == VOLUME_SEAT_EMPTY || seat->state == VOLUME_SEAT_OFFLINE)
             continue;
         C2_TRY(check_seat(v, seat, e));
         enum c2_err err = prov_open(v->env, os, v->conf, seat->provider, &v->providers[i], &text);
@@ -182,8 +208,11 @@ volume_client_new(struct volume *v, struct volume_error *e)
                                                     : DS_COMPRESS_ISAL;
     c2_put_u32(epoch, v->config.key_epoch);
     keys_derive(v->keys, "data", c2_slice(epoch, sizeof epoch), c.data_key);
+    c.voters = v->config_version == 0 ? 0 : volume_config_voters(&v->config);
     enum c2_err err = ds_client_new(v->env, &c, v->providers, &v->ds);
     c2_wipe(c.data_key, sizeof c.data_key);
+    for (unsigned i = 0; err == C2_E_OK && i < v->config.n; i++)
+        volume_seat_use(v, i);
     if (err != C2_E_OK)
         volume_fail(e, err, "the providers of volume \"%s\" cannot be used: %s", v->name,
                     c2_err_text(err));

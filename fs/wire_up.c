@@ -153,6 +153,7 @@ open_fs(struct wire *w, char **ret_error)
                               .session = w->volume->session,
                               .fence_key = ck_slice(&w->volume->fence_key),
                               .fence_token = w->volume->fence_token,
+                              .config_version = &w->volume->config_version,
                               .journal_dir = journal,
                               .journal_size = conf_u64(w, "journal_size") };
     if (strncmp(conf_str(w, "metadata"), "local:", 6) == 0) {
@@ -197,6 +198,8 @@ wire_open(const struct wire_config *config, struct wire **ret_wire, char **ret_e
     w->kernel_options = c2_strdup(config->kernel_options);
     w->cache_dir = c2_strdup(conf_str(w, "cache_dir"));
     w->read_only = config->read_only;
+    w->reload = config->reload;
+    w->reload_arg = config->reload_arg;
     w->debug = config->debug;
     w->started_ns = c2_now_ns(w->env);
     c2_list_init(&w->waiting);
@@ -492,5 +495,8 @@ wire_free(struct wire *w)
     c2_free(w->kernel_options);
     c2_free(w->cache_dir);
     c2_free(w->error);
+    for (size_t k = 0; k < w->nconfs; k++)
+        c2_conf_free(w->confs[k]);
+    c2_free(w->confs);
     c2_free(w);
 }

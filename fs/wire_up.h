@@ -25,6 +25,9 @@ struct wire_config {
     const char *kernel_options;
     bool read_only;
     bool debug;
+    /* Reads the configuration again, for providers that came later; may be NULL. */
+    C2_RESULT (*reload)(void *arg, struct c2_conf **ret_conf, char **ret_error);
+    void *reload_arg;
 };
 
 struct wire;

@@ -40,6 +40,8 @@ fill_provider(const struct wire *w, unsigned seat, struct ctl_provider *p)
         ctl_set(p->last_error, sizeof(p->last_error), c2_err_name(s.last_error));
         ctl_set(p->last_detail, sizeof(p->last_detail), s.last_detail);
     }
+    if (conf->state != VOLUME_SEAT_ACTIVE)
+        ctl_set(p->state, sizeof(p->state), volume_seat_state_name(conf->state));
     if (v->seat_errors[seat] != NULL) { /* it could not even be opened */
         ctl_set(p->state, sizeof(p->state), ds_seat_state_name(DS_SEAT_UNREACH));
         ctl_set(p->last_error, sizeof(p->last_error), c2_err_name(C2_E_CONFIG));
@@ -433,6 +435,10 @@ wire_ctl_request(void *arg, struct ctl_call *c, const struct ctl_request *q)
     case CTL_SCRUB_REPORT:
     case CTL_SCRUB_ESTIMATE:
         wire_scrub_request(w, c, q);
+        break;
+    case CTL_PROVIDER_CHANGE:
+    case CTL_PROVIDER_PLAN:
+        wire_providers_request(w, c, q);
         break;
     }
 }

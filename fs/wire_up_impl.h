@@ -19,6 +19,7 @@
 #include "fs/fs.h"
 #include "fs/job.h"
 #include "fs/mount_fuse.h"
+#include "fs/volume_job.h"
 #include "fs/volume.h"
 #include "fs/watch.h"
 #include "fs/wire_up.h"
@@ -38,6 +39,12 @@ struct wire {
     struct fs *fs;
     struct watch *watch;
     struct fs_scrubber *scrubber;
+    struct seat_jobs seats;
+    struct wire_change *change; /* a request about providers that is being worked on, or NULL */
+    C2_RESULT (*reload)(void *arg, struct c2_conf **ret_conf, char **ret_error);
+    void *reload_arg;
+    struct c2_conf **confs; /* owned: read after the start; the last one is in use */
+    size_t nconfs;
     struct jobs *jobs; /* NULL before the mount and after its end */
     struct mount_fuse *mount;
     struct ctl *ctl;
@@ -106,6 +113,13 @@ void wire_gc_status(const struct fs_gc_status *g, struct ctl_status *s);
 void wire_scrub_register(struct wire *w);
 void wire_scrub_done(struct wire *w); /* the jobs are gone */
 void wire_scrub_request(struct wire *w, struct ctl_call *call, const struct ctl_request *q);
+
+/* ---- wire_up_providers.c ---- */
+
+void wire_providers_request(struct wire *w, struct ctl_call *call, const struct ctl_request *q);
+void wire_change_cancel(struct wire *w);
+/* Reads the configuration again; arg is the wire. */
+C2_RESULT wire_reload(void *arg, char **ret_error);
 
 void wire_ctl_request(void *arg, struct ctl_call *c, const struct ctl_request *q);
 /* Cancels the syncs of calls that wait; true when none is left. */

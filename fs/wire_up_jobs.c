@@ -18,6 +18,11 @@ static void
 register_kinds(struct wire *w)
 {
     wire_scrub_register(w);
+    w->seats =
+        (struct seat_jobs){ .volume = w->volume, .fs = w->fs, .reload = wire_reload, .arg = w };
+    seat_jobs_init(&w->seats);
+    jobs_register(w->jobs, &w->seats.replace);
+    jobs_register(w->jobs, &w->seats.drain);
 }
 
 static void
@@ -57,6 +62,8 @@ wire_jobs_stop(struct wire *w)
     if (w->jobs == NULL || w->jobs_stopping)
         return;
     w->jobs_stopping = true;
+    ds_client_quiesce(w->volume->ds);
+    wire_change_cancel(w);
     jobs_stop(w->jobs, stopped, w);
 }
 
@@ -72,8 +79,9 @@ wire_jobs_ended(struct wire *w)
 {
     if (w->estimates > 0)
         return false;
-    if (w->jobs == NULL || w->jobs_draining)
-        return w->jobs == NULL && !w->jobs_draining;
+    bool busy = w->jobs != NULL || w->change != NULL;
+    if (!busy || w->jobs_draining)
+        return !busy && !w->jobs_draining;
     w->jobs_draining = true; /* a step that waits for a provider shall not hold up the end */
     watch_stop(w->watch);
     ds_client_drain(w->volume->ds, drained, w);

@@ -52,6 +52,32 @@ config__survives_encoding_and_refuses_everything_shorter_or_longer(void **state)
     c2_buf_done(&b);
 }
 
+/* Only what an older program cannot know is written in the newer form. */
+static void
+config__keeps_states_and_the_provider_before(void **state)
+{
+    (void)state;
+    struct volume_config c = some_config(), d;
+    struct c2_buf b = { 0 };
+    volume_config_encode(&c, &b);
+    assert_int_equal(b.data[0], 1);
+    snprintf(c.seats[1].old_provider, sizeof c.seats[1].old_provider, "before");
+    snprintf(c.seats[1].old_url, sizeof c.seats[1].old_url, "dir:/before");
+    c.seats[2].state = VOLUME_SEAT_DRAINING;
+    c.seats[3].state = VOLUME_SEAT_OFFLINE;
+    c2_buf_clear(&b);
+    volume_config_encode(&c, &b);
+    assert_int_equal(b.data[0], 2);
+    assert_int_equal(volume_config_decode(c2_buf_slice(&b), &d), C2_E_OK);
+    assert_memory_equal(&c, &d, sizeof c);
+    for (size_t len = 0; len < b.len; len++)
+        assert_int_equal(volume_config_decode(c2_slice(b.data, len), &d), C2_E_PARSE);
+    assert_int_equal(volume_config_voters(&c), 4);
+    assert_int_equal(volume_config_seat(&c, "p3"), 3);
+    assert_int_equal(volume_config_seat(&c, "p4"), 5); /* its seat is empty */
+    c2_buf_done(&b);
+}
+
 static void
 config__refuses_impossible_values(void **state)
 {
@@ -62,7 +88,7 @@ config__refuses_impossible_values(void **state)
         uint8_t value;
         enum c2_err err;
     } rows[] = {
-        { 0, 2, C2_E_VERSION }, { 0, 0, C2_E_PARSE },   { 2, 4, C2_E_VERSION },
+        { 0, 3, C2_E_VERSION }, { 0, 0, C2_E_PARSE },   { 2, 4, C2_E_VERSION },
         { 31, 0, C2_E_PARSE },  { 31, 2, C2_E_PARSE },  { 31, 200, C2_E_PARSE },
         { 32, 3, C2_E_PARSE },  { 32, 9, C2_E_PARSE },  { 32, 255, C2_E_PARSE },
         { 45, 3, C2_E_PARSE },  { 46, 64, C2_E_PARSE }, { 50, 0, C2_E_PARSE },
@@ -562,6 +588,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(config__survives_encoding_and_refuses_everything_shorter_or_longer),
+        cmocka_unit_test(config__keeps_states_and_the_provider_before),
         cmocka_unit_test(config__refuses_impossible_values),
         cmocka_unit_test(id__survives_encoding_and_says_version),
         cmocka_unit_test(format__makes_a_volume_that_opens),

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A mount moves to the next configuration epoch (storage.md section 9).
+ *
+ *   COMMIT (fence, session, C is as we know it: put C) --> seats change in the client --> done
+ *
+ * Commits of objects name the version of C, so what was placed by the old configuration cannot be
+ * committed by somebody who has not heard of the new one.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "fs/volume_impl.h"
+
+void
+volume_retire(struct volume *v, struct provider *p)
+{
+    if (p == NULL)
+        return;
+    v->retired = c2_realloc(v->retired, v->nretired + 1, sizeof(struct provider *));
+    v->retired[v->nretired++] = p;
+}
+
+void
+volume_retired_close(struct volume *v, const struct provider *keep)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < v->nretired; i++) {
+        if (v->retired[i] == keep || ds_client_uses(v->ds, v->retired[i]))
+            v->retired[kept++] = v->retired[i];
+        else
+            prov_close(v->retired[i]);
+    }
+    v->nretired = kept;
+}
+
+struct provider *
+volume_retired_find(struct volume *v, const char *name)
+{
+    for (size_t i = 0; i < v->nretired; i++)
+        if (strcmp(v->retired[i]->name, name) == 0)
+            return v->retired[i];
+    return NULL;
+}
+
+void
+volume_seat_reopen(struct volume *v, unsigned seat, struct provider *p)
+{
+    volume_retire(v, v->providers[seat]);
+    v->providers[seat] = p;
+    c2_free(v->seat_errors[seat]);
+    v->seat_errors[seat] = NULL;
+    volume_seat_use(v, seat);
+}
+
+static void
+move_to(struct volume *v, const struct volume_change *c)
+{
+    const struct volume_config *old = &v->config, *next = &c->next;
+    for (unsigned i = 0; i < next->n; i++)
+        if (i >= old->n || old->seats[i].state != next->seats[i].state ||
+            strcmp(old->seats[i].provider, next->seats[i].provider) != 0)
+            c2_log(INFO, "volume", "epoch=%u seat=%u provider=%s state=%s", next->config_epoch, i,
+                   next->seats[i].provider, volume_seat_state_name(next->seats[i].state));
+    v->config = *next;
+    if (c->provider != NULL)
+        volume_seat_reopen(v, c->seat, c->provider);
+    for (unsigned i = 0; i < next->n; i++)
+        volume_seat_use(v, i);
+    ds_client_set_epoch(v->ds, volume_config_voters(next), next->config_epoch);
+}
+
+static void
+committed(struct coord_req *r)
+{
+    struct volume_change *c = C2_CONTAINER_OF(r, struct volume_change, req);
+    struct volume *v = c->volume;
+    c->err = r->err;
+    if (c->err == C2_E_SESSION || (c->err == C2_E_CONFLICT && r->cond_failed < 2))
+        c->err = C2_E_FENCED;
+    if (c->err == C2_E_OK) {
+        v->config_version = r->version;
+        move_to(v, c);
+    }
+    coord_req_done(r);
+    c2_buf_done(&c->sealed);
+    c->done(c);
+}
+
+void
+volume_change_start(struct volume_change *c)
+{
+    struct volume *v = c->volume;
+    struct c2_buf plain = { 0 };
+    C2_ASSERT(c->next.n >= v->config.n && c->next.n <= v->config.n + 1);
+    c->next.config_epoch = v->config.config_epoch + 1;
+    c->key = ck_letter('C');
+    c->sealed = (struct c2_buf){ 0 };
+    volume_config_encode(&c->next, &plain);
+    keys_seal(v->keys, ck_slice(&c->key), c2_buf_slice(&plain), &c->sealed);
+    c2_buf_done(&plain);
+    c->conds[0] = (struct coord_cond){ .kind = COORD_VERSION_EQ,
+                                       .key = ck_slice(&v->fence_key),
+                                       .number = v->fence_token };
+    c->conds[1] = (struct coord_cond){ .kind = COORD_SESSION_ALIVE, .number = v->session };
+    c->conds[2] = (struct coord_cond){ .kind = COORD_VERSION_EQ,
+                                       .key = ck_slice(&c->key),
+                                       .number = v->config_version };
+    c->op = (struct coord_op){ .kind = COORD_PUT,
+                               .key = ck_slice(&c->key),
+                               .value = c2_buf_slice(&c->sealed) };
+    c->req = (struct coord_req){ .verb = COORD_TXN,
+                                 .conds = c->conds,
+                                 .nconds = 3,
+                                 .ops = &c->op,
+                                 .nops = 1,
+                                 .deadline_ns = C2_NEVER,
+                                 .done = committed };
+    coord_submit(v->coord, &c->req);
+}

@@ -1,0 +1,146 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Providers are replaced, added, drained, removed while people work; killed anywhere and resumed.
+# shellcheck source=tests/lib/integration.sh
+. "$(dirname "$0")/../lib/integration.sh"
+begin "$@"
+KILLS=${KILLS:-2}          # of the daemon while a provider is replaced
+SENSORS=${SENSORS:-40}     # files of the data set; the full size: 20000, with LARGE=4x512M
+LARGE=${LARGE:-1x9M}
+RATE=${RATE:-6M}           # of the first replacement, so that there is something to interrupt
+RANDOM=$SEED
+
+sample_set "$WORK/src" --sensors "$SENSORS" --images 2 --large "$LARGE"
+sample_set "$WORK/more" --sensors "$SENSORS" --images 2
+VOLUME_EXTRA=("pack_size = 256K")
+volume_new
+mount_start
+mkdir "$MNT/a" "$MNT/b"
+must "fill" rsync -aHAX "$WORK/src/" "$MNT/a/"
+flush
+
+section() { # NAME : a provider that the volume does not have yet
+    mkdir -p "$WORK/$1"
+    printf '[provider "%s"]\nurl = dir:%s\n' "$1" "$WORK/$1" >>"$CONF"
+}
+seat_bytes() { # NAME
+    find "$WORK/$1" -path '*/o/*' -type f -printf '%s\n' | awk '{ s += $1 } END { print s + 0 }'
+}
+job_is() { # KIND STATE
+    [ "$(c2 --json job list | json "[j['state'] for j in d['jobs'] if j['kind'] == '$1'][0]")" = "$2" ]
+}
+counter() { # KIND NAME
+    c2 --json job list | json "[j['counters']['$2'] for j in d['jobs'] if j['kind'] == '$1'][0]"
+}
+same_objects() { # A B : every object of A is in B, byte for byte
+    local key n=0
+    while read -r key; do
+        cmp "$WORK/$1/$key" "$WORK/$2/$key" || return 1
+        n=$((n + 1))
+    done < <(cd "$WORK/$1" && find . -path '*/o/*' -type f)
+    [ "$n" -gt 0 ]
+}
+# Runs until the file is gone: reads everything again and again, counts what is wrong.
+reader() {
+    while [ -e "$WORK/reading" ]; do
+        cmp -s "$WORK/src/$victim" "$MNT/a/$victim" || mounted || continue
+        cmp "$WORK/src/$victim" "$MNT/a/$victim" >>"$WORK/reader.errors" 2>&1 && echo x >>"$WORK/reader.count"
+        sleep 0.05
+    done
+}
+
+# ---- refusals -----------------------------------------------------------------------------------
+check "a plan shows shares and bytes" [ "$(c2 --json provider plan drain p1 | json 'd["upload_bytes"] > 0')" = true ]
+check "remove is refused: too few would be left" ends_with 11 c2 provider remove p1
+check "an unknown provider is named" ends_with 4 c2 provider remove p9
+check "a new one needs a section" ends_with 3 c2 --yes provider replace p1 p5
+must "offline" c2 provider offline p4
+check "a second one offline is refused" ends_with 11 c2 provider offline p3
+section p4x
+check "replacing another one meanwhile is refused" ends_with 11 c2 --yes provider replace p3 p4x
+check "status knows" status_is '[p["state"] for p in d["providers"] if p["name"] == "p4"][0]' offline
+must "online" c2 provider online p4
+
+# ---- replace, old alive, killed -----------------------------------------------------------------
+section p5
+check "a dry run changes nothing" c2 --dry-run provider replace p2 p5
+check "nothing is there" [ "$(seat_bytes p5)" -eq 0 ]
+must "start to replace p2" c2 --yes provider replace p2 p5 --limit "$RATE" --detach
+for ((k = 0; k < KILLS; k++)); do
+    sleep "0.$((RANDOM % 9))"
+    mount_kill
+    mount_start
+    check "kill $k: the job goes on or is done" eval 'job_is replace running || job_is replace done'
+done
+c2 job limit replace none >/dev/null 2>&1 # it may be done
+check "it comes to its end" timeout 120 "$C2FSCTL" -C "$CONF" -V t --progress=json job watch replace
+check "every share is in the new place" same_objects p2 p5
+rm -rf "$WORK/p2"
+check "everything is there" same_tree "$WORK/src" "$MNT/a"
+
+# ---- replace under load, old dead ---------------------------------------------------------------
+section p6
+victim=$(cd "$WORK/src" && find . -type f -size +100k | sort | head -1)
+touch "$WORK/reading"
+reader &
+reader=$!
+started "$reader"
+rsync -aHAX "$WORK/more/" "$MNT/b/" >"$WORK/rsync.log" 2>&1 &
+writer=$!
+started "$writer"
+old_bytes=$(seat_bytes p3)
+rm -rf "$WORK/p3"
+must "replace a dead provider while files are written and read" c2 --yes --progress=none provider replace p3 p6
+written=$(counter replace bytes_written)
+check "as much as the seat had was uploaded, within 3 % ($written of $old_bytes)" \
+    [ "$((written * 100 / old_bytes))" -ge 97 -a "$((written * 100 / old_bytes))" -le 103 ]
+check "no writer saw an error" wait "$writer"
+rm "$WORK/reading"
+wait "$reader"
+check "no reader saw an error" [ ! -s "$WORK/reader.errors" ]
+check "readers read" [ -s "$WORK/reader.count" ]
+flush
+
+# ---- add, drain, remove -------------------------------------------------------------------------
+mkdir "$WORK/p7"
+must "add a fifth" c2 provider add p7 "dir:$WORK/p7"
+check "the configuration has it" grep -q '^\[provider "p7"\]' "$CONF"
+cp -a "$WORK/more" "$WORK/late"
+must "write to five" rsync -aHAX "$WORK/late/" "$MNT/c/"
+flush
+must "remove one of five" c2 --yes --progress=none provider remove p1
+check "it is not listed any more" fails grep -q '^p1 ' <(c2 provider list)
+mv "$WORK/p1" "$WORK/p1-gone"
+remount_cold
+check "a" same_tree "$WORK/src" "$MNT/a"
+check "b" same_tree "$WORK/more" "$MNT/b"
+check "c" same_tree "$WORK/late" "$MNT/c"
+check "online" status_is 'd["state"]' online
+check "new credentials are taken over" c2 provider set-credentials p5
+mount_stop
+
+# ---- from the clouds alone, with two buckets that say they are the same seat ----------------------
+mv "$WORK/p1-gone" "$WORK/p1"
+rm -rf "$WORK/meta" "$WORK/cache"
+must "recover with the configuration as it is now" c2 recover --from-clouds --accept-loss
+mount_start
+check "recovered: a" same_tree "$WORK/src" "$MNT/a"
+check "recovered: c" same_tree "$WORK/late" "$MNT/c"
+check "recovered: the providers as they were last" fails grep -q '^p1 ' <(c2 provider list)
+mount_stop
+
+# ---- f = 2 ----------------------------------------------------------------------------------------
+rm -rf "$WORK/meta" "$WORK/cache" "$WORK/t.key"
+PROVIDERS=(q1 q2 q3 q4 q5 q6 q7)
+volume_new --f 2
+mount_start
+must "seven: fill" rsync -aHAX "$WORK/more/" "$MNT/"
+flush
+rm -rf "$WORK/q1" "$WORK/q2"
+remount_cold
+check "seven: two are lost, everything is there" same_tree "$WORK/more" "$MNT"
+section q8
+must "seven: replace one of two dead ones" c2 --yes --progress=none provider replace q1 q8
+check "seven: everything is there" same_tree "$WORK/more" "$MNT"
+mount_stop
+finish
