@@ -51,6 +51,19 @@ published(struct fs_publish *p)
     fs_sync_start(f->req->fs, &f->sync);
 }
 
+/*
+ * There is a FLUSH for each close of a descriptor, also of a duplicate or of a fork's copy, and
+ * nothing tells which is the last one. A shell that runs `cmd > file` opens with O_TRUNC, dup2()s
+ * and closes before cmd has written anything: publishing then would show an empty file in place of
+ * the old one after a crash. So what is only truncated so far waits for data, for fsync, or for
+ * RELEASE, after which it is published within the journal's delay.
+ */
+static bool
+only_truncated(const struct fs_inode *i)
+{
+    return i->unpublished && i->truncated && i->attr.size == 0;
+}
+
 static enum c2_err
 flush(struct fs_req *r, struct fs_inode *i, bool durable, bool cloud)
 {
@@ -61,7 +74,8 @@ flush(struct fs_req *r, struct fs_inode *i, bool durable, bool cloud)
     f->cloud = cloud;
     if (i != NULL) {
         fs_inode_pin(fs, i);
-        fs_inode_publish(fs, i);
+        if (durable || !only_truncated(i))
+            fs_inode_publish(fs, i);
     }
     f->publish = (struct fs_publish){ .sync = durable, .done = published };
     fs_publish_start(fs, &f->publish);

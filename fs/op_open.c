@@ -41,6 +41,10 @@ enum c2_err
 fs_op_release(struct fs_req *r)
 {
     struct fs *fs = r->fs;
+    struct fs_inode *i = r->handle->inode;
+    /* Nobody can write through this one any more: it did mean an empty file. */
+    if ((r->handle->flags & O_TRUNC) != 0 && i->truncated && i->attr.size == 0)
+        fs_inode_publish(fs, i);
     fs_handle_free(fs, r->handle);
     r->handle = NULL;
     fs_changed(fs);

@@ -132,6 +132,9 @@ finish_release(struct op *op)
     if (op->handle->writes)
         n->write_opens--;
     op->handle->handle = NULL;
+    const struct fs_inode *i = fs_inode_peek(s->m->fs, n->ino);
+    if (n->truncated && i != NULL && !i->unpublished)
+        model_publish(&s->model, n); /* at the latest now it is empty */
     model_unlinked(&s->model, n);
     model_commit(&s->model, s->m->fs);
     return false;
@@ -157,6 +160,8 @@ publish_now(struct op *op, struct model_node *n)
     const struct fs_inode *i = fs_inode_peek(s->m->fs, n->ino);
     size_t last_change = n->changed;
     model_tick(&s->model);
+    if (op->req.op == FS_FLUSH && i->unpublished && i->truncated && i->attr.size == 0)
+        return; /* that may be `cmd > file`: nothing is promised yet */
     model_publish(&s->model, n);
     model_commit(&s->model, s->m->fs);
     bool whole = op->req.op == FS_FSYNC || i->dirty_journal;

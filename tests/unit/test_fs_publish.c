@@ -295,6 +295,55 @@ journal__does_not_bound_a_file_written_backwards(void **state)
     journal__does_not_bound_the_size_of_a_file_that_is_held(state, true);
 }
 
+/* cmd > file: open(O_TRUNC), dup2, close, and only then cmd writes. */
+static void
+flush__of_a_file_that_is_only_truncated_keeps_the_old_one(void **state)
+{
+    struct fsx *x = *state;
+    fsx_mount(x);
+    fsx_put(x, FS_ROOT_INO, "f", "old", 3);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    struct fs_handle *h = fsx_open(x, fsx_ino(x, FS_ROOT_INO, "f"), O_WRONLY | O_TRUNC);
+    assert_int_equal(fsx_flush(x, h), C2_E_OK); /* of the descriptor that was duplicated */
+    test_env_run_for(x->t, 30 * C2_NS_PER_S);
+    fsx_release(x, h);
+    fsx_crash(x);
+    fsx_mount(x);
+    fsx_expect(x, FS_ROOT_INO, "f", "old", 3);
+
+    h = fsx_open(x, fsx_ino(x, FS_ROOT_INO, "f"), O_WRONLY | O_TRUNC);
+    assert_int_equal(fsx_flush(x, h), C2_E_OK);
+    assert_int_equal(fsx_write(x, h, 0, "new!", 4), C2_E_OK);
+    assert_int_equal(fsx_flush(x, h), C2_E_OK); /* now it counts, whether others are open or not */
+    fsx_release(x, h);
+    fsx_crash(x);
+    fsx_mount(x);
+    fsx_expect(x, FS_ROOT_INO, "f", "new!", 4);
+    check(x);
+    fsx_stop(x);
+}
+
+static void
+release__of_a_file_that_was_only_truncated_makes_it_empty(void **state)
+{
+    struct fsx *x = *state;
+    fsx_mount(x);
+    fsx_put(x, FS_ROOT_INO, "a", "old", 3);
+    fsx_put(x, FS_ROOT_INO, "b", "old", 3);
+    struct fs_handle *h = fsx_open(x, fsx_ino(x, FS_ROOT_INO, "a"), O_WRONLY | O_TRUNC);
+    assert_int_equal(fsx_fsync(x, h), C2_E_OK); /* this one is asked for */
+    struct fs_handle *h2 = fsx_open(x, fsx_ino(x, FS_ROOT_INO, "b"), O_WRONLY | O_TRUNC);
+    assert_int_equal(fsx_close(x, h2), C2_E_OK);
+    test_env_run_for(x->t, 2 * x->config.journal_delay_ns);
+    fsx_release(x, h);
+    fsx_crash(x);
+    fsx_mount(x);
+    fsx_expect(x, FS_ROOT_INO, "a", "", 0);
+    fsx_expect(x, FS_ROOT_INO, "b", "", 0);
+    check(x);
+    fsx_stop(x);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -310,6 +359,8 @@ main(int argc, char **argv)
         T(replay__leaves_the_records_of_objects_alone),
         T(journal__does_not_bound_a_file_written_forwards),
         T(journal__does_not_bound_a_file_written_backwards),
+        T(flush__of_a_file_that_is_only_truncated_keeps_the_old_one),
+        T(release__of_a_file_that_was_only_truncated_makes_it_empty),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
