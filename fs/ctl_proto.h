@@ -47,7 +47,8 @@ enum ctl_verb {
     CTL_PROVIDER_CHANGE = 14, /* text = "add" "offline" "online" "reopen", text2 = provider */
     CTL_PROVIDER_PLAN = 15,   /* text = "replace" "drain" "remove", text2 = provider, for replace
                                * also the new one -> counters of what would be moved */
-    CTL_VERB_LAST = CTL_PROVIDER_PLAN,
+    CTL_USAGE = 16, /* -> counters MONTH/PROVIDER/NAME: requests by verb, bytes up and down */
+    CTL_VERB_LAST = CTL_USAGE,
 };
 
 struct ctl_request {

@@ -358,12 +358,19 @@ volume_closed(void *arg)
 }
 
 static void
+usage_ended(void *arg)
+{
+    struct wire *w = arg;
+    volume_close(w->volume, volume_closed, w);
+}
+
+static void
 ds_drained(void *arg)
 {
     struct wire *w = arg;
     watch_free(w->watch);
     w->watch = NULL;
-    volume_close(w->volume, volume_closed, w);
+    wire_usage_end(w, usage_ended, w);
 }
 
 static void
@@ -452,6 +459,7 @@ wire_mount(struct wire *w, char **ret_error)
     }
     w->watch = watch_new(w->env, w->volume->ds, w->fs);
     wire_jobs_start(w);
+    wire_usage_start(w);
     c2_log(INFO, "mount", "volume=%s mountpoint=%s version=%s mounted", w->volume_name,
            w->mountpoint, C2_VERSION);
     return C2_E_OK;

@@ -45,7 +45,8 @@ struct wire {
     void *reload_arg;
     struct c2_conf **confs; /* owned: read after the start; the last one is in use */
     size_t nconfs;
-    struct jobs *jobs; /* NULL before the mount and after its end */
+    struct jobs *jobs;        /* NULL before the mount and after its end */
+    struct wire_usage *usage; /* what the providers were asked */
     struct mount_fuse *mount;
     struct ctl *ctl;
     struct c2_os_metrics *metrics; /* NULL: not configured */
@@ -108,6 +109,13 @@ void wire_gc_request(struct wire *w, struct ctl_call *call, const struct ctl_req
 /* At the end: true when no round on demand runs any more; else they are ended. */
 bool wire_gc_ended(struct wire *w);
 void wire_gc_status(const struct fs_gc_status *g, struct ctl_status *s);
+/* ---- wire_up_usage.c ---- */
+
+void wire_usage_start(struct wire *w);
+/* Saves; no provider works any more. */
+void wire_usage_end(struct wire *w, void (*ended)(void *arg), void *arg);
+void wire_usage_request(struct wire *w, struct ctl_call *call);
+
 /* ---- wire_up_scrub.c ---- */
 
 void wire_scrub_register(struct wire *w);

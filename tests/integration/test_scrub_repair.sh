@@ -6,6 +6,7 @@
 begin "$@"
 VOLUME_EXTRA=("pack_size = 64K" "repair = manual")
 for p in "${PROVIDERS[@]}"; do PROVIDER_EXTRA[$p]="fault ="$'\n'"retries = 1"$'\n'"backoff = 5ms"; done
+PROVIDER_EXTRA[p1]+=$'\n'"price_get = 1000"$'\n'"price_egress = 0.5"
 sample_set "$WORK/src" --sensors 60 --images 2 --large 1x2M
 volume_new
 mount_start
@@ -46,6 +47,16 @@ check "nothing is missing" report_says all missing 0
 check "every object was verified" test "$(c2 --json scrub report | json 'd["job"]["counters"]["verified"]')" \
     = "$(c2 --json scrub report | json 'd["job"]["counters"]["objects"]')"
 check "the report knows each provider's shares" report_says p1 expected "$(objects p1 | wc -l)"
+
+cost() { # [OPTION...] : millionths
+    c2 --json cost "$@" | json 'd["cost_micro"]'
+}
+check "a scrub of everything would cost a GET per share of p1, and its bytes" \
+    [ "$(cost --scrub)" -ge "$(($(objects p1 | wc -l) * 1000000))" ]
+paid=$(cost)
+check "what was read until now has its price" [ "$paid" -ge "$(($(objects p1 | wc -l) * 1000000))" ]
+check "the other providers are free" [ "$(c2 --json cost | json 'sum(p["cost_micro"] for p in d["providers"] if p["name"] != "p1")')" = 0 ]
+check "--dry-run tells, and reads nothing" ends_with 0 c2 --dry-run scrub start --data
 
 # ---- damage at one provider ---------------------------------------------------------------------
 
@@ -107,6 +118,7 @@ check "every object is at its goal" scrub_ends 0 --data
 cp "${at2[7]}" "$(dirname "${at2[7]}")/00000000000000ff"
 check "an object that no record names does no harm" scrub_ends 0 --exists
 check "but is reported" report_says p2 orphan_shares 1
+paid=$(cost)
 mount_stop
 rm "$(dirname "${at2[7]}")/00000000000000ff"
 hashes p1 p3 p4 >"$WORK/saved"
@@ -122,6 +134,7 @@ for k in 1 3; do
     printf 'x' | dd of="$WORK/p$k/${file#"$WORK/p1/"}" bs=1 seek=700 conv=notrunc status=none
 done
 mount_start
+check "the account goes on after a new mount" [ "$(cost)" -ge "$paid" ]
 check "reads are exact" same_tree "$WORK/src" "$MNT"
 check "what they met is repaired by itself" wait_for 60 is_as_before p1 p3 p4
 check "status says so" wait_for 20 repair_says objects 0

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cost: what this machine's requests of a month cost, by the prices in the configuration; and what
+ * reading everything for a scrub would.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/os_env.h"
+#include "base/str.h"
+#include "tools/job.h"
+
+#define MONTH_LEN    7u
+#define GB           1e9
+#define THOUSAND     1000.0
+#define PROVIDERS    64u
+#define MICROS_PER_1 1e6
+
+struct line {
+    char provider[CTL_NAME_MAX + 1];
+    uint64_t puts, gets, deletes; /* charged alike: PUT and LIST; GET and HEAD */
+    uint64_t up, down;
+    uint64_t stored;
+    double cost;
+};
+
+struct account {
+    char month[MONTH_LEN + 1];
+    size_t n;
+    struct line line[PROVIDERS];
+};
+
+static struct line *
+line_of(struct account *a, const char *name, size_t len)
+{
+    for (size_t k = 0; k < a->n; k++)
+        if (strncmp(a->line[k].provider, name, len) == 0 && a->line[k].provider[len] == '\0')
+            return &a->line[k];
+    if (a->n == PROVIDERS || len > CTL_NAME_MAX)
+        return NULL;
+    struct line *l = &a->line[a->n++];
+    memcpy(l->provider, name, len);
+    return l;
+}
+
+/* MONTH/PROVIDER/NAME */
+static void
+take_usage(void *arg, const char *name, uint64_t value)
+{
+    struct account *a = arg;
+    const char *provider = strchr(name, '/'), *what = strrchr(name, '/');
+    if (provider == NULL || provider == what || (size_t)(provider - name) != MONTH_LEN ||
+        strncmp(name, a->month, MONTH_LEN) != 0)
+        return;
+    struct line *l = line_of(a, provider + 1, (size_t)(what - provider - 1));
+    what++;
+    if (l == NULL)
+        return;
+    if (strcmp(what, "put") == 0 || strcmp(what, "list") == 0)
+        l->puts += value;
+    else if (strcmp(what, "get") == 0 || strcmp(what, "head") == 0)
+        l->gets += value;
+    else if (strcmp(what, "delete") == 0 || strcmp(what, "delete_many") == 0)
+        l->deletes += value;
+    else if (strcmp(what, "up") == 0)
+        l->up += value;
+    else if (strcmp(what, "down") == 0)
+        l->down += value;
+}
+
+/* PROVIDER/shares and PROVIDER/bytes of everything that is stored now. */
+struct stored {
+    struct account *account;
+    bool as_scrub; /* what reading it once takes */
+};
+
+static void
+take_stored(void *arg, const char *name, uint64_t value)
+{
+    struct stored *s = arg;
+    const char *what = strrchr(name, '/');
+    if (what == NULL)
+        return;
+    struct line *l = line_of(s->account, name, (size_t)(what - name));
+    if (l == NULL)
+        return;
+    if (strcmp(what + 1, "bytes") == 0 && s->as_scrub)
+        l->down += value;
+    else if (strcmp(what + 1, "bytes") == 0)
+        l->stored += value;
+    else if (s->as_scrub)
+        l->gets += value;
+}
+
+static double
+price(const struct cmd_ctx *x, const char *provider, const char *key)
+{
+    const char *text = NULL;
+    if (c2_conf_has_section(x->conf, "provider", provider))
+        text = c2_conf_str(x->conf, "provider", provider, key);
+    char *end;
+    double value = text == NULL ? 0 : strtod(text, &end);
+    return value > 0 ? value : 0;
+}
+
+static double
+add_prices(const struct cmd_ctx *x, struct account *a)
+{
+    double sum = 0;
+    for (size_t k = 0; k < a->n; k++) {
+        struct line *l = &a->line[k];
+        l->cost = (double)l->puts / THOUSAND * price(x, l->provider, "price_put") +
+                  (double)l->gets / THOUSAND * price(x, l->provider, "price_get") +
+                  (double)l->deletes / THOUSAND * price(x, l->provider, "price_delete") +
+                  (double)l->down / GB * price(x, l->provider, "price_egress") +
+                  (double)l->stored / GB * price(x, l->provider, "price_storage");
+        sum += l->cost;
+    }
+    return sum;
+}
+
+static void
+print_text(const struct account *a, double sum)
+{
+    struct cmd_table t = { .ncolumns = 8,
+                           .headers = { "PROVIDER", ">PUT+LIST", ">GET+HEAD", ">DELETE", ">SENT",
+                                        ">READ", ">STORED", ">COST" } };
+    for (size_t k = 0; k < a->n; k++) {
+        const struct line *l = &a->line[k];
+        char up[C2_SIZE_TEXT_MAX], down[C2_SIZE_TEXT_MAX], stored[C2_SIZE_TEXT_MAX];
+        char *puts = c2_asprintf("%llu", (unsigned long long)l->puts);
+        char *gets = c2_asprintf("%llu", (unsigned long long)l->gets);
+        char *deletes = c2_asprintf("%llu", (unsigned long long)l->deletes);
+        char *cost = c2_asprintf("%.4f", l->cost);
+        cmd_table_add(&t, l->provider, puts, gets, deletes, c2_size_format(l->up, up),
+                      c2_size_format(l->down, down), c2_size_format(l->stored, stored), cost);
+        c2_free(puts);
+        c2_free(gets);
+        c2_free(deletes);
+        c2_free(cost);
+    }
+    cmd_table_print(&t, "");
+    (void)printf("%s: %.4f\n", a->month, sum);
+}
+
+static void
+print_json(const struct account *a, double sum)
+{
+    struct c2_buf out = { 0 };
+    struct c2_json j;
+    cmd_json_begin(&j, &out, "c2fs.cost/1");
+    c2_json_str(&j, "month", a->month);
+    c2_json_array(&j, "providers");
+    for (size_t k = 0; k < a->n; k++) {
+        const struct line *l = &a->line[k];
+        c2_json_object(&j, NULL);
+        c2_json_str(&j, "name", l->provider);
+        c2_json_u64(&j, "puts_lists", l->puts);
+        c2_json_u64(&j, "gets_heads", l->gets);
+        c2_json_u64(&j, "deletes", l->deletes);
+        c2_json_u64(&j, "bytes_up", l->up);
+        c2_json_u64(&j, "bytes_down", l->down);
+        c2_json_u64(&j, "bytes_stored", l->stored);
+        c2_json_u64(&j, "cost_micro", (uint64_t)(l->cost * MICROS_PER_1 + 0.5));
+        c2_json_object_end(&j);
+    }
+    c2_json_array_end(&j);
+    c2_json_u64(&j, "cost_micro", (uint64_t)(sum * MICROS_PER_1 + 0.5));
+    cmd_json_print(&j, &out);
+}
+
+static enum c2_err
+get(const struct cmd_ctx *x, enum ctl_verb verb,
+    void (*fn)(void *arg, const char *name, uint64_t value), void *arg, char **ret_error)
+{
+    const struct ctl_request q = { .verb = verb };
+    struct c2_buf body = { 0 };
+    enum c2_err err = job_request(x, &q, &body, ret_error);
+    if (err == C2_E_OK)
+        err = ctl_counters_decode(c2_buf_slice(&body), fn, arg);
+    c2_buf_done(&body);
+    return err;
+}
+
+static int
+run_cost(struct cmd_ctx *x, int argc, char **argv)
+{
+    static const struct option longs[] = { { "scrub", no_argument, NULL, 's' },
+                                           { NULL, 0, NULL, 0 } };
+    const struct cmd *c = cmd_find("cost");
+    struct account *a = c2_calloc(1, sizeof(*a));
+    struct stored s = { .account = a };
+    char now[C2_SIZE_TEXT_MAX], *error = NULL;
+    int flag, code = CTL_EXIT_OK;
+    optind = 1;
+    while ((flag = getopt_long(argc, argv, "", longs, NULL)) == 's')
+        s.as_scrub = true;
+    c2_time_format(c2_os_wall_ns(), now);
+    const char *month = optind < argc ? argv[optind] : now;
+    if (flag != -1 || argc > optind + 1 || (s.as_scrub && optind < argc) ||
+        strnlen(month, MONTH_LEN) < MONTH_LEN || month[4] != '-' ||
+        (month != now && month[MONTH_LEN] != '\0')) {
+        c2_free(a);
+        return cmd_usage(c, "give a month like 2026-11, or --scrub");
+    }
+    memcpy(a->month, s.as_scrub ? "a scrub" : month, MONTH_LEN);
+    enum c2_err err = C2_E_OK;
+    if (!s.as_scrub)
+        err = get(x, CTL_USAGE, take_usage, a, &error);
+    if (err == C2_E_OK && (s.as_scrub || strncmp(month, now, MONTH_LEN) == 0))
+        err = get(x, CTL_SCRUB_ESTIMATE, take_stored, &s, &error);
+    double sum = add_prices(x, a);
+    if (err != C2_E_OK)
+        code = cmd_fail(x, err, "cost", x->volume, error != NULL ? error : c2_err_text(err), NULL);
+    else if (x->json)
+        print_json(a, sum);
+    else
+        print_text(a, sum);
+    c2_free(error);
+    c2_free(a);
+    return code;
+}
+
+const struct cmd cmds_cost[] = {
+    { "cost", "[MONTH|--scrub]", "what the providers charge for this month",
+      "Requests and bytes that this machine caused, by the prices in the configuration\n"
+      "(price_put and others), and for the current month what is stored now, for a month.\n"
+      "--scrub: what reading everything once would cost.\n",
+      "--scrub", CMD_NEEDS_VOLUME, run_cost },
+    { NULL, NULL, NULL, NULL, NULL, CMD_NEEDS_NOTHING, NULL },
+};
