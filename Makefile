@@ -204,7 +204,9 @@ $(S3_DRIVER): $(BUILD)/%: $(BUILD)/tests/%.o $(BUILD)/libtestlib.a \
 # Programs that integration tests and benchmarks call; each is one file.
 $(BUILD)/helpers/posix: $(patsubst %.c,$(BUILD)/%.o,$(POSIX_SRC))
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^)
-$(filter-out $(BUILD)/helpers/posix,$(HELPERS)): $(BUILD)/%: $(BUILD)/tests/%.o
+$(BUILD)/bench/rebuild: $(BUILD)/tests/bench/rebuild.o $(foreach l,$(DEPS_depsky),$(BUILD)/lib$(l).a)
+	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS))
+$(filter-out $(BUILD)/helpers/posix $(BUILD)/bench/%,$(HELPERS)): $(BUILD)/%: $(BUILD)/tests/%.o
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ -lm -lpthread)
 
 .PHONY: check check-steps check-unit check-fuzz check-lint check-integration check-posix

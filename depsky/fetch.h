@@ -11,6 +11,7 @@
 struct ds_fetch {
     struct ds_client *c;
     unsigned seat;
+    bool unhashed; /* of a body only the length is checked: the caller proves the rest */
     bool headers_only;
     struct ds_ref ref;
     void (*done)(struct ds_fetch *f);

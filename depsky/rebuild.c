@@ -2,14 +2,20 @@
 /*
  * Rebuilding one share.
  *
- *   COPY ──good──────────────────────────────► PUT ──► done
- *    │ absent, wrong, unreachable               ▲
- *    ▼                                          │
- *   GATHER ──k verified shares──► RESHARE ──────┘
+ *   COPY ──good────────────────────► PUT ──► done
+ *    │ absent, wrong, unreachable     ▲
+ *    ▼                                │ right
+ *   GATHER ──k shares──► RESHARE ─────┤
+ *    │  ▲                             ▼ wrong
+ *    │  └─── the liars are out ─── ACCUSE ──none lied──► CORRUPT
  *    └─ no seat left ──► NOT_FOUND, QUORUM
  *
  * COPY only with a source. What goes out was verified against the object's root in either case, so
  * a rebuilt share equals the lost one and nothing else changes: no reference, no other share.
+ *
+ * The headers and tables of the k shares are verified as they arrive, their bodies are not: right
+ * ones alone give a body that has the trusted row_root, so one hash of the result proves all. Only
+ * when it does not are they hashed one by one (ACCUSE).
  */
 #include "base/alloc.h"
 #include "base/mark.h"
@@ -17,12 +23,13 @@
 #include "depsky/fetch.h"
 #include "depsky/reshare.h"
 
-enum { REBUILD_COPY, REBUILD_GATHER, REBUILD_RESHARE, REBUILD_PUT };
+enum { REBUILD_COPY, REBUILD_GATHER, REBUILD_RESHARE, REBUILD_ACCUSE, REBUILD_PUT };
 
 static const struct c2_sm_state states[] = {
     [REBUILD_COPY] = { "copy", C2_SM_TO(REBUILD_PUT) | C2_SM_TO(REBUILD_GATHER) },
     [REBUILD_GATHER] = { "gather", C2_SM_TO(REBUILD_RESHARE) },
-    [REBUILD_RESHARE] = { "reshare", C2_SM_TO(REBUILD_PUT) },
+    [REBUILD_RESHARE] = { "reshare", C2_SM_TO(REBUILD_PUT) | C2_SM_TO(REBUILD_ACCUSE) },
+    [REBUILD_ACCUSE] = { "accuse", C2_SM_TO(REBUILD_GATHER) },
     [REBUILD_PUT] = { "put", 0 },
 };
 
@@ -35,6 +42,7 @@ struct rebuild {
     struct ds_reshare reshare;
     struct c2_blob *share; /* one reference; what is to be stored */
     uint32_t absent;       /* seats */
+    uint32_t lied;         /* entries of good[]; set on the pool */
     uint32_t tried;        /* seats */
     unsigned running;      /* fetches */
     unsigned ngood;
@@ -80,6 +88,53 @@ put(struct rebuild *op)
     ds_call_start(call, op->c->config->put_timeout_ns);
 }
 
+static void step(struct rebuild *op);
+
+static void
+run_accuse(struct c2_work *w)
+{
+    struct rebuild *op = C2_CONTAINER_OF(w, struct rebuild, work);
+    op->lied = 0;
+    for (unsigned i = 0; i < op->ngood; i++) {
+        const struct ds_fetch *f = op->good[i];
+        struct c2_slice body = c2_slice(f->blob->data + f->sh.hdr_len, f->sh.row_len);
+        op->lied |= ds_leaves_verify(body, f->leaves, 0) == C2_E_OK ? 0 : 1u << i;
+    }
+}
+
+static void
+accuse_done(struct c2_work *w)
+{
+    struct rebuild *op = C2_CONTAINER_OF(w, struct rebuild, work);
+    unsigned left = 0;
+    if (op->lied == 0) {
+        finish(op, C2_E_CORRUPT); /* all shares are the writer's, and do not fit */
+        return;
+    }
+    C2_MARK("rebuild: a share was wrong");
+    for (unsigned i = 0; i < op->ngood; i++) {
+        struct ds_fetch *f = op->good[i];
+        if ((op->lied & 1u << i) == 0) {
+            op->good[left++] = f;
+            continue;
+        }
+        ds_health_corrupt(op->c, f->seat);
+        ds_fetch_free(f);
+    }
+    op->ngood = left;
+    c2_sm_go(&op->sm, REBUILD_GATHER);
+    step(op);
+}
+
+static void
+accuse(struct rebuild *op)
+{
+    c2_sm_go(&op->sm, REBUILD_ACCUSE);
+    op->work.run = run_accuse;
+    op->work.done = accuse_done;
+    c2_work(op->c->env, &op->work);
+}
+
 static void
 run_reshare(struct c2_work *w)
 {
@@ -93,9 +148,11 @@ reshare_done(struct c2_work *w)
     struct rebuild *op = C2_CONTAINER_OF(w, struct rebuild, work);
     op->share = op->reshare.out;
     if (op->reshare.err != C2_E_OK) {
-        finish(op, op->reshare.err);
+        accuse(op);
         return;
     }
+    for (unsigned i = 0; i < op->ngood; i++)
+        ds_health_verified(op->c, op->good[i]->seat);
     put(op);
 }
 
@@ -114,8 +171,6 @@ reshare(struct rebuild *op)
     c2_work(op->c->env, &op->work);
 }
 
-static void step(struct rebuild *op);
-
 static void
 fetched(struct ds_fetch *f)
 {
@@ -124,7 +179,6 @@ fetched(struct ds_fetch *f)
     op->r->bytes_read += f->bytes;
     if (f->err == C2_E_OK) {
         C2_ASSERT(op->ngood < op->c->k);
-        ds_health_verified(op->c, f->seat);
         op->good[op->ngood++] = f;
     } else {
         if (f->err == C2_E_NOT_FOUND)
@@ -159,6 +213,7 @@ ask_next(struct rebuild *op)
             op->tried |= bit;
             op->running++;
             struct ds_fetch setup = fetch_of(op, rank[i], fetched);
+            setup.unhashed = true;
             ds_fetch_start(&setup, op->key, NULL);
             return true;
         }

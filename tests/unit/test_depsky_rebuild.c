@@ -213,6 +213,37 @@ rebuild__reads_around_a_faulty_helper(void **state)
     }
 }
 
+/* Only the result is hashed: when it is wrong, the shares are, and who lied is found and left out.
+ */
+static void
+rebuild__finds_out_whose_body_was_wrong(void **state)
+{
+    (void)state;
+    struct fixture f = with_object(7, 2, ds_rig_random(1, 300000));
+    size_t last = prov_mem_peek(f.rig.mem[0], f.key)->len - 1;
+    prov_mem_delete(f.rig.mem[3], f.key);
+    prov_mem_corrupt(f.rig.mem[0], f.key, last);
+    prov_mem_corrupt(f.rig.mem[1], f.key, last);
+    prov_mem_corrupt(f.rig.mem[2], f.key, last - 40000);
+    assert_int_equal(rebuild(&f, 3, NULL).err, C2_E_OK);
+    assert_true(c2_mark_count("rebuild: a share was wrong") >= 1);
+    assert_int_equal(check(&f, 0, false).good, 0x78);
+    struct ds_seat_status s;
+    unsigned suspects = 0;
+    for (unsigned seat = 0; seat < 3; seat++) {
+        ds_seat_status(f.rig.c, seat, &s);
+        suspects += s.corrupt > 0;
+    }
+    assert_int_equal(suspects, 3);
+    /* Two good ones are left of three that it takes: nothing is written. */
+    prov_mem_delete(f.rig.mem[3], f.key);
+    prov_mem_corrupt(f.rig.mem[4], f.key, last);
+    prov_mem_corrupt(f.rig.mem[5], f.key, last);
+    assert_int_equal(rebuild(&f, 3, NULL).err, C2_E_QUORUM);
+    assert_null(prov_mem_peek(f.rig.mem[3], f.key));
+    close_all(&f);
+}
+
 static void
 rebuild__copies_from_the_leaving_provider(void **state)
 {
@@ -348,6 +379,7 @@ main(void)
         cmocka_unit_test(rebuild__gives_the_same_bytes_on_every_seat),
         cmocka_unit_test(rebuild__replaces_a_damaged_share),
         cmocka_unit_test(rebuild__reads_around_a_faulty_helper),
+        cmocka_unit_test(rebuild__finds_out_whose_body_was_wrong),
         cmocka_unit_test(rebuild__copies_from_the_leaving_provider),
         cmocka_unit_test(rebuild__reports_why_it_could_not),
         cmocka_unit_test(client__with_a_seat_more_reads_what_was_written_before),
