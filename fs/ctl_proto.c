@@ -290,7 +290,8 @@ decode_fields(struct c2_rd *r, void *object, const struct field *f, size_t n)
 bool
 ctl_provider_is_bad(const struct ctl_provider *p)
 {
-    return strcmp(p->state, "online") != 0 && strcmp(p->state, "empty") != 0;
+    return strcmp(p->state, "online") != 0 && strcmp(p->state, "empty") != 0 &&
+           strcmp(p->state, "draining") != 0;
 }
 
 unsigned

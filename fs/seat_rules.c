@@ -63,7 +63,8 @@ is_bad(const struct volume *v, unsigned seat)
 {
     struct ds_seat_status s;
     enum volume_seat_state state = v->config.seats[seat].state;
-    if (state != VOLUME_SEAT_ACTIVE && state != VOLUME_SEAT_DRAINING)
+    if ((state != VOLUME_SEAT_ACTIVE && state != VOLUME_SEAT_DRAINING) ||
+        (v->silent & (1u << seat)) != 0)
         return true;
     ds_seat_status(v->ds, seat, &s);
     return s.state == DS_SEAT_UNREACH || s.state == DS_SEAT_SUSPECT || s.state == DS_SEAT_EMPTY;

@@ -106,6 +106,7 @@ struct volume {
     struct ds_client *ds;
     struct provider *providers[DS_SEATS_MAX]; /* by seat; NULL = empty, or see seat_errors */
     char *seat_errors[DS_SEATS_MAX];          /* why a configured provider could not be opened */
+    uint32_t silent; /* seats that did not answer when all were asked last, for fs/seat_rules.h */
     struct provider **retired; /* had a seat; closed when no request needs them any more */
     size_t nretired;
     uint64_t session;

@@ -3,10 +3,10 @@
  * Providers of a mounted volume: add, offline, online, new credentials, and what it would cost to
  * move one. One request at a time; what takes long is a job (fs/volume_job.h).
  *
- *   add, online:  open ─► probe ─► next epoch ─► answer
- *   offline:                       next epoch ─► answer
- *   reopen:       open ─► probe ─────────────► answer
- *   plan:         count (fs/seat_walk.h) ────► answer
+ *   add, online:  who answers? ─► open ─► probe ─► next epoch ─► answer
+ *   offline:      who answers? ──────────────────► next epoch ─► answer
+ *   reopen:       who answers? ─► open ─► probe ───────────────► answer
+ *   plan:         who answers? ─► count (fs/seat_walk.h) ──────► answer
  */
 #include <stdio.h>
 #include <string.h>
@@ -20,6 +20,7 @@
 
 #define PROBE_NS     (60 * C2_NS_PER_S)
 #define PROBE_PREFIX "v1"
+#define PATIENCE_NS  (3 * C2_NS_PER_S) /* who does not answer until then counts as not working */
 
 enum action { ADD, OFFLINE, ONLINE, REOPEN, ACTIONS };
 
@@ -37,6 +38,9 @@ struct wire_change {
     struct volume_change change;
     struct seat_walk walk;
     bool walking;
+    struct ds_probe ask; /* who answers, before anything is decided */
+    bool planning;
+    struct c2_buf plan; /* what shall be planned; owned */
     uint64_t objects, bytes;
 };
 
@@ -70,6 +74,7 @@ finish(struct wire_change *c, enum c2_err err, const char *message, struct c2_sl
     if (err == C2_E_OK)
         volume_retired_close(w->volume, NULL);
     ctl_result(c->call, err, message, body);
+    c2_buf_done(&c->plan);
     c2_free(c->name);
     c2_free(c);
 }
@@ -184,6 +189,46 @@ may(struct wire_change *c, char **ret_error)
     return seat_may_go_online(v, c->name, &c->seat, ret_error);
 }
 
+static void
+decide_change(struct wire_change *c)
+{
+    char *text = NULL;
+    enum c2_err err = may(c, &text);
+    if (err != C2_E_OK)
+        refuse(c, err, text);
+    else if (c->action == OFFLINE)
+        next_epoch(c);
+    else
+        open_and_probe(c);
+}
+
+static void decide_plan(struct wire_change *c);
+
+static void
+asked(struct ds_probe *p)
+{
+    struct wire_change *c = C2_CONTAINER_OF(p, struct wire_change, ask);
+    struct volume *v = c->w->volume;
+    v->silent = 0;
+    for (unsigned i = 0; i < v->config.n; i++)
+        if (v->config.seats[i].state == VOLUME_SEAT_ACTIVE && (p->answered & (1u << i)) == 0)
+            v->silent |= 1u << i;
+    if (c->w->jobs_stopping)
+        refuse(c, C2_E_CANCELED, NULL);
+    else if (c->planning)
+        decide_plan(c);
+    else
+        decide_change(c);
+}
+
+/* What is known of the providers may be old. */
+static void
+ask_all(struct wire_change *c)
+{
+    c->ask = (struct ds_probe){ .patience_ns = PATIENCE_NS, .done = asked };
+    ds_probe_start(c->w->volume->ds, &c->ask);
+}
+
 /* NULL: the call was refused. */
 static struct wire_change *
 change_new(struct wire *w, struct ctl_call *call, struct c2_slice name)
@@ -215,15 +260,11 @@ change(struct wire *w, struct ctl_call *call, const struct ctl_request *q)
     if (c == NULL)
         return;
     c->action = (enum action)action;
-    enum c2_err err = c->action == OFFLINE ? C2_E_OK : wire_reload(w, &text);
-    if (err == C2_E_OK)
-        err = may(c, &text);
+    enum c2_err err = wire_reload(w, &text);
     if (err != C2_E_OK)
         refuse(c, err, text);
-    else if (c->action == OFFLINE)
-        next_epoch(c);
     else
-        open_and_probe(c);
+        ask_all(c);
 }
 
 /* ---- plan ------------------------------------------------------------------------------------ */
@@ -288,14 +329,26 @@ plan(struct wire *w, struct ctl_call *call, const struct ctl_request *q)
     if (c == NULL)
         return;
     enum c2_err err = wire_reload(w, &text);
-    if (err == C2_E_OK)
-        err = may_plan(c, q->text, &text);
+    if (err != C2_E_OK) {
+        refuse(c, err, text);
+        return;
+    }
+    c->planning = true;
+    c2_buf_append(&c->plan, q->text.data, q->text.len);
+    ask_all(c);
+}
+
+static void
+decide_plan(struct wire_change *c)
+{
+    char *text = NULL;
+    enum c2_err err = may_plan(c, c2_buf_slice(&c->plan), &text);
     if (err != C2_E_OK) {
         refuse(c, err, text);
         return;
     }
     c->walk = (struct seat_walk){
-        .fs = w->fs, .what = SEAT_WALK_COUNT, .seat = c->seat, .done = counted
+        .fs = c->w->fs, .what = SEAT_WALK_COUNT, .seat = c->seat, .done = counted
     };
     c->walking = true;
     seat_walk_start(&c->walk);

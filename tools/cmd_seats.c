@@ -208,10 +208,12 @@ struct options {
 };
 
 static bool
-parse(int argc, char **argv, struct options *o)
+parse(struct cmd_ctx *x, int argc, char **argv, struct options *o)
 {
     static const struct option longs[] = { { "limit", required_argument, NULL, 'l' },
                                            { "detach", no_argument, NULL, 'd' },
+                                           { "yes", no_argument, NULL, 'y' },
+                                           { "dry-run", no_argument, NULL, 'n' },
                                            { NULL, 0, NULL, 0 } };
     int flag;
     *o = (struct options){ 0 };
@@ -219,6 +221,10 @@ parse(int argc, char **argv, struct options *o)
     while ((flag = getopt_long(argc, argv, "", longs, NULL)) != -1) {
         if (flag == 'd')
             o->detach = true;
+        else if (flag == 'y')
+            x->yes = true;
+        else if (flag == 'n')
+            x->dry_run = true;
         else if (flag != 'l' || c2_size_parse(optarg, &o->limit) != C2_E_OK)
             return false;
     }
@@ -265,7 +271,7 @@ static int
 run_replace(struct cmd_ctx *x, int argc, char **argv)
 {
     struct options o;
-    if (!parse(argc, argv, &o) || argc - optind != 2)
+    if (!parse(x, argc, argv, &o) || argc - optind != 2)
         return cmd_usage(cmd_find("provider replace"), "give the old and the new provider");
     struct plan p = { .action = "replace", .name = argv[optind], .other = argv[optind + 1] };
     return move_data(x, "provider replace", &o, &p, c2_asprintf("old=%s new=%s", p.name, p.other));
@@ -275,7 +281,7 @@ static int
 run_drain(struct cmd_ctx *x, int argc, char **argv)
 {
     struct options o;
-    if (!parse(argc, argv, &o) || argc - optind != 1)
+    if (!parse(x, argc, argv, &o) || argc - optind != 1)
         return cmd_usage(cmd_find("provider drain"), "give a provider");
     struct plan p = { .action = "drain", .name = argv[optind] };
     return move_data(x, "provider drain", &o, &p, c2_asprintf("name=%s", p.name));
@@ -285,7 +291,7 @@ static int
 run_remove(struct cmd_ctx *x, int argc, char **argv)
 {
     struct options o;
-    if (!parse(argc, argv, &o) || argc - optind != 1)
+    if (!parse(x, argc, argv, &o) || argc - optind != 1)
         return cmd_usage(cmd_find("provider remove"), "give a provider");
     struct plan p = { .action = "remove", .name = argv[optind] };
     return move_data(x, "provider remove", &o, &p, c2_asprintf("name=%s remove=yes", p.name));

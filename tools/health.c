@@ -33,6 +33,10 @@ health_exit(enum health_state s)
 static const char *
 problem_of(const struct ctl_provider *p)
 {
+    if (strcmp(p->state, "offline") == 0)
+        return "is offline; 'c2fsctl provider online' uses it again";
+    if (strcmp(p->state, "rebuilding") == 0)
+        return "is new and does not have all its shares yet";
     if (strcmp(p->state, "suspect") == 0)
         return "returned bytes that fail verification";
     if (strcmp(p->state, "degraded") == 0)
