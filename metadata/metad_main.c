@@ -226,12 +226,27 @@ on_started(void *arg)
     c2_os_notify("READY=1");
 }
 
+/* The log is what a replica must not lose; the others have the state. */
+static const char *
+set_store_aside(const struct daemon *d)
+{
+    C2_AUTO(c2_free_auto) char *from = c2_asprintf("%s/store/data.mdb", conf_str(d, "data"));
+    C2_AUTO(c2_free_auto) char *to = c2_asprintf("%s.damaged", from);
+    if (rename(from, to) != 0)
+        return "";
+    c2_log(ERROR, "main", "file=%s is the damaged store; the next start gets it from the others",
+           to);
+    return "; it is set aside, start the replica again to get the state from the others";
+}
+
 /* Nothing that was promised is lost, as long as nothing more is done: no closing, no flushing. */
 static void
 on_failed(void *arg, enum c2_err err, const char *why)
 {
     struct daemon *d = arg;
-    char *text = c2_asprintf("c2fs-metad: replica %u: %s: %s", d->setup.id, why, c2_err_text(err));
+    const char *next = node_store_is_damaged(d->node) ? set_store_aside(d) : "";
+    char *text =
+        c2_asprintf("c2fs-metad: replica %u: %s: %s%s", d->setup.id, why, c2_err_text(err), next);
     report(d, EXIT_FAILED, text);
     _exit(EXIT_FAILED);
 }
@@ -324,7 +339,13 @@ start(struct daemon *d, char **ret_error)
         .failed = on_failed,
         .arg = d,
     };
-    C2_TRY(node_open(c2_os_env(d->os), &o, &d->node, ret_error));
+    enum c2_err err = node_open(c2_os_env(d->os), &o, &d->node, ret_error);
+    if (err == C2_E_DAMAGED) {
+        char *error = *ret_error;
+        *ret_error = c2_asprintf("%s%s", error, set_store_aside(d));
+        c2_free(error);
+    }
+    C2_TRY(err);
     c2_wipe(d->setup.sign_secret, sizeof d->setup.sign_secret);
     c2_wipe(d->identity_secret, sizeof d->identity_secret);
     return open_metrics(d, ret_error);

@@ -52,6 +52,13 @@ next_job(struct node *n)
 
 static void go_on_closing(struct node *n);
 
+/* Of a job that reads and writes our own tables only: what should be there is not. */
+static bool
+says_damage(enum c2_err err)
+{
+    return err == C2_E_DAMAGED || err == C2_E_CORRUPT || err == C2_E_NOT_FOUND || err == C2_E_PARSE;
+}
+
 static void
 job_done(struct c2_work *w)
 {
@@ -66,9 +73,11 @@ job_done(struct c2_work *w)
     }
     if (job->kind == BFT_JOB_EXECUTE && job->err == C2_E_OK)
         node_tell(n, job->n, c2_buf_slice(&job->events), job->events_lost);
-    if (job->err != C2_E_OK && job->kind != BFT_JOB_SERVE && job->kind != BFT_JOB_SYNC) {
+    bool mild = job->kind == BFT_JOB_SERVE || job->kind == BFT_JOB_SYNC; /* others can be wrong */
+    if (job->err == C2_E_DAMAGED || (job->err != C2_E_OK && !mild)) {
         enum c2_err err = job->err;
         bft_job_free(job);
+        n->store_damaged = says_damage(err);
         node_fail(n, err, "the store has failed");
         return;
     }
@@ -346,6 +355,12 @@ node_open(struct c2_env *env, const struct node_options *o, struct node **ret_no
     ask_disk(n, C2_DISK_STAT, n->marker_path);
     *ret_node = n;
     return C2_E_OK;
+}
+
+bool
+node_store_is_damaged(const struct node *n)
+{
+    return n->store_damaged;
 }
 
 static void

@@ -43,6 +43,9 @@ struct node;
 /* Opens the store (blocking) and starts. ret_error gets a sentence on failure (c2_free). */
 C2_RESULT node_open(struct c2_env *env, const struct node_options *o, struct node **ret_node,
                     char **ret_error);
+/* After `failed`: what the disk has of the state cannot be read. Without its store a replica gets
+ * the state from the others. */
+bool node_store_is_damaged(const struct node *n);
 /* Ends in good order; then done(arg). */
 void node_close(struct node *n, void (*done)(void *arg), void *arg);
 

@@ -76,6 +76,7 @@ struct node {
     bool closing;
     bool wal_closed;
     bool log_damaged;
+    bool store_damaged;
     uint64_t last_lsn;
     uint64_t requests;
     uint64_t unsent; /* messages without a way */
