@@ -101,7 +101,7 @@ HELPER_SRC := $(wildcard tests/helpers/*.c tests/bench/*.c)
 POSIX_SRC := $(wildcard tests/posix/*.c)
 HEADERS := $(foreach d,$(LAYERS) tools tests/lib tests/sim tests/fuzz tests/posix,$(wildcard $(d)/*.h))
 ALL_SRC := $(PRODUCT_SRC) $(TEST_SRC) $(TESTLIB_SRC) $(SIM_SRC) $(FUZZ_SRC) $(HELPER_SRC) \
-           $(wildcard tests/integration/*.c) \
+           $(wildcard tests/integration/*.c tests/byzantine/*.c) \
            $(POSIX_SRC)
 
 TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
@@ -201,12 +201,21 @@ $(S3_DRIVER): $(BUILD)/%: $(BUILD)/tests/%.o $(BUILD)/libtestlib.a \
               $(foreach l,$(DEPS_backends),$(BUILD)/lib$(l).a)
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -ls3 -lcmocka)
 
+# The daemon as a liar: all that leaves it goes through tests/byzantine/liar.c.
+LIAR := $(BUILD)/helpers/c2fs-metad-liar
+$(LIAR): $(BUILD)/metadata/metad_main.o $(BUILD)/tests/byzantine/liar.o $(ARCHIVES_metadata)
+	@mkdir -p $(@D)
+	$(call run,LD,$(CC) $(LDFLAGS_ALL) -Wl$(,)--wrap=node_send -Wl$(,)--wrap=node_reply \
+	    -o $@ $^ $(LIBS))
+$(BUILD)/helpers/kvload: $(BUILD)/tests/helpers/kvload.o $(ARCHIVES_metadata)
+	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS))
+
 # Programs that integration tests and benchmarks call; each is one file.
 $(BUILD)/helpers/posix: $(patsubst %.c,$(BUILD)/%.o,$(POSIX_SRC))
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^)
 $(BUILD)/bench/rebuild: $(BUILD)/tests/bench/rebuild.o $(foreach l,$(DEPS_depsky),$(BUILD)/lib$(l).a)
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS))
-$(filter-out $(BUILD)/helpers/posix $(BUILD)/bench/%,$(HELPERS)): $(BUILD)/%: $(BUILD)/tests/%.o
+$(filter-out $(BUILD)/helpers/posix $(BUILD)/helpers/kvload $(BUILD)/bench/%,$(HELPERS)): $(BUILD)/%: $(BUILD)/tests/%.o
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ -lm -lpthread)
 
 .PHONY: check check-steps check-unit check-fuzz check-lint check-integration check-posix
@@ -236,7 +245,7 @@ check-integration:
 	+@$(AGAIN) $(BUILD)/integration-ready
 	@C2FS_BUILD=$(BUILD) tests/integration/run $(T)
 .PHONY: $(BUILD)/integration-ready
-$(BUILD)/integration-ready: all $(HELPERS) $(S3_DRIVER) $(LIBDEPSKY)
+$(BUILD)/integration-ready: all $(HELPERS) $(LIAR) $(S3_DRIVER) $(LIBDEPSKY)
 
 ##   check-posix           calls x errors x side effects on a mount and on a native file system
 check-posix:

@@ -1,0 +1,56 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# A daemon that lies in proposals, votes, bodies, states, view changes and answers takes the place of a replica (LIARS=).
+# shellcheck source=tests/lib/integration.sh
+. "$(dirname "$0")/../lib/integration.sh"
+METADATA=bft
+begin "$@"
+LIARS=${LIARS:-1}
+OPS=${OPS:-1000}
+LIAR=$BUILD/helpers/c2fs-metad-liar
+VOLUME_EXTRA=("pack_delay = 100ms")
+kvload() { # KIND OPS CONNECTIONS DEPTH KEYS HISTORY
+    "$BUILD/helpers/kvload" "$COORD/client.conf" bft:coord "$@"
+}
+told() { # NUMBER LIE : the liar has told this one
+    grep -q "lie=$2 " "$COORD/replica-$1/log"
+}
+check "the checker finds wrong histories" "$LIB/check_history" --selftest
+volume_new
+sample_set "$WORK/src" --sensors 400 --images 5 --large 1x3M
+mount_start
+seed=$SEED
+for i in $LIARS; do
+    note "replica $i becomes a liar during an rsync, and one at work is killed once"
+    export C2FS_LIES_SEED=$((seed++)) KVLOAD_PREFIX=run-$i
+    rm -rf "$MNT/copy"
+    rsync -aHAX --bwlimit=1000 "$WORK/src/" "$MNT/copy/" >"$WORK/rsync.log" 2>&1 &
+    copier=$!
+    started $copier
+    replica_kill "$i"
+    REPLICA_BINARY[$i]=$LIAR
+    replica_start "$i"
+    check "a history of mixed requests: no error" kvload mix "$OPS" 3 4 20 "$WORK/history-$i"
+    check "a history of mixed requests: linearizable" "$LIB/check_history" "$WORK/history-$i"
+    check "only reads: no error" kvload get "$OPS" 2 4 20 "$WORK/reads-$i"
+    cat "$WORK/history-$i" "$WORK/reads-$i" >"$WORK/both-$i"
+    check "writes and reads: linearizable" "$LIB/check_history" "$WORK/both-$i"
+    wait $copier
+    check "liar $i: rsync has no error (exit code $?)" [ ! -s "$WORK/rsync.log" ]
+    check "liar $i: flush" timeout 120 "$C2FSCTL" -C "$CONF" -V t flush
+    check "liar $i: every byte and attribute" same_tree "$WORK/src" "$MNT/copy"
+    check "liar $i: the mount has its session" status_is 'd["fenced"]' false
+    for lie in vote status mutate drop answer read; do
+        check "liar $i: it has lied: $lie" told "$i" $lie
+    done
+    replica_kill "$i"
+    unset "REPLICA_BINARY[$i]"
+    replica_start "$i"
+    check "the true replica $i is back" wait_for 60 replica_runs "$i"
+done
+remount_cold
+check "cold: every byte and attribute" same_tree "$WORK/src" "$MNT/copy"
+check "the replicas agree" wait_for 60 replicas_run
+mount_stop
+replicas_stop
+finish

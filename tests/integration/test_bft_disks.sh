@@ -1,0 +1,117 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Replicas with yesterday's disk, with flipped bits in the log and in the store, during an rsync (FILES=).
+# shellcheck source=tests/lib/integration.sh
+. "$(dirname "$0")/../lib/integration.sh"
+METADATA=bft
+begin "$@"
+FILES=${FILES:-600}
+kvload=$BUILD/helpers/kvload
+VOLUME_EXTRA=("pack_delay = 100ms")
+volume_new
+mount_start
+python3 - "$WORK/src" "$FILES" "$SEED" <<'END'
+import os, random, sys
+top, count, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+rng = random.Random(seed)
+for i in range(count):
+    folder = f"{top}/{i // 50:03d}"
+    os.makedirs(folder, exist_ok=True)
+    with open(f"{folder}/{i:05d}", "wb") as f:
+        f.write(rng.randbytes(rng.randrange(1, 16384)))
+END
+RSYNC=
+copy_start() {
+    rm -rf "$MNT/copy"
+    rsync -a --bwlimit=1500 "$WORK/src/" "$MNT/copy/" >"$WORK/rsync.log" 2>&1 &
+    RSYNC=$!
+    started $RSYNC
+}
+copy_end() { # WHEN
+    wait "$RSYNC"
+    check "$1: rsync has no error (exit code $?)" [ ! -s "$WORK/rsync.log" ]
+    check "$1: flush" timeout 120 "$C2FSCTL" -C "$CONF" -V t flush
+    check "$1: every byte" same_contents "$WORK/src" "$MNT/copy"
+}
+transactions() {
+    c2 --json stats | json 'd["metadata"]["transactions"]'
+}
+more_transactions() { # THAN
+    [ "$(transactions)" -gt "$1" ]
+}
+# What is written now gets committed.
+goes_on() {
+    local before
+    before=$(transactions)
+    wait_for 60 more_transactions "$((before + 1))"
+}
+
+note "yesterday's disk"
+replica_stop 1
+cp -a "$COORD/replica-1/data" "$WORK/yesterday"
+replica_start 1
+check "replica 1 runs" wait_for 60 replica_runs 1
+copy_start
+check "the copy is being committed" goes_on
+replica_kill 1
+rm -rf "$COORD/replica-1/data"
+mv "$WORK/yesterday" "$COORD/replica-1/data"
+replica_start 1
+check "it finds the others ahead and catches up" wait_for 60 replica_runs 1
+copy_end "yesterday's disk"
+executed_like_others() { # NUMBER
+    local of others
+    of=$(replica_says "$1" executed) others=$(replica_says 4 executed)
+    [ "$of" != None ] && [ "$of" -ge $((others - 2)) ]
+}
+check "replica 1 has executed what the others have" wait_for 60 executed_like_others 1
+
+note "flipped bits"
+flip() { # FILE FROM TO : some bits between these parts of a file, in percent
+    python3 - "$@" "$SEED" <<'END'
+import random, sys
+path, low, high, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+data = bytearray(open(path, "rb").read())
+end = len(data.rstrip(b"\0"))  # the log is preallocated
+rng = random.Random(seed)
+for _ in range(20):
+    data[rng.randrange(end * low // 100, end * high // 100)] ^= 1 << rng.randrange(8)
+open(path, "r+b").write(data)
+END
+}
+verdict() { # NUMBER
+    "$METAD" -C "$COORD/replica-$1/c2fs-metad.conf" --verify
+}
+replica_kill 2
+check "a good disk is good" verdict 2
+log=$(find "$COORD/replica-2/data/wal" -type f -size +0 | sort | head -n 1)
+flip "$log" 20 60
+check "--verify finds damage in the log" fails verdict 2
+replica_start 2
+check "the damage is reported" grep -q 'log is damaged' "$COORD/replica-2/log"
+check "replica 2 must not vote, for it may have forgotten its votes" [ "$(replica_says 2 mode)" = quarantined ]
+# Until a checkpoint is stable beyond everything that it can have voted for.
+check "the others move on" "$kvload" "$COORD/client.conf" bft:coord put 900 1 1
+check "replica 2 votes again" wait_for 60 replica_runs 2
+replica_stop 3
+store=$(find "$COORD/replica-3/data/store" -name 'data.mdb')
+flip "$store" 10 95
+check "--verify finds damage in the store" fails verdict 3
+copy_start
+check "commits go on meanwhile" goes_on
+# It finds the damage at once, or when it needs what is damaged; then it is started again, as
+# systemd would do.
+"$METAD" -C "$COORD/replica-3/c2fs-metad.conf" -f </dev/null >>"$LOG" 2>>"$COORD/replica-3/log" &
+REPLICA_PID[3]=$!
+check "replica 3 stops at the damage" wait_for 60 fails alive "${REPLICA_PID[3]}"
+check "and sets the store aside" grep -q 'is the damaged store' "$COORD/replica-3/log"
+replica_start 3
+check "replica 3 recovers from the others" wait_for 90 replica_runs 3
+copy_end "damaged disks"
+check "replica 2 has executed what the others have" wait_for 60 executed_like_others 2
+check "replica 3 has executed what the others have" wait_for 60 executed_like_others 3
+check "all replicas run" wait_for 60 replicas_run
+mount_stop
+replicas_stop
+for i in $(seq "$REPLICAS"); do check "--verify replica $i" verdict "$i"; done
+finish

@@ -1,0 +1,88 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Replicas killed one by one and all at once during an rsync (FILES=, ROUNDS=), other clients at work.
+# shellcheck source=tests/lib/integration.sh
+. "$(dirname "$0")/../lib/integration.sh"
+METADATA=bft
+begin "$@"
+FILES=${FILES:-1000}
+ROUNDS=${ROUNDS:-1}
+OPS=${OPS:-1000}
+kvload=$BUILD/helpers/kvload
+VOLUME_EXTRA=("pack_delay = 100ms")
+volume_new
+mount_start
+python3 - "$WORK/src" "$FILES" "$SEED" <<'END'
+import os, random, sys
+top, count, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+rng = random.Random(seed)
+for i in range(count):
+    folder = f"{top}/{i // 50:03d}"
+    os.makedirs(folder, exist_ok=True)
+    with open(f"{folder}/{i:05d}", "wb") as f:
+        f.write(rng.randbytes(rng.randrange(1, 16384)))
+END
+RSYNC=
+copy_start() {
+    rm -rf "$MNT/copy"
+    rsync -a --bwlimit=1500 "$WORK/src/" "$MNT/copy/" >"$WORK/rsync.log" 2>&1 &
+    RSYNC=$!
+    started $RSYNC
+}
+copy_end() { # WHEN
+    wait "$RSYNC"
+    check "$1: rsync has no error (exit code $?)" [ ! -s "$WORK/rsync.log" ]
+    check "$1: flush" timeout 120 "$C2FSCTL" -C "$CONF" -V t flush
+    check "$1: every byte" same_contents "$WORK/src" "$MNT/copy"
+}
+transactions() {
+    c2 --json stats | json 'd["metadata"]["transactions"]'
+}
+more_transactions() { # THAN
+    [ "$(transactions)" -gt "$1" ]
+}
+# What is written now gets committed.
+goes_on() {
+    local before
+    before=$(transactions)
+    wait_for 60 more_transactions "$((before + 1))"
+}
+
+for round in $(seq "$ROUNDS"); do
+    note "round $round: each replica in turn"
+    copy_start
+    export KVLOAD_PREFIX=round-$round
+    "$kvload" "$COORD/client.conf" bft:coord mix "$OPS" 3 2 20 "$WORK/history-$round" >>"$LOG" 2>&1 &
+    load=$!
+    started $load
+    for i in $(seq "$REPLICAS"); do
+        must "rsync is at work" alive "$RSYNC"
+        replica_kill "$i"
+        check "without replica $i commits go on" goes_on
+        replica_start "$i"
+        check "replica $i is back" wait_for 60 replica_runs "$i"
+    done
+    copy_end "each replica was killed"
+    wait $load
+    check "no request of others failed" [ $? -eq 0 ]
+    check "their history is linearizable" "$LIB/check_history" "$WORK/history-$round"
+
+    note "round $round: all of them at once"
+    copy_start
+    check "the copy is being committed" goes_on
+    must "rsync is at work" alive "$RSYNC"
+    echo "confirmed $round" >"$MNT/confirmed"
+    sync "$MNT/confirmed"
+    flush
+    for i in $(seq "$REPLICAS"); do replica_kill "$i"; done
+    echo more >>"$MNT/confirmed"
+    check "nothing is committed without them" fails timeout 2 "$C2FSCTL" -C "$CONF" -V t flush
+    replicas_start
+    check "commits go on with them" timeout 120 "$C2FSCTL" -C "$CONF" -V t flush
+    copy_end "all were killed"
+    check "what was confirmed is there" grep -q "confirmed $round" "$MNT/confirmed"
+done
+check "all replicas run" wait_for 60 replicas_run
+mount_stop
+replicas_stop
+finish
