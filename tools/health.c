@@ -72,7 +72,7 @@ too_many(const struct ctl_status *s, struct health *h)
     (void)snprintf(h->sentence, sizeof(h->sentence),
                    "%u of %u providers fail, %u can be tolerated. What is not cached may be "
                    "unreadable; what is written waits in the local journal.",
-                   h->bad, s->n, s->f);
+                   h->failing, s->n, s->f);
     (void)snprintf(h->action, sizeof(h->action),
                    "find out why with 'c2fsctl provider test', do not delete anything, and keep "
                    "this machine's cache folder: it holds what is not uploaded yet.");
@@ -169,19 +169,37 @@ some_replicas_down(const struct ctl_status *s, struct health *h)
                    "it.");
 }
 
+/* A late or failed answer of a provider that still serves what it has puts nothing out of reach. */
+static bool
+counts_against_f(const struct ctl_provider *p)
+{
+    bool serves = strcmp(p->state, "degraded") == 0 && p->absent == 0 && p->corrupt == 0;
+    return ctl_provider_is_bad(p) && !serves;
+}
+
+/* The one to tell about: the first that fails, else the first that is not online. */
+static const struct ctl_provider *
+worst_provider(const struct ctl_status *s, unsigned *ret_failing)
+{
+    const struct ctl_provider *failing = NULL, *bad = NULL;
+    *ret_failing = 0;
+    for (uint32_t k = s->nproviders; k-- > 0;) {
+        if (ctl_provider_is_bad(&s->providers[k]))
+            bad = &s->providers[k];
+        if (!counts_against_f(&s->providers[k]))
+            continue;
+        failing = &s->providers[k];
+        ++*ret_failing;
+    }
+    return failing != NULL ? failing : bad;
+}
+
 void
 health_of(const struct ctl_status *s, struct health *ret_health)
 {
     struct health h = { .state = HEALTH_ONLINE };
-    const struct ctl_provider *first = NULL;
+    const struct ctl_provider *first = worst_provider(s, &h.failing);
     const struct ctl_job *scan;
-    for (uint32_t k = 0; k < s->nproviders; k++) {
-        if (!ctl_provider_is_bad(&s->providers[k]))
-            continue;
-        h.bad++;
-        if (first == NULL)
-            first = &s->providers[k];
-    }
     if (s->fenced) {
         h.state = HEALTH_FAULTED;
         (void)snprintf(h.sentence, sizeof(h.sentence),
@@ -190,7 +208,7 @@ health_of(const struct ctl_status *s, struct health *ret_health)
         (void)snprintf(h.action, sizeof(h.action),
                        "unmount with 'c2fsctl umount', make sure that no other machine has the "
                        "volume mounted, and mount it again.");
-    } else if (h.bad > s->f) {
+    } else if (h.failing > s->f) {
         h.state = HEALTH_FAULTED;
         too_many(s, &h);
     } else if (s->deferred_files > 0 && s->uptime_ns > DEFERRED_NS) {

@@ -12,7 +12,7 @@ enum health_state { HEALTH_ONLINE, HEALTH_DEGRADED, HEALTH_FAULTED };
 
 struct health {
     enum health_state state;
-    unsigned bad; /* providers that are not online */
+    unsigned failing; /* providers whose share of the data cannot be counted on */
     char sentence[512];
     char action[512]; /* "" = nothing to do */
 };

@@ -59,12 +59,30 @@ health__one_bad_provider_is_named_with_an_action(void **state)
         set_state(s, 2, states[k]);
         health_of(s, &h);
         assert_int_equal(h.state, HEALTH_DEGRADED);
-        assert_int_equal(h.bad, 1);
         assert_non_null(strstr(h.sentence, "'p3'"));
         assert_non_null(strstr(h.action, "c2fsctl provider test p3"));
         assert_int_equal(health_exit(h.state), CTL_EXIT_DEGRADED);
         c2_free(s);
     }
+}
+
+static void
+health__a_late_answer_beside_a_dead_provider_is_not_an_outage(void **state)
+{
+    (void)state;
+    struct ctl_status *s = four_providers();
+    struct health h;
+    set_state(s, 1, "degraded");
+    set_state(s, 2, "unreachable");
+    health_of(s, &h);
+    assert_int_equal(h.state, HEALTH_DEGRADED);
+    assert_int_equal(h.failing, 1);
+    assert_non_null(strstr(h.sentence, "'p3'"));
+    s->providers[1].absent = 1;
+    health_of(s, &h);
+    assert_int_equal(h.state, HEALTH_FAULTED);
+    assert_int_equal(h.failing, 2);
+    c2_free(s);
 }
 
 static void
@@ -150,6 +168,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(health__online_asks_for_nothing),
         cmocka_unit_test(health__one_bad_provider_is_named_with_an_action),
+        cmocka_unit_test(health__a_late_answer_beside_a_dead_provider_is_not_an_outage),
         cmocka_unit_test(health__more_than_f_is_faulted),
         cmocka_unit_test(health__lost_session_comes_first_and_lost_journal_is_told),
         cmocka_unit_test(mounts__are_found_with_escaped_names_and_the_top_one_counts),
