@@ -358,7 +358,8 @@ take_records(struct seat_walk *w, const struct coord_req *r)
     size_t max = w->what == SEAT_WALK_COUNT ? r->nentries : FS_PLACE_MAX;
     w->item = c2_calloc(r->nentries, sizeof(*w->item));
     size_t k = 0;
-    for (; k < r->nentries && w->n < max; k++) {
+    uint64_t bytes = 0;
+    for (; k < r->nentries && w->n < max && (w->bytes_max == 0 || bytes < w->bytes_max); k++) {
         struct seat_walk_item *it = &w->item[w->n];
         *it = (struct seat_walk_item){ .w = w };
         it->key.len = C2_MIN(r->entries[k].key.len, sizeof(it->key.bytes));
@@ -370,8 +371,10 @@ take_records(struct seat_walk *w, const struct coord_req *r)
             w->why = C2_E_PARSE;
             continue;
         }
-        if (it->rec.state == 0 && (it->rec.placed & (1u << w->seat)) != 0)
-            w->n++;
+        if (it->rec.state != 0 || (it->rec.placed & (1u << w->seat)) == 0)
+            continue;
+        bytes += share_bytes(&it->rec);
+        w->n++;
     }
     w->last_is_end = k == r->nentries && !r->more;
 }

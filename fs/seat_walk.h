@@ -27,6 +27,7 @@ struct seat_walk {
     unsigned seat;
     struct provider *target; /* FILL: the provider that has the seat now */
     struct provider *source; /* FILL: the one before; NULL = none */
+    uint64_t bytes_max;      /* of shares in one batch, about; 0 = as many as a batch takes */
     bool give_up;            /* an object of which too few shares are left loses this one */
     void (*done)(struct seat_walk *w);
 

@@ -33,6 +33,7 @@
 #include "fs/seat_walk.h"
 
 #define GIVE_UP_AFTER 3u
+#define STEP_BYTES    (32u << 20) /* of shares; with a limit what it allows in a second */
 #define POLL_NS       (200 * C2_NS_PER_MS)
 #define PROBE_NS      (60 * C2_NS_PER_S)
 #define PROBE_PREFIX  "v1"
@@ -434,6 +435,9 @@ static void
 walk(struct run *r, enum seat_walk_what what)
 {
     struct volume *v = volume(r);
+    uint64_t limit = what == SEAT_WALK_COUNT ? 0 : STEP_BYTES;
+    if (limit != 0 && r->j->rec.rate_limit != 0)
+        limit = C2_MIN(limit, r->j->rec.rate_limit);
     if (what == SEAT_WALK_FILL && r->source == NULL)
         r->source = find_source(r);
     if (what != SEAT_WALK_COUNT)
@@ -445,6 +449,7 @@ walk(struct run *r, enum seat_walk_what what)
                                   .seat = r->seat,
                                   .target = v->providers[r->seat],
                                   .source = what == SEAT_WALK_FILL ? r->source : NULL,
+                                  .bytes_max = limit,
                                   .give_up = r->j->rec.counter[WALKS] >= GIVE_UP_AFTER,
                                   .after = r->after,
                                   .done = what == SEAT_WALK_COUNT ? counted : walked };

@@ -52,6 +52,14 @@ one_provider(const struct ctl_provider *p, struct health *h)
                    "Provider '%s' %s. All data can be read and written%s.", p->name, problem_of(p),
                    lost ? ", but what it lacks would not survive the loss of another one"
                         : "; new data goes to the other providers");
+    if (strcmp(p->state, "rebuilding") == 0) {
+        (void)snprintf(h->sentence, sizeof(h->sentence),
+                       "Provider '%s' %s. All data can be read and written.", p->name,
+                       problem_of(p));
+        (void)snprintf(h->action, sizeof(h->action),
+                       "wait: 'c2fsctl job watch replace' shows how far it is.");
+        return;
+    }
     if (lost)
         (void)snprintf(h->action, sizeof(h->action),
                        "find out what happened to its bucket, and leave the other providers as "
