@@ -194,6 +194,8 @@ static const struct field status_fields[] = {
     F_U64(ctl_status, gc_deleted_objects),
     F_U64(ctl_status, gc_deleted_bytes),
     F_U64(ctl_status, gc_orphans_deleted),
+    F_U64(ctl_status, compact_files),
+    F_U64(ctl_status, compact_bytes),
     F_TEXT(ctl_status, gc_error),
     F_U64(ctl_status, repair_objects),
     F_U64(ctl_status, repair_at_risk),

@@ -142,6 +142,7 @@ struct ctl_status {
     uint64_t gc_waiting_objects, gc_waiting_bytes; /* unused, not deleted yet */
     uint64_t gc_deleted_objects, gc_deleted_bytes; /* since the mount */
     uint64_t gc_orphans_deleted;
+    uint64_t compact_files, compact_bytes; /* rewritten since the mount */
     char gc_error[CTL_NAME_MAX + 1]; /* of the last round, "" = it was complete */
     char lost[200];                  /* their names, the first ones */
     uint64_t repair_objects;         /* that have lost shares, as far as is known */

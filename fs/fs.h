@@ -10,6 +10,7 @@
 #define C2_FS_FS_H
 
 #include "fs/cache.h"
+#include "fs/compact.h"
 #include "fs/gc.h"
 #include "fs/inode.h"
 #include "fs/lost.h"
@@ -25,6 +26,7 @@ struct fs_garbage;
 struct fs_deferred;
 struct fs_repair;
 struct fs_gc;
+struct fs_compact;
 
 struct fs_config {
     bool close_sync;  /* close = sync: FLUSH waits for clouds and commit */
@@ -45,6 +47,10 @@ struct fs_config {
     bool gc;                         /* collect garbage in the background (fs/gc.h) */
     uint64_t gc_retention_ns;        /* dead objects are kept so long */
     uint64_t gc_interval_ns;         /* between two rounds */
+    bool compact;                    /* rewrite scattered files when nobody works */
+    uint64_t compact_rate;           /* bytes in a second */
+    uint64_t compact_worth;          /* unused bytes that it begins for; 0 = a pack, and 1/64 of
+                                      * what is used */
     unsigned gc_rate;                /* objects deleted in a second */
     uint64_t gc_orphan_ns;           /* orphans are looked for so often, and left so long after the
                                       * end of their session; 0 = never: another machine's journal
@@ -104,6 +110,7 @@ struct fs {
     struct fs_txgs *txgs;           /* owned: transaction groups */
     struct fs_garbage *garbage;     /* owned: deleted files that are counted later */
     struct fs_repair *repair;       /* owned: objects that have lost shares */
+    struct fs_compact *compact;     /* owned: files in too many pieces */
     struct fs_gc *gc;               /* owned: objects that nothing uses leave the clouds */
     struct fs_deferred *deferred;   /* owned: files whose extents are not here yet */
     struct fs_ship *ship;           /* owned: the log's way to the clouds; NULL = nothing ships */
@@ -251,6 +258,7 @@ struct fs_status {
     bool fenced;
     struct fs_ship_status ship;
     struct fs_gc_status gc;
+    struct fs_compact_status compact;
 };
 void fs_status(struct fs *fs, struct fs_status *ret_status);
 

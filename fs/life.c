@@ -80,6 +80,7 @@ fs_free(struct fs *fs)
 {
     fs_ship_free(fs->ship);
     fs_gc_free(fs->gc);
+    fs_compact_free(fs->compact);
     fs_garbage_free(fs->garbage);
     fs_deferred_free(fs->deferred);
     fs_repair_free(fs->repair);
@@ -116,7 +117,7 @@ ending_check(struct c2_timer *t)
     struct fs *fs = e->fs;
     bool busy = fs_txgs_committing(fs) || !fs_publisher_idle(fs) || !c2_list_empty(&fs->loads) ||
                 !c2_list_empty(&fs->object_gets) || fs->prefetches > 0 || !fs_garbage_idle(fs) ||
-                !fs_repair_idle(fs) || !fs_gc_idle(fs) || !fs_ship_idle(fs);
+                !fs_repair_idle(fs) || !fs_gc_idle(fs) || !fs_compact_idle(fs) || !fs_ship_idle(fs);
     if (busy) {
         c2_timer_arm(fs->part.env, &e->poll, c2_now_ns(fs->part.env) + C2_NS_PER_MS);
         return;
@@ -149,6 +150,7 @@ fs_end(struct fs *fs, void (*done)(void *arg), void *arg)
     e->poll.fire = ending_check;
     fs->stopping = true;
     fs_gc_stop(fs);
+    fs_compact_stop(fs);
     fs_ship_stop(fs);
     fs_garbage_stop(fs);
     fs_deferred_stop(fs);
@@ -178,6 +180,7 @@ open_end(struct opening *o, enum c2_err err, char *error)
         fs_garbage_wake(fs);
         fs_gc_start(fs);
         fs_deferred_start(fs);
+        fs_compact_start(fs);
         o->done(o->arg, C2_E_OK, fs, error);
         c2_free(o);
         return;
@@ -343,6 +346,7 @@ fs_new(const struct fs_parts *parts, const struct fs_config *config)
     fs->deferred = fs_deferred_new(fs);
     fs->repair = fs_repair_new(fs);
     fs->gc = fs_gc_new(fs);
+    fs->compact = fs_compact_new(fs);
     return fs;
 }
 

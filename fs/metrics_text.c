@@ -131,6 +131,9 @@ work(struct c2_buf *out, const struct ctl_status *s)
     one_count(out, "c2fs_repairs_total", "counter", "Shares that were rebuilt.", s->repairs_total);
     one_count(out, "c2fs_repairs_failed_total", "counter",
               "Objects that stayed below their goal when it was their turn.", s->repairs_failed);
+    one_count(out, "c2fs_compact_bytes_total", "counter",
+              "Bytes that were rewritten because they were in too many pieces.", s->compact_bytes);
+    one_count(out, "c2fs_compact_files_total", "counter", "Their files.", s->compact_files);
     if (!s->ships)
         return;
     one_count(out, "c2fs_unshipped_transactions", "gauge",

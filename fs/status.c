@@ -51,6 +51,7 @@ fs_status(struct fs *fs, struct fs_status *ret_status)
                              .fenced = fs->fenced };
     fs_ship_status(fs, &s->ship);
     fs_gc_status(fs, &s->gc);
+    fs_compact_status(fs, &s->compact);
     C2_LIST_FOREACH (&fs->commit_inodes, struct fs_inode, i, commit_link) {
         s->backlog_bytes += local_bytes(i->map);
     }

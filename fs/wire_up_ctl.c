@@ -120,6 +120,8 @@ fill_fs(struct wire *w, struct ctl_status *s)
     s->write_buffer = f.chunk_bytes;
     s->fenced = s->fenced || f.fenced;
     wire_gc_status(&f.gc, s);
+    s->compact_files = f.compact.files;
+    s->compact_bytes = f.compact.bytes;
     s->lost_files = w->fs->lost.files;
     ctl_set(s->lost, sizeof(s->lost), w->fs->lost.text);
     s->deferred_files = fs_deferred_files(w->fs);
@@ -232,6 +234,10 @@ answer_stats(struct wire *w, struct ctl_call *call)
     ctl_counter_add(&body, "gc.deleted_objects", f.gc.deleted_objects);
     ctl_counter_add(&body, "gc.deleted_bytes", f.gc.deleted_bytes);
     ctl_counter_add(&body, "gc.orphans_deleted", f.gc.orphans_deleted);
+    ctl_counter_add(&body, "compact.passes", f.compact.passes);
+    ctl_counter_add(&body, "compact.files", f.compact.files);
+    ctl_counter_add(&body, "compact.bytes", f.compact.bytes);
+    ctl_counter_add(&body, "compact.skipped", f.compact.skipped);
     ctl_counter_add(&body, "cache.hits_memory", c.hits_memory);
     ctl_counter_add(&body, "cache.hits_disk", c.hits_disk);
     ctl_counter_add(&body, "cache.misses", c.misses);

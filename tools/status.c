@@ -396,6 +396,8 @@ json_body(struct c2_json *j, const struct ctl_status *s)
     c2_json_u64(j, "deleted_bytes", s->gc_deleted_bytes);
     c2_json_u64(j, "orphans_deleted", s->gc_orphans_deleted);
     c2_json_u64(j, "rounds", s->gc_rounds);
+    c2_json_u64(j, "rewritten_files", s->compact_files);
+    c2_json_u64(j, "rewritten_bytes", s->compact_bytes);
     c2_json_u64(j, "last_wall_ns", s->gc_last_wall_ns);
     c2_json_str(j, "last_error", s->gc_error[0] != '\0' ? s->gc_error : NULL);
     c2_json_object_end(j);

@@ -135,6 +135,7 @@ fsx_init(struct fsx *x)
                                     .gc_retention_ns = 24 * 3600 * C2_NS_PER_S,
                                     .gc_interval_ns = 3600 * C2_NS_PER_S,
                                     .gc_rate = 1000,
+                                    .compact_rate = 8u << 20,
                                     .gc_orphan_ns = 24 * 3600 * C2_NS_PER_S };
     for (unsigned s = 0; s < FSX_SEATS; s++) {
         char name[] = "p0";

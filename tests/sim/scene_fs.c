@@ -73,6 +73,9 @@ configure_gc(struct fs_scene *s)
     c->gc_interval_ns = sim_rng_scale(&rng, 200 * C2_NS_PER_MS, 60 * C2_NS_PER_S);
     c->gc_rate = (unsigned)sim_rng_scale(&rng, 1, 1000);
     c->gc_orphan_ns = sim_rng_scale(&rng, 5 * C2_NS_PER_S, 600 * C2_NS_PER_S);
+    c->compact = sim_rng_chance(&rng, 60);
+    c->compact_worth = 1;
+    c->compact_rate = sim_rng_scale(&rng, 64u << 10, 16u << 20);
 }
 
 static void
@@ -229,6 +232,8 @@ collect_all(struct fs_scene *s)
 static void
 finish(struct fs_scene *s)
 {
+    /* What is compared with the store must not change meanwhile. */
+    s->m->conf.compact = s->m->fs->conf.compact = false;
     if (s->weather == SIM_STORM && !s->healed)
         heal(s);
     bool alive = sync_all(s) && verify_mount(s, -1) && verify_store(s) && sim_mount_down(s->m) &&
