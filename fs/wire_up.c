@@ -54,11 +54,11 @@ fs_settings(const struct wire *w)
     c.repair_rate = conf_u64(w, "repair_bandwidth");
     c.checkpoint_bytes = conf_u64(w, "checkpoint_bytes");
     c.checkpoint_interval_ns = conf_u64(w, "checkpoint_interval");
-    c.gc = c2_conf_bool(w->conf, "volume", w->volume_name, "gc");
+    c.gc = !w->read_only && c2_conf_bool(w->conf, "volume", w->volume_name, "gc");
     c.gc_retention_ns = conf_u64(w, "gc_retention");
     c.gc_interval_ns = conf_u64(w, "gc_interval");
     c.gc_rate = (unsigned)conf_u64(w, "gc_rate");
-    c.compact = c2_conf_bool(w->conf, "volume", w->volume_name, "compact");
+    c.compact = !w->read_only && c2_conf_bool(w->conf, "volume", w->volume_name, "compact");
     c.compact_rate = conf_u64(w, "compact_rate");
     /* The store is on this machine, so is every journal that can name objects. */
     c.gc_orphan_ns = strncmp(conf_str(w, "metadata"), "local:", 6) == 0 ? GC_ORPHAN_NS : 0;
