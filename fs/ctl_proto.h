@@ -143,9 +143,9 @@ struct ctl_status {
     uint64_t gc_deleted_objects, gc_deleted_bytes; /* since the mount */
     uint64_t gc_orphans_deleted;
     uint64_t compact_files, compact_bytes; /* rewritten since the mount */
-    char gc_error[CTL_NAME_MAX + 1]; /* of the last round, "" = it was complete */
-    char lost[200];                  /* their names, the first ones */
-    uint64_t repair_objects;         /* that have lost shares, as far as is known */
+    char gc_error[CTL_NAME_MAX + 1];       /* of the last round, "" = it was complete */
+    char lost[200];                        /* their names, the first ones */
+    uint64_t repair_objects;               /* that have lost shares, as far as is known */
     uint64_t repair_at_risk; /* of them: the loss of one more share would make them unreadable */
     uint64_t repair_running; /* of them: being mended */
     uint64_t shares_missing; /* lost ones of these objects */
