@@ -220,6 +220,7 @@ $(filter-out $(BUILD)/helpers/posix $(BUILD)/helpers/kvload $(BUILD)/bench/%,$(H
 
 .PHONY: check check-steps check-unit check-fuzz check-lint check-integration check-posix
 .PHONY: check-clang check-release check-valgrind check-tsan sim sim-run fuzz fuzz-run cover
+.PHONY: sim-long sim-long-run mutations model
 ##   check                 install what the tests need, build, unit tests, simulator, fuzz corpora
 check:
 	@tools/dev/install-deps build test
@@ -284,6 +285,23 @@ fuzz:
 	+@$(AGAIN) CC=clang VARIANT=fuzz BUILD=build/clang-fuzz fuzz-run
 fuzz-run: $(FUZZERS)
 	@tools/dev/run-fuzz $(or $(T),60) $(if $(F),$(foreach f,$(F),$(BUILD)/fuzz/fuzz_$(f)),$(FUZZERS))
+
+##   sim-long N=100000     that many seeds of the replicated service from SEED=1000000 on, one core
+sim-long:
+	@tools/dev/install-deps build
+	+@$(AGAIN) VARIANT=debug BUILD=build/$(CC)-debug sim-long-run
+sim-long-run: $(BUILD)/c2sim
+	nice -n 19 taskset -c 0 $(BUILD)/c2sim $(or $(SEED),1000000) $(if $(filter command,$(origin N)),$(N),100000) --only bft
+
+##   mutations M="name …"  deliberate bugs in tests/mutations, each must be found; SEEDS=250
+mutations:
+	@tools/dev/install-deps build test mutations
+	@tests/mutations/run $(M)
+
+##   model                 the model of consensus in docs/model, with spin; and that it finds bugs
+model:
+	@tools/dev/install-deps model
+	@docs/model/run
 
 ##   cover                 line coverage per folder and file of unit tests and simulator
 cover:

@@ -175,6 +175,21 @@ look_for_stable(struct bft_replica *r, const struct msg_checkpoint *c)
         bft_adopt_stable(r, &s);
 }
 
+const struct msg_checkpoint *
+bft_sync_target(const struct bft_replica *r)
+{
+    const struct msg_checkpoint *best = &r->stable_c;
+    for (unsigned i = 0; i < r->config.n * BFT_CKPT_VOTES; i++) {
+        const struct msg_checkpoint *c = &r->ckpt[i / BFT_CKPT_VOTES][i % BFT_CKPT_VOTES].c;
+        unsigned signers = 0;
+        for (unsigned seat = 0; seat < r->config.n && c->n > best->n; seat++)
+            signers += seat != r->seat && find_vote(r, seat, c) != NULL;
+        if (signers > r->config.f)
+            best = c;
+    }
+    return best;
+}
+
 void
 bft_on_checkpoint(struct bft_replica *r, uint16_t seat, struct c2_blob *blob)
 {

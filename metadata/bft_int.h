@@ -451,6 +451,8 @@ void bft_adopt_stable(struct bft_replica *r, const struct msg_stable *s);
 void bft_checkpointed(struct bft_replica *r, uint64_t n, const uint8_t *digest);
 void bft_remember_checkpoint(struct bft_replica *r, uint64_t n, const uint8_t *digest);
 void bft_send_checkpoint(struct bft_replica *r, uint32_t seats, const struct msg_checkpoint *c);
+/* The newest one that f + 1 have signed, at least the stable one: a state to fetch. */
+const struct msg_checkpoint *bft_sync_target(const struct bft_replica *r);
 /* The newest one of this replica since it started; NULL = none. */
 const struct msg_checkpoint *bft_last_own_checkpoint(const struct bft_replica *r);
 void bft_save_records(struct bft_replica *r, struct c2_buf *records);

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Fetching the state of a stable checkpoint, as far as it differs from what is here.
+ * Fetching the state of a checkpoint, as far as it differs from what is here.
  *
  * The executor walks the digest tree of the checkpoint from its root and wants what differs: nodes
  * by path and hash, entries by hash. Everything is verified by its hash, so it does not matter who
  * is asked (but only who was asked may answer, or a liar could always be the first), and a peer
  * that has moved on to a newer checkpoint can still answer for what is the same in it. When nobody
- * has an item any more, the target moves to the newest stable checkpoint; what was fetched stays. A
- * crash loses at most the last part: the application knows that it is incomplete, and the walk
- * begins again over what is there.
+ * has an item any more, the target moves to a newer checkpoint; what was fetched stays. A crash
+ * loses at most the last part: the application knows that it is incomplete, and the walk begins
+ * again over what is there.
+ *
+ * f + 1 signatures are enough for a target: one is a correct replica's, which has executed what was
+ * decided. To wait for a stable one would be a trap: the others may have moved on to checkpoints
+ * that become stable only with the help of this replica.
  */
 #include <string.h>
 
@@ -42,14 +46,17 @@ void
 bft_sync_start(struct bft_replica *r)
 {
     struct bft_sync *y = &r->sync;
+    const struct msg_checkpoint *target = bft_sync_target(r);
     bool again = r->mode == BFT_SYNCING;
-    if (again && (y->n == r->stable || y->finished))
+    if (again && (y->n == target->n || y->finished))
         return; /* what is complete is loaded first */
-    if (r->stable == 0 || (!again && r->mode != BFT_RUNNING && r->mode != BFT_QUARANTINED))
+    if (target->n == 0 || (!again && r->mode != BFT_RUNNING && r->mode != BFT_QUARANTINED))
         return;
     C2_MARK("bft: fetches the state");
-    y->n = r->stable;
-    memcpy(y->digest, r->stable_c.digest, MSG_DIGEST_LEN);
+    if (target->n > r->stable)
+        C2_MARK("bft: fetches a state that is not stable yet");
+    y->n = target->n;
+    memcpy(y->digest, target->digest, MSG_DIGEST_LEN);
     y->nitems = 0;
     y->finished = false;
     r->mode = BFT_SYNCING;
@@ -152,6 +159,9 @@ bft_sync_over(struct bft_replica *r)
     r->mode = r->quarantined ? BFT_QUARANTINED : BFT_RUNNING;
     r->progress_ns = r->now_ns;
     r->status_ns = r->now_ns;
+    const struct msg_checkpoint *own = bft_last_own_checkpoint(r);
+    if (own != NULL && own->n == r->executed && own->n > r->stable)
+        bft_send_checkpoint(r, bft_others(r), own);
     bft_requests_recheck(r);
     bft_try_new_view(r);
 }
@@ -204,7 +214,8 @@ bft_sync_tick(struct bft_replica *r)
     if (r->mode != BFT_SYNCING || y->finished)
         return;
     for (unsigned i = 0; i < y->nitems; i++) {
-        if (y->item[i].tries >= r->config.n && y->item[i].due_ns <= r->now_ns && r->stable > y->n) {
+        if (y->item[i].tries >= r->config.n && y->item[i].due_ns <= r->now_ns &&
+            bft_sync_target(r)->n > y->n) {
             C2_MARK("bft: fetches a newer state");
             bft_sync_start(r);
             return;

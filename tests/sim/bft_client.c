@@ -192,6 +192,7 @@ send_command(struct bs_op *op)
         is->token = c->token;
         if (op->kind == BS_OP_ADMIN) {
             m.kind = MSG_REQ_ADMIN;
+            s->admins++;
             encode_admin(s, &cmd);
         } else {
             encode_op(c, op->kind, op->key, &cmd);
@@ -525,7 +526,12 @@ lie_request(struct bs_client *c, struct msg_request *m, struct c2_buf *op)
     case 7:
         m->kind = MSG_REQ_ADMIN;
         encode_admin(s, op);
-        op->data[op->len - 1] ^= 1;
+        if (sim_rng_chance(&s->rng, 50)) {
+            op->data[op->len - 1] ^= 1;
+        } else { /* one administrator alone */
+            op->len -= 1 + MSG_SIG_LEN;
+            op->data[op->len - 1 - MSG_SIG_LEN - 1] = 1;
+        }
         return;
     default:
         m->kind = MSG_REQ_CLOSE;

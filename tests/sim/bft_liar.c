@@ -112,6 +112,60 @@ spoil_body(struct bs_proc *p, struct c2_buf *msg)
     msg->data[msg->len - 1] ^= 1;
 }
 
+/* Proof that the null batch was prepared, in the last view in which the liar was primary; the votes
+ * of the others are invented. */
+static void
+forge(struct bs_proc *p, struct c2_buf *msg, const struct msg_head *h, struct msg_view_change *m)
+{
+    const struct bft_config *c = bft_current_config(p->core);
+    struct c2_buf proposal = { 0 };
+    struct c2_buf votes = { 0 };
+    struct c2_buf prepared = { 0 };
+    struct c2_buf out = { 0 };
+    if (m->view <= h->sender)
+        return;
+    C2_MARK("sim: lie: an invented certificate");
+    struct msg_head ph = { .type = MSG_PRE_PREPARE, .sender = h->sender };
+    ph.epoch = h->epoch;
+    ph.cluster = h->cluster;
+    struct msg_proposal pr = { .n = m->h + 1 + sim_rng_below(&p->s->rng, 6) };
+    pr.view = m->view - 1 - (m->view - 1 + c->n - h->sender) % c->n;
+    msg_batch_digest(c2_slice(NULL, 0), pr.digest);
+    msg_write_proposal(&proposal, &ph, &pr);
+    c2_buf_extend(&proposal, MSG_SIG_LEN);
+    bs_resign(p, &proposal);
+    struct msg_prepared one = { .nvotes = bft_quorum(c) - 1, .proposal = c2_buf_slice(&proposal) };
+    for (uint16_t seat = 0, i = 0; i < one.nvotes; seat++) {
+        struct c2_buf vote = { 0 };
+        struct msg_votes v = { .view = pr.view, .count = 1 };
+        if (seat == h->sender)
+            continue;
+        ph.type = MSG_PREPARE;
+        ph.sender = seat;
+        v.vote[0].n = pr.n;
+        memcpy(v.vote[0].digest, pr.digest, MSG_DIGEST_LEN);
+        msg_write_votes(&vote, &ph, &v);
+        memset(c2_buf_extend(&vote, MSG_SIG_LEN), 7, MSG_SIG_LEN);
+        msg_put_bytes(&votes, c2_buf_slice(&vote));
+        c2_buf_done(&vote);
+        one.votes[i] = i;
+        i++;
+    }
+    msg_put_prepared(&prepared, &one);
+    m->nprepares = one.nvotes;
+    m->prepares = c2_buf_slice(&votes);
+    m->nprepared = 1;
+    m->prepared = c2_buf_slice(&prepared);
+    msg_write_view_change(&out, h, m);
+    c2_buf_extend(&out, MSG_SIG_LEN);
+    c2_buf_done(msg);
+    *msg = out;
+    bs_resign(p, msg);
+    c2_buf_done(&proposal);
+    c2_buf_done(&votes);
+    c2_buf_done(&prepared);
+}
+
 static void
 hide(struct bs_proc *p, struct c2_buf *msg)
 {
@@ -120,6 +174,10 @@ hide(struct bs_proc *p, struct c2_buf *msg)
     struct c2_slice in = c2_buf_slice(msg);
     if (msg_read_view_change(in, &m) != C2_E_OK || msg_read_head(in, &h) != C2_E_OK)
         return;
+    if (sim_rng_chance(&p->s->rng, 40)) {
+        forge(p, msg, &h, &m);
+        return;
+    }
     if (sim_rng_chance(&p->s->rng, 40)) {
         C2_MARK("sim: lie: a false certificate");
         if (m.nprepared > 0) /* the digest of the first one */
@@ -158,13 +216,15 @@ stretch_status(struct bs_proc *p, struct c2_buf *msg)
 }
 
 static void
-spoil_state(struct c2_buf *msg)
+spoil_state(struct bs_proc *p, struct c2_buf *msg)
 {
     C2_MARK("sim: lie: a wrong state");
-    if (type_of(c2_buf_slice(msg)) == MSG_STATE)
-        msg->data[msg->len - 1] ^= 1;
-    else
-        msg->data[MSG_HEAD_LEN + 8] ^= 1; /* CHECKPOINT: the digest */
+    if (type_of(c2_buf_slice(msg)) == MSG_STATE || sim_rng_chance(&p->s->rng, 50)) {
+        msg->data[msg->len - 1] ^= 1; /* or a CHECKPOINT's signature */
+        return;
+    }
+    msg->data[MSG_HEAD_LEN + 8] ^= 1; /* the digest */
+    bs_resign(p, msg);
 }
 
 /* What becomes of a message of this type; false = it is not sent. */
@@ -185,7 +245,8 @@ twist(struct bs_proc *p, const struct bs_proc *to, unsigned type, struct c2_buf 
         split_proposal(p, msg);
     if (tells(p, BS_LIE_SPLIT) && half && (type == MSG_PREPARE || type == MSG_COMMIT))
         split_vote(p, msg);
-    bool body = type == MSG_BODY || type == MSG_DECIDED || type == MSG_PRE_PREPARE;
+    bool body = type == MSG_BODY || type == MSG_DECIDED || type == MSG_PRE_PREPARE ||
+                type == MSG_PREPARE; /* of this the signature */
     if (tells(p, BS_LIE_BODY) && body && sim_rng_chance(rng, 50))
         spoil_body(p, msg);
     if (tells(p, BS_LIE_HIDE) && type == MSG_VIEW_CHANGE)
@@ -193,7 +254,7 @@ twist(struct bs_proc *p, const struct bs_proc *to, unsigned type, struct c2_buf 
     if (tells(p, BS_LIE_STATUS) && type == MSG_STATUS)
         stretch_status(p, msg);
     if (tells(p, BS_LIE_STATE) && (type == MSG_STATE || type == MSG_CHECKPOINT))
-        spoil_state(msg);
+        spoil_state(p, msg);
     if (tells(p, BS_LIE_MUTATE) && sim_rng_chance(rng, 20))
         mutate(p, msg);
     return true;

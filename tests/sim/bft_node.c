@@ -79,6 +79,7 @@ new_config(struct bs_proc *p, const struct bft_config *c)
     struct bs *s = p->s;
     if (p->faulty)
         return;
+    SIM_CHECK(s->w, c->epoch <= s->admins, "an epoch that nobody asked for");
     SIM_CHECK(s->w, c->epoch < BS_EPOCHS, "too many epochs");
     C2_MARK("sim: a new epoch");
     struct c2_buf one = { 0 };

@@ -154,6 +154,7 @@ struct bs {
     bool (*filter)(struct bs *s, const struct bs_proc *from, const struct bs_proc *to,
                    unsigned type, struct c2_slice msg);
     const struct bs_trap *trap;
+    unsigned stage; /* the script's */
 
     /* truth */
     uint8_t decided[BS_LOG_MAX][MSG_DIGEST_LEN];
@@ -176,6 +177,7 @@ struct bs {
     int victim;          /* process whose disk is damaged in this run; -1 = none */
     unsigned admin_kind; /* 0 = no reconfiguration; 1 = keys, 2 = a member, 3 = both */
     unsigned admin_at;
+    unsigned admins; /* configurations that were really asked for */
 };
 
 extern const struct bft_crypto bs_crypto;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * c2sim [SEED [COUNT]] [--trace] [--only depsky|unit|fs|bft] : COUNT simulated runs from SEED on.
+ * c2sim [SEED [COUNT]] [--trace] [--only depsky|unit|fs|bft|trap] : COUNT simulated runs from SEED
+ * on.
  *
  * Every seed runs in a child process (two or more of them, one per CPU), so that an assertion or a
  * sanitizer ends one seed and not the others. A failed seed is printed with the command that
- * replays it. --regressions FILE: one seed per line, with a scenario after it.
+ * replays it; --first: the first one ends it all. --regressions FILE: one seed per line, with a
+ * scenario after it.
  */
 #include <errno.h>
 #include <signal.h>
@@ -33,12 +35,12 @@ struct scenario {
     unsigned every; /* of so many seeds one, unless the scenario was asked for */
 };
 
-static const struct scenario scenarios[] = {
-    { "depsky", sim_scene_depsky, 1 },
-    { "unit", sim_scene_unit, 2 },
-    { "fs", sim_scene_fs, 1 },
-    { "bft", sim_scene_bft, 8 },
-};
+static const struct scenario
+    scenarios[] = {
+        { "depsky", sim_scene_depsky, 1 }, { "unit", sim_scene_unit, 2 },
+        { "fs", sim_scene_fs, 1 },         { "bft", sim_scene_bft, 10 },
+        { "trap", sim_scene_trap, 31 }, /* all fifteen in 465 seeds */
+    };
 
 struct run {
     uint64_t seed;
@@ -48,7 +50,7 @@ struct run {
 struct options {
     uint64_t seed, count;
     struct sim_options sim;
-    bool no_fork;
+    bool no_fork, first;
     const struct scenario *only;
     const char *regressions;
     struct run replay[REPLAYS_MAX];
@@ -92,6 +94,7 @@ static const char *const marks[] = {
     "sim: lie: a wrong body",
     "sim: lie: a hidden certificate",
     "sim: lie: a false certificate",
+    "sim: lie: an invented certificate",
     "sim: lie: a view out of nothing",
     "sim: lie: a wrong state",
     "sim: lie: numbers at their limits",
@@ -115,6 +118,7 @@ static const char *const marks[] = {
     "bft: a fast read waits",
     "bft: decided without the batch",
     "bft: fetches the state",
+    "bft: fetches a state that is not stable yet",
 };
 
 /* Shared with the children: what each works on, what it has seen. */
@@ -260,7 +264,7 @@ run_workers(const struct options *o)
             fprintf(stderr, "c2sim: a worker failed after its last seed (leak?)\n");
         failed++;
         slots[i].index += n;
-        if (more && slots[i].index < total(o) && failed < FAILURES_MAX) {
+        if (more && slots[i].index < total(o) && failed < (o->first ? 1 : FAILURES_MAX)) {
             pids[i] = start_worker(o, &slots[i], n);
             running++;
         }
@@ -301,6 +305,8 @@ parse(int argc, char **argv, struct options *o)
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--trace") == 0) {
             o->sim.trace = true;
+        } else if (strcmp(argv[i], "--first") == 0) {
+            o->first = true;
         } else if (strcmp(argv[i], "--no-fork") == 0) {
             o->no_fork = true;
         } else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc) {
@@ -314,7 +320,7 @@ parse(int argc, char **argv, struct options *o)
                 o->count = 1;
         } else {
             fprintf(stderr, "usage: c2sim [SEED [COUNT]] [--only SCENARIO] [--trace] "
-                            "[--regressions FILE] [--no-fork]\n");
+                            "[--regressions FILE] [--first] [--no-fork]\n");
             exit(2);
         }
     }

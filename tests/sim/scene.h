@@ -22,6 +22,7 @@ struct sim_options {
 
 void sim_scene_depsky(uint64_t seed, const struct sim_options *o, struct sim_tally *tally);
 void sim_scene_bft(uint64_t seed, const struct sim_options *o, struct sim_tally *tally);
+void sim_scene_trap(uint64_t seed, const struct sim_options *o, struct sim_tally *tally);
 void sim_scene_fs(uint64_t seed, const struct sim_options *o, struct sim_tally *tally);
 void sim_scene_unit(uint64_t seed, const struct sim_options *o, struct sim_tally *tally);
 
