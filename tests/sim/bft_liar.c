@@ -135,7 +135,8 @@ forge(struct bs_proc *p, struct c2_buf *msg, const struct msg_head *h, struct ms
     c2_buf_extend(&proposal, MSG_SIG_LEN);
     bs_resign(p, &proposal);
     struct msg_prepared one = { .nvotes = bft_quorum(c) - 1, .proposal = c2_buf_slice(&proposal) };
-    for (uint16_t seat = 0, i = 0; i < one.nvotes; seat++) {
+    uint16_t used = 0;
+    for (uint16_t seat = 0; used < one.nvotes; seat++) {
         struct c2_buf vote = { 0 };
         struct msg_votes v = { .view = pr.view, .count = 1 };
         if (seat == h->sender)
@@ -148,8 +149,8 @@ forge(struct bs_proc *p, struct c2_buf *msg, const struct msg_head *h, struct ms
         memset(c2_buf_extend(&vote, MSG_SIG_LEN), 7, MSG_SIG_LEN);
         msg_put_bytes(&votes, c2_buf_slice(&vote));
         c2_buf_done(&vote);
-        one.votes[i] = i;
-        i++;
+        one.votes[used] = used;
+        used++;
     }
     msg_put_prepared(&prepared, &one);
     m->nprepares = one.nvotes;
