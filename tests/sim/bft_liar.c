@@ -135,21 +135,21 @@ forge(struct bs_proc *p, struct c2_buf *msg, const struct msg_head *h, struct ms
     c2_buf_extend(&proposal, MSG_SIG_LEN);
     bs_resign(p, &proposal);
     struct msg_prepared one = { .nvotes = bft_quorum(c) - 1, .proposal = c2_buf_slice(&proposal) };
-    uint16_t used = 0;
-    for (uint16_t seat = 0; used < one.nvotes; seat++) {
+    uint32_t used = 0;
+    for (uint32_t seat = 0; used < one.nvotes; seat++) {
         struct c2_buf vote = { 0 };
         struct msg_votes v = { .view = pr.view, .count = 1 };
         if (seat == h->sender)
             continue;
         ph.type = MSG_PREPARE;
-        ph.sender = seat;
+        ph.sender = (uint16_t)seat;
         v.vote[0].n = pr.n;
         memcpy(v.vote[0].digest, pr.digest, MSG_DIGEST_LEN);
         msg_write_votes(&vote, &ph, &v);
         memset(c2_buf_extend(&vote, MSG_SIG_LEN), 7, MSG_SIG_LEN);
         msg_put_bytes(&votes, c2_buf_slice(&vote));
         c2_buf_done(&vote);
-        one.votes[used] = used;
+        one.votes[used] = (uint16_t)used;
         used++;
     }
     msg_put_prepared(&prepared, &one);
