@@ -234,7 +234,8 @@ step(struct rebuild *op)
     } else if (op->ngood == c->k) {
         reshare(op);
     } else {
-        finish(op, ds_bits(op->absent) > c->n - c->k ? C2_E_NOT_FOUND : C2_E_QUORUM);
+        /* Fewer than k of the other seats can have it. */
+        finish(op, ds_bits(op->absent) >= c->n - c->k ? C2_E_NOT_FOUND : C2_E_QUORUM);
     }
 }
 

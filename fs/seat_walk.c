@@ -138,8 +138,7 @@ all_done(struct seat_walk *w)
         w->lost += it->outcome == LOST;
         if (w->what == SEAT_WALK_FILL && it->outcome == MOVED)
             change.set = bit; /* it is: nothing but a look at the record */
-        else if (it->outcome == LOST ||
-                 (w->what == SEAT_WALK_LEAVE && it->outcome != FAILED && it->outcome != PENDING))
+        else if (w->what == SEAT_WALK_LEAVE && it->outcome != FAILED && it->outcome != PENDING)
             change.clear = bit;
         else
             continue;
@@ -194,7 +193,8 @@ rebuilt(struct ds_rebuild *r)
     }
     c2_log(WARN, "seat", "object=%llx.%llx seat=%u err=%s", (unsigned long long)r->ref.oid.sid,
            (unsigned long long)r->ref.oid.seq, it->target, c2_err_name(r->err));
-    item_over(it, w->give_up && is_hopeless(r->err) ? LOST : FAILED);
+    bool lost = w->what == SEAT_WALK_FILL && w->give_up && is_hopeless(r->err);
+    item_over(it, lost ? LOST : FAILED);
 }
 
 /* LEAVE: a seat for new shares that has none of this object; false when there is no other. */

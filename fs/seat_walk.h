@@ -28,7 +28,7 @@ struct seat_walk {
     struct provider *target; /* FILL: the provider that has the seat now */
     struct provider *source; /* FILL: the one before; NULL = none */
     uint64_t bytes_max;      /* of shares in one batch, about; 0 = as many as a batch takes */
-    bool give_up;            /* an object of which too few shares are left loses this one */
+    bool give_up; /* an object of which too few shares are left counts as lost, not as failed */
     void (*done)(struct seat_walk *w);
 
     struct ck after; /* in and out: the last key that was dealt with; len 0 = from the start */

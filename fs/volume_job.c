@@ -9,8 +9,8 @@
  * SAVE   metadata = local: a checkpoint at the seats as they are now. It stands for all that the
  *        journal and older checkpoints had in the old place, and it has the new configuration.
  * WALK   fs/seat_walk.h, again and again until one finds nothing to do. What fails is tried again
- *        in the next walk; after GIVE_UP_AFTER of them, objects of which too few shares are left
- *        lose this share in their record (a scrub reports them).
+ *        in the next walk; after GIVE_UP_AFTER of them nobody waits for objects of which too few
+ *        shares are left: they are counted, their records stay, a scrub reports them.
  * SYNC   puts that began under the old epoch may be committed after a walk has passed their place:
  *        once everything written so far is committed, one more walk finds them. Only a walk that
  *        began after it and found nothing counts.
@@ -420,9 +420,11 @@ walked(struct seat_walk *w)
         rec->objects_done += w->objects;
         rec->bytes_done += w->bytes;
     }
+    if (r->after.len == 0)
+        rec->counter[LOST] = 0; /* each walk counts anew */
     rec->counter[LOST] += w->lost;
     rec->errors = rec->counter[LOST] + w->failed;
-    r->undone += w->moved + w->failed + w->lost;
+    r->undone += w->moved + w->failed; /* what is lost does not keep anybody waiting */
     r->failed += w->failed;
     r->after = w->after;
     if (w->at_end)

@@ -294,7 +294,9 @@ rebuild__reports_why_it_could_not(void **state)
     for (unsigned i = 0; i < 4; i++)
         prov_mem_delete(f.rig.mem[i], f.key);
     assert_int_equal(rebuild(&f, 1, NULL).err, C2_E_NOT_FOUND);
-    ds_rig_fault(&f.rig, 0, "down");
+    ds_rig_fault(&f.rig, 0, "down"); /* alone it would not be enough */
+    assert_int_equal(rebuild(&f, 1, NULL).err, C2_E_NOT_FOUND);
+    ds_rig_fault(&f.rig, 2, "down");
     assert_int_equal(rebuild(&f, 1, NULL).err, C2_E_QUORUM);
     close_all(&f);
 }
