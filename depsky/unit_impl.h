@@ -155,7 +155,6 @@ struct unit_put {
     struct c2_blob *body;  /* a reference of the put's own, released by it */
     const uint8_t *sha256; /* of the body, or NULL; borrowed until done */
     bool preferred; /* the n-f best first, the others when one fails or is late; else all at once */
-    bool stop_late; /* PUTs that are under way at the end are canceled */
     void (*done)(struct unit_put *p);
 
     enum c2_err err; /* out: OK, QUORUM */

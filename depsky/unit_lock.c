@@ -31,6 +31,8 @@
 #define PAUSE_MIN_NS (250 * C2_NS_PER_MS)
 #define PAUSE_MAX_NS (2 * C2_NS_PER_S)
 #define LEASE_SKEWS  3
+#define SETTLE_NS    (2 * C2_NS_PER_S)
+#define SETTLE_AGAIN (5 * C2_NS_PER_MS)
 
 enum lock_state { LOCK_LOOK, LOCK_PUT, LOCK_CHECK, LOCK_REMOVE, LOCK_PAUSE, LOCK_RENEW, LOCK_END };
 
@@ -156,13 +158,69 @@ list(struct lock *op)
     unit_names_start(&op->names);
 }
 
-static char **
-key_alone(const struct ds_unit *u, const struct unit_id *id)
+/* ---- removing what we wrote ------------------------------------------------------------ */
+
+/*
+ * A lock is there when n-f clouds have it; its PUT to the others may be under way still, and would
+ * bring the lock back if it arrived after the DELETE: nobody could take it until the lease is over.
+ * So the DELETE waits for it, for a moment.
+ */
+struct removal {
+    struct ds_client *c; /* not the unit: it may be closed meanwhile */
+    char *key;           /* owned, until it is purged */
+    uint64_t deadline_ns;
+    struct c2_timer timer;
+    void (*done)(void *arg, uint32_t confirmed, bool all);
+    void *arg;
+};
+
+/* Stops those that are under way when it is `late`. */
+static bool
+put_under_way(const struct removal *m, bool late)
 {
+    bool found = false;
+    C2_LIST_FOREACH (&m->c->calls, struct ds_call, call, link) {
+        if (call->req.verb != PROV_PUT || strcmp(call->key, m->key) != 0)
+            continue;
+        found = true;
+        if (late)
+            ds_call_cancel(call);
+    }
+    return found;
+}
+
+static void
+remove_now(struct c2_timer *t)
+{
+    struct removal *m = C2_CONTAINER_OF(t, struct removal, timer);
+    struct ds_client *c = m->c;
+    uint64_t now = c2_now_ns(c->env);
+    bool late = now >= m->deadline_ns;
+    if (put_under_way(m, late) && !late) {
+        c2_timer_arm(c->env, t, now + SETTLE_AGAIN);
+        return;
+    }
     char **keys = c2_calloc(1, sizeof(*keys));
-    keys[0] = c2_alloc(PROV_KEY_MAX);
-    unit_key(u, UNIT_LOCK, id, keys[0]);
-    return keys;
+    keys[0] = m->key;
+    unit_purge(c, keys, 1, m->done, m->arg);
+    c2_free(m);
+    ds_op_end(c);
+}
+
+static void
+remove_lock(const struct ds_unit *u, const struct unit_id *id,
+            void (*done)(void *arg, uint32_t confirmed, bool all), void *arg)
+{
+    struct removal *m = c2_calloc(1, sizeof(*m));
+    m->c = u->c;
+    m->key = c2_alloc(PROV_KEY_MAX);
+    unit_key(u, UNIT_LOCK, id, m->key);
+    m->deadline_ns = c2_now_ns(u->c->env) + SETTLE_NS;
+    m->timer.fire = remove_now;
+    m->done = done;
+    m->arg = arg;
+    ds_op_begin(u->c);
+    remove_now(&m->timer);
 }
 
 static void
@@ -188,8 +246,7 @@ put(struct lock *op, uint64_t high)
     unit_id_sign(u, UNIT_LOCK, &t->id);
     t->until_ns = now + op->lease_ns - u->skew_ns;
     t->until_wall_ns = c2_wall_ns(env) + op->lease_ns - u->skew_ns;
-    op->put =
-        (struct unit_put){ .u = u, .body = c2_blob_new(0), .stop_late = true, .done = put_done };
+    op->put = (struct unit_put){ .u = u, .body = c2_blob_new(0), .done = put_done };
     unit_key(u, UNIT_LOCK, &t->id, op->put.key);
     unit_put_start(&op->put);
 }
@@ -207,7 +264,7 @@ give_up(struct lock *op, enum c2_err err)
 {
     op->err = err;
     c2_sm_go(&op->sm, LOCK_REMOVE);
-    unit_purge(op->u->c, key_alone(op->u, &op->ours.id), 1, removed, op);
+    remove_lock(op->u, &op->ours.id, removed, op);
 }
 
 /* Nothing of ours is out there. */
@@ -270,7 +327,7 @@ clean_up(struct ds_unit *u, struct seen *seen)
 {
     unit_purge(u->c, seen->over, seen->nover, NULL, NULL);
     if (u->lock.id.number != 0)
-        unit_purge(u->c, key_alone(u, &u->lock.id), 1, NULL, NULL);
+        remove_lock(u, &u->lock.id, NULL, NULL);
 }
 
 static void
@@ -301,14 +358,14 @@ after_renewal(struct lock *op)
 {
     struct ds_unit *u = op->u;
     if (op->err == C2_E_OK && unit_lock_valid(u)) {
-        unit_purge(u->c, key_alone(u, &u->lock.id), 1, NULL, NULL);
+        remove_lock(u, &u->lock.id, NULL, NULL);
         op->ours.number = u->lock.number;
         u->lock = op->ours;
         op->l->expires_wall_ns = op->ours.expires_wall_ns;
         finish(op, C2_E_OK);
         return;
     }
-    unit_purge(u->c, key_alone(u, &op->ours.id), 1, NULL, NULL);
+    remove_lock(u, &op->ours.id, NULL, NULL);
     finish(op, op->err != C2_E_OK ? op->err : C2_E_FENCED);
 }
 
@@ -486,7 +543,7 @@ run_unlock(struct c2_task *t)
     u->lock.id.number = 0;
     u->fresh = false;
     if (!op->l->whole_session) {
-        unit_purge(u->c, key_alone(u, &id), 1, unlocked, op);
+        remove_lock(u, &id, unlocked, op);
         return;
     }
     op->names = (struct unit_names){ .c = u->c, .grace_ns = C2_NS_PER_S, .done = unlock_listed };

@@ -41,7 +41,7 @@ finish(struct unit_put *p, enum c2_err err)
     for (unsigned i = 0; i < c->n; i++) {
         struct put_seat *s = &p->seat[i];
         c2_timer_stop(c->env, &s->hedge);
-        if (err == C2_E_OK && !p->stop_late)
+        if (err == C2_E_OK)
             ds_call_abandon(s->call);
         else
             ds_call_cancel(s->call);

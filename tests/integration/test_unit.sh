@@ -171,7 +171,7 @@ pids=()
 for i in 1 2 3 4 5 6; do
     k=key o=key2
     [ $((i % 2)) -eq 0 ] || { k=key2 o=key; }
-    put "writer $i" shared --key $k --writer $o --wait 60s >"$WORK/w$i" 2>&1 &
+    put "writer $i" shared --key $k --writer $o --wait 55s >"$WORK/w$i" 2>&1 &
     pids+=($!)
 done
 together=0

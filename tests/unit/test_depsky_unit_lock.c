@@ -266,6 +266,33 @@ unlock__of_a_whole_session_needs_no_handle_that_held_it(void **state)
     close_all(&f);
 }
 
+/* Else the late PUT would bring the lock back, and nobody could take it until the lease is over. */
+static void
+unlock__waits_for_a_late_put_of_the_lock(void **state)
+{
+    (void)state;
+    struct fixture f = open_default();
+    struct waited_unlock w = { .l = { .done = unlock_done } };
+    prov_gate_close(f.rig.gate[3], PROV_PUT, "/l/");
+    assert_int_equal(lock(&f, f.a), C2_E_OK);
+    ds_unit_unlock_start(f.a, &w.l);
+    test_env_run_for(f.rig.ds.t, C2_NS_PER_S);
+    assert_false(w.done);
+    prov_gate_open(f.rig.gate[3]);
+    ds_rig_wait(&f.rig.ds, &w.done);
+    assert_int_equal(w.l.err, C2_E_OK);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(unit_rig_count(&f.rig, i, "/l/"), 0);
+    assert_int_equal(lock(&f, f.b), C2_E_OK);
+    /* It does not wait for ever. */
+    assert_int_equal(unit_rig_unlock(&f.rig, f.b), C2_E_OK);
+    prov_gate_close(f.rig.gate[3], PROV_PUT, "/l/");
+    assert_int_equal(lock(&f, f.a), C2_E_OK);
+    assert_int_equal(unit_rig_unlock(&f.rig, f.a), C2_E_OK);
+    prov_gate_open(f.rig.gate[3]);
+    close_all(&f);
+}
+
 struct waited_lock {
     struct ds_unit_lock l;
     bool done;
@@ -513,6 +540,7 @@ main(void)
         cmocka_unit_test(lock__a_write_that_outlives_its_lock_is_not_published),
         cmocka_unit_test(lock__a_new_tenure_does_not_save_an_old_write),
         cmocka_unit_test(unlock__of_a_whole_session_needs_no_handle_that_held_it),
+        cmocka_unit_test(unlock__waits_for_a_late_put_of_the_lock),
         cmocka_unit_test(lock__handles_of_one_session_share_it),
         cmocka_unit_test(lock__leases_have_limits),
         cmocka_unit_test(lock__one_request_at_a_time),
