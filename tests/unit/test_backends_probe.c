@@ -249,6 +249,7 @@ probe__sees_a_wrong_clock(void **state)
         assert_non_null(strstr(clock->detail, cases[i].says));
     }
     c->p = c->mem;
+    turned = NULL;
 }
 
 static void
