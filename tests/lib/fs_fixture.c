@@ -273,6 +273,7 @@ fsx_try_mount(struct fsx *x)
                               .session = x->session,
                               .fence_key = c2_slice(lock, sizeof(lock) - 1),
                               .fence_token = x->token,
+                              .config_version = &x->config_version,
                               .journal_dir = x->journal_dir,
                               .journal_key = { 7 },
                               .journal_size = x->journal_size,

@@ -35,6 +35,7 @@ struct fsx {
     bool second; /* environment and objects belong to another fsx */
     struct fs_open_report report;
     uint64_t session, token;
+    uint64_t config_version; /* of key C, which is absent unless a test puts it */
 };
 
 /* A formatted volume, not mounted. */

@@ -280,6 +280,45 @@ leave__without_a_place_to_go_to_changes_nothing(void **state)
     fsx_fault(&f->x, 3, "");
 }
 
+static void
+synced(struct fs_sync *s)
+{
+    *(bool *)s->priv = true;
+}
+
+/* Another epoch has begun, and this mount has not heard of it yet. */
+static void
+commit__under_an_old_epoch_waits_until_the_mount_has_moved_on(void **state)
+{
+    struct fix *f = *state;
+    struct fsx *x = &f->x;
+    const struct coord_op op = { .kind = COORD_PUT,
+                                 .key = c2_slice_str("C"),
+                                 .value = c2_slice_str("another configuration") };
+    struct coord_req put = {
+        .verb = COORD_TXN, .ops = &op, .nops = 1, .deadline_ns = C2_NEVER, .done = request_done
+    };
+    coord_submit(x->coord, &put);
+    test_env_run_ready(x->t);
+    uint64_t version = put.version, before = fsx_status(x).txgs_committed;
+    coord_req_done(&put);
+    assert_true(version > 0);
+    bool done = false;
+    struct fs_sync sync = { .done = synced, .priv = &done };
+    fsx_put(x, FS_ROOT_INO, "late", "bytes", 5);
+    fs_sync_start(x->fs, &sync);
+    test_env_run_for(x->t, 5 * C2_NS_PER_S);
+    assert_false(done);
+    assert_int_equal(fsx_status(x).txgs_committed, before);
+    assert_false(fsx_status(x).fenced);
+    assert_true(c2_mark_count("anchor: under an old configuration") > 0);
+    x->config_version = version;
+    test_env_run_until(x->t, &done);
+    assert_int_equal(sync.err, C2_E_OK);
+    assert_true(fsx_status(x).txgs_committed > before);
+    fsx_expect(x, FS_ROOT_INO, "late", "bytes", 5);
+}
+
 int
 main(void)
 {
@@ -292,6 +331,7 @@ main(void)
         T(fill__asks_again_when_the_new_provider_cannot_be_listed),
         T(fill__takes_back_the_share_of_an_object_that_was_deleted_meanwhile),
         T(leave__moves_shares_to_the_spare_and_says_so_in_the_records),
+        T(commit__under_an_old_epoch_waits_until_the_mount_has_moved_on),
         T(leave__without_a_place_to_go_to_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
