@@ -55,7 +55,10 @@ struct ds_client {
     size_t ops;           /* internal states alive: operations and their pool jobs */
     struct ds_cache cache;
     bool expect_raw; /* the object seen last was not compressed */
-    bool quiescing;  /* background calls are canceled at once */
+    struct ds_evidence evidence[DS_EVIDENCE_MAX];
+    size_t nevidence;
+    uint64_t evidence_version;
+    bool quiescing; /* background calls are canceled at once */
     struct c2_timer probe_timer;
     struct c2_task drain_task;
     void (*drain_done)(void *arg); /* NULL = not draining */
@@ -100,9 +103,12 @@ void ds_op_end(struct ds_client *c);
 
 /* How a request ended; CANCELED says nothing about the seat. */
 void ds_health_outcome(struct ds_client *c, const struct ds_call *call);
-void ds_health_late(struct ds_client *c, unsigned seat);     /* others were faster by far */
-void ds_health_absent(struct ds_client *c, unsigned seat);   /* a share that should be there */
-void ds_health_corrupt(struct ds_client *c, unsigned seat);  /* a share that fails verification */
+void ds_health_late(struct ds_client *c, unsigned seat);    /* others were faster by far */
+void ds_health_absent(struct ds_client *c, unsigned seat);  /* a share that should be there */
+void ds_health_corrupt(struct ds_client *c, unsigned seat); /* a share that fails verification */
+/* root: of the object, NULL = not known; got: what came. Besides ds_health_corrupt. */
+void ds_evidence_add(struct ds_client *c, unsigned seat, const char *key, const uint8_t *root,
+                     struct c2_slice got);
 void ds_health_verified(struct ds_client *c, unsigned seat); /* a share that passed */
 
 /* Occupied seats, best first; returns their number. */

@@ -277,6 +277,25 @@ unsigned ds_client_goal(const struct ds_client *c);
 void ds_client_quiesce(struct ds_client *c);
 void ds_seat_status(const struct ds_client *c, unsigned seat, struct ds_seat_status *ret_status);
 
+/* A seat gave something else than what was stored there. */
+#define DS_EVIDENCE_MAX   64
+#define DS_EVIDENCE_BYTES (64u << 10)
+#define DS_EVIDENCE_KEY   80
+struct ds_evidence {
+    uint64_t wall_ns; /* the last time */
+    uint64_t count;   /* the same bytes for the same object */
+    unsigned seat;
+    char provider[PROV_NAME_MAX];
+    char key[DS_EVIDENCE_KEY];     /* of the object, without the provider's prefix */
+    uint8_t expected[DS_ROOT_LEN]; /* the object's root; zero = it was not known */
+    uint8_t found[32];             /* SHA-256 of the first DS_EVIDENCE_BYTES that came */
+    uint64_t len; /* bytes that came; 0 = more than the object can have, or nothing */
+};
+/* The latest ones, oldest first; borrowed until the loop runs again. The version changes with them.
+ */
+const struct ds_evidence *ds_client_evidence(const struct ds_client *c, size_t *ret_n,
+                                             uint64_t *ret_version);
+
 /* Asks every occupied seat whether it answers (a tiny HEAD); updates the states. */
 struct ds_probe {
     uint64_t patience_ns; /* a seat that is silent for so long counts as late; 0 = as long as a

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "depsky/fetch.h"
 
+#include <stdio.h>
+
 #include "base/alloc.h"
 
 void
@@ -26,8 +28,11 @@ finish(struct ds_fetch *f, enum c2_err err)
 static void
 finish_corrupt(struct ds_fetch *f)
 {
-    if (!f->outside)
+    if (!f->outside) {
         ds_health_corrupt(f->c, f->seat);
+        ds_evidence_add(f->c, f->seat, f->key, f->ref.root,
+                        f->blob != NULL ? c2_blob_slice(f->blob) : c2_slice(NULL, 0));
+    }
     finish(f, C2_E_CORRUPT);
 }
 
@@ -99,6 +104,7 @@ ds_fetch_start(const struct ds_fetch *setup, const char *key, struct provider *s
     *f = *setup;
     struct ds_client *c = f->c;
     ds_op_begin(c);
+    snprintf(f->key, sizeof(f->key), "%s", key);
     f->outside = source != NULL;
     if (source == NULL)
         source = c->seat[f->seat].provider;

@@ -22,10 +22,11 @@ struct ds_fetch {
     struct ds_share sh;   /* out */
     uint64_t bytes;       /* out: that came over the line */
 
-    bool outside;          /* private: not from the seat's own provider */
-    struct ds_call *call;  /* private */
-    struct c2_work work;   /* private */
-    const uint8_t *leaves; /* private; into blob */
+    char key[PROV_KEY_MAX]; /* private */
+    bool outside;           /* private: not from the seat's own provider */
+    struct ds_call *call;   /* private */
+    struct c2_work work;    /* private */
+    const uint8_t *leaves;  /* private; into blob */
 };
 
 /* source = NULL: the seat's own provider. The rest of *setup says what and for whom. */

@@ -87,6 +87,14 @@ get_seat_fail(struct get_seat *s, enum c2_err err, const char *detail)
     }
 }
 
+static void
+blame(struct get_seat *s, const struct c2_blob *blob)
+{
+    struct get *op = s->op;
+    ds_evidence_add(op->c, s->index, op->key, op->trusted ? op->ref.root : NULL,
+                    c2_blob_slice(blob));
+}
+
 /* ---- row bytes ------------------------------------------------------------------------- */
 
 static void
@@ -109,6 +117,7 @@ verify_done(struct c2_work *w)
     op->jobs--;
     if (s->work_err != C2_E_OK) {
         C2_MARK("get: a leaf does not match");
+        blame(s, s->blob);
         get_seat_fail(s, C2_E_CORRUPT, "a leaf does not match its hash");
     } else {
         c2_blob_unref(s->have_blob);
@@ -133,6 +142,7 @@ verify_when_ready(struct get_seat *s)
     bool fits = from <= s->blob->len && len <= s->blob->len - from;
     if (!fits || (s->whole && from + len != s->blob->len)) {
         C2_MARK("get: wrong length");
+        blame(s, s->blob);
         get_seat_fail(s, C2_E_CORRUPT, "the share has another length");
         return;
     }
@@ -170,6 +180,7 @@ accept_head(struct get_seat *s, struct c2_blob *blob)
     if (err != C2_E_OK || !share_fits(s, &sh)) {
         if (err == C2_E_OK)
             ds_layout_done(&layout);
+        blame(s, blob);
         c2_blob_unref(blob);
         C2_MARK("get: a header does not match the root");
         get_seat_fail(s, C2_E_CORRUPT, "the header does not match the trusted root");
@@ -210,6 +221,7 @@ hold(struct get_seat *s, struct c2_blob *blob)
     if (err == C2_E_OK)
         ds_layout_done(&layout);
     if (err != C2_E_OK || !share_fits(s, &sh)) {
+        blame(s, blob);
         c2_blob_unref(blob);
         get_seat_fail(s, C2_E_CORRUPT, "the header does not match itself");
         return;

@@ -47,8 +47,9 @@ enum ctl_verb {
     CTL_PROVIDER_CHANGE = 14, /* text = "add" "offline" "online" "reopen", text2 = provider */
     CTL_PROVIDER_PLAN = 15,   /* text = "replace" "drain" "remove", text2 = provider, for replace
                                * also the new one -> counters of what would be moved */
-    CTL_USAGE = 16, /* -> counters MONTH/PROVIDER/NAME: requests by verb, bytes up and down */
-    CTL_VERB_LAST = CTL_USAGE,
+    CTL_USAGE = 16,    /* -> counters MONTH/PROVIDER/NAME: requests by verb, bytes up and down */
+    CTL_EVIDENCE = 17, /* -> what providers gave that is not what was stored there (fs/usage.h) */
+    CTL_VERB_LAST = CTL_EVIDENCE,
 };
 
 struct ctl_request {

@@ -79,6 +79,69 @@ usage_is_zero(const struct usage_counts *c)
     return any == 0;
 }
 
+static void
+get_text(struct c2_rd *r, char *out, size_t max)
+{
+    struct c2_slice s = c2_rd_bytes(r, max);
+    for (size_t k = 0; k < s.len; k++)
+        out[k] = (char)(s.data[k] < 0x20 || s.data[k] >= 0x7f ? '?' : s.data[k]);
+}
+
+static void
+get_hash(struct c2_rd *r, uint8_t out[C2_SHA256_LEN])
+{
+    struct c2_slice s = c2_rd_raw(r, C2_SHA256_LEN);
+    if (s.len == C2_SHA256_LEN)
+        memcpy(out, s.data, C2_SHA256_LEN);
+}
+
+void
+usage_proof_encode(const struct ds_evidence *e, struct c2_buf *out)
+{
+    c2_wr_u64(out, e->wall_ns);
+    c2_wr_u64(out, e->count);
+    c2_wr_u32(out, e->seat);
+    c2_wr_bytes(out, c2_slice_str(e->provider));
+    c2_wr_bytes(out, c2_slice_str(e->key));
+    c2_wr_raw(out, e->expected, sizeof(e->expected));
+    c2_wr_raw(out, e->found, sizeof(e->found));
+    c2_wr_u64(out, e->len);
+}
+
+void
+usage_proof_decode(struct c2_rd *r, struct ds_evidence *ret)
+{
+    *ret = (struct ds_evidence){ 0 };
+    ret->wall_ns = c2_rd_u64(r);
+    ret->count = c2_rd_u64(r);
+    ret->seat = c2_rd_u32(r);
+    get_text(r, ret->provider, sizeof(ret->provider) - 1);
+    get_text(r, ret->key, sizeof(ret->key) - 1);
+    get_hash(r, ret->expected);
+    get_hash(r, ret->found);
+    ret->len = c2_rd_u64(r);
+}
+
+void
+usage_add_proof(struct usage *u, const struct ds_evidence *e)
+{
+    struct ds_evidence new = *e;
+    size_t at = 0;
+    while (at < u->nproofs && (strcmp(u->proof[at].provider, e->provider) != 0 ||
+                               strcmp(u->proof[at].key, e->key) != 0 ||
+                               memcmp(u->proof[at].found, e->found, sizeof(e->found)) != 0))
+        at++;
+    if (at < u->nproofs)
+        new.count = C2_MAX(new.count, u->proof[at].count);
+    else if (u->nproofs == DS_EVIDENCE_MAX)
+        at = 0;
+    if (at < u->nproofs) { /* it goes to the end, where the latest are */
+        u->nproofs--;
+        memmove(u->proof + at, u->proof + at + 1, (u->nproofs - at) * sizeof(u->proof[0]));
+    }
+    u->proof[u->nproofs++] = new;
+}
+
 void
 usage_encode(const struct usage *u, struct c2_buf *out)
 {
@@ -95,16 +158,11 @@ usage_encode(const struct usage *u, struct c2_buf *out)
         c2_wr_u64(out, r->counts.up);
         c2_wr_u64(out, r->counts.down);
     }
+    c2_wr_u32(out, (uint32_t)u->nproofs);
+    for (size_t k = 0; k < u->nproofs; k++)
+        usage_proof_encode(&u->proof[k], out);
     c2_sha256(c2_slice(out->data + start, out->len - start), hash);
     c2_wr_raw(out, hash, sizeof(hash));
-}
-
-static void
-get_text(struct c2_rd *r, char *out, size_t max)
-{
-    struct c2_slice s = c2_rd_bytes(r, max);
-    for (size_t k = 0; k < s.len; k++)
-        out[k] = (char)(s.data[k] < 0x20 || s.data[k] >= 0x7f ? '?' : s.data[k]);
 }
 
 C2_RESULT
@@ -133,6 +191,11 @@ usage_decode(struct c2_slice in, struct usage *ret)
         row->counts.up = c2_rd_u64(&r);
         row->counts.down = c2_rd_u64(&r);
     }
+    uint32_t m = c2_rd_u32(&r);
+    if (m > DS_EVIDENCE_MAX)
+        c2_rd_fail(&r);
+    for (; u->nproofs < m && c2_rd_ok(&r); u->nproofs++)
+        usage_proof_decode(&r, &u->proof[u->nproofs]);
     enum c2_err err = c2_rd_finish(&r);
     if (err == C2_E_OK)
         *ret = *u;

@@ -438,6 +438,9 @@ wire_ctl_request(void *arg, struct ctl_call *c, const struct ctl_request *q)
     case CTL_JOB_LIST:
         wire_jobs_request(w, c, q);
         break;
+    case CTL_EVIDENCE:
+        wire_evidence_request(w, c);
+        break;
     case CTL_USAGE:
         wire_usage_request(w, c);
         break;

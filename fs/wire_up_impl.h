@@ -115,6 +115,7 @@ void wire_usage_start(struct wire *w);
 /* Saves; no provider works any more. */
 void wire_usage_end(struct wire *w, void (*ended)(void *arg), void *arg);
 void wire_usage_request(struct wire *w, struct ctl_call *call);
+void wire_evidence_request(struct wire *w, struct ctl_call *call);
 
 /* ---- wire_up_scrub.c ---- */
 

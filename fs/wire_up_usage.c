@@ -22,8 +22,9 @@ struct wire_usage {
     struct c2_disk_req disk;
     struct c2_buf file;
     struct c2_slice file_slice;
-    bool busy;  /* with the disk */
-    bool dirty; /* differs from the file */
+    uint64_t proofs; /* version of the client's evidence that the table has */
+    bool busy;       /* with the disk */
+    bool dirty;      /* differs from the file */
     void (*ended)(void *arg);
     void *ended_arg;
 };
@@ -77,6 +78,21 @@ sample(struct wire_usage *u)
     }
 }
 
+/* In the order in which they came. */
+static void
+take_proofs(struct wire_usage *u)
+{
+    size_t n;
+    uint64_t version;
+    const struct ds_evidence *e = ds_client_evidence(u->w->volume->ds, &n, &version);
+    if (version == u->proofs)
+        return;
+    for (size_t k = 0; k < n; k++)
+        usage_add_proof(&u->table, &e[k]);
+    u->proofs = version;
+    u->dirty = true;
+}
+
 static void
 saved(struct c2_disk_req *d)
 {
@@ -106,6 +122,7 @@ minute_over(struct c2_timer *t)
 {
     struct wire_usage *u = C2_CONTAINER_OF(t, struct wire_usage, minute);
     sample(u);
+    take_proofs(u);
     if (u->dirty)
         save(u);
     else
@@ -151,12 +168,27 @@ wire_usage_end(struct wire *w, void (*ended)(void *arg), void *arg)
         return;
     }
     c2_timer_stop(w->env, &u->minute);
-    if (!u->busy)
+    if (!u->busy) {
         sample(u);
+        take_proofs(u);
+    }
     u->ended = ended;
     u->ended_arg = arg;
     if (!u->busy)
         idle(u);
+}
+
+void
+wire_evidence_request(struct wire *w, struct ctl_call *call)
+{
+    struct c2_buf body = { 0 };
+    struct wire_usage *u = w->usage;
+    if (u != NULL && !u->busy)
+        take_proofs(u);
+    for (size_t k = u == NULL ? 0 : u->table.nproofs; k-- > 0;)
+        usage_proof_encode(&u->table.proof[k], &body);
+    ctl_result(call, C2_E_OK, NULL, c2_buf_slice(&body));
+    c2_buf_done(&body);
 }
 
 void

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * cost: what this machine's requests of a month cost, by the prices in the configuration; and what
- * reading everything for a scrub would.
+ * reading everything for a scrub would. And provider evidence.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -11,6 +11,8 @@
 #include "base/alloc.h"
 #include "base/os_env.h"
 #include "base/str.h"
+#include "base/wire.h"
+#include "fs/usage.h"
 #include "tools/job.h"
 
 #define MONTH_LEN    7u
@@ -224,11 +226,89 @@ run_cost(struct cmd_ctx *x, int argc, char **argv)
     return code;
 }
 
+/* ---- evidence -------------------------------------------------------------------------------- */
+
+static void
+hex(const uint8_t bytes[DS_ROOT_LEN], char out[2 * DS_ROOT_LEN + 1])
+{
+    c2_hex_encode(bytes, DS_ROOT_LEN, out);
+}
+
+static void
+print_proof(const struct ds_evidence *e, struct c2_json *j)
+{
+    char expected[2 * DS_ROOT_LEN + 1], found[2 * DS_ROOT_LEN + 1], when[C2_SIZE_TEXT_MAX];
+    hex(e->expected, expected);
+    hex(e->found, found);
+    c2_time_format(e->wall_ns, when);
+    if (j == NULL) {
+        (void)printf("%s  %s  %s\n    %llu times, the last %s\n    expected root   %s\n"
+                     "    found sha256    %s (%llu bytes)\n",
+                     e->provider, e->key, "gave something else", (unsigned long long)e->count, when,
+                     expected, found, (unsigned long long)e->len);
+        return;
+    }
+    c2_json_object(j, NULL);
+    c2_json_str(j, "provider", e->provider);
+    c2_json_u64(j, "seat", e->seat);
+    c2_json_str(j, "key", e->key);
+    c2_json_str(j, "expected_root", expected);
+    c2_json_str(j, "found_sha256", found);
+    c2_json_u64(j, "found_bytes", e->len);
+    c2_json_u64(j, "count", e->count);
+    c2_json_u64(j, "last_wall_ns", e->wall_ns);
+    c2_json_object_end(j);
+}
+
+static int
+run_evidence(struct cmd_ctx *x, int argc, char **argv)
+{
+    const struct ctl_request q = { .verb = CTL_EVIDENCE };
+    struct c2_buf body = { 0 }, out = { 0 };
+    struct c2_json j;
+    char *error = NULL;
+    unsigned shown = 0;
+    if (argc > 2)
+        return cmd_usage(cmd_find("provider evidence"), "give one provider, or none for all");
+    enum c2_err err = job_request(x, &q, &body, &error);
+    if (err != C2_E_OK) {
+        int code = cmd_fail(x, err, "provider evidence", x->volume,
+                            error != NULL ? error : c2_err_text(err), NULL);
+        c2_free(error);
+        return code;
+    }
+    if (x->json) {
+        cmd_json_begin(&j, &out, "c2fs.evidence/1");
+        c2_json_array(&j, "evidence");
+    }
+    struct c2_rd r = c2_rd_init(c2_buf_slice(&body));
+    while (c2_rd_ok(&r) && c2_rd_left(&r) > 0) {
+        struct ds_evidence e;
+        usage_proof_decode(&r, &e);
+        if (!c2_rd_ok(&r) || (argc == 2 && strcmp(e.provider, argv[1]) != 0))
+            continue;
+        print_proof(&e, x->json ? &j : NULL);
+        shown++;
+    }
+    c2_buf_done(&body);
+    if (x->json) {
+        c2_json_array_end(&j);
+        cmd_json_print(&j, &out);
+    } else if (shown == 0) {
+        (void)printf("none: no provider gave anything but what was stored there\n");
+    }
+    return CTL_EXIT_OK;
+}
+
 const struct cmd cmds_cost[] = {
     { "cost", "[MONTH|--scrub]", "what the providers charge for this month",
       "Requests and bytes that this machine caused, by the prices in the configuration\n"
       "(price_put and others), and for the current month what is stored now, for a month.\n"
       "--scrub: what reading everything once would cost.\n",
       "--scrub", CMD_NEEDS_VOLUME, run_cost },
+    { "provider evidence", "[NAME]", "what providers gave that was not stored there",
+      "The latest 64 cases, of earlier mounts as well: which object, the root that it has, the\n"
+      "hash of (the first 64 KiB of) what came instead, how often and when.\n",
+      "", CMD_NEEDS_VOLUME, run_evidence },
     { NULL, NULL, NULL, NULL, NULL, CMD_NEEDS_NOTHING, NULL },
 };

@@ -75,6 +75,8 @@ check "three are" report_says p2 missing 3
 check "reading everything shows the rest" scrub_ends 6 --data
 check "three missing" report_says p2 missing 3
 check "four corrupt" report_says p2 corrupt 4
+check "there is evidence of each" [ "$(c2 --json provider evidence p2 | json 'len({e["key"] for e in d["evidence"]})')" = 4 ]
+check "with what should have come" [ "$(c2 provider evidence p2 | grep -c 'expected root')" -ge 4 ]
 check "nothing elsewhere" report_says all missing 3
 check "seven objects are below their goal" report_says all below_goal 7
 check "status says so" repair_says shares_missing 7

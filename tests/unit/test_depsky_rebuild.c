@@ -12,6 +12,7 @@
 
 #include "backends/mem.h"
 #include "backends/registry.h"
+#include "base/crypto.h"
 #include "base/mark.h"
 #include "tests/lib/ds_rig.h"
 #include "tests/lib/test_env.h"
@@ -161,6 +162,40 @@ rebuild_every_seat(struct fixture *f)
                                    c2_blob_slice(before)));
         c2_blob_unref(before);
     }
+}
+
+/* Which object, what it should be, what came; the same again is counted. */
+static void
+evidence__is_kept_of_what_a_seat_gave_instead(void **state)
+{
+    (void)state;
+    struct fixture f = with_object(4, 1, ds_rig_text(30000));
+    size_t n;
+    uint64_t version;
+    uint8_t hash[C2_SHA256_LEN];
+    check(&f, 0, false);
+    ds_client_evidence(f.rig.c, &n, &version);
+    assert_int_equal(n, 0);
+    prov_mem_corrupt(f.rig.mem[1], f.key, prov_mem_peek(f.rig.mem[1], f.key)->len - 1);
+    const struct c2_blob *bad = prov_mem_peek(f.rig.mem[1], f.key);
+    c2_sha256(c2_blob_slice(bad), hash);
+    check(&f, 0, false);
+    check(&f, 0, false);
+    const struct ds_evidence *e = ds_client_evidence(f.rig.c, &n, &version);
+    assert_int_equal(n, 1);
+    assert_int_equal(e->count, 2);
+    assert_int_equal(e->seat, 1);
+    assert_string_equal(e->key, f.key);
+    assert_memory_equal(e->expected, f.ref.root, DS_ROOT_LEN);
+    assert_memory_equal(e->found, hash, sizeof(hash));
+    assert_int_equal(e->len, bad->len);
+    for (unsigned k = 0; k < 2 * DS_EVIDENCE_MAX; k++) { /* something else every time */
+        prov_mem_corrupt(f.rig.mem[1], f.key, k);
+        check(&f, 2, false);
+    }
+    ds_client_evidence(f.rig.c, &n, &version);
+    assert_int_equal(n, DS_EVIDENCE_MAX);
+    close_all(&f);
 }
 
 static void
@@ -378,6 +413,7 @@ main(void)
         cmocka_unit_test(check__tells_good_absent_bad_and_unknown_apart),
         cmocka_unit_test(check__of_headers_is_cheap_and_sees_lengths),
         cmocka_unit_test(check__is_not_fooled_by_any_fault),
+        cmocka_unit_test(evidence__is_kept_of_what_a_seat_gave_instead),
         cmocka_unit_test(rebuild__gives_the_same_bytes_on_every_seat),
         cmocka_unit_test(rebuild__replaces_a_damaged_share),
         cmocka_unit_test(rebuild__reads_around_a_faulty_helper),

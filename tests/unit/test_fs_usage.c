@@ -15,6 +15,15 @@
 
 static const struct usage_counts one = { .requests = { 1, 2, 3, 4, 5, 6 }, .up = 7, .down = 8 };
 
+static const struct ds_evidence lie = { .wall_ns = 5,
+                                        .count = 3,
+                                        .seat = 1,
+                                        .provider = "a",
+                                        .key = "v1/x",
+                                        .expected = { 1 },
+                                        .found = { 2 },
+                                        .len = 9 };
+
 static int
 setup(void **state)
 {
@@ -84,6 +93,7 @@ file__gives_back_what_was_saved_and_nothing_else(void **state)
     struct c2_buf b = { 0 };
     usage_add(u, DAY_NS, "a", &one);
     usage_add(u, 40 * DAY_NS, "b", &one);
+    usage_add_proof(u, &lie);
     usage_encode(u, &b);
     assert_int_equal(usage_decode(c2_buf_slice(&b), got), C2_E_OK);
     assert_memory_equal(got, u, sizeof(*u));
@@ -97,6 +107,29 @@ file__gives_back_what_was_saved_and_nothing_else(void **state)
     c2_free(got);
 }
 
+static void
+proofs__are_the_latest_and_each_is_there_once(void **state)
+{
+    struct usage *u = *state;
+    struct ds_evidence e = lie;
+    usage_add_proof(u, &e);
+    e.count = 1; /* another mount has seen it once */
+    e.wall_ns = 77;
+    usage_add_proof(u, &e);
+    assert_int_equal(u->nproofs, 1);
+    assert_int_equal(u->proof[0].count, 3);
+    assert_int_equal(u->proof[0].wall_ns, 77);
+    for (unsigned k = 1; k <= DS_EVIDENCE_MAX; k++) {
+        e.found[1] = (uint8_t)k;
+        usage_add_proof(u, &e);
+    }
+    assert_int_equal(u->nproofs, DS_EVIDENCE_MAX);
+    assert_int_equal(u->proof[0].found[1], 1);
+    usage_add_proof(u, &u->proof[0]);
+    assert_int_equal(u->proof[DS_EVIDENCE_MAX - 1].found[1], 1);
+    assert_int_equal(u->proof[0].found[1], 2);
+}
+
 int
 main(void)
 {
@@ -105,6 +138,7 @@ main(void)
         T(usage__is_kept_by_month_and_provider),
         T(usage__forgets_the_oldest_month_when_it_is_full),
         T(usage__counts_what_came_since),
+        T(proofs__are_the_latest_and_each_is_there_once),
         T(file__gives_back_what_was_saved_and_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
