@@ -21,15 +21,23 @@ for i in range(count):
         f.write(rng.randbytes(rng.randrange(1, 16384)))
 END
 RSYNC=
+# Copies again and again until it is told to stop, so that it is at work whatever the machine does.
 copy_start() {
-    rm -rf "$MNT/copy"
-    rsync -a --bwlimit=1500 "$WORK/src/" "$MNT/copy/" >"$WORK/rsync.log" 2>&1 &
+    rm -f "$WORK/stop"
+    : >"$WORK/rsync.log"
+    while :; do
+        rm -rf "$MNT/copy" || exit 1
+        rsync -a --bwlimit=1500 "$WORK/src/" "$MNT/copy/" || exit 1
+        [ ! -e "$WORK/stop" ] || exit 0
+    done >"$WORK/rsync.log" 2>&1 &
     RSYNC=$!
     started $RSYNC
 }
 copy_end() { # WHEN
+    touch "$WORK/stop"
     wait "$RSYNC"
-    check "$1: rsync has no error (exit code $?)" [ ! -s "$WORK/rsync.log" ]
+    check "$1: rsync ends well" [ $? -eq 0 ]
+    check "$1: rsync has said nothing" [ ! -s "$WORK/rsync.log" ]
     check "$1: flush" timeout 120 "$C2FSCTL" -C "$CONF" -V t flush
     check "$1: every byte" same_contents "$WORK/src" "$MNT/copy"
 }

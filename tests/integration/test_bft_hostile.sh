@@ -1,0 +1,82 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Strangers at the replicas: half-open connections, floods of garbage, oversized frames, other services' keys.
+# shellcheck source=tests/lib/integration.sh
+. "$(dirname "$0")/../lib/integration.sh"
+begin "$@"
+OPS=${OPS:-400}
+kvload=$BUILD/helpers/kvload
+replicas_new
+replicas_start
+mapfile -t addresses < <(meta --json meta status | json '"\n".join(r["address"] for r in d["replicas"])')
+check "all replicas run" wait_for 30 replicas_run
+
+# Prints how many connections and bytes it got rid of.
+cat >"$WORK/flood.py" <<'END'
+import os, random, socket, struct, sys, threading
+stop, addresses = sys.argv[1], [a.rsplit(":", 1) for a in sys.argv[2:]]
+made = sent = 0
+rng = random.Random(1)
+kept = []
+while not os.path.exists(stop):
+    for host, port in addresses:
+        try:
+            s = socket.create_connection((host, int(port)), 5)
+            s.settimeout(0.2)
+        except OSError:
+            continue
+        made += 1
+        kind = made % 4
+        try:
+            if kind == 0:  # nothing at all
+                pass
+            elif kind == 1:  # a TLS record that says it is huge, and goes on
+                sent += s.send(b"\x16\x03\x01" + struct.pack(">H", 0xffff) + rng.randbytes(65535))
+            elif kind == 2:  # garbage
+                sent += s.send(rng.randbytes(4096))
+            else:  # the beginning of a hello
+                sent += s.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + rng.randbytes(20))
+        except OSError:
+            pass
+        kept.append(s)
+        if len(kept) > 600:  # most stay half open
+            kept.pop(rng.randrange(len(kept))).close()
+print(made, sent)
+END
+check "alone: no request fails" "$kvload" "$COORD/client.conf" bft:coord mix "$OPS" 2 2
+python3 "$WORK/flood.py" "$WORK/stop" "${addresses[@]}" >"$WORK/flood.out" 2>>"$LOG" &
+flood=$!
+started $flood
+check "beside strangers: no request fails" "$kvload" "$COORD/client.conf" bft:coord mix "$OPS" 2 2
+check "a new client gets in" timeout 60 "$C2FSCTL" -C "$COORD/client.conf" kv put hello world
+check "and is answered" grep -qx world <(meta kv get hello)
+must "the strangers are at work" alive $flood
+
+touch "$WORK/stop"
+wait $flood
+read -r made sent <"$WORK/flood.out"
+echo "$NAME: $made strange connections, $sent bytes"
+check "there were hundreds of them" [ "$made" -ge 300 ]
+
+# A client of another service, made to look like one of ours: nobody has admitted its key.
+must "another service" "$C2FSCTL" meta init "$WORK/other" --replica 127.0.0.1:1 --replica 127.0.0.1:2 --replica 127.0.0.1:3 --replica 127.0.0.1:4
+mkdir "$WORK/stranger"
+cp "$COORD/client.conf" "$COORD/root.pub" "$COORD/client.key" "$WORK/stranger/"
+forge() { # OURS THEIRS : their key and signature, our cluster
+    python3 - "$@" <<'END'
+import base64, hashlib, sys
+def fields(path):
+    lines = open(path, encoding="ascii").read().split("\n")[1:]
+    return base64.b64decode("".join(line for line in lines if not line.startswith("#")))[:-8]
+ours, theirs = fields(sys.argv[1]), fields(sys.argv[2])
+made = ours[:8] + theirs[8:]
+made += hashlib.sha256(b"C2FS-CLIENT-KEY " + made).digest()[:8]
+open(sys.argv[1], "w", encoding="ascii").write("C2FS-CLIENT-KEY 1\n" + base64.b64encode(made).decode() + "\n")
+END
+}
+forge "$WORK/stranger/client.key" "$WORK/other/client.key"
+check "a stranger with a forged key is not served" ends_with 5 timeout 40 "$C2FSCTL" -C "$WORK/stranger/client.conf" kv get hello
+check "all replicas run" wait_for 30 replicas_run
+for i in $(seq "$REPLICAS"); do check "replica $i was never restarted" alive "${REPLICA_PID[i]}"; done
+replicas_stop
+finish
