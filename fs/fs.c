@@ -74,6 +74,7 @@ fs_submit(struct fs *fs, struct fs_req *r)
     r->fs = fs;
     r->err = C2_E_OK;
     r->parked = NULL;
+    r->interrupt = NULL;
     r->count = 0;
     fs->requests++;
     if (run(r))
@@ -113,10 +114,12 @@ void
 fs_interrupt(struct fs *fs, struct fs_req *r)
 {
     C2_ASSERT(r->fs == fs);
-    if (r->parked == NULL)
-        return; /* what it waits for ends by itself */
-    fs_unpark(r);
-    fs_reply(r, C2_E_INTERRUPTED);
+    if (r->parked != NULL) {
+        fs_unpark(r);
+        fs_reply(r, C2_E_INTERRUPTED);
+    } else if (r->interrupt != NULL) {
+        r->interrupt(r);
+    } /* else what it waits for ends by itself */
 }
 
 void

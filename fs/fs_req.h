@@ -141,6 +141,9 @@ struct fs_req {
     struct c2_blob *data_owned; /* WRITE that has to wait */
     bool slowed;                /* has waited its moment, see fs/admit.c */
     void *priv;
+    /* Set while it waits for something that it need not wait for; answers with INTERRUPTED soon. */
+    void (*interrupt)(struct fs_req *r);
+    void *waits; /* interrupt's own */
 };
 
 /* Frees what a completed request holds; the struct stays the submitter's. */

@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
@@ -72,6 +74,69 @@ device_ready(struct c2_fd_watch *w, unsigned events)
     }
 }
 
+/* ---- processes that end ---------------------------------------------------------------------- */
+
+/*
+ * A process that ends closes its files: each FLUSH of them waits for the clouds with close = sync.
+ * The kernel sends no INTERRUPT for it (the process takes no signals any more), so a process that
+ * was killed because the clouds are away could never go. Nobody gets the answer; after a while we
+ * give one.
+ */
+#define EXIT_WAIT_NS  (10 * C2_NS_PER_S)
+#define EXIT_CHECK_NS C2_NS_PER_S
+#define EXITING       4ul /* PF_EXITING of the kernel */
+
+static bool
+is_exiting(pid_t pid)
+{
+    char path[64], text[512];
+    (void)snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid);
+    FILE *f = fopen(path, "re");
+    if (f == NULL)
+        return false;
+    size_t len = fread(text, 1, sizeof(text) - 1, f);
+    (void)fclose(f);
+    text[len] = '\0';
+    /* Behind the name, which may hold anything: state, five numbers, flags. */
+    const char *rest = strrchr(text, ')');
+    for (unsigned k = 0; k < 7 && rest != NULL; k++)
+        rest = strchr(rest + 1, ' ');
+    return rest != NULL && (strtoul(rest + 1, NULL, 10) & EXITING) != 0;
+}
+
+static void
+check_exits(struct c2_timer *t)
+{
+    struct mount_fuse *m = C2_CONTAINER_OF(t, struct mount_fuse, exits);
+    struct c2_env *env = c2_os_env(m->os);
+    uint64_t now = c2_now_ns(env);
+    struct mf_call *dead = NULL;
+    bool more = false;
+    C2_LIST_FOREACH (&m->calls, struct mf_call, c, link) {
+        if (c->r.op != FS_FLUSH)
+            continue;
+        more = true;
+        if (dead == NULL && c->pid > 0 && now - c->since_ns >= EXIT_WAIT_NS && is_exiting(c->pid))
+            dead = c;
+    }
+    if (more)
+        c2_timer_arm(env, t, now + (dead == NULL ? EXIT_CHECK_NS : C2_NS_PER_MS));
+    if (dead != NULL) {
+        dead->since_ns = now; /* not again and again while its journal is written */
+        fs_interrupt(m->fs, &dead->r);
+    }
+}
+
+void
+mf_watch_exit(struct mf_call *c)
+{
+    struct mount_fuse *m = c->m;
+    struct c2_env *env = c2_os_env(m->os);
+    c->since_ns = c2_now_ns(env);
+    if (!c2_timer_armed(&m->exits))
+        c2_timer_arm(env, &m->exits, c->since_ns + EXIT_CHECK_NS);
+}
+
 C2_PRINTF(2, 0)
 static void
 log_fuse(enum fuse_log_level level, const char *fmt, va_list args)
@@ -125,6 +190,7 @@ mount_fuse_new(struct c2_os *os, struct fs *fs, const struct mount_fuse_config *
     m->entry_timeout = (double)config->entry_timeout_ns / 1e9;
     m->writeback_cache = config->writeback_cache;
     m->end_task.run = run_ended;
+    m->exits.fire = check_exits;
     c2_list_init(&m->calls);
     c2_list_init(&m->handles);
     fuse_set_log_func(log_fuse);
@@ -208,6 +274,7 @@ mount_fuse_free(struct mount_fuse *m)
     if (m == NULL)
         return;
     C2_ASSERT(m->ended && c2_list_empty(&m->calls) && c2_list_empty(&m->handles));
+    c2_timer_stop(c2_os_env(m->os), &m->exits);
     fuse_session_unmount(m->se);
     fuse_session_destroy(m->se);
     c2_free(m->buf.mem);

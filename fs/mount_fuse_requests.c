@@ -28,6 +28,7 @@ mf_call_new(struct mount_fuse *m, fuse_req_t req, enum fs_opcode op, uint64_t in
         c->r.uid = ctx->uid;
         c->r.gid = ctx->gid;
         c->r.umask = ctx->umask;
+        c->pid = ctx->pid;
     }
     return c;
 }
@@ -94,6 +95,8 @@ mf_call_submit(struct mf_call *c)
     c->submitting = false;
     if (c->req != NULL)
         fuse_req_interrupt_func(c->req, interrupted, c);
+    if (c->r.op == FS_FLUSH)
+        mf_watch_exit(c);
 }
 
 /* ---- requests ------------------------------------------------------------------------------ */

@@ -8,6 +8,9 @@
  *   SYNCFS              in the clouds and committed
  *
  *   PUBLISH (journal group) --> [SYNC (transaction groups)] --> answer
+ *
+ * A signal ends the wait for the clouds with INTERRUPTED; what was published stays, and goes its
+ * way.
  */
 #include "base/alloc.h"
 #include "fs/op.h"
@@ -17,6 +20,7 @@ struct flush {
     struct fs_req *req;
     struct fs_inode *inode; /* one pin */
     bool cloud;
+    bool syncing, interrupted;
     struct fs_publish publish;
     struct fs_sync sync;
 };
@@ -25,6 +29,7 @@ static void
 finish(struct flush *f, enum c2_err err)
 {
     struct fs_req *r = f->req;
+    r->interrupt = NULL;
     if (f->inode != NULL)
         fs_inode_unpin(r->fs, f->inode);
     c2_free(f);
@@ -34,7 +39,18 @@ finish(struct flush *f, enum c2_err err)
 static void
 synced(struct fs_sync *s)
 {
-    finish(C2_CONTAINER_OF(s, struct flush, sync), s->err);
+    struct flush *f = C2_CONTAINER_OF(s, struct flush, sync);
+    bool interrupted = s->err == C2_E_CANCELED && f->interrupted;
+    finish(f, interrupted ? C2_E_INTERRUPTED : s->err);
+}
+
+static void
+interrupt(struct fs_req *r)
+{
+    struct flush *f = r->waits;
+    f->interrupted = true;
+    if (f->syncing)
+        fs_sync_cancel(r->fs, &f->sync);
 }
 
 static void
@@ -45,6 +61,11 @@ published(struct fs_publish *p)
         finish(f, p->err);
         return;
     }
+    if (f->interrupted) {
+        finish(f, C2_E_INTERRUPTED);
+        return;
+    }
+    f->syncing = true;
     f->sync.done = synced;
     /* Other files that are being written are not this one's business. */
     f->sync.published_only = f->inode != NULL;
@@ -72,6 +93,8 @@ flush(struct fs_req *r, struct fs_inode *i, bool durable, bool cloud)
     f->req = r;
     f->inode = i;
     f->cloud = cloud;
+    r->waits = f;
+    r->interrupt = interrupt;
     if (i != NULL) {
         fs_inode_pin(fs, i);
         if (durable || !only_truncated(i))

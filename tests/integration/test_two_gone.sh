@@ -6,7 +6,7 @@
 begin "$@"
 sample_set "$WORK/src" --sensors 40 --images 3 --large 1x3M
 # Each of these reads is retried before it is given up.
-for p in "${PROVIDERS[@]}"; do PROVIDER_EXTRA[$p]="retries = 1"$'\n'"backoff = 5ms"; done
+for p in "${PROVIDERS[@]}"; do PROVIDER_EXTRA[$p]="retries = 1"$'\n'"backoff = 5ms"$'\n'"fault ="; done
 volume_new
 mount_start
 must "fill" rsync -aHAX "$WORK/src/" "$MNT/"
@@ -63,5 +63,21 @@ for pair in "p1 p2" "p1 p3" "p2 p3"; do
 done
 mount_start
 check "every byte and attribute" same_tree "$WORK/src" "$MNT"
+mount_stop
+
+# Who waits for the clouds can be killed.
+mount_start -o close=sync,fsync=cloud
+for p in p1 p2; do provider_fault "$p" error:100%; done
+python3 -c 'import os, sys
+fd = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY)
+os.write(fd, b"x" * 5000)
+os.fsync(fd)' "$MNT/waits" &
+writer=$!
+check "fsync waits for the clouds" ends_with 124 timeout 2 tail --pid=$writer -f /dev/null
+kill -9 $writer
+check "a process that is killed does not wait for ever" wait_for 60 fails alive $writer
+for p in p1 p2; do provider_fault "$p" ""; done
+check "what it wrote reaches the clouds" timeout 60 sync -f "$MNT"
+check "the file is whole" [ "$(stat -c %s "$MNT/waits")" -eq 5000 ]
 mount_stop
 finish

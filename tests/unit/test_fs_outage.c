@@ -304,6 +304,56 @@ holes__are_read_as_zeros_and_cost_nothing(void **state)
     fsx_stop(x);
 }
 
+static void
+assert_interrupted(struct fsx *x, struct fs_req *r, unsigned seconds)
+{
+    fsx_start(x, r);
+    if (seconds > 0)
+        test_env_run_for(x->t, seconds * C2_NS_PER_S);
+    assert_false(fsx_answered(r));
+    fs_interrupt(x->fs, r);
+    fs_interrupt(x->fs, r); /* the kernel may say it more than once */
+    fsx_wait(x, r);
+    assert_int_equal(r->err, C2_E_INTERRUPTED);
+    fs_req_done(r);
+}
+
+static void
+waiting__for_the_clouds_can_be_interrupted(void **state)
+{
+    struct fsx *x = *state;
+    x->config.close_sync = x->config.fsync_cloud = true;
+    fsx_mount(x);
+    put_files(x, 0, 2);
+    for (unsigned seat = 0; seat < FSX_SEATS; seat++)
+        fsx_fault(x, seat, "error");
+    struct fs_handle *h = fsx_open(x, fsx_ino(x, FS_ROOT_INO, "f1"), O_RDWR);
+    uint8_t *data = fsx_bytes(9, 1000);
+    for (unsigned seconds = 0; seconds <= 60; seconds += 60) { /* in the journal's turn, too */
+        assert_int_equal(fsx_write(x, h, seconds, data, 1000), C2_E_OK);
+        struct fs_req fsync = { .op = FS_FSYNC, .ino = h->inode->ino, .handle = h };
+        assert_interrupted(x, &fsync, seconds);
+        assert_int_equal(fsx_write(x, h, seconds, data, 1000), C2_E_OK);
+        struct fs_req flush = { .op = FS_FLUSH, .ino = h->inode->ino, .handle = h };
+        assert_interrupted(x, &flush, seconds);
+        struct fs_req sync = { .op = FS_SYNCFS, .ino = FS_ROOT_INO };
+        assert_interrupted(x, &sync, seconds);
+    }
+    fsx_release(x, h);
+    for (unsigned seat = 0; seat < FSX_SEATS; seat++)
+        fsx_fault(x, seat, "");
+    assert_int_equal(fsx_sync(x), C2_E_OK); /* nothing is lost by it */
+    fsx_drop_cache(x);
+    struct c2_buf got = { 0 };
+    h = fsx_open(x, fsx_ino(x, FS_ROOT_INO, "f1"), O_RDONLY);
+    assert_int_equal(fsx_read(x, h, 60, 1000, &got), C2_E_OK);
+    assert_memory_equal(got.data, data, 1000);
+    fsx_release(x, h);
+    c2_buf_done(&got);
+    c2_free(data);
+    fsx_stop(x);
+}
+
 int
 main(void)
 {
@@ -318,6 +368,7 @@ main(void)
         T(manifest__of_a_file_in_many_pieces_survives),
         T(append__to_a_large_file_costs_one_object_and_one_transaction),
         T(holes__are_read_as_zeros_and_cost_nothing),
+        T(waiting__for_the_clouds_can_be_interrupted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
