@@ -108,6 +108,12 @@ price(const struct cmd_ctx *x, const char *provider, const char *key)
     return value > 0 ? value : 0;
 }
 
+static int
+by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct line *)a)->provider, ((const struct line *)b)->provider);
+}
+
 static double
 add_prices(const struct cmd_ctx *x, struct account *a)
 {
@@ -214,6 +220,7 @@ run_cost(struct cmd_ctx *x, int argc, char **argv)
         err = get(x, CTL_USAGE, take_usage, a, &error);
     if (err == C2_E_OK && (s.as_scrub || strncmp(month, now, MONTH_LEN) == 0))
         err = get(x, CTL_SCRUB_ESTIMATE, take_stored, &s, &error);
+    qsort(a->line, a->n, sizeof(a->line[0]), by_name);
     double sum = add_prices(x, a);
     if (err != C2_E_OK)
         code = cmd_fail(x, err, "cost", x->volume, error != NULL ? error : c2_err_text(err), NULL);

@@ -64,8 +64,9 @@ one_provider(const struct ctl_provider *p, struct health *h)
         (void)snprintf(h->action, sizeof(h->action),
                        "find out what happened to its bucket, and leave the other providers as "
                        "they are; 'c2fsctl provider test %s' says whether it works now, "
-                       "'c2fsctl repair' brings back what it lacks.",
-                       p->name);
+                       "'c2fsctl repair' brings back what it lacks, 'c2fsctl provider evidence %s' "
+                       "shows what it gave instead.",
+                       p->name, p->name);
     else
         (void)snprintf(h->action, sizeof(h->action),
                        "see what it says with 'c2fsctl provider test %s'. If it is a passing "

@@ -98,7 +98,11 @@ text__has_what_the_status_says(void **state)
     ctl_set(s->providers[0].state, sizeof(s->providers[0].state), "unreachable");
     s->ships = true;
     s->unshipped_txns = 6;
+    s->shares_missing = 21;
+    s->repairs_total = 22;
     text = status_text(s);
+    has_line(text, "c2fs_shares_missing 21");
+    has_line(text, "c2fs_repairs_total 22");
     has_line(text, "c2fs_degraded 1");
     has_line(text, "c2fs_provider_up{provider=\"aws\"} 0");
     has_line(text, "c2fs_provider_up{provider=\"ovh\"} 1");

@@ -162,6 +162,50 @@ mounts__are_found_with_escaped_names_and_the_top_one_counts(void **state)
     c2_free(m);
 }
 
+static void
+health__lost_shares_degrade_and_repair_is_the_action(void **state)
+{
+    (void)state;
+    struct ctl_status *s = four_providers();
+    struct health h;
+    s->repair_objects = 3;
+    s->shares_missing = 4;
+    s->repair_at_risk = 2;
+    health_of(s, &h);
+    assert_int_equal(h.state, HEALTH_DEGRADED);
+    assert_non_null(strstr(h.sentence, "3 objects have lost 4 shares. 2 of them"));
+    assert_non_null(strstr(h.action, "c2fsctl repair"));
+    c2_free(s);
+}
+
+/* What the last scan left counts, until a later one finds nothing. */
+static void
+health__is_what_the_latest_scan_says(void **state)
+{
+    (void)state;
+    struct ctl_status *s = four_providers();
+    struct health h;
+    s->njobs = 2;
+    ctl_set(s->jobs[0].kind, sizeof(s->jobs[0].kind), "scrub");
+    ctl_set(s->jobs[0].state, sizeof(s->jobs[0].state), "done");
+    ctl_set(s->jobs[0].message, sizeof(s->jobs[0].message), "2 of 9 objects");
+    s->jobs[0].errors = 2;
+    s->jobs[0].ended_wall_ns = 100;
+    ctl_set(s->jobs[1].kind, sizeof(s->jobs[1].kind), "repair");
+    ctl_set(s->jobs[1].state, sizeof(s->jobs[1].state), "running");
+    health_of(s, &h);
+    assert_int_equal(h.state, HEALTH_DEGRADED);
+    assert_non_null(strstr(h.sentence, "The last scrub says: 2 of 9 objects."));
+    ctl_set(s->jobs[1].state, sizeof(s->jobs[1].state), "done");
+    s->jobs[1].ended_wall_ns = 101;
+    health_of(s, &h);
+    assert_int_equal(h.state, HEALTH_ONLINE);
+    s->jobs[0].ended_wall_ns = 102;
+    health_of(s, &h);
+    assert_int_equal(h.state, HEALTH_DEGRADED);
+    c2_free(s);
+}
+
 int
 main(void)
 {
@@ -172,6 +216,8 @@ main(void)
         cmocka_unit_test(health__more_than_f_is_faulted),
         cmocka_unit_test(health__lost_session_comes_first_and_lost_journal_is_told),
         cmocka_unit_test(mounts__are_found_with_escaped_names_and_the_top_one_counts),
+        cmocka_unit_test(health__lost_shares_degrade_and_repair_is_the_action),
+        cmocka_unit_test(health__is_what_the_latest_scan_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
