@@ -379,6 +379,20 @@ turn_over(struct entry *e, enum c2_err err, bool gone)
 }
 
 static void
+ask_record(struct entry *e, void (*done)(struct coord_req *q))
+{
+    e->state = RECORD;
+    e->key = ck_object(&e->ref.oid);
+    e->key_slice = ck_slice(&e->key);
+    e->record = (struct coord_req){
+        .verb = COORD_GET, .keys = &e->key_slice, .nkeys = 1, .deadline_ns = C2_NEVER, .done = done
+    };
+    coord_submit(e->r->fs->part.coord, &e->record);
+}
+
+static void record_after_failure(struct coord_req *q);
+
+static void
 mended(struct fs_mend *m)
 {
     struct entry *e = C2_CONTAINER_OF(m, struct entry, mend);
@@ -388,7 +402,23 @@ mended(struct fs_mend *m)
                (unsigned long long)m->ref.oid.sid, (unsigned long long)m->ref.oid.seq, m->missing,
                m->bad, m->rebuilt, m->good);
     add_placement(r, m);
-    turn_over(e, m->err, false);
+    if (m->err == C2_E_OK || r->stopped)
+        turn_over(e, m->err, false);
+    else
+        ask_record(e, record_after_failure);
+}
+
+/* Shares that cannot be found may be those of an object that the collector has deleted meanwhile:
+ * then nothing is lost. */
+static void
+record_after_failure(struct coord_req *q)
+{
+    struct entry *e = C2_CONTAINER_OF(q, struct entry, record);
+    bool gone = q->err == C2_E_OK && q->entries[0].version == 0;
+    coord_req_done(q);
+    if (gone)
+        C2_MARK("repair: deleted while it was mended");
+    turn_over(e, gone ? C2_E_OK : e->mend.err, gone);
 }
 
 static void
@@ -431,20 +461,12 @@ static void
 begin(struct fs_repair *r, struct entry *e)
 {
     c2_list_remove(list_of(r, e), &e->link);
-    e->state = RECORD;
     c2_list_append(&r->running, &e->link);
     r->memory += memory_of(e);
     e->mend = (struct fs_mend){ 0 };
     if (r->run != NULL && !r->run->canceled)
         join_run(r->run, e);
-    e->key = ck_object(&e->ref.oid);
-    e->key_slice = ck_slice(&e->key);
-    e->record = (struct coord_req){ .verb = COORD_GET,
-                                    .keys = &e->key_slice,
-                                    .nkeys = 1,
-                                    .deadline_ns = C2_NEVER,
-                                    .done = record_read };
-    coord_submit(r->fs->part.coord, &e->record);
+    ask_record(e, record_read);
 }
 
 /* ---- turns ----------------------------------------------------------------------------------- */
