@@ -39,6 +39,7 @@ says_degraded() { # PROVIDER
 applies() { # KIND PROVIDER : a provider that holds nothing can only vanish or fail
     case $1 in
     delete | error | hang) true ;;
+    swap) [ "$(find "$WORK/$2" -path '*/o/*' -type f | wc -l)" -ge 2 ] ;;
     *) grep -qx "$2" <<<"$holding" ;;
     esac
 }
