@@ -23,6 +23,7 @@
 #define PATH_TEXT_MAX 4096
 #define PROBE_LEN     (1u << 20)
 #define READERS_MAX   64
+#define MAP_SIZE_MIN  ((uint64_t)64 << 20) /* an open asks for less and less, down to this */
 
 static const char *const table_names[KV_TABLES] = {
     [KV_META] = "meta",       [KV_DATA] = "data",     [KV_EPHEMERAL] = "ephemeral",
@@ -215,8 +216,8 @@ open_tables(struct kv *kv, bool create)
     return map_error(mdb_txn_commit(txn));
 }
 
-static C2_RESULT
-open_env(struct kv *kv, const char *path, bool create)
+static int
+try_env(struct kv *kv, const char *path)
 {
     int rc = mdb_env_create(&kv->env);
     if (rc == 0)
@@ -227,6 +228,20 @@ open_env(struct kv *kv, const char *path, bool create)
         rc = mdb_env_set_mapsize(kv->env, (size_t)kv->map_size);
     if (rc == 0)
         rc = mdb_env_open(kv->env, path, MDB_NOTLS | MDB_NORDAHEAD, 0600);
+    return rc;
+}
+
+static C2_RESULT
+open_env(struct kv *kv, const char *path, bool create)
+{
+    int rc = try_env(kv, path);
+    /* Address space may be scarce (ulimit -v, valgrind); the map grows when it has to. */
+    while ((rc == ENOMEM || rc == EINVAL) && kv->map_size / 2 >= MAP_SIZE_MIN) {
+        mdb_env_close(kv->env);
+        kv->env = NULL;
+        kv->map_size /= 2;
+        rc = try_env(kv, path);
+    }
     if (rc != 0)
         return map_error(rc);
     C2_ASSERT(mdb_env_get_maxkeysize(kv->env) >= KV_KEY_MAX);

@@ -420,6 +420,15 @@ close__before_the_expiry_began_is_fine(void **state)
     coord_fixture_open(f);
 }
 
+/* No machine has so much address space: it takes what there is, and works. */
+static void
+map__is_smaller_where_address_space_is_scarce(void **state)
+{
+    struct coord_fixture *f = *state;
+    reopen(f, 1ull << 60);
+    assert_int_equal(put(f, "k", "v"), 1);
+}
+
 int
 main(void)
 {
@@ -433,6 +442,7 @@ main(void)
         T(cancel__lets_a_request_that_is_being_applied_finish),
         T(deadline__in_the_past_fails_at_once),
         T(map__grows_when_it_is_full),
+        T(map__is_smaller_where_address_space_is_scarce),
         T(map__waits_for_a_dump_before_it_grows),
         cmocka_unit_test(full_disk__fails_the_group_and_nothing_else),
         cmocka_unit_test(broken_disk__stops_the_store_for_good),
