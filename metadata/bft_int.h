@@ -107,6 +107,7 @@ struct bft_request {
     struct bft_bytes msg; /* the whole REQUEST */
     uint64_t cseq;
     bool proposed; /* in this view */
+    bool stranger; /* of a session that is not known here (yet) */
 };
 
 struct bft_read {
@@ -270,6 +271,7 @@ struct bft_replica {
     struct c2_list turns; /* of bft_queue.turn: whose turn it is */
     struct c2_list ages;  /* of bft_queue.by_age */
     uint32_t nrequests;
+    uint32_t nstrangers; /* ... of sessions that are not known */
     size_t requests_bytes;
     struct c2_list reads;
     unsigned unproposed;     /* requests that wait to be proposed */

@@ -112,6 +112,7 @@ remove_request(struct bft_replica *r, struct bft_request *req)
         set_unproposed(r, q, -1);
     c2_list_remove(&q->requests, &req->link);
     r->nrequests--;
+    r->nstrangers -= req->stranger;
     r->requests_bytes -= req->msg.len;
     c2_blob_unref(req->msg.blob);
     c2_free(req);
@@ -149,6 +150,14 @@ bft_request_done(struct bft_replica *r, const struct msg_request *m)
 
 /* ---- arrival --------------------------------------------------------------------------------- */
 
+/* Anybody can make keys and name sessions to come. Only a replica that lags has a use for such
+ * requests, so they get a small part of the room. */
+static bool
+is_stranger(struct bft_replica *r, const struct msg_request *m)
+{
+    return bft_session_check(r, m, NULL) == BFT_UNKNOWN;
+}
+
 /* There is room for one more. What another replica forwards has a reserve: a client must not be
  * able to make the primary drop what a backup waits for. */
 static bool
@@ -183,6 +192,8 @@ insert(struct bft_replica *r, struct bft_queue *q, const struct msg_request *m,
         q = make_queue(r, m->key, m->session);
     req->queue = q;
     req->cseq = m->cseq;
+    req->stranger = is_stranger(r, m);
+    r->nstrangers += req->stranger;
     req->msg.blob = c2_blob_ref(blob);
     req->msg.at = (size_t)(msg.data - blob->data);
     req->msg.len = msg.len;
@@ -206,7 +217,8 @@ bft_on_request(struct bft_replica *r, struct c2_blob *blob, struct c2_slice msg,
     struct bft_queue *q = find_queue(r, m.key, m.session);
     if (q != NULL && find_request(q, m.cseq) != NULL)
         return;
-    if (!has_room(r, q, msg.len, forwarded) || !bft_request_valid(r, msg, &m)) {
+    bool crowded = is_stranger(r, &m) && r->nstrangers >= r->setup.limits.requests / 8;
+    if (crowded || !has_room(r, q, msg.len, forwarded) || !bft_request_valid(r, msg, &m)) {
         r->count.dropped++;
         return;
     }
