@@ -107,9 +107,6 @@ static const char *const marks[] = {
     "sim: one stays apart",
     "sim: fsync failed",
     "sim: the log's end is torn",
-    "sim: the log is damaged",
-    "sim: a store is lost",
-    "sim: a log is lost",
     "sim: a new epoch",
     "sim: a lock is taken",
     "sim: a stale holder is fenced",
@@ -118,7 +115,6 @@ static const char *const marks[] = {
     "bft: a fast read waits",
     "bft: decided without the batch",
     "bft: fetches the state",
-    "bft: fetches a state that is not stable yet",
 };
 
 /* Shared with the children: what each works on, what it has seen. */
