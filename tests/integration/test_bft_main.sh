@@ -4,7 +4,7 @@
 # shellcheck source=tests/lib/integration.sh
 . "$(dirname "$0")/../lib/integration.sh"
 begin "$@"
-export METADATA=bft KILLS=${KILLS:-3} FILES=${FILES:-1000} LARGE_MB=${LARGE_MB:-16}
+export METADATA=bft KILLS=${KILLS:-3} FILES=${FILES:-2000} LARGE_MB=${LARGE_MB:-16}
 for name in ${BFT_TESTS:-basic programs kill9 counts}; do
     out=$WORK/$name.out
     timeout "${TEST_TIMEOUT:-500}" "$TOP/tests/integration/test_$name.sh" >"$out" 2>&1
