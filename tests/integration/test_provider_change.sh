@@ -5,8 +5,8 @@
 . "$(dirname "$0")/../lib/integration.sh"
 begin "$@"
 KILLS=${KILLS:-2}          # of the daemon while a provider is replaced
-SENSORS=${SENSORS:-40}     # files of the data set; the full size: 20000, with LARGE=4x512M
-LARGE=${LARGE:-1x9M}
+SENSORS=${SENSORS:-24}     # files of the data set; the full size: 20000, with LARGE=4x512M
+LARGE=${LARGE:-1x6M}
 RATE=${RATE:-6M}           # of the first replacement, so that there is something to interrupt
 RANDOM=$SEED
 
