@@ -30,7 +30,7 @@ must_wait(const struct fs *fs, size_t bytes)
     uint64_t buffered = fs->chunk_bytes - fs->chunk_bytes_in_use;
     if (buffered > 0 && buffered + bytes > fs->conf.write_buffer)
         return true;
-    if (fs->commit_inodes.count + fs->commit_dentries.count > FS_DIRTY_MAX)
+    if (fs->commit_inodes.count + fs->commit_dentries.count + fs->queued_items > FS_DIRTY_MAX)
         return true;
     return journal_percent(fs) >= FS_JOURNAL_FULL_PERCENT;
 }

@@ -99,6 +99,7 @@ struct fs {
     uint64_t chunk_bytes_in_use;                     /* of those: read by running uploads */
     uint64_t chunk_order;
     uint64_t ready_bytes, ready_items; /* for the next transaction group */
+    uint64_t queued_items;             /* inodes and entries in groups that are not committed */
     uint64_t next_ino;
     uint64_t commit_version;         /* of the commit marker, see anchor.c */
     uint64_t commits;                /* of this session */

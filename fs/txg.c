@@ -257,6 +257,7 @@ cut(struct fs_txgs *q, bool position)
     q->cut_seq = t->journal_seq = js.last_seq;
     t->next_ino = fs->next_ino;
     t->cut_ns = c2_now_ns(fs->part.env);
+    fs->queued_items += t->ninodes + t->ndentries;
     c2_list_append(&q->queue, &t->link);
 }
 
@@ -279,7 +280,7 @@ fs_txg_changed(struct fs *fs)
     if (!dirty || q->stopped)
         return;
     bool full = fs->ready_items >= FS_TXG_ITEMS || fs->ready_bytes >= fs->conf.pack_size;
-    if (full && q->queue.count < FS_TXGS_MAX) {
+    if (full) { /* whatever waits: a group must fit one transaction, FS_DIRTY_MAX bounds them */
         cut(q, false);
         fs_txg_progress(fs);
     }
@@ -419,6 +420,7 @@ txg_committed(struct fs_txgs *q, struct txg *t)
     q->committed_id = t->id;
     q->committed++;
     c2_list_remove(&q->queue, &t->link);
+    fs->queued_items -= t->ninodes + t->ndentries;
     txg_free(fs, t);
 }
 
@@ -468,9 +470,7 @@ fs_txg_progress(struct fs *fs)
 {
     struct fs_txgs *q = fs->txgs;
     struct txg *t = C2_LIST_FIRST(&q->queue, struct txg, link);
-    if (t == NULL || q->committing || q->stopped || fs->fenced)
-        return;
-    if (!uploaded(t))
+    if (t == NULL || q->committing || q->stopped || fs->fenced || !uploaded(t))
         return;
     if (!t->manifests_built) {
         build_manifests(fs, t);

@@ -9,7 +9,7 @@
 #include "fs/fs.h"
 
 #define FS_TXG_ITEMS 1500  /* inodes and entries: a group is cut when there are that many */
-#define FS_TXGS_MAX  64    /* queued; beyond that changes pile up in the next one */
+#define FS_TXGS_MAX  64    /* queued; beyond that only full groups are cut */
 #define FS_DIRTY_MAX 80000 /* not committed inodes and entries, 1.5 KiB each: changes wait */
 
 #define FS_COMMIT_MARKER     "/commit" /* ck_session: u64 session, u64 number of the commit */

@@ -354,6 +354,34 @@ waiting__for_the_clouds_can_be_interrupted(void **state)
     fsx_stop(x);
 }
 
+/* During a long outage the queue of groups fills; what comes then must not become one group that
+ * no transaction can hold. */
+static void
+outage__makes_no_group_that_is_too_large_for_a_transaction(void **state)
+{
+    struct fsx *x = *state;
+    char name[32];
+    fsx_mount(x);
+    for (unsigned seat = 0; seat < FSX_SEATS; seat++)
+        fsx_fault(x, seat, "error");
+    for (unsigned k = 0; k < 80; k++) { /* more than FS_TXGS_MAX */
+        (void)snprintf(name, sizeof(name), "early%u", k);
+        fsx_put(x, FS_ROOT_INO, name, "x", 1);
+        test_env_run_for(x->t, 3 * C2_NS_PER_S);
+    }
+    for (unsigned k = 0; k < 4000; k++) {
+        (void)snprintf(name, sizeof(name), "f%u", k);
+        fsx_put(x, FS_ROOT_INO, name, "x", 1);
+    }
+    for (unsigned seat = 0; seat < FSX_SEATS; seat++)
+        fsx_fault(x, seat, "");
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    struct fs_status s = fsx_status(x);
+    assert_true(s.txgs_committed > 64);
+    assert_int_equal(s.txns, s.txgs_committed); /* one each */
+    fsx_stop(x);
+}
+
 int
 main(void)
 {
@@ -369,6 +397,7 @@ main(void)
         T(append__to_a_large_file_costs_one_object_and_one_transaction),
         T(holes__are_read_as_zeros_and_cost_nothing),
         T(waiting__for_the_clouds_can_be_interrupted),
+        T(outage__makes_no_group_that_is_too_large_for_a_transaction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
