@@ -362,7 +362,7 @@ journal_loc_encode(const struct journal_loc *l, struct c2_buf *out)
 struct journal_loc
 journal_loc_decode(struct c2_rd *r)
 {
-    struct journal_loc l;
+    struct journal_loc l = { 0 };
     l.segment = c2_rd_u64(r);
     l.offset = c2_rd_u64(r);
     l.len = c2_rd_u32(r);
