@@ -30,6 +30,7 @@ struct bft_exec {
     struct replica_app *app;     /* owned */
     struct replica_batch *batch; /* owned; NULL = nothing since the last checkpoint */
     struct c2_list redo;
+    bool fetching;        /* a state, and it is not complete */
     struct c2_buf expire; /* owned: the command that lets time pass */
 };
 
@@ -275,10 +276,15 @@ sync_state(struct bft_exec *x, struct bft_job *job)
         drop_batch(x);
         forget_redo(x);
         C2_TRY(x->app->ops->fetch_begin(x->app, job->digest));
-    } else {
+        x->fetching = true;
+    } else if (x->fetching) {
         C2_TRY(take_parts(x, job));
+    } else {
+        return C2_E_OK; /* the answer before this one had all that was missing */
     }
-    return want_parts(x, job);
+    enum c2_err err = want_parts(x, job);
+    x->fetching = err == C2_E_OK && !job->finished;
+    return err;
 }
 
 /* ---- jobs ------------------------------------------------------------------------------------ */
