@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/os_process.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "base/log.h"
 #include "base/os_env.h"
+#include "base/str.h"
 
 void
 c2_os_harden(void)
@@ -58,4 +64,69 @@ c2_os_leave_terminal(void)
     (void)setsid();
     if (chdir("/") != 0)
         c2_log(WARN, "process", "cannot leave the current folder");
+}
+
+static void
+wait_for_report(struct c2_os_start *s, int fd, pid_t child)
+{
+    size_t len = 0;
+    while (len < C2_OS_REPORT_MAX) {
+        ssize_t n = read(fd, s->text + len, C2_OS_REPORT_MAX - len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            break;
+        len += (size_t)n;
+    }
+    close(fd);
+    s->text[len] = '\0';
+    char *rest = NULL;
+    long code = strtol(s->text, &rest, 10);
+    s->reported = rest != s->text && *rest == ' ';
+    if (!s->reported) {
+        (void)waitpid(child, &s->status, 0);
+        return;
+    }
+    s->code = (int)code;
+    memmove(s->text, rest + 1, strlen(rest)); /* with the end of the string */
+}
+
+enum c2_err
+c2_os_start_daemon(struct c2_os_start *ret_start)
+{
+    int fds[2];
+    *ret_start = (struct c2_os_start){ .report_fd = -1 };
+    if (pipe2(fds, O_CLOEXEC) != 0)
+        return c2_err_from_errno(errno);
+    pid_t child = fork();
+    if (child < 0) {
+        enum c2_err err = c2_err_from_errno(errno);
+        close(fds[0]);
+        close(fds[1]);
+        return err;
+    }
+    ret_start->parent = child > 0;
+    close(fds[child > 0 ? 1 : 0]);
+    if (child > 0)
+        wait_for_report(ret_start, fds[0], child);
+    else
+        ret_start->report_fd = fds[1];
+    return C2_E_OK;
+}
+
+void
+c2_os_report(int *fd, int code, const char *text)
+{
+    if (*fd < 0) {
+        (void)fprintf(code == 0 ? stdout : stderr, "%s\n", text);
+        (void)fflush(stdout);
+        return;
+    }
+    char *line = c2_asprintf("%d %s", code, text);
+    size_t len = strlen(line);
+    if (write(*fd, line, len) != (ssize_t)len)
+        c2_log(WARN, "process", "the process that started this one is gone");
+    close(*fd);
+    *fd = -1;
+    c2_free(line);
 }

@@ -7,14 +7,11 @@
  * line for people) or failed (its exit code and the reason), so that the command returns after the
  * mount answers.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -30,7 +27,6 @@
 #include "fs/wire_up.h"
 
 #define READ_AHEAD_KIB 1024u
-#define REPORT_MAX     8192u
 
 /* mount(8) wants its own exit codes from a helper. */
 enum { MOUNT_USAGE = 1, MOUNT_SYSTEM = 2, MOUNT_INTERRUPTED = 8, MOUNT_FAILED = 32 };
@@ -325,23 +321,6 @@ start(struct daemon *d, char **ret_error)
     return setup_user_drop(user, ret_error);
 }
 
-/* To the waiting parent, or to the terminal. */
-static void
-report(const struct daemon *d, int code, const char *text)
-{
-    if (d->report_fd < 0) {
-        (void)fprintf(code == 0 ? stdout : stderr, "%s\n", text);
-        (void)fflush(stdout);
-        return;
-    }
-    char *line = c2_asprintf("%d %s", code, text);
-    size_t len = strlen(line);
-    if (write(d->report_fd, line, len) != (ssize_t)len)
-        c2_log(WARN, "main", "the process that started this one is gone");
-    close(d->report_fd);
-    c2_free(line);
-}
-
 static int
 serve(struct daemon *d)
 {
@@ -351,11 +330,11 @@ serve(struct daemon *d)
     int code = exit_code(a, err);
     if (err != C2_E_OK) {
         char *text = error_text(a, err, a->volume, error);
-        report(d, code, text);
+        c2_os_report(&d->report_fd, code, text);
         c2_free(text);
     } else {
         char *text = c2_asprintf("%s is mounted on %s", a->volume, d->mountpoint);
-        report(d, 0, text);
+        c2_os_report(&d->report_fd, 0, text);
         c2_free(text);
         if (!a->foreground)
             c2_os_leave_terminal();
@@ -373,57 +352,29 @@ serve(struct daemon *d)
     return code;
 }
 
-/* Prints what the child reports; its exit code, or a failure when it died without a word. */
-static int
-wait_for_report(const struct args *a, int fd, pid_t child)
-{
-    char text[REPORT_MAX + 1];
-    size_t len = 0;
-    ssize_t n;
-    while (len < REPORT_MAX) {
-        n = read(fd, text + len, REPORT_MAX - len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            break;
-        len += (size_t)n;
-    }
-    text[len] = '\0';
-    char *rest = NULL;
-    long code = strtol(text, &rest, 10);
-    if (rest == text || *rest != ' ') {
-        int status = 0;
-        (void)waitpid(child, &status, 0);
-        (void)fprintf(stderr, "%s: the mount daemon ended unexpectedly (status %d)\n", a->program,
-                      status);
-        return a->helper ? MOUNT_SYSTEM : CTL_EXIT_FAILED;
-    }
-    (void)fprintf(code == 0 ? stdout : stderr, "%s\n", rest + 1);
-    return (int)code;
-}
-
 static int
 run(const struct args *a, struct daemon *d)
 {
-    int fds[2];
+    struct c2_os_start start;
     if (a->foreground)
         return serve(d);
-    if (pipe2(fds, O_CLOEXEC) != 0)
-        return fail(a, c2_err_from_errno(errno), "cannot start the daemon", NULL);
-    pid_t child = fork();
-    if (child < 0)
-        return fail(a, c2_err_from_errno(errno), "cannot start the daemon", NULL);
-    if (child > 0) {
-        close(fds[1]);
-        int code = wait_for_report(a, fds[0], child);
-        if (code == 0)
-            setup_umount_helper(a->volume, d->mountpoint,
-                                a->config != NULL ? a->config : a->opts.config);
-        return code;
+    enum c2_err err = c2_os_start_daemon(&start);
+    if (err != C2_E_OK)
+        return fail(a, err, "cannot start the daemon", NULL);
+    if (!start.parent) {
+        d->report_fd = start.report_fd;
+        return serve(d);
     }
-    close(fds[0]);
-    d->report_fd = fds[1];
-    return serve(d);
+    if (!start.reported) {
+        (void)fprintf(stderr, "%s: the mount daemon ended unexpectedly (status %d)\n", a->program,
+                      start.status);
+        return a->helper ? MOUNT_SYSTEM : CTL_EXIT_FAILED;
+    }
+    (void)fprintf(start.code == 0 ? stdout : stderr, "%s\n", start.text);
+    if (start.code == 0)
+        setup_umount_helper(a->volume, d->mountpoint,
+                            a->config != NULL ? a->config : a->opts.config);
+    return start.code;
 }
 
 static int

@@ -6,14 +6,11 @@
  * people) or has failed (its exit code and the reason), so that the command returns when the
  * replica is there.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -30,7 +27,6 @@
 #include "metadata/verify.h"
 
 #define DEFAULT_CONFIG "/etc/c2fs/c2fs-metad.conf"
-#define REPORT_MAX     4096u
 
 /* The codes of c2fsctl. */
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_CONFIG = 3, EXIT_DAMAGED = 8 };
@@ -195,31 +191,13 @@ lock_data(struct daemon *d, char **ret_error)
 
 /* ---- the daemon ------------------------------------------------------------------------------ */
 
-/* To the waiting parent, or to the terminal. */
-static void
-report(struct daemon *d, int code, const char *text)
-{
-    if (d->report_fd < 0) {
-        (void)fprintf(code == 0 ? stdout : stderr, "%s\n", text);
-        (void)fflush(stdout);
-        return;
-    }
-    char *line = c2_asprintf("%d %s", code, text);
-    size_t len = strlen(line);
-    if (write(d->report_fd, line, len) != (ssize_t)len)
-        c2_log(WARN, "main", "the process that started this one is gone");
-    close(d->report_fd);
-    d->report_fd = -1;
-    c2_free(line);
-}
-
 static void
 on_started(void *arg)
 {
     struct daemon *d = arg;
     char *text = c2_asprintf("replica %u takes part", d->setup.id);
     c2_log(INFO, "main", "replica=%u started", d->setup.id);
-    report(d, 0, text);
+    c2_os_report(&d->report_fd, 0, text);
     c2_free(text);
     if (!d->foreground)
         c2_os_leave_terminal();
@@ -247,7 +225,7 @@ on_failed(void *arg, enum c2_err err, const char *why)
     const char *next = node_store_is_damaged(d->node) ? set_store_aside(d) : "";
     char *text =
         c2_asprintf("c2fs-metad: replica %u: %s: %s%s", d->setup.id, why, c2_err_text(err), next);
-    report(d, EXIT_FAILED, text);
+    c2_os_report(&d->report_fd, EXIT_FAILED, text);
     _exit(EXIT_FAILED);
 }
 
@@ -372,7 +350,7 @@ serve(struct daemon *d)
     enum c2_err err = start(d, &error);
     if (err != C2_E_OK) {
         C2_AUTO(c2_free_auto) char *text = error_text(err, error);
-        report(d, exit_code(err), text);
+        c2_os_report(&d->report_fd, exit_code(err), text);
         _exit(exit_code(err)); /* the log may be open; nothing was done yet */
     }
     while (!d->closed)
@@ -421,50 +399,24 @@ verify(struct daemon *d)
     return v.err == C2_E_OK ? 0 : exit_code(v.err);
 }
 
-/* Prints what the child reports; its exit code, or a failure when it died without a word. */
-static int
-wait_for_report(int fd, pid_t child)
-{
-    char text[REPORT_MAX + 1];
-    size_t len = 0;
-    ssize_t n;
-    while (len < REPORT_MAX) {
-        n = read(fd, text + len, REPORT_MAX - len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            break;
-        len += (size_t)n;
-    }
-    text[len] = '\0';
-    char *rest = NULL;
-    long code = strtol(text, &rest, 10);
-    if (rest == text || *rest != ' ') {
-        int status = 0;
-        (void)waitpid(child, &status, 0);
-        (void)fprintf(stderr, "c2fs-metad: ended unexpectedly (status %d)\n", status);
-        return EXIT_FAILED;
-    }
-    (void)fprintf(code == 0 ? stdout : stderr, "%s\n", rest + 1);
-    return (int)code;
-}
-
 static int
 run(struct daemon *d)
 {
-    int fds[2];
+    struct c2_os_start start;
     if (d->foreground)
         return serve(d);
-    if (pipe2(fds, O_CLOEXEC) != 0)
+    if (c2_os_start_daemon(&start) != C2_E_OK)
         return EXIT_FAILED;
-    pid_t child = fork();
-    if (child != 0) {
-        close(fds[1]);
-        return child < 0 ? EXIT_FAILED : wait_for_report(fds[0], child);
+    if (!start.parent) {
+        d->report_fd = start.report_fd;
+        return serve(d);
     }
-    close(fds[0]);
-    d->report_fd = fds[1];
-    return serve(d);
+    if (!start.reported) {
+        (void)fprintf(stderr, "c2fs-metad: ended unexpectedly (status %d)\n", start.status);
+        return EXIT_FAILED;
+    }
+    (void)fprintf(start.code == 0 ? stdout : stderr, "%s\n", start.text);
+    return start.code;
 }
 
 /* -1: go on; else the exit code. */
