@@ -25,8 +25,7 @@ int job_control(const struct cmd_ctx *x, const char *what, const char *kind, con
 /* One job of a kind as it is now, or all of them with kind NULL. */
 int job_list(const struct cmd_ctx *x, const char *what, const char *kind);
 
-/* One request to the daemon of the volume. An answer's error comes with a text for people, which
- * may hold a hint; c2_free. */
+/* cmd_request about a job. */
 enum c2_err job_request(const struct cmd_ctx *x, const struct ctl_request *q,
                         struct c2_buf *ret_body, char **ret_error);
 /* The job of that kind; NOT_FOUND when there was none. */
