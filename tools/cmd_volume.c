@@ -31,7 +31,7 @@ struct format_options {
 
 static int
 parse_format(const struct cmd *c, int argc, char **argv, struct format_options *o,
-             const char **ret_name)
+             const char **name)
 {
     static const struct option longs[] = {
         { "f", required_argument, NULL, 'f' },
@@ -69,9 +69,12 @@ parse_format(const struct cmd *c, int argc, char **argv, struct format_options *
             return cmd_usage(c, "unknown option");
         }
     }
-    if (argc - optind != 1)
+    if (argc - optind > 1 || (argc == optind && *name == NULL))
         return cmd_usage(c, "give one volume name");
-    *ret_name = argv[optind];
+    if (argc > optind && *name != NULL && strcmp(*name, argv[optind]) != 0)
+        return cmd_usage(c, "the name and -V are of different volumes");
+    if (argc > optind)
+        *name = argv[optind];
     return -1;
 }
 
@@ -134,7 +137,7 @@ run_format(struct cmd_ctx *x, int argc, char **argv)
 {
     const struct cmd *c = cmd_find("format");
     struct format_options o = { .f = 1 };
-    const char *name = NULL;
+    const char *name = x->volume;
     int code = parse_format(c, argc, argv, &o, &name);
     if (code >= 0)
         return code;
@@ -336,12 +339,13 @@ run_config(struct cmd_ctx *x, int argc, char **argv)
 
 const struct cmd cmds_volume[] = {
     { "format",
-      "NAME [--f N] [--provider NAME ...] [--keyless] [--no-passphrase] [--recovery-kit FILE]",
+      "[NAME] [--f N] [--provider NAME ...] [--keyless] [--no-passphrase] [--recovery-kit FILE]",
       "make a new, empty volume",
       "Creates the volume that [volume \"NAME\"] of the configuration describes: a key file, the\n"
       "metadata store, and its place at every provider. It needs at least 3f+1 providers; without\n"
       "--provider all sections of the configuration take part, in their order. Nothing is ever\n"
-      "overwritten. With --dry-run everything is checked and nothing is written.\n"
+      "overwritten. NAME may be given with -V instead. With --dry-run everything is\n"
+      "checked and nothing is written.\n"
       "  --f N            providers that may fail or lie at the same time: 1 (default) or 2\n"
       "  --keyless        data can be recovered from any f+1 providers without a key file; then\n"
       "                   f+1 of them together can also read it\n"

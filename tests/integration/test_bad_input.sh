@@ -46,8 +46,11 @@ check "a value that is no size" says 3 'cache_size|12parsecs' "${ctl[@]}" -V t s
 edit 's/^url = dir:.*p4$/url = ftp:\/\/x/'
 check "a provider of an unknown kind" says 3 'ftp|p4' "$C2FS" t "$MNT" -C "$CONF" -f
 edit '/^\[provider "p4"\]/,$d'
-check "three providers" fails timeout 60 "${ctl[@]}" format u --no-passphrase
+sed -i 's/^\[volume "t"\]/[volume "u"]/' "$CONF"
+check "three providers" says 3 '3 providers.* takes 4' "${ctl[@]}" format u --no-passphrase
 write_conf
+check "format of nothing" says 2 'volume name' "${ctl[@]}" format --no-passphrase
+check "format of two volumes" says 2 'different' "${ctl[@]}" -V t format u --no-passphrase
 check "no such volume" says 4 'nosuch' "${ctl[@]}" -V nosuch status
 check "mount of no such volume" says 4 'nosuch' "$C2FS" nosuch "$MNT" -C "$CONF" -f
 
@@ -62,6 +65,7 @@ mount_start
 check "mounted already" says 10 'already mounted|busy|in use' "$C2FS" t "$MNT" -C "$CONF" -f
 mkdir "$WORK/other"
 check "a volume is mounted elsewhere" says 10 'mounted|in use' "$C2FS" t "$WORK/other" -C "$CONF" -f
+check "format of a mounted volume by -V" says 10 'exists|mounted' "${ctl[@]}" -V t format --no-passphrase
 check "format of a mounted volume" says 10 'exists|mounted' "${ctl[@]}" format t --no-passphrase
 echo data >"$MNT/a"
 mount_stop
