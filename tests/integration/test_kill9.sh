@@ -19,7 +19,14 @@ nothing_torn() {
     done < <(cd "$MNT/rsync" && find . -type f ! -name '.*' -print0)
     return $bad
 }
-busy=0
+# Again and again, until the mount dies: whenever the kill comes, it is at work.
+copy_on() {
+    while rsync -aHAX "$WORK/src/" "$MNT/rsync/" && rm -rf "$MNT/rsync/patients"; do :; done
+    return 3
+}
+both_alive() {
+    alive "$writer" && alive "$copier"
+}
 mount_start
 mkdir "$MNT/durable" "$MNT/rsync"
 flush
@@ -30,23 +37,25 @@ for round in $(seq "$KILLS"); do
     rm -f "$log"
     "$durable" write "$MNT/durable" "$log" "$round" >>"$LOG" 2>&1 &
     writer=$!
-    rm -rf "$MNT/rsync/patients"
-    rsync -aHAX "$WORK/src/" "$MNT/rsync/" >>"$LOG" 2>&1 &
+    copy_on >>"$LOG" 2>&1 &
     copier=$!
+    started $writer
+    started $copier
+    check "round $round: a first promise" wait_for 60 [ -s "$log" ]
     sleep "$((RANDOM % 2)).$(printf '%03d' $((RANDOM % 1000)))"
-    working=$(($(kill -0 $writer 2>/dev/null && echo 1 || echo 0) + $(kill -0 $copier 2>/dev/null && echo 1 || echo 0)))
+    # Neither ends of itself: alive before the kill and failed after it were at work during it.
+    check "round $round: writer and rsync are at work" both_alive
     mount_kill
     wait $writer
     check "round $round: the writer was at work" [ $? -eq 3 ]
     wait $copier
-    [ $? -eq 0 ] || busy=$((busy + 1))
-    note "round $round: $working at work, $(wc -l <"$log" 2>/dev/null || echo 0) promises"
+    check "round $round: rsync was at work" [ $? -eq 3 ]
+    note "round $round: $(wc -l <"$log") promises"
     check "round $round: a dead daemon is not an empty folder" fails ls "$MNT"
     mount_start
     check "round $round: promises" "$durable" verify "$MNT/durable" "$log" "$round"
     check "round $round: nothing torn" nothing_torn
 done
-check "rsync was at work in half of the kills at least ($busy of $KILLS)" [ $((2 * busy)) -ge "$KILLS" ]
 check "a last rsync" rsync -aHAX --delete "$WORK/src/" "$MNT/rsync/"
 remount_cold
 check "every byte and attribute, cold" same_tree "$WORK/src" "$MNT/rsync"
