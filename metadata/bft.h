@@ -119,11 +119,12 @@ enum bft_job_kind {
     BFT_JOB_LOAD,       /* -> number, digest and system records of the last checkpoint; finished =
                          * false: the application is incomplete, a SYNC was interrupted */
     BFT_JOB_EXECUTE,    /* the commands of one batch, in order -> answers */
-    BFT_JOB_CHECKPOINT, /* writes the system records, makes all durable -> digest */
-    BFT_JOB_QUERY,      /* a reading command, after the batches before it -> answer */
-    BFT_JOB_SERVE,      /* answers a STATE-FETCH from the last checkpoint */
-    BFT_JOB_SYNC,       /* begin: forgets what was executed after the last checkpoint and starts to
-                         * fetch the state `digest`; else takes answers -> what else is wanted */
+    BFT_JOB_CHECKPOINT, /* writes the system records, makes all durable (hold: later) -> digest */
+    BFT_JOB_COMMIT, /* makes durable what the held checkpoint n covers -> finished: it was held */
+    BFT_JOB_QUERY,  /* a reading command, after the batches before it -> answer */
+    BFT_JOB_SERVE,  /* answers a STATE-FETCH from the last checkpoint */
+    BFT_JOB_SYNC,   /* begin: forgets what was executed after the last checkpoint and starts to
+                     * fetch the state `digest`; else takes answers -> what else is wanted */
 };
 
 struct bft_command {
@@ -144,6 +145,7 @@ struct bft_job {
     uint32_t ncommands;
     struct c2_slice in;    /* QUERY: command; SERVE, SYNC: message; in body */
     struct c2_buf records; /* owned; CHECKPOINT: what to write; LOAD: what there is */
+    bool hold;             /* CHECKPOINT: what is on disk stays there until a COMMIT */
     uint64_t conn;         /* QUERY: whom to answer */
     uint64_t rseq;
     bool full;

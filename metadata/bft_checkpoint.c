@@ -8,12 +8,19 @@
  * catches up by decisions, or fetches the state. A stable digest that differs from our own means
  * that our state is wrong: it is repaired by the same fetch.
  *
+ * The state with which an epoch begins stays on disk, to be served, until a checkpoint of the epoch
+ * is stable. Old members have made it stable; of those that are still there a single correct one
+ * may have it, and if that moved on alone nobody could prove where it went. Later it is different:
+ * f + 1 correct members have executed a stable checkpoint, and the next ones as well. Checkpoints
+ * meanwhile are executed and signed, but held in the application's open batch.
+ *
  * System records: "m": u64 n, time, log hash, configuration in force after n, u64 boundary and
  * configuration to come (0 and empty when there is none); "s": sessions.
  */
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/mark.h"
 #include "base/wire.h"
 #include "metadata/bft_int.h"
 
@@ -273,6 +280,31 @@ settle_slots(struct bft_replica *r, uint64_t from)
     }
 }
 
+bool
+bft_holds_base(const struct bft_replica *r)
+{
+    return r->config.base > 0 && r->stable == r->config.base;
+}
+
+void
+bft_committed(struct bft_replica *r, uint64_t n)
+{
+    r->last_ckpt = n;
+    settle_slots(r, n > r->config.window ? n - r->config.window : 1);
+}
+
+/* A held checkpoint is stable: it may become durable. */
+static void
+commit_held(struct bft_replica *r)
+{
+    if (r->mode == BFT_SYNCING || r->stable <= r->last_ckpt || own_checkpoint(r, r->stable) == NULL)
+        return;
+    C2_MARK("bft: a held checkpoint becomes durable");
+    struct bft_job *job = bft_job_new(BFT_JOB_COMMIT);
+    job->n = r->stable;
+    bft_give_job(r, job);
+}
+
 void
 bft_adopt_stable(struct bft_replica *r, const struct msg_stable *s)
 {
@@ -298,6 +330,7 @@ bft_adopt_stable(struct bft_replica *r, const struct msg_stable *s)
         bft_sync_start(r);
         return;
     }
+    commit_held(r);
     if (r->executed < r->stable && r->lag_since_ns == 0)
         r->lag_since_ns = r->now_ns;
 }
@@ -326,19 +359,24 @@ bft_remember_checkpoint(struct bft_replica *r, uint64_t n, const uint8_t *digest
 }
 
 void
-bft_checkpointed(struct bft_replica *r, uint64_t n, const uint8_t *digest)
+bft_checkpointed(struct bft_replica *r, const struct bft_job *job)
 {
-    r->last_ckpt = n;
-    bft_remember_checkpoint(r, n, digest);
+    uint64_t n = job->n;
+    if (!job->hold)
+        r->last_ckpt = n;
+    bft_remember_checkpoint(r, n, job->digest);
     if (n > r->stable) {
         bft_send_checkpoint(r, bft_others(r), own_checkpoint(r, n));
         return;
     }
     /* The others were faster. */
-    if (n == r->stable && !bft_digest_equal(digest, r->stable_c.digest)) {
+    if (n == r->stable && !bft_digest_equal(job->digest, r->stable_c.digest)) {
         bft_alarm(r, BFT_ALARM_DIVERGED, "the state differs from a stable checkpoint");
         bft_sync_start(r);
         return;
     }
-    settle_slots(r, n > r->config.window ? n - r->config.window : 1);
+    if (job->hold)
+        commit_held(r);
+    else
+        bft_committed(r, n);
 }

@@ -254,6 +254,7 @@ save_checkpoint(struct bft_replica *r)
 {
     struct bft_job *job = bft_job_new(BFT_JOB_CHECKPOINT);
     job->n = r->issued;
+    job->hold = bft_holds_base(r);
     bft_save_records(r, &job->records);
     r->at_checkpoint = false;
     bft_give_job(r, job);
@@ -340,7 +341,11 @@ bft_on_job(struct bft_replica *r, struct bft_job *job)
         break;
     case BFT_JOB_CHECKPOINT:
         if (!r->syncing)
-            bft_checkpointed(r, job->n, job->digest);
+            bft_checkpointed(r, job);
+        break;
+    case BFT_JOB_COMMIT:
+        if (!r->syncing && job->finished)
+            bft_committed(r, job->n);
         break;
     case BFT_JOB_QUERY:
         answer_read(r, job, r->syncing ? MSG_RETRY : MSG_OK);

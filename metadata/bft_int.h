@@ -450,7 +450,11 @@ void bft_on_checkpoint(struct bft_replica *r, uint16_t seat, struct c2_blob *blo
 void bft_on_stable(struct bft_replica *r, struct c2_blob *blob);
 /* Takes a certificate whose signatures are good. */
 void bft_adopt_stable(struct bft_replica *r, const struct msg_stable *s);
-void bft_checkpointed(struct bft_replica *r, uint64_t n, const uint8_t *digest);
+void bft_checkpointed(struct bft_replica *r, const struct bft_job *job);
+/* The application is durable up to n. */
+void bft_committed(struct bft_replica *r, uint64_t n);
+/* Whether what the application has on disk must stay there. */
+bool bft_holds_base(const struct bft_replica *r);
 void bft_remember_checkpoint(struct bft_replica *r, uint64_t n, const uint8_t *digest);
 void bft_send_checkpoint(struct bft_replica *r, uint32_t seats, const struct msg_checkpoint *c);
 /* The newest one that f + 1 have signed, at least the stable one: a state to fetch. */

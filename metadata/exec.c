@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The open batch holds what was executed since the last checkpoint. When the application needs more
- * room it loses the batch; `redo` has the commands to do it again.
+ * The open batch holds what was executed since the last checkpoint on disk. When the application
+ * needs more room it loses the batch; `redo` has the commands to do it again, and the records of
+ * checkpoints that were held. To make one of those durable when more was executed since, its part
+ * is done again in a batch of its own.
  */
 #include "metadata/exec.h"
 
@@ -17,10 +19,14 @@ _Static_assert(REPLICA_HEAD == (int)MSG_STATE_HEAD && REPLICA_NODE == (int)MSG_S
                    REPLICA_ENTRY == (int)MSG_STATE_ENTRY,
                "parts have the same names in messages");
 
-/* What one EXECUTE has done. */
+/* What one EXECUTE has done, or one CHECKPOINT that was held. */
 struct redo {
     struct c2_link link; /* x->redo */
+    uint64_t n;
     uint64_t time_ns;
+    bool held;             /* a checkpoint: only the next two count */
+    struct c2_buf records; /* owned */
+    uint8_t digest[MSG_DIGEST_LEN];
     struct c2_blob *body;         /* owned reference */
     struct bft_command *commands; /* owned */
     uint32_t ncommands;
@@ -46,15 +52,20 @@ bft_exec_new(struct replica_app *app)
 }
 
 static void
+redo_free(struct bft_exec *x, struct redo *d)
+{
+    c2_list_remove(&x->redo, &d->link);
+    c2_blob_unref(d->body);
+    c2_free(d->commands);
+    c2_buf_done(&d->records);
+    c2_free(d);
+}
+
+static void
 forget_redo(struct bft_exec *x)
 {
-    while (!c2_list_empty(&x->redo)) {
-        struct redo *d = C2_LIST_FIRST(&x->redo, struct redo, link);
-        c2_list_remove(&x->redo, &d->link);
-        c2_blob_unref(d->body);
-        c2_free(d->commands);
-        c2_free(d);
-    }
+    while (!c2_list_empty(&x->redo))
+        redo_free(x, C2_LIST_FIRST(&x->redo, struct redo, link));
 }
 
 static void
@@ -97,19 +108,41 @@ apply(struct bft_exec *x, uint64_t time_ns, const struct bft_command *commands, 
     return C2_E_OK;
 }
 
-/* Opens a batch in which everything since the last checkpoint is done. */
 static C2_RESULT
-open_batch(struct bft_exec *x)
+write_records(struct bft_exec *x, struct c2_slice records)
+{
+    struct c2_rd in = c2_rd_init(records);
+    while (c2_rd_left(&in) > 0) {
+        struct c2_slice key = c2_rd_bytes(&in, COORD_KEY_MAX - 1);
+        bool present = c2_rd_u8(&in) == 1;
+        struct c2_slice value = c2_rd_bytes(&in, COORD_VALUE_MAX);
+        C2_ASSERT(c2_rd_ok(&in));
+        C2_TRY(x->app->ops->put_system(x->batch, key, present ? &value : NULL));
+    }
+    return C2_E_OK;
+}
+
+static C2_RESULT
+do_again(struct bft_exec *x, const struct redo *d)
+{
+    C2_AUTO(c2_buf_done) struct c2_buf ignored = { 0 };
+    if (d->held)
+        return write_records(x, c2_buf_slice(&d->records));
+    return apply(x, d->time_ns, d->commands, d->ncommands, &ignored, NULL);
+}
+
+/* Opens a batch in which everything since the checkpoint on disk is done, as far as `last` (NULL =
+ * all of it). */
+static C2_RESULT
+redo_until(struct bft_exec *x, const struct redo *last)
 {
     enum c2_err err = C2_E_OK;
-    if (x->batch != NULL)
-        return C2_E_OK;
+    bool past = false;
     C2_TRY(x->app->ops->begin(x->app, &x->batch));
-    C2_AUTO(c2_buf_done) struct c2_buf ignored = { 0 };
     C2_LIST_FOREACH (&x->redo, struct redo, d, link) {
-        c2_buf_clear(&ignored);
-        if (err == C2_E_OK)
-            err = apply(x, d->time_ns, d->commands, d->ncommands, &ignored, NULL);
+        if (err == C2_E_OK && !past)
+            err = do_again(x, d);
+        past = past || d == last;
     }
     c2_buf_clear(&x->batch->events);
     if (err != C2_E_OK)
@@ -117,10 +150,17 @@ open_batch(struct bft_exec *x)
     return err;
 }
 
+static C2_RESULT
+open_batch(struct bft_exec *x)
+{
+    return x->batch != NULL ? C2_E_OK : redo_until(x, NULL);
+}
+
 static void
 remember(struct bft_exec *x, const struct bft_job *job)
 {
     struct redo *d = c2_calloc(1, sizeof *d);
+    d->n = job->n;
     d->time_ns = job->time_ns;
     d->body = c2_blob_ref(job->body);
     d->ncommands = job->ncommands;
@@ -146,18 +186,15 @@ execute(struct bft_exec *x, struct bft_job *job)
     return C2_E_OK;
 }
 
-static C2_RESULT
-write_records(struct bft_exec *x, struct c2_slice records)
+static void
+remember_held(struct bft_exec *x, const struct bft_job *job)
 {
-    struct c2_rd in = c2_rd_init(records);
-    while (c2_rd_left(&in) > 0) {
-        struct c2_slice key = c2_rd_bytes(&in, COORD_KEY_MAX - 1);
-        bool present = c2_rd_u8(&in) == 1;
-        struct c2_slice value = c2_rd_bytes(&in, COORD_VALUE_MAX);
-        C2_ASSERT(c2_rd_ok(&in));
-        C2_TRY(x->app->ops->put_system(x->batch, key, present ? &value : NULL));
-    }
-    return C2_E_OK;
+    struct redo *d = c2_calloc(1, sizeof *d);
+    d->n = job->n;
+    d->held = true;
+    memcpy(d->digest, job->digest, sizeof d->digest);
+    c2_buf_append(&d->records, job->records.data, job->records.len);
+    c2_list_append(&x->redo, &d->link);
 }
 
 static C2_RESULT
@@ -166,11 +203,59 @@ checkpoint(struct bft_exec *x, struct bft_job *job)
     C2_TRY(open_batch(x));
     C2_TRY(write_records(x, c2_buf_slice(&job->records)));
     C2_TRY(x->app->ops->digest(x->batch, job->digest));
+    if (job->hold) {
+        remember_held(x, job);
+        return C2_E_OK;
+    }
     enum c2_err err = x->app->ops->commit(x->batch);
     drop_batch(x);
     if (err == C2_E_OK)
         forget_redo(x);
     return err;
+}
+
+static void
+forget_until(struct bft_exec *x, const struct redo *last)
+{
+    bool past = false;
+    C2_LIST_FOREACH (&x->redo, struct redo, d, link) {
+        bool here = d == last;
+        if (!past)
+            redo_free(x, d);
+        past = past || here;
+    }
+}
+
+static struct redo *
+find_held(struct bft_exec *x, uint64_t n)
+{
+    C2_LIST_FOREACH (&x->redo, struct redo, d, link) {
+        if (d->held && d->n == n)
+            return d;
+    }
+    return NULL;
+}
+
+static C2_RESULT
+commit_held(struct bft_exec *x, struct bft_job *job)
+{
+    const struct redo *held = find_held(x, job->n);
+    if (held == NULL)
+        return C2_E_OK; /* the state was fetched since */
+    if (C2_LIST_LAST(&x->redo, struct redo, link) != held) {
+        drop_batch(x);
+        C2_TRY(redo_until(x, held));
+    }
+    C2_TRY(open_batch(x));
+    C2_TRY(x->app->ops->digest(x->batch, job->digest));
+    if (memcmp(job->digest, held->digest, sizeof job->digest) != 0)
+        return C2_E_DAMAGED; /* the same commands gave another state */
+    enum c2_err err = x->app->ops->commit(x->batch);
+    drop_batch(x);
+    C2_TRY(err);
+    forget_until(x, held);
+    job->finished = true;
+    return C2_E_OK;
 }
 
 static C2_RESULT
@@ -188,6 +273,8 @@ static C2_RESULT
 query(struct bft_exec *x, struct bft_job *job)
 {
     c2_buf_clear(&job->out);
+    if (!c2_list_empty(&x->redo))
+        C2_TRY(open_batch(x)); /* the state on disk is older than what was executed */
     if (x->batch != NULL)
         C2_TRY(x->app->ops->read(x->batch, job->in, &job->out));
     else
@@ -299,6 +386,8 @@ run_once(struct bft_exec *x, struct bft_job *job)
         return execute(x, job);
     case BFT_JOB_CHECKPOINT:
         return checkpoint(x, job);
+    case BFT_JOB_COMMIT:
+        return commit_held(x, job);
     case BFT_JOB_QUERY:
         return query(x, job);
     case BFT_JOB_SERVE:

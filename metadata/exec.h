@@ -2,7 +2,8 @@
 /*
  * Runs the jobs of a replica (bft.h) on an application (replica.h). All jobs of an executor run on
  * one thread, in order; everything between two checkpoints is one transaction of the application,
- * so what is on disk is always exactly a checkpoint, and the write-ahead log covers the rest.
+ * so what is on disk is always exactly a checkpoint, and the write-ahead log covers the rest. A
+ * checkpoint that is held stays in that transaction: what is on disk can go on being served.
  */
 #ifndef C2_METADATA_EXEC_H
 #define C2_METADATA_EXEC_H

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Jobs of a replica on a real store: what is on disk when.
+ */
+#include "metadata/exec.h"
+
+#include "base/alloc.h"
+#include "base/wire.h"
+#include "metadata/cmd.h"
+#include "metadata/store.h"
+#include "tests/lib/test_env.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+struct rig {
+    struct test_env *t;
+    char *path;
+    struct bft_exec *x;
+    uint64_t n;
+};
+
+static void
+start(struct rig *g, bool create)
+{
+    const struct store_options o = { .map_size = 8u << 20, .create = create, .replicated = true };
+    struct replica_app *app = NULL;
+    char *error = NULL;
+    assert_int_equal(store_open(g->path, &o, &app, &error), C2_E_OK);
+    g->x = bft_exec_new(app);
+}
+
+static int
+set_up(void **state)
+{
+    struct rig *g = c2_calloc(1, sizeof *g);
+    g->t = test_env_new(1);
+    g->path = test_env_path(g->t, "store");
+    start(g, true);
+    *state = g;
+    return 0;
+}
+
+static int
+tear_down(void **state)
+{
+    struct rig *g = *state;
+    bft_exec_free(g->x);
+    c2_free(g->path);
+    test_env_free(g->t);
+    c2_free(g);
+    return 0;
+}
+
+static void
+run(struct rig *g, struct bft_job *job)
+{
+    bft_exec_run(g->x, job);
+    assert_int_equal(job->err, C2_E_OK);
+}
+
+/* One batch with one command: key = value. */
+static void
+execute(struct rig *g, const char *key, const char *value)
+{
+    struct coord_op op = { .kind = COORD_PUT };
+    struct coord_req r = { .verb = COORD_TXN, .ops = &op, .nops = 1 };
+    struct c2_buf cmd = { 0 };
+    op.key = c2_slice_str(key);
+    op.value = c2_slice_str(value);
+    coord_txn_encode(&r, &cmd);
+    struct bft_job *job = c2_calloc(1, sizeof *job);
+    job->kind = BFT_JOB_EXECUTE;
+    job->n = ++g->n;
+    job->time_ns = g->n * 1000;
+    job->body = c2_blob_copy(cmd.data, cmd.len);
+    job->commands = c2_calloc(1, sizeof *job->commands);
+    job->ncommands = 1;
+    job->commands[0].op = c2_blob_slice(job->body);
+    run(g, job);
+    bft_job_free(job);
+    c2_buf_done(&cmd);
+}
+
+static void
+checkpoint(struct rig *g, bool hold, uint8_t digest[MSG_DIGEST_LEN])
+{
+    struct bft_job *job = c2_calloc(1, sizeof *job);
+    uint8_t number[8];
+    c2_put_u64(number, g->n);
+    job->kind = BFT_JOB_CHECKPOINT;
+    job->n = g->n;
+    job->hold = hold;
+    c2_wr_bytes(&job->records, c2_slice("m", 1));
+    c2_wr_u8(&job->records, 1);
+    c2_wr_bytes(&job->records, c2_slice(number, sizeof number));
+    run(g, job);
+    memcpy(digest, job->digest, MSG_DIGEST_LEN);
+    bft_job_free(job);
+}
+
+/* Whether the held checkpoint n was there. */
+static bool
+commit(struct rig *g, uint64_t n)
+{
+    struct bft_job *job = c2_calloc(1, sizeof *job);
+    job->kind = BFT_JOB_COMMIT;
+    job->n = n;
+    run(g, job);
+    bool done = job->finished;
+    bft_job_free(job);
+    return done;
+}
+
+/* Whether the state with this digest can be had from here. */
+static bool
+serves(struct rig *g, const uint8_t digest[MSG_DIGEST_LEN])
+{
+    struct msg_head h = { .type = MSG_STATE_FETCH };
+    struct msg_state_fetch f = { .count = 1 };
+    struct c2_buf msg = { 0 };
+    f.item[0].kind = MSG_STATE_HEAD;
+    memcpy(f.item[0].hash, digest, MSG_DIGEST_LEN);
+    msg_write_state_fetch(&msg, &h, &f);
+    struct bft_job *job = c2_calloc(1, sizeof *job);
+    job->kind = BFT_JOB_SERVE;
+    job->body = c2_blob_copy(msg.data, msg.len);
+    job->in = c2_blob_slice(job->body);
+    run(g, job);
+    assert_int_equal(job->count, 1);
+    struct c2_rd in = c2_rd_init(c2_buf_slice(&job->out));
+    assert_int_equal(c2_rd_u8(&in), MSG_STATE_HEAD);
+    c2_rd_raw(&in, MSG_DIGEST_LEN);
+    bool found = c2_rd_bytes(&in, MSG_BYTES_MAX).len > 0;
+    bft_job_free(job);
+    c2_buf_done(&msg);
+    return found;
+}
+
+/* The version of the state that a reading command sees. */
+static uint64_t
+query(struct rig *g)
+{
+    const struct c2_slice key = c2_slice_str("a");
+    struct coord_req r = { .verb = COORD_GET, .keys = &key, .nkeys = 1 };
+    struct c2_buf cmd = { 0 };
+    coord_txn_encode(&r, &cmd);
+    struct bft_job *job = c2_calloc(1, sizeof *job);
+    job->kind = BFT_JOB_QUERY;
+    job->in = c2_buf_slice(&cmd);
+    run(g, job);
+    uint64_t version = job->version;
+    bft_job_free(job);
+    c2_buf_done(&cmd);
+    return version;
+}
+
+/* The digest of what is on disk, after a restart. */
+static void
+restart(struct rig *g, uint8_t digest[MSG_DIGEST_LEN])
+{
+    bft_exec_free(g->x);
+    start(g, false);
+    struct bft_job *job = c2_calloc(1, sizeof *job);
+    job->kind = BFT_JOB_LOAD;
+    run(g, job);
+    assert_true(job->finished);
+    memcpy(digest, job->digest, MSG_DIGEST_LEN);
+    bft_job_free(job);
+}
+
+static void
+checkpoint__is_on_disk_and_served(void **state)
+{
+    struct rig *g = *state;
+    uint8_t first[MSG_DIGEST_LEN], second[MSG_DIGEST_LEN], disk[MSG_DIGEST_LEN];
+    execute(g, "a", "1");
+    checkpoint(g, false, first);
+    execute(g, "a", "2");
+    assert_true(serves(g, first));
+    checkpoint(g, false, second);
+    assert_false(serves(g, first));
+    assert_true(serves(g, second));
+    execute(g, "b", "lost");
+    restart(g, disk);
+    assert_memory_equal(disk, second, sizeof disk);
+}
+
+static void
+held_checkpoint__leaves_the_one_before_on_disk(void **state)
+{
+    struct rig *g = *state;
+    uint8_t base[MSG_DIGEST_LEN], held[MSG_DIGEST_LEN], disk[MSG_DIGEST_LEN];
+    execute(g, "a", "1");
+    checkpoint(g, false, base);
+    execute(g, "a", "2");
+    checkpoint(g, true, held);
+    assert_memory_not_equal(base, held, sizeof base);
+    assert_true(serves(g, base));
+    assert_false(serves(g, held));
+    restart(g, disk);
+    assert_memory_equal(disk, base, sizeof disk);
+}
+
+static void
+commit__makes_a_held_checkpoint_durable_and_keeps_what_came_after_it(void **state)
+{
+    struct rig *g = *state;
+    uint8_t base[MSG_DIGEST_LEN], one[MSG_DIGEST_LEN], two[MSG_DIGEST_LEN];
+    uint8_t last[MSG_DIGEST_LEN], disk[MSG_DIGEST_LEN];
+    execute(g, "a", "1");
+    checkpoint(g, false, base);
+    execute(g, "a", "2");
+    checkpoint(g, true, one);
+    uint64_t n = g->n;
+    execute(g, "b", "3");
+    checkpoint(g, true, two);
+    execute(g, "c", "4");
+    assert_true(commit(g, n));
+    assert_int_equal(query(g), 4);
+    assert_true(serves(g, one));
+    assert_false(serves(g, base));
+    assert_true(commit(g, n + 1));
+    assert_true(serves(g, two));
+    checkpoint(g, false, last);
+    restart(g, disk);
+    assert_memory_equal(disk, last, sizeof disk);
+
+    /* The same without any held one in between. */
+    g->n = 0;
+    bft_exec_free(g->x);
+    c2_free(g->path);
+    g->path = test_env_path(g->t, "other");
+    start(g, true);
+    uint8_t again[MSG_DIGEST_LEN];
+    execute(g, "a", "1");
+    checkpoint(g, false, again);
+    assert_memory_equal(again, base, sizeof base);
+    execute(g, "a", "2");
+    checkpoint(g, false, again);
+    assert_memory_equal(again, one, sizeof one);
+    execute(g, "b", "3");
+    checkpoint(g, false, again);
+    assert_memory_equal(again, two, sizeof two);
+    execute(g, "c", "4");
+    checkpoint(g, false, again);
+    assert_memory_equal(again, last, sizeof last);
+}
+
+static void
+commit__of_the_newest_held_checkpoint_goes_through(void **state)
+{
+    struct rig *g = *state;
+    uint8_t held[MSG_DIGEST_LEN], disk[MSG_DIGEST_LEN];
+    execute(g, "a", "1");
+    checkpoint(g, true, held);
+    assert_true(commit(g, g->n));
+    restart(g, disk);
+    assert_memory_equal(disk, held, sizeof disk);
+}
+
+static void
+commit__of_what_is_not_held_changes_nothing(void **state)
+{
+    struct rig *g = *state;
+    uint8_t base[MSG_DIGEST_LEN], disk[MSG_DIGEST_LEN];
+    execute(g, "a", "1");
+    checkpoint(g, false, base);
+    execute(g, "a", "2");
+    assert_false(commit(g, g->n));
+    assert_false(commit(g, 1));
+    restart(g, disk);
+    assert_memory_equal(disk, base, sizeof disk);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(checkpoint__is_on_disk_and_served),
+        TEST(held_checkpoint__leaves_the_one_before_on_disk),
+        TEST(commit__makes_a_held_checkpoint_durable_and_keeps_what_came_after_it),
+        TEST(commit__of_the_newest_held_checkpoint_goes_through),
+        TEST(commit__of_what_is_not_held_changes_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
