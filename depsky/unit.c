@@ -162,8 +162,12 @@ unit_wall_ns(const struct ds_unit *u)
 }
 
 void
-unit_learn(struct ds_unit *u, const struct unit_meta *m)
+unit_learn(struct ds_unit *u, const struct unit_meta *m, uint32_t seats)
 {
+    for (unsigned i = 0; i < DS_SEATS_MAX; i++) {
+        if ((seats & (1u << i)) != 0)
+            u->proved[i] = m->id;
+    }
     if (unit_id_compare(&m->id, &u->known->id) > 0)
         *u->known = *m;
     u->used = C2_MAX(u->used, m->id.number);

@@ -8,7 +8,9 @@
  *
  * A unit is a single-writer multi-reader regular register over n >= 3f+1 clouds, f of which may
  * be Byzantine: a read that follows a completed write returns it or a newer one, and never bytes
- * that no trusted writer wrote. Writers may crash at any point. Several writers take turns with
+ * that no trusted writer wrote. When more than f clouds are faulty it may return nothing; an older
+ * version it can only return when more than f clouds hide the newest one in their lists, however
+ * many are unreachable or damaged. Writers may crash at any point. Several writers take turns with
  * the unit's lock.
  *
  * Requests are the caller's from start until done; done runs exactly once, never from inside
@@ -106,8 +108,9 @@ struct ds_unit_read {
     uint64_t at_least; /* the caller knows of this version; an older answer is an error */
     void (*done)(struct ds_unit_read *r);
 
-    /* out: OK; NOT_FOUND (n-f clouds answered, and there is no such unit or version); QUORUM (too
-     * few clouds answered correctly); KEY (written by somebody whom we do not trust); CANCELED */
+    /* out: OK; NOT_FOUND (n-f clouds answered, and there is no such unit or version); QUORUM (fewer
+     * than n-f clouds gave the signed metadata of the newest version they list, or too few a block
+     * of the value that verifies); KEY (written by somebody whom we do not trust); CANCELED */
     enum c2_err err;
     struct c2_blob *data;         /* out: the caller's */
     struct ds_unit_version found; /* out */

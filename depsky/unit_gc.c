@@ -249,7 +249,7 @@ after_meta(struct gc *op)
         finish(op, op->err);
         return;
     }
-    unit_learn(op->u, op->meta);
+    unit_learn(op->u, op->meta, op->put.placed);
     purge(op);
 }
 

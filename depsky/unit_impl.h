@@ -67,9 +67,10 @@ struct ds_unit {
     uint64_t session;
     uint64_t skew_ns;
     struct unit_meta *known; /* owned: the latest that was verified; revision 0 = none */
-    uint64_t used;           /* no revision up to here may be used again */
-    bool fresh;              /* the lock has been held since `known` was read from n-f clouds */
-    bool writing;            /* a write, collection or deletion is under way */
+    struct unit_id proved[DS_SEATS_MAX]; /* whose metadata each seat gave, or acknowledged, last */
+    uint64_t used;                       /* no revision up to here may be used again */
+    bool fresh;   /* the lock has been held since `known` was read from n-f clouds */
+    bool writing; /* a write, collection or deletion is under way */
     bool locking;
     unsigned requests; /* outstanding */
     struct unit_tenure lock;
@@ -90,8 +91,8 @@ void unit_writing_end(struct ds_unit *u);
 struct unit_id unit_next_id(struct ds_unit *u);
 /* The wall clock of the clouds as far as we know it. */
 uint64_t unit_wall_ns(const struct ds_unit *u);
-/* What is known is never replaced by something older. */
-void unit_learn(struct ds_unit *u, const struct unit_meta *m);
+/* What is known is never replaced by something older. `seats` have this metadata. */
+void unit_learn(struct ds_unit *u, const struct unit_meta *m, uint32_t seats);
 /* The id of a coded value. */
 struct ds_oid unit_oid(const struct ds_unit_version *v);
 

@@ -8,15 +8,18 @@
  *   LIST m/ ──newest name──► GET it ──signature good──► ANSWERED
  *     │  ▲                     │ └── bad ──► FAILED (and the seat is suspect)
  *     │  └── gone meanwhile ───┘
- *     ├── name already known, or no name at all ──────► ANSWERED
- *     └── error ──────────────────────────────────────► FAILED
+ *     ├── no name, or one whose metadata this seat gave before ──► ANSWERED
+ *     └── error ─────────────────────────────────────────────────► FAILED
  *
  *   LIST v/ ──highest signed name──► ANSWERED           only for writers: the claims
  *
  * Only answers count: a seat that cannot be reached, or whose answer does not verify, is not
- * "absent". Any n-f answers meet the n-f acknowledgements of every complete write in at least
- * n-2f > f seats, so in a correct one. For the same reason the claims of n-f seats contain every
- * revision of which metadata may exist anywhere: its value had k+f acknowledgements before.
+ * "absent". A seat that lists a revision has to show its metadata, even when another seat has shown
+ * the same already; so what comes out depends on what the seats have, never on the order in which
+ * they answer. Any n-f answers meet the n-f acknowledgements of every complete write in at least
+ * n-2f > f seats, so in a correct one, however many of the others are gone or damaged: nothing, but
+ * never an old version. For the same reason the claims of n-f seats contain every revision of which
+ * metadata may exist anywhere: its value had k+f acknowledgements before.
  *
  * Names that nobody we trust has signed are skipped; when more than f seats show such a name
  * before any trusted one, somebody writes this unit with a key that we do not know: KEY.
@@ -156,7 +159,7 @@ take_meta(struct query_seat *s, const struct c2_blob *b)
     if (err == C2_E_OK) {
         memcpy(m->id.sig, s->id.sig, sizeof(m->id.sig));
         s->meta = QUERY_ANSWERED;
-        unit_learn(u, m);
+        unit_learn(u, m, 1u << s->index);
         ds_health_verified(u->c, s->index);
     } else {
         C2_MARK("unit: metadata does not verify");
@@ -208,7 +211,7 @@ names_arrived(struct ds_call *call)
         seat_failed(s, "list", call->req.err);
     } else if (!newest(s, UNIT_META, &call->req, &s->id, &found)) {
         seat_failed(s, "names", C2_E_CORRUPT);
-    } else if (!found || unit_id_equal(&s->id, &q->u->known->id)) {
+    } else if (!found || unit_id_equal(&s->id, &q->u->proved[s->index])) {
         s->meta = QUERY_ANSWERED;
     } else {
         get_meta(s);

@@ -207,7 +207,7 @@ static void
 after_meta(struct write *op)
 {
     if (op->err == C2_E_OK) {
-        unit_learn(op->u, op->meta);
+        unit_learn(op->u, op->meta, op->put.placed);
         op->w->written = op->version;
     } else {
         op->u->fresh = false; /* it may be the latest, or not */
