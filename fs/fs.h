@@ -63,6 +63,7 @@ struct fs_config {
 struct fs_parts {
     struct c2_env *env;
     struct coord *coord;
+    struct coord *store; /* the same, for what only a local: one can do; NULL = coord */
     struct ds_client *ds;
     struct keys *keys;
     struct cache *cache;

@@ -11,7 +11,8 @@
  * The lock S/mount is an ephemeral key of the session; its version is the fencing token. The store
  * of metadata = local: is locked by its process, so a lock that is found there belongs to a process
  * that is gone: it is taken over. On replicas (bft:) the same holds when the lock names our own
- * device; another machine's is respected until its session ends.
+ * device; another machine's is respected until its session ends. A session that ends while its
+ * mount lives is replaced, see fs/lease.h.
  */
 #ifndef C2_FS_VOLUME_H
 #define C2_FS_VOLUME_H
@@ -23,10 +24,11 @@
 
 #define VOLUME_FORMAT_VERSION 1
 #define VOLUME_NAME_MAX       63
-#define VOLUME_SESSION_TTL_NS (30 * C2_NS_PER_S)
+#define VOLUME_SESSION_TTL_NS (30 * C2_NS_PER_S) /* of format */
 #define VOLUME_PASSPHRASE_MAX 1024
 #define VOLUME_PREFIX_LEN     12 /* "v1/" and 8 hex digits, with the zero */
 #define VOLUME_LOCK_NAME      "/mount"
+#define VOLUME_OWNER_NAME     "/owner" /* ck_session: who had the lock last, see fs/lease.h */
 
 struct c2_conf;
 struct c2_os;
@@ -103,6 +105,8 @@ struct volume {
     uint64_t config_version; /* of key C: every commit that places objects names it */
     struct keys *keys;       /* owned, as all below */
     struct coord *coord;
+    /* The same, for whoever names session and fence_token in transactions: see fs/lease.h. */
+    struct coord *changes; /* borrowed from coord or lease */
     struct ds_client *ds;
     struct provider *providers[DS_SEATS_MAX]; /* by seat; NULL = empty, or see seat_errors */
     char *seat_errors[DS_SEATS_MAX];          /* why a configured provider could not be opened */
@@ -115,11 +119,13 @@ struct volume {
     uint8_t device_id[16];
     uint8_t *device_secret; /* Ed25519, C2_ED25519_SECRET_LEN in the secret arena */
     uint8_t device_public[C2_ED25519_PUBLIC_LEN];
-    /* The session ended without us: nothing can be committed any more. May be set at any time. */
+    /* Another one may change the volume now: nothing can be committed any more. May be set at any
+     * time. */
     void (*lost)(struct volume *v, void *arg);
     void *lost_arg;
     bool is_lost;
-    struct volume_keepalive *keepalive;
+    bool is_taken; /* by another mount, while we had no session */
+    struct lease *lease;
 };
 
 /* Keys for this device: "journal", "cache". */

@@ -118,5 +118,5 @@ volume_change_start(struct volume_change *c)
                                  .nops = 1,
                                  .deadline_ns = C2_NEVER,
                                  .done = committed };
-    coord_submit(v->coord, &c->req);
+    coord_submit(v->changes, &c->req);
 }

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The session of an open volume, and its end.
+ * An open volume's right to change it (fs/lease.h), and the end.
  *
- *   keepalive   every third of the session's life; a passing error is tried again every second
- *               until the life is over; a dead session is reported once
- *   close       DEFERRED -> (keepalive in flight ends) -> SESSION_CLOSE -> DRAIN -> freed
+ *   close       DEFERRED -> (the lease asks nothing any more) -> SESSION_CLOSE -> DRAIN -> freed
  *
  * Closing takes whatever an opening reached, so a failed opening ends here as well.
  */
@@ -16,17 +14,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 
-#define RETRY_NS C2_NS_PER_S
-
-struct volume_keepalive {
-    struct volume *volume;
-    struct c2_timer timer;
-    struct coord_req req;
-    bool in_flight;
-    uint64_t last_ok_ns;
-    void (*ended)(void *arg); /* set: call it when the request in flight ends */
-    void *ended_arg;
-};
+#define CLOSE_TIMEOUT_NS (30 * C2_NS_PER_S)
 
 struct closing {
     struct volume *volume;
@@ -47,64 +35,37 @@ volume_new(struct c2_env *env, const struct c2_conf *conf, const char *name)
     return v;
 }
 
-/* ---- keepalive ----------------------------------------------------------------------------- */
+/* ---- lease ---------------------------------------------------------------------------------- */
 
 static void
-session_lost(struct volume *v, enum c2_err err)
+lease_lost(void *arg, bool taken)
 {
+    struct volume *v = arg;
     v->is_lost = true;
-    c2_log(ERROR, "volume", "volume=%s err=%s: the session is lost, nothing can be written",
-           v->name, c2_err_name(err));
+    v->is_taken = taken;
     if (v->lost != NULL)
         v->lost(v, v->lost_arg);
 }
 
-static void
-keepalive_done(struct coord_req *r)
-{
-    struct volume_keepalive *k = C2_CONTAINER_OF(r, struct volume_keepalive, req);
-    struct volume *v = k->volume;
-    enum c2_err err = r->err;
-    uint64_t now_ns = c2_now_ns(v->env);
-    coord_req_done(r);
-    k->in_flight = false;
-    if (k->ended != NULL) {
-        k->ended(k->ended_arg);
-        return;
-    }
-    if (err == C2_E_OK) {
-        k->last_ok_ns = now_ns;
-        c2_timer_arm(v->env, &k->timer, now_ns + VOLUME_SESSION_TTL_NS / 3);
-    } else if (err == C2_E_SESSION || now_ns - k->last_ok_ns >= VOLUME_SESSION_TTL_NS) {
-        session_lost(v, err);
-    } else {
-        c2_timer_arm(v->env, &k->timer, now_ns + RETRY_NS);
-    }
-}
-
-static void
-keepalive_fire(struct c2_timer *t)
-{
-    struct volume_keepalive *k = C2_CONTAINER_OF(t, struct volume_keepalive, timer);
-    uint64_t now_ns = c2_now_ns(k->volume->env);
-    k->in_flight = true;
-    k->req = (struct coord_req){ .verb = COORD_SESSION_KEEPALIVE,
-                                 .session = k->volume->session,
-                                 .deadline_ns = now_ns + VOLUME_SESSION_TTL_NS / 3,
-                                 .done = keepalive_done };
-    coord_submit(k->volume->coord, &k->req);
-}
-
 void
-volume_keepalive_start(struct volume *v)
+volume_lease_start(struct volume *v, struct c2_slice lock_value,
+                   const uint8_t owner[LEASE_OWNER_LEN])
 {
-    struct volume_keepalive *k = c2_calloc(1, sizeof *k);
-    C2_ASSERT(v->session != 0 && v->keepalive == NULL);
-    v->keepalive = k;
-    k->volume = v;
-    k->timer.fire = keepalive_fire;
-    k->last_ok_ns = c2_now_ns(v->env);
-    c2_timer_arm(v->env, &k->timer, k->last_ok_ns + VOLUME_SESSION_TTL_NS / 3);
+    struct lease_config c = { .env = v->env,
+                              .coord = v->coord,
+                              .name = v->name,
+                              .lock_key = v->fence_key,
+                              .owner_key = ck_session(VOLUME_OWNER_NAME),
+                              .lock_value = lock_value,
+                              .session = v->session,
+                              .token = v->fence_token,
+                              .ttl_ns = c2_conf_u64(v->conf, "volume", v->name, "lease"),
+                              .lost = lease_lost,
+                              .arg = v };
+    C2_ASSERT(v->lease == NULL);
+    memcpy(c.owner, owner, sizeof c.owner);
+    v->lease = lease_new(&c);
+    v->changes = lease_coord(v->lease);
 }
 
 /* ---- close --------------------------------------------------------------------------------- */
@@ -122,7 +83,7 @@ free_volume(struct volume *v)
     c2_free(v->retired);
     keys_free(v->keys);
     c2_secret_free(v->device_secret, C2_ED25519_SECRET_LEN);
-    c2_free(v->keepalive);
+    lease_free(v->lease);
     coord_close(v->coord);
     c2_free(v);
 }
@@ -159,17 +120,17 @@ session_closed(struct coord_req *r)
 }
 
 static void
-close_session(void *arg)
+close_session(void *arg, uint64_t session)
 {
     struct closing *c = arg;
     struct volume *v = c->volume;
-    if (v->session == 0 || v->is_lost) {
+    if (session == 0) {
         drain(c);
         return;
     }
     c->req = (struct coord_req){ .verb = COORD_SESSION_CLOSE,
-                                 .session = v->session,
-                                 .deadline_ns = c2_now_ns(v->env) + VOLUME_SESSION_TTL_NS,
+                                 .session = session,
+                                 .deadline_ns = c2_now_ns(v->env) + CLOSE_TIMEOUT_NS,
                                  .done = session_closed };
     coord_submit(v->coord, &c->req);
 }
@@ -178,16 +139,10 @@ static void
 close_start(struct c2_task *t)
 {
     struct closing *c = C2_CONTAINER_OF(t, struct closing, task);
-    struct volume_keepalive *k = c->volume->keepalive;
-    if (k != NULL)
-        c2_timer_stop(c->volume->env, &k->timer);
-    if (k == NULL || !k->in_flight) {
-        close_session(c);
-        return;
-    }
-    k->ended = close_session;
-    k->ended_arg = c;
-    coord_cancel(c->volume->coord, &k->req);
+    if (c->volume->lease != NULL)
+        lease_stop(c->volume->lease, close_session, c);
+    else
+        close_session(c, c->volume->session);
 }
 
 void

@@ -8,6 +8,7 @@
 #include "fs/volume.h"
 
 #include "base/conf.h"
+#include "fs/lease.h"
 
 /* Both keep what is there already: the first cause is the one people need. */
 void volume_fail(struct volume_error *e, enum c2_err err, const char *fmt, ...) C2_PRINTF(3, 4);
@@ -62,7 +63,9 @@ C2_RESULT volume_device_decode(struct volume *v, struct c2_slice file);
 /* ---- volume_close.c ---- */
 
 struct volume *volume_new(struct c2_env *env, const struct c2_conf *conf, const char *name);
-void volume_keepalive_start(struct volume *v);
+/* Session and lock have been taken, with the owner written beside the lock. */
+void volume_lease_start(struct volume *v, struct c2_slice lock_value,
+                        const uint8_t owner[LEASE_OWNER_LEN]);
 
 /* ---- configuration of providers (volume_seats.c) ---- */
 

@@ -28,10 +28,11 @@ struct volume_opening {
     struct volume_error error;
     struct c2_task task;
     struct coord_req req;
-    struct ck keys[3];
+    struct ck keys[3], owner_key;
     struct c2_slice slices[3];
     struct coord_cond conds[2];
-    struct coord_op op;
+    struct coord_op ops[2];
+    uint8_t owner[LEASE_OWNER_LEN];
     struct c2_buf sealed;
     uint64_t old_session;   /* of the lock that was found */
     struct c2_buf old_lock; /* its value: see lock_value */
@@ -138,6 +139,7 @@ locked(struct coord_req *r)
         return;
     v->fence_token = r->version;
     coord_req_done(r);
+    volume_lease_start(v, c2_buf_slice(&p->sealed), p->owner);
     finish(p);
 }
 
@@ -155,13 +157,18 @@ take_lock(struct volume_opening *p)
     p->conds[1] = (struct coord_cond){ .kind = COORD_VERSION_EQ,
                                        .key = ck_slice(&p->keys[1]),
                                        .number = p->v->config_version };
-    p->op = (struct coord_op){ .kind = COORD_PUT_EPHEMERAL,
-                               .key = ck_slice(&p->keys[0]),
-                               .value = c2_buf_slice(&p->sealed),
-                               .number = (int64_t)v->session };
+    p->owner_key = ck_session(VOLUME_OWNER_NAME);
+    c2_random(v->env, p->owner, sizeof p->owner);
+    p->ops[0] = (struct coord_op){ .kind = COORD_PUT_EPHEMERAL,
+                                   .key = ck_slice(&p->keys[0]),
+                                   .value = c2_buf_slice(&p->sealed),
+                                   .number = (int64_t)v->session };
+    p->ops[1] = (struct coord_op){ .kind = COORD_PUT,
+                                   .key = ck_slice(&p->owner_key),
+                                   .value = c2_slice(p->owner, sizeof p->owner) };
     p->req = (struct coord_req){ .verb = COORD_TXN, .conds = p->conds, .nconds = 2 };
-    p->req.ops = &p->op;
-    p->req.nops = 1;
+    p->req.ops = p->ops;
+    p->req.nops = 2;
     submit(p, locked);
 }
 
@@ -178,14 +185,16 @@ session_opened(struct coord_req *r)
     c2_random(v->env, &counter, sizeof counter);
     keys_set_session(v->keys, v->session);
     keys_set_counter(v->keys, counter);
-    volume_keepalive_start(v);
     take_lock(p);
 }
 
 static void
 open_session(struct volume_opening *p)
 {
-    p->req = (struct coord_req){ .verb = COORD_SESSION_OPEN, .ttl_ns = VOLUME_SESSION_TTL_NS };
+    p->req = (struct coord_req){
+        .verb = COORD_SESSION_OPEN,
+    };
+    p->req.ttl_ns = c2_conf_u64(p->o->conf, "volume", p->o->volume, "lease");
     submit(p, session_opened);
 }
 
@@ -215,7 +224,7 @@ end_old(struct volume_opening *p)
                     p->o->volume, (int)holder.len,
                     holder.len == 0 ? "" : (const char *)holder.data);
         volume_hint(&p->error, "a volume has one mount at a time; unmount it there. If that "
-                               "machine has crashed, its lock goes within 30 seconds");
+                               "machine has crashed, its lock goes when its lease is over");
         fail(p);
         return;
     }
@@ -438,6 +447,7 @@ open_store(struct volume_opening *p)
     char *text = NULL;
     const char *url = conf_str(p, "metadata");
     enum c2_err err = coord_open_conf(p->o->env, p->o->conf, url, false, &p->v->coord, &text);
+    p->v->changes = p->v->coord;
     if (err == C2_E_OK)
         return C2_E_OK;
     volume_fail(&p->error, err, "volume \"%s\": %s", p->o->volume,

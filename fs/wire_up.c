@@ -78,9 +78,8 @@ static void
 volume_lost(struct volume *v, void *arg)
 {
     struct wire *w = arg;
-    (void)v;
-    c2_log(ERROR, "mount", "volume=%s the session is lost, the mount is read-only now",
-           w->volume_name);
+    c2_log(ERROR, "mount", "volume=%s %s, the mount is read-only now", w->volume_name,
+           v->is_taken ? "another mount has the volume" : "the lock was taken away");
     if (w->fs != NULL)
         fs_fence(w->fs);
 }
@@ -148,7 +147,8 @@ open_fs(struct wire *w, char **ret_error)
     char *journal = c2_asprintf("%s/journal", w->cache_dir);
     struct fs_config config = fs_settings(w);
     struct fs_parts parts = { .env = w->env,
-                              .coord = w->volume->coord,
+                              .coord = w->volume->changes,
+                              .store = w->volume->coord,
                               .ds = w->volume->ds,
                               .keys = w->volume->keys,
                               .cache = w->cache,

@@ -37,7 +37,7 @@ void
 wire_jobs_start(struct wire *w)
 {
     const struct jobs_parts parts = { .env = w->env,
-                                      .coord = w->volume->coord,
+                                      .coord = w->volume->changes,
                                       .keys = w->volume->keys,
                                       .fence_key = ck_slice(&w->volume->fence_key),
                                       .fence_token = w->volume->fence_token,

@@ -61,6 +61,45 @@ mount_start
 check "the next mount has all that was committed" grep -q before "$MNT/before"
 flush
 
+note "a mount that was cut off for longer than its lease goes on"
+mount_stop
+sed -i 's/^cache_dir/lease = 1s\n&/' "$CONF" "$WORK/other.conf"
+mount_start
+lock_is_gone() {
+    ends_with 4 meta kv get S/mount
+}
+echo before >"$MNT/cut-off"
+flush
+for i in $(seq "$REPLICAS"); do replica_kill "$i"; done
+check "without any replica the journal takes writes" timeout 20 sh -c "echo alone >'$MNT/cut-off'"
+sleep 2 # the lease may be over or not when they are back: both are to work
+replicas_start
+check "what was written is committed when they are back" timeout 60 "$C2FSCTL" -C "$CONF" -V t flush
+kill -STOP "$DAEMON"
+check "a machine that stands still loses its lock" wait_for 60 lock_is_gone
+kill -CONT "$DAEMON"
+check "it takes it again" wait_for 60 grep -q "nobody else had the volume: going on" "$LOG"
+echo again >>"$MNT/cut-off"
+check "and commits" timeout 60 "$C2FSCTL" -C "$CONF" -V t flush
+check "it is not fenced" status_is 'd["fenced"]' false
+
+note "unless another one has taken the volume over"
+kill -STOP "$DAEMON"
+check "the lock goes" wait_for 60 lock_is_gone
+must "the other machine mounts" other
+check "it has what was committed" [ "$(cat "$WORK/mnt2/cut-off")" = "$(printf 'alone\nagain')" ]
+echo taken >"$WORK/mnt2/cut-off"
+check "it unmounts" timeout 60 "$C2FSCTL" -C "$WORK/other.conf" umount "$WORK/mnt2"
+kill -CONT "$DAEMON"
+check "the first one is fenced" wait_for 60 status_is 'd["fenced"]' true
+check "it says why" grep -q "another mount has taken the volume over" "$LOG"
+check "nothing can be written there" fails touch "$MNT/more"
+check "reading goes on" grep -q again "$MNT/cut-off"
+mount_kill
+sed -i '/^lease/d' "$CONF"
+mount_start
+check "mounted again it has what the other one wrote" grep -qx taken "$MNT/cut-off"
+
 note "replicas go away"
 replica_kill 2
 check "status says DEGRADED and which one" wait_for 30 grep -q "UNREACHABLE" <(c2 status)

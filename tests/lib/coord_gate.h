@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A coordination service in front of another one, that says of transactions which happened that
- * they failed: what a client of replicas sees when its session with them is lost.
+ * they failed: what a client of replicas sees when its session with them is lost. Or that answers
+ * nothing.
  */
 #ifndef C2_TESTS_LIB_COORD_GATE_H
 #define C2_TESTS_LIB_COORD_GATE_H
@@ -20,6 +21,7 @@ struct coord_gate {
     struct coord base;
     struct coord *inner; /* borrowed */
     unsigned lie;        /* about so many transactions */
+    bool silent;         /* nothing gets through: what is submitted ends with TIMEOUT, at once */
     struct coord_gate_call calls[COORD_GATE_CALLS];
 };
 

@@ -349,11 +349,12 @@ count_lost(struct volume *v, void *arg)
 }
 
 static void
-session__that_ends_is_reported_once(void **state)
+session__that_ends_is_replaced(void **state)
 {
     (void)state;
     struct volume_rig *r = vr_new();
     unsigned lost = 0;
+    uint64_t version;
     vr_format(r);
     vr_open_ok(r);
     r->volume->lost = count_lost;
@@ -362,7 +363,10 @@ session__that_ends_is_reported_once(void **state)
     assert_int_equal(vr_call(r, r->volume->coord, &x), C2_E_OK);
     coord_req_done(&x.r);
     test_env_run_for(r->env, 60 * C2_NS_PER_S);
-    assert_int_equal(lost, 1);
+    assert_int_equal(lost, 0);
+    struct c2_buf lock = vr_store_get(r, r->volume->coord, "S/mount", &version);
+    assert_true(version > r->volume->fence_token);
+    c2_buf_done(&lock);
     vr_free(r);
 }
 
@@ -424,7 +428,7 @@ main(void)
         cmocka_unit_test(open__is_busy_while_somebody_has_the_store),
         cmocka_unit_test(open__takes_over_from_a_process_that_was_killed),
         cmocka_unit_test(session__lives_as_long_as_the_volume_is_open),
-        cmocka_unit_test(session__that_ends_is_reported_once),
+        cmocka_unit_test(session__that_ends_is_replaced),
         cmocka_unit_test(close__while_a_keepalive_is_in_flight_is_clean),
         cmocka_unit_test(open__read_only_takes_no_lock),
     };
