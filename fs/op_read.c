@@ -27,7 +27,8 @@ struct piece {
 
 struct read {
     struct fs_req *req;
-    struct fs_map *map; /* the moment of the read */
+    struct fs_inode *inode; /* one pin; the handle may go before the answer, when a mount ends */
+    struct fs_map *map;     /* the moment of the read */
     size_t len;
     size_t next, left; /* extents of the map that were not planned yet */
     size_t npieces, running;
@@ -113,7 +114,7 @@ pieces_ended(struct read *d)
         return;
     }
     fs_map_unref(d->map);
-    fs_inode_unpin(r->fs, r->handle->inode);
+    fs_inode_unpin(r->fs, d->inode);
     c2_free(d);
     fs_reply(r, err);
 }
@@ -193,6 +194,7 @@ fs_op_read(struct fs_req *r)
     }
     struct read *d = c2_calloc(1, sizeof(*d) + C2_MIN(n, PIECES_MAX) * sizeof(d->piece[0]));
     d->req = r;
+    d->inode = i;
     d->map = fs_map_ref(i->map);
     d->len = len;
     d->next = fs_map_find(i->map, r->off);

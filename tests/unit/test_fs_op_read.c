@@ -115,6 +115,28 @@ read__of_many_pieces_fails_as_a_whole(void **state)
     c2_free(bytes);
 }
 
+/* A mount that is aborted releases its handles while the clouds still have to answer. */
+static void
+read__may_outlive_its_handle(void **state)
+{
+    struct fsx *x = *state;
+    uint8_t *bytes = expected();
+    struct fs_req r = { .op = FS_READ, .len = SIZE };
+    assert_int_equal(fsx_close(x, broken_up(x, bytes)), C2_E_OK);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    r.handle = fsx_open(x, fsx_ino(x, ROOT, "f"), O_RDONLY);
+    expect(x, r.handle, bytes, 0, 1); /* its extents are here now */
+    fsx_start(x, &r);
+    assert_false(fsx_answered(&r));
+    fsx_release(x, r.handle);
+    fsx_wait(x, &r);
+    assert_int_equal(r.err, C2_E_OK);
+    assert_int_equal(r.iov.len, SIZE);
+    assert_memory_equal(r.iov.data, bytes, SIZE);
+    fs_req_done(&r);
+    c2_free(bytes);
+}
+
 int
 main(void)
 {
@@ -122,6 +144,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(read__of_many_pieces_is_whole_wherever_they_are),
         TEST(read__of_many_pieces_fails_as_a_whole),
+        TEST(read__may_outlive_its_handle),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
