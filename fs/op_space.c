@@ -13,6 +13,10 @@
 #define FREE_BYTES (1ull << 50)
 #define FREE_FILES (1ull << 40)
 
+/* The kernel's protocol has 32 bits for the number of bytes copied; 4 GiB would be none, which is
+ * the end of the file. Whoever wants more asks again. */
+#define COPY_MAX (1ull << 30)
+
 enum c2_err
 fs_op_statfs(struct fs_req *r)
 {
@@ -108,7 +112,7 @@ fs_op_copy_range(struct fs_req *r)
         return C2_E_INVALID;
     if (r->off >= from->attr.size)
         return C2_E_OK; /* nothing to copy: count 0 */
-    uint64_t len = C2_MIN(r->len, from->attr.size - r->off);
+    uint64_t len = C2_MIN(C2_MIN(r->len, COPY_MAX), from->attr.size - r->off);
     C2_TRY(check_range(r->off2, len));
     if (from == to && r->off < r->off2 + len && r->off2 < r->off + len)
         return C2_E_INVALID;

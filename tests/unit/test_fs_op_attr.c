@@ -414,6 +414,30 @@ copy_range__shares_bytes_without_uploading_them_again(void **state)
     c2_free(data);
 }
 
+/* The kernel's protocol has 32 bits for the answer: 4 GiB would read as 0, the end of the file. */
+static void
+copy_range__answers_no_more_than_the_kernel_can_read(void **state)
+{
+    struct fsx *x = *state;
+    uint64_t size = 5ull << 30, at = 0, count;
+    uint64_t a = put(x, "a", "x", 1), b = put(x, "b", "", 0);
+    struct fs_handle *from = fsx_open(x, a, O_RDWR), *to = fsx_open(x, b, O_RDWR);
+    assert_int_equal(fsx_write(x, from, size - 1, "y", 1), C2_E_OK);
+    while (at < size) {
+        assert_int_equal(copy(x, from, at, to, at, size - at, &count), C2_E_OK);
+        assert_true(count > 0 && count <= UINT32_MAX);
+        at += count;
+    }
+    assert_int_equal(at, size);
+    struct c2_buf got = { 0 };
+    assert_int_equal(fsx_read(x, to, size - 2, 10, &got), C2_E_OK);
+    assert_int_equal(got.len, 2);
+    assert_memory_equal(got.data, "\0y", 2);
+    c2_buf_done(&got);
+    fsx_release(x, from);
+    assert_int_equal(fsx_close(x, to), C2_E_OK);
+}
+
 static void
 statfs__counts_what_is_there(void **state)
 {
@@ -447,6 +471,7 @@ main(void)
         TEST(fallocate__extends_punches_and_zeroes),
         TEST(lseek__finds_data_and_holes),
         TEST(copy_range__shares_bytes_without_uploading_them_again),
+        TEST(copy_range__answers_no_more_than_the_kernel_can_read),
         TEST(statfs__counts_what_is_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
