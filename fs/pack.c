@@ -355,6 +355,17 @@ fs_pack_flush(struct fs *fs)
     start_jobs(p);
 }
 
+/* A copy within the file has it there twice. */
+static bool
+is_in(struct fs_chunk *const *run, size_t n, const struct fs_chunk *c)
+{
+    for (size_t k = 0; k < n; k++) {
+        if (run[k] == c)
+            return true;
+    }
+    return false;
+}
+
 void
 fs_pack_stream(struct fs *fs, struct fs_inode *i)
 {
@@ -375,7 +386,7 @@ fs_pack_stream(struct fs *fs, struct fs_inode *i)
                                  ? C2_CONTAINER_OF(e->source, struct fs_chunk, source)
                                  : NULL;
         bool fit = c != NULL && c->len == FS_CHUNK_SIZE_MAX && e->len == c->len && !c->uploading &&
-                   c->object == NULL;
+                   c->object == NULL && !is_in(run, n, c);
         if (!fit && n > 0)
             break;
         if (!fit) {

@@ -395,6 +395,34 @@ content__equals_an_array_when_little_is_journalled(void **state)
     run(*state, 3, 400);
 }
 
+/* A chunk that a file has twice in a row must not become two pieces of one object. */
+static void
+content__streams_a_chunk_once_that_is_in_the_file_twice(void **state)
+{
+    struct fsx *x = *state;
+    size_t mib = 1u << 20;
+    uint8_t *data = fsx_bytes(8, 4 * mib);
+    struct fs_handle *h;
+    uint64_t ino;
+    x->config.pack_size = 2 * mib;
+    fsx_mount(x);
+    assert_int_equal(fsx_create(x, FS_ROOT_INO, "f", O_RDWR, &h, &ino), C2_E_OK);
+    assert_int_equal(fsx_write(x, h, 0, data, mib), C2_E_OK);
+    struct fs_req r = { .op = FS_COPY_RANGE, .handle = h, .handle2 = h, .off2 = mib, .len = mib };
+    assert_int_equal(fsx_run(x, &r), C2_E_OK);
+    memcpy(data + mib, data, mib);
+    for (size_t at = 2 * mib; at < 4 * mib; at += mib)
+        assert_int_equal(fsx_write(x, h, at, data + at, mib), C2_E_OK);
+    assert_int_equal(fsx_close(x, h), C2_E_OK);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    struct fsx_check c;
+    fsx_check(x, &c);
+    assert_int_equal(fsx_status(x).object_bytes, 3 * mib);
+    fsx_expect(x, FS_ROOT_INO, "f", data, 4 * mib);
+    fsx_stop(x);
+    c2_free(data);
+}
+
 struct search {
     uint64_t seed;
     unsigned steps;
@@ -424,6 +452,7 @@ main(int argc, char **argv)
         T(content__equals_an_array_of_bytes),
         T(content__equals_an_array_when_memory_is_short),
         T(content__equals_an_array_when_little_is_journalled),
+        T(content__streams_a_chunk_once_that_is_in_the_file_twice),
     };
     const struct CMUnitTest searches[] = { cmocka_unit_test_prestate(content__search, &s) };
     if (argc != 3)
