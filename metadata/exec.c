@@ -38,6 +38,8 @@ struct bft_exec {
     struct c2_list redo;
     bool fetching;        /* a state, and it is not complete */
     struct c2_buf expire; /* owned: the command that lets time pass */
+    bool is_committed;    /* committed is the digest of what is on disk */
+    uint8_t committed[MSG_DIGEST_LEN];
 };
 
 struct bft_exec *
@@ -197,6 +199,19 @@ remember_held(struct bft_exec *x, const struct bft_job *job)
     c2_list_append(&x->redo, &d->link);
 }
 
+static void
+note_committed(struct bft_exec *x, const struct bft_job *job)
+{
+    memcpy(x->committed, job->digest, sizeof x->committed);
+    x->is_committed = true;
+}
+
+const uint8_t *
+bft_exec_committed(const struct bft_exec *x)
+{
+    return x->is_committed ? x->committed : NULL;
+}
+
 static C2_RESULT
 checkpoint(struct bft_exec *x, struct bft_job *job)
 {
@@ -209,8 +224,10 @@ checkpoint(struct bft_exec *x, struct bft_job *job)
     }
     enum c2_err err = x->app->ops->commit(x->batch);
     drop_batch(x);
-    if (err == C2_E_OK)
+    if (err == C2_E_OK) {
         forget_redo(x);
+        note_committed(x, job);
+    }
     return err;
 }
 
@@ -254,6 +271,7 @@ commit_held(struct bft_exec *x, struct bft_job *job)
     drop_batch(x);
     C2_TRY(err);
     forget_until(x, held);
+    note_committed(x, job);
     job->finished = true;
     return C2_E_OK;
 }
@@ -362,6 +380,7 @@ sync_state(struct bft_exec *x, struct bft_job *job)
     if (job->begin) {
         drop_batch(x);
         forget_redo(x);
+        x->is_committed = false;
         C2_TRY(x->app->ops->fetch_begin(x->app, job->digest));
         x->fetching = true;
     } else if (x->fetching) {

@@ -18,5 +18,8 @@ struct bft_exec *bft_exec_new(struct replica_app *app);
 /* On the thread that runs the jobs; what was not checkpointed is forgotten. NULL is fine. */
 void bft_exec_free(struct bft_exec *x);
 void bft_exec_run(struct bft_exec *x, struct bft_job *job);
+/* Of the state on disk, MSG_DIGEST_LEN bytes, until the next job; NULL = not known. On the thread
+ * that runs the jobs. */
+const uint8_t *bft_exec_committed(const struct bft_exec *x);
 
 #endif

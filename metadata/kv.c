@@ -316,6 +316,8 @@ kv_get(struct kv_txn *txn, enum kv_table table, struct c2_slice key, struct c2_s
     int rc = mdb_get(txn->txn, txn->kv->dbi[table], &k, &v);
     if (rc != 0)
         return map_error(rc);
+    if (v.mv_size > KV_VALUE_MAX)
+        return C2_E_DAMAGED;
     *ret_value = c2_slice(v.mv_data, v.mv_size);
     return C2_E_OK;
 }
@@ -333,6 +335,8 @@ move_cursor(struct kv_txn *txn, enum kv_table table, MDB_val k, MDB_cursor_op op
     int rc = mdb_cursor_get(txn->cursor[table], &k, &v, op);
     if (rc != 0)
         return map_error(rc);
+    if (v.mv_size > KV_VALUE_MAX || k.mv_size > KV_KEY_MAX)
+        return C2_E_DAMAGED;
     ret_kv[0] = c2_slice(k.mv_data, k.mv_size);
     ret_kv[1] = c2_slice(v.mv_data, v.mv_size);
     return C2_E_OK;

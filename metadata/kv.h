@@ -13,7 +13,8 @@
 
 #include "base/buf.h"
 
-#define KV_KEY_MAX 511 /* what LMDB is compiled with */
+#define KV_KEY_MAX   511        /* what LMDB is compiled with */
+#define KV_VALUE_MAX (1u << 20) /* nothing that is put is longer; what is, is damaged */
 
 enum kv_table {
     KV_META,      /* format, state */
@@ -44,7 +45,8 @@ C2_RESULT kv_begin(struct kv *kv, bool write, struct kv_txn **ret_txn);
 C2_RESULT kv_commit(struct kv_txn *txn); /* frees txn in any case; nothing happened on failure */
 void kv_abort(struct kv_txn *txn);       /* NULL is fine */
 
-/* Values and keys are borrowed until the next change in this transaction, or its end. */
+/* DAMAGED: the tables are not what was committed.
+ * Values and keys are borrowed until the next change in this transaction, or its end. */
 C2_RESULT kv_get(struct kv_txn *txn, enum kv_table table, struct c2_slice key,
                  struct c2_slice *ret_value);
 /* The first entry at or after `at`; empty = the first of all. NOT_FOUND at the end. */

@@ -17,7 +17,6 @@
 #include "base/mark.h"
 #include "metadata/node_int.h"
 #include "metadata/registry.h"
-#include "metadata/store.h"
 
 void
 node_fail(struct node *n, enum c2_err err, const char *why)
@@ -26,6 +25,7 @@ node_fail(struct node *n, enum c2_err err, const char *why)
         return;
     n->failed = true;
     c2_timer_stop(n->env, &n->tick);
+    node_patrol_stop(n);
     c2_log(ERROR, "node", "err=%s: %s", c2_err_name(err), why);
     if (!n->closing)
         n->o.failed(n->o.arg, err, why);
@@ -50,8 +50,6 @@ next_job(struct node *n)
     c2_work(n->env, &n->work);
 }
 
-static void go_on_closing(struct node *n);
-
 /* Of a job that reads and writes our own tables only: what should be there is not. */
 static bool
 says_damage(enum c2_err err)
@@ -68,7 +66,7 @@ job_done(struct c2_work *w)
     if (n->closing || n->failed) {
         bft_job_free(job);
         if (n->closing)
-            go_on_closing(n);
+            node_go_on_closing(n);
         return;
     }
     if (job->kind == BFT_JOB_EXECUTE && job->err == C2_E_OK)
@@ -215,8 +213,10 @@ start(struct node *n)
     n->started = true;
     node_connect(n, bft_current_config(n->core));
     node_step(n, &ev);
-    if (!n->failed)
-        n->o.started(n->o.arg);
+    if (n->failed)
+        return;
+    node_patrol_start(n);
+    n->o.started(n->o.arg);
 }
 
 static void
@@ -225,7 +225,7 @@ marker_done(struct c2_disk_req *r)
     struct node *n = C2_CONTAINER_OF(r, struct node, req);
     n->req_busy = false;
     if (n->closing) {
-        go_on_closing(n);
+        node_go_on_closing(n);
         return;
     }
     if (r->verb == C2_DISK_UNLINK && (r->err == C2_E_OK || r->err == C2_E_NOT_FOUND)) {
@@ -278,7 +278,7 @@ marker_looked_for(struct c2_disk_req *r)
     n->req_busy = false;
     n->fresh = r->err == C2_E_OK;
     if (n->closing)
-        go_on_closing(n);
+        node_go_on_closing(n);
     else if (r->err != C2_E_OK && r->err != C2_E_NOT_FOUND)
         node_fail(n, r->err, "the data folder cannot be read");
     else
@@ -336,6 +336,7 @@ node_open(struct c2_env *env, const struct node_options *o, struct node **ret_no
         err = open_store(n, store_path, &app, &error);
     }
     if (err == C2_E_OK) {
+        n->app = app;
         n->exec = bft_exec_new(app);
         err = node_listen(n, o->listen);
         if (err != C2_E_OK)
@@ -394,13 +395,13 @@ wal_is_closed(void *arg)
 {
     struct node *n = arg;
     n->wal = NULL;
-    go_on_closing(n);
+    node_go_on_closing(n);
 }
 
-static void
-go_on_closing(struct node *n)
+void
+node_go_on_closing(struct node *n)
 {
-    if (n->running != NULL)
+    if (n->running != NULL || n->patrol.running)
         return;
     if (n->wal != NULL) {
         if (!n->wal_closed) {
@@ -422,7 +423,8 @@ node_close(struct node *n, void (*done)(void *arg), void *arg)
     n->closed = done;
     n->closed_arg = arg;
     c2_timer_stop(n->env, &n->tick);
+    node_patrol_stop(n);
     node_disconnect(n);
     if (!n->req_busy)
-        go_on_closing(n);
+        node_go_on_closing(n);
 }

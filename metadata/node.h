@@ -57,10 +57,12 @@ struct node_info {
     unsigned peers_up; /* replicas this one can send to */
     unsigned watches;
     uint64_t log_bytes, log_groups;
-    uint64_t requests; /* messages from clients */
-    uint64_t dropped;  /* messages to replicas that full queues lost */
-    unsigned alarms;   /* since the start */
-    char alarm[160];   /* the last one */
+    uint64_t checks;       /* of the whole store, since the start */
+    uint64_t checked_keys; /* by them */
+    uint64_t requests;     /* messages from clients */
+    uint64_t dropped;      /* messages to replicas that full queues lost */
+    unsigned alarms;       /* since the start */
+    char alarm[160];       /* the last one */
 };
 
 void node_info(const struct node *n, struct node_info *ret_info);

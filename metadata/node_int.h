@@ -9,6 +9,7 @@
 #include "base/map.h"
 #include "metadata/exec.h"
 #include "metadata/node.h"
+#include "metadata/store.h"
 #include "metadata/wal.h"
 
 #define NODE_PREFIXES_MAX 64
@@ -45,11 +46,23 @@ struct node_peer {
     uint8_t key[MSG_KEY_LEN];
 };
 
+/* The check of the store. */
+struct node_patrol {
+    struct node *node;
+    struct c2_timer timer;
+    struct c2_work work;
+    bool running;
+    struct store_patrol walk;
+    enum c2_err err;
+    uint64_t walks, keys; /* since the start */
+};
+
 struct node {
     struct c2_env *env;
     struct node_options o;
     struct bft_replica *core;        /* owned */
     struct bft_exec *exec;           /* owned */
+    struct replica_app *app;         /* borrowed from exec */
     const struct bft_crypto *crypto; /* borrowed */
     uint16_t id;                     /* of the member */
     struct wal *wal;                 /* owned */
@@ -59,6 +72,7 @@ struct node {
     struct bft_job *running;
     struct c2_work work;
     struct c2_timer tick;
+    struct node_patrol patrol;
 
     struct node_peer peers[MSG_REPLICAS_MAX]; /* by seat */
     struct c2_map conns;
@@ -89,6 +103,11 @@ struct node {
 /* node.c */
 void node_step(struct node *n, struct bft_event *ev);
 void node_fail(struct node *n, enum c2_err err, const char *why);
+void node_go_on_closing(struct node *n);
+
+/* node_patrol.c */
+void node_patrol_start(struct node *n);
+void node_patrol_stop(struct node *n); /* a piece may still be running */
 
 /* node_conn.c */
 C2_RESULT node_listen(struct node *n, const char *address);

@@ -20,6 +20,8 @@ node_info(const struct node *n, struct node_info *ret_info)
     i.clients = n->nclients;
     i.requests = n->requests;
     i.dropped = n->unsent;
+    i.checks = n->patrol.walks;
+    i.checked_keys = n->patrol.keys;
     i.alarms = n->alarms;
     memcpy(i.alarm, n->alarm, sizeof i.alarm);
     for (unsigned s = 0; s < MSG_REPLICAS_MAX; s++) {
@@ -91,6 +93,8 @@ node_metrics(const struct node *n, struct c2_buf *out)
         { "signatures_bad_total", "Signatures that were wrong.", true, c->sig_bad },
         { "refused_total", "Messages that were malformed, forged or too many.", true, c->dropped },
         { "lost_total", "Messages that did not leave.", true, i.dropped },
+        { "store_checks_total", "Checks of the whole store.", true, i.checks },
+        { "store_checked_keys_total", "Keys that were checked.", true, i.checked_keys },
         { "alarms_total", "Alarms.", true, i.alarms },
     };
     for (size_t k = 0; k < C2_ARRAY_LEN(metrics); k++)
@@ -124,6 +128,7 @@ node_status(const struct node *n, struct c2_buf *out)
     c2_json_u64(&j, "syncs", b->count.syncs);
     c2_json_u64(&j, "log_bytes", i.log_bytes);
     c2_json_bool(&j, "log_damaged", i.log_damaged);
+    c2_json_u64(&j, "store_checks", i.checks);
     c2_json_u64(&j, "alarms", i.alarms);
     c2_json_str(&j, "alarm", i.alarms == 0 ? NULL : i.alarm);
     c2_json_object_end(&j);

@@ -36,4 +36,21 @@ struct store_verified {
 /* Reads and checks everything; changes nothing. DAMAGED, or what reading failed with. */
 C2_RESULT store_verify(struct replica_app *a, struct store_verified *ret);
 
+/* One piece of a walk has so many keys and nodes at most, and so many bytes beside one record. */
+#define STORE_PATROL_ITEMS 256
+#define STORE_PATROL_BYTES (512u << 10)
+
+/* A walk through a replicated store at work; begins as zeros. */
+struct store_patrol {
+    const uint8_t *digest; /* of the last commit, compared at the end; NULL = not known */
+    uint8_t at[32];
+    uint64_t keys, bytes; /* so far */
+    bool finished;
+    char problem[160]; /* for people */
+};
+
+/* Checks the next piece, as of the last commit; any thread. BUSY: not now, the state is not
+ * complete; DAMAGED. */
+C2_RESULT store_patrol(struct replica_app *a, struct store_patrol *p);
+
 #endif
