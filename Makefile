@@ -217,6 +217,8 @@ $(BUILD)/bench/rebuild: $(BUILD)/tests/bench/rebuild.o $(foreach l,$(DEPS_depsky
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS))
 $(filter-out $(BUILD)/helpers/posix $(BUILD)/helpers/kvload $(BUILD)/bench/%,$(HELPERS)): $(BUILD)/%: $(BUILD)/tests/%.o
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ -lm -lpthread)
+$(BUILD)/bench/etcd_load: $(BUILD)/tests/bench/etcd_load.o
+	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcurl -lpthread)
 
 .PHONY: check check-steps check-unit check-fuzz check-lint check-integration check-posix
 .PHONY: check-clang check-release check-valgrind check-tsan sim sim-run fuzz fuzz-run cover
@@ -359,7 +361,7 @@ repro:
 
 # ---- for people ---------------------------------------------------------------------------------
 
-.PHONY: demo bench install uninstall deb
+.PHONY: demo bench bench-bft install uninstall deb
 ##   demo                  four directory providers, a mount, a disaster; KEEP=1 leaves it mounted
 demo:
 	@tools/dev/install-deps build demo
@@ -371,6 +373,12 @@ bench:
 	@tools/dev/install-deps build integration
 	+@$(AGAIN) CC=gcc VARIANT=release BUILD=build/gcc-release build/gcc-release/integration-ready
 	@C2FS_BUILD=build/gcc-release tests/bench/run $(RESULT)
+
+##   bench-bft             requests per second of four replicas, beside three etcd where installed
+bench-bft:
+	@tools/dev/install-deps build
+	+@$(AGAIN) VARIANT=release all build/gcc-release/helpers/kvload build/gcc-release/bench/etcd_load
+	@C2FS_BUILD=build/gcc-release tests/bench/bft
 
 ##   install               programs, libdepsky, manual pages, units, completion; DESTDIR=
 ##                         PREFIX=/usr/local LIBDIR=PREFIX/lib
