@@ -199,6 +199,14 @@ struct look {
     struct c2_timer timer, poll;
 };
 
+/* Every replica spoke, and together they gave this command a session. */
+static void
+look_enough(struct look *l)
+{
+    (void)cluster_look(l->s.coord, &l->info);
+    l->over = l->over || (l->info.session && l->answers == l->info.n);
+}
+
 static void
 told(void *arg, unsigned seat, struct c2_slice json)
 {
@@ -207,7 +215,7 @@ told(void *arg, unsigned seat, struct c2_slice json)
         return;
     l->json[seat] = c2_strndup((const char *)json.data, json.len);
     l->answers++;
-    l->over = l->over || l->answers == l->info.n;
+    look_enough(l);
 }
 
 static void
@@ -222,6 +230,7 @@ look_again(struct c2_timer *t)
 {
     struct look *l = C2_CONTAINER_OF(t, struct look, poll);
     cluster_ask(l->s.coord, told, l);
+    look_enough(l);
     c2_timer_arm(l->s.env, t, c2_now_ns(l->s.env) + 100 * C2_NS_PER_MS);
 }
 
