@@ -33,6 +33,34 @@ static const struct {
     [FAULT_SWAP] = { "swap", VERB(GET) },
     [FAULT_STALE] = { "stale", VERB(GET) | VERB(HEAD) },
     [FAULT_FORGE] = { "forge", VERB(LIST) },
+    [FAULT_DRIP] = { "drip", VERB(GET) | VERB(LIST) },
+    [FAULT_PROTOCOL] = { "protocol", VERBS_ALL },
+    [FAULT_REDIRECT] = { "redirect", VERBS_ALL },
+    [FAULT_TLS] = { "tls", VERBS_ALL },
+    [FAULT_DENIED] = { "denied", VERBS_ALL },
+    [FAULT_SKEW] = { "skew", VERBS_ALL },
+    [FAULT_CHECKSUM] = { "checksum", VERB(PUT) },
+    [FAULT_ROLLBACK] = { "rollback", VERB(PUT) | VERB(DELETE) | VERB(DELETE_MANY) },
+    [FAULT_LOOP] = { "loop", VERB(LIST) },
+};
+
+const struct fault_threat fault_threats[FAULT_THREATS] = {
+    { "T01", "a corrupt share", "corrupt" },
+    { "T02", "a stale object", "stale" },
+    { "T03", "rollback of a bucket", "rollback" },
+    { "T04", "two objects are swapped", "swap" },
+    { "T05", "a truncated body", "truncate" },
+    { "T06", "200 without storing", "lie" },
+    { "T07", "404 for a stored object", "absent" },
+    { "T08", "a huge body, a slow drip, never-ending headers", "huge:40%,drip:20%,protocol:20%" },
+    { "T09", "hostile XML",
+      "list.protocol,delete_many.protocol,put.protocol:30%,get.protocol:30%" },
+    { "T10", "a redirect", "redirect" },
+    { "T11", "a wrong checksum echo", "checksum" },
+    { "T12", "a self-signed or wrong-name certificate", "tls" },
+    { "T13", "TLS is stripped", "tls:50%,redirect" },
+    { "T14", "a list that lies", "list.absent:50%,list.empty:20%,forge:50%,loop:20%" },
+    { "T15", "storms of 503 and 429, clock skew", "throttle:60%,denied:20%,skew" },
 };
 
 const char *
@@ -142,42 +170,119 @@ parse_arguments(char *arguments, struct fault_rule *rule, const char *word, char
         const char *one = strsep(&rest, ":");
         if (parse_chance(one, &rule->chance_ppm) == C2_E_OK)
             continue;
-        if (rule->kind != FAULT_DELAY)
+        if (rule->kind != FAULT_DELAY && rule->kind != FAULT_DRIP)
             return refuse(ret_error, c2_asprintf("\"%s\" of \"%s\" is not a chance: write %s:5%%",
                                                  one, word, kinds[rule->kind].name));
         if (c2_duration_parse(one, &rule->delay_ns) != C2_E_OK)
-            return refuse(ret_error, c2_asprintf("\"%s\" of \"%s\" is neither a duration nor a "
-                                                 "chance: write delay:200ms or delay:10%%:2s",
-                                                 one, word));
+            return refuse(ret_error,
+                          c2_asprintf("\"%s\" of \"%s\" is neither a duration nor a "
+                                      "chance: write %s:200ms or %s:10%%:2s",
+                                      one, word, kinds[rule->kind].name, kinds[rule->kind].name));
     }
     if (rule->kind == FAULT_DELAY && rule->delay_ns == 0)
         return refuse(ret_error, c2_asprintf("\"%s\" needs a duration: write delay:200ms", word));
     return C2_E_OK;
 }
 
+/* One word may be several rules. */
+static enum c2_err
+add_rule(struct fault_spec *spec, struct fault_rule rule, char **ret_error)
+{
+    if (spec->count == FAULT_RULES_MAX)
+        return refuse(ret_error, c2_asprintf("more than %d faults", FAULT_RULES_MAX));
+    spec->rules[spec->count++] = rule;
+    return C2_E_OK;
+}
+
+static const struct fault_threat *
+threat_named(const char *name)
+{
+    for (unsigned i = 0; i < FAULT_THREATS; i++) {
+        if (strcmp(name, fault_threats[i].name) == 0)
+            return &fault_threats[i];
+    }
+    return NULL;
+}
+
+/* A rule before it is understood. */
+struct words {
+    unsigned verbs;
+    char *kind, *arguments;
+};
+
 /* Cuts `text` into pieces. */
 static enum c2_err
-parse_rule(char *text, struct fault_rule *ret_rule, char **ret_error)
+split(char *text, struct words *ret_words, char **ret_error)
+{
+    struct words w = { .verbs = VERBS_ALL, .arguments = text };
+    char *word = strsep(&w.arguments, ":");
+    w.kind = strchr(word, '.');
+    if (w.kind != NULL) {
+        *w.kind++ = '\0';
+        C2_TRY(parse_verb(word, &w.verbs, ret_error));
+    } else {
+        w.kind = word;
+    }
+    *ret_words = w;
+    return C2_E_OK;
+}
+
+static enum c2_err
+refuse_verb(char **ret_error, const char *word)
+{
+    return refuse(ret_error, c2_asprintf("\"%s\" makes no sense for that request", word));
+}
+
+static enum c2_err
+parse_plain(const struct words *w, struct fault_rule *ret_rule, char **ret_error)
 {
     struct fault_rule rule = { .chance_ppm = FAULT_CHANCE_FULL };
-    char *arguments = text;
-    char *word = strsep(&arguments, ":");
-    unsigned verbs = VERBS_ALL;
-    char *kind = strchr(word, '.');
-    if (kind != NULL) {
-        *kind++ = '\0';
-        C2_TRY(parse_verb(word, &verbs, ret_error));
-    } else {
-        kind = word;
-    }
-    C2_TRY(parse_kind(kind, &rule.kind, ret_error));
-    rule.verbs = verbs & kinds[rule.kind].verbs;
+    C2_TRY(parse_kind(w->kind, &rule.kind, ret_error));
+    rule.verbs = w->verbs & kinds[rule.kind].verbs;
     if (rule.verbs == 0)
-        return refuse(ret_error,
-                      c2_asprintf("\"%s\" makes no sense for the request \"%s\"", kind, word));
-    C2_TRY(parse_arguments(arguments, &rule, kind, ret_error));
+        return refuse_verb(ret_error, w->kind);
+    C2_TRY(parse_arguments(w->arguments, &rule, w->kind, ret_error));
     *ret_rule = rule;
     return C2_E_OK;
+}
+
+/* The rules of a threat, as far as they are about these requests, each so much rarer. */
+static enum c2_err
+add_threat(struct fault_spec *spec, const struct fault_threat *t, const struct words *limits,
+           char **ret_error)
+{
+    struct fault_rule often = { .chance_ppm = FAULT_CHANCE_FULL, .kind = FAULT_ERROR };
+    C2_AUTO(c2_free_auto) char *copy = c2_strdup(t->spec);
+    char *rest = copy;
+    bool any = false;
+    C2_TRY(parse_arguments(limits->arguments, &often, t->name, ret_error));
+    while (rest != NULL) {
+        struct words w;
+        struct fault_rule rule;
+        C2_TRY(split(strsep(&rest, ","), &w, ret_error));
+        C2_TRY(parse_plain(&w, &rule, ret_error));
+        rule.verbs &= limits->verbs;
+        rule.chance_ppm =
+            (uint32_t)((uint64_t)rule.chance_ppm * often.chance_ppm / FAULT_CHANCE_FULL);
+        if (rule.verbs == 0)
+            continue;
+        any = true;
+        C2_TRY(add_rule(spec, rule, ret_error));
+    }
+    return any ? C2_E_OK : refuse_verb(ret_error, t->name);
+}
+
+static enum c2_err
+parse_rule(char *text, struct fault_spec *spec, char **ret_error)
+{
+    struct words w;
+    struct fault_rule rule;
+    C2_TRY(split(text, &w, ret_error));
+    const struct fault_threat *threat = threat_named(w.kind);
+    if (threat != NULL)
+        return add_threat(spec, threat, &w, ret_error);
+    C2_TRY(parse_plain(&w, &rule, ret_error));
+    return add_rule(spec, rule, ret_error);
 }
 
 static char *
@@ -199,12 +304,22 @@ fault_spec_parse(const char *text, struct fault_spec *ret_spec, char **ret_error
     C2_AUTO(c2_free_auto) char *copy = c2_strdup(text);
     char *rest = trim(copy);
     while (rest != NULL && (*rest != '\0' || spec.count > 0)) {
-        if (spec.count == FAULT_RULES_MAX)
-            return refuse(ret_error, c2_asprintf("more than %d faults", FAULT_RULES_MAX));
         char *one = trim(strsep(&rest, ","));
-        C2_TRY(parse_rule(one, &spec.rules[spec.count], ret_error));
-        spec.count++;
+        C2_TRY(parse_rule(one, &spec, ret_error));
     }
     *ret_spec = spec;
     return C2_E_OK;
+}
+
+unsigned
+fault_threat_kinds(unsigned threat)
+{
+    C2_ASSERT(threat < FAULT_THREATS);
+    struct fault_spec spec;
+    unsigned found = 0;
+    enum c2_err err = fault_spec_parse(fault_threats[threat].spec, &spec, NULL);
+    C2_ASSERT(err == C2_E_OK);
+    for (size_t i = 0; i < spec.count; i++)
+        found |= 1u << spec.rules[i].kind;
+    return found;
 }

@@ -4,7 +4,7 @@
  * follows from the seed and the order of requests alone.
  *
  *     submit --> DELAYING --> begin() --> SENT ----------------------> spoil the answer --> done
- *                               | |        ^
+ *                               | |        ^                `--> DRIPPING --^
  *                               | `--> ASIDE (old or other object) --> done
  *                               +----> HANGING ----------------------> done (TIMEOUT)
  *                               `----> ANSWERING (without asking) ---> done, from the loop
@@ -13,6 +13,7 @@
  */
 #include "backends/fault_memory.h"
 #include "backends/fault_spec.h"
+#include "backends/fault_spoil.h"
 #include "backends/layer.h"
 #include "backends/registry.h"
 
@@ -20,21 +21,18 @@
 
 #include <string.h>
 
-#define HANG_MAX_NS     (60 * C2_NS_PER_S)
-#define HUGE_EXTRA_MAX  ((size_t)64 << 10)
-#define HUGE_SIZE       (UINT64_C(1) << 62)
-#define FORGED_NAME_MAX 24
+#define HANG_MAX_NS (60 * C2_NS_PER_S)
+#define DRIP_BYTES  ((size_t)32 << 10)
 
 struct fault {
     struct provider p; /* first */
     struct fault_spec spec;
-    uint64_t random_state;
-    uint64_t counts[FAULT_KIND_COUNT];
+    struct fault_dice dice;
     struct fault_memory old; /* what `stale` answers */
     size_t outstanding;
 };
 
-enum state { DELAYING, HANGING, ANSWERING, ASIDE, SENT };
+enum state { DELAYING, HANGING, ANSWERING, ASIDE, SENT, DRIPPING };
 
 struct op {
     struct prov_call call; /* first */
@@ -42,8 +40,10 @@ struct op {
     bool canceled;
     unsigned hits; /* OR of 1 << enum fault_kind */
     uint64_t delay_ns;
+    uint64_t drip_ns;        /* for DRIP_BYTES; 0 = too long */
+    const char *list_after;  /* SENT of loop: the caller's */
     enum fault_kind verdict; /* ANSWERING */
-    struct c2_timer timer;   /* DELAYING, HANGING */
+    struct c2_timer timer;   /* DELAYING, HANGING, DRIPPING */
     struct c2_task task;     /* ANSWERING */
     struct prov_req aside;   /* ASIDE */
     char *other_key;         /* ASIDE of swap; owned */
@@ -56,16 +56,6 @@ static struct fault *
 layer_of(const struct op *op)
 {
     return C2_CONTAINER_OF(op->call.p, struct fault, p);
-}
-
-/* splitmix64 */
-static uint64_t
-next_random(struct fault *l)
-{
-    uint64_t z = (l->random_state += 0x9e3779b97f4a7c15ull);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-    return z ^ (z >> 31);
 }
 
 static bool
@@ -105,128 +95,27 @@ has_rule(const struct fault_spec *spec, enum fault_kind kind)
 
 /* ---- spoiling an answer ---- */
 
-static void
-replace_reply(struct prov_req *r, struct c2_blob *reply)
+static bool
+lists_again(const struct op *op)
 {
-    c2_blob_unref(r->reply);
-    r->reply = reply;
+    return op->call.r->verb == PROV_LIST && hit(op, FAULT_LOOP);
 }
 
+/* The rest of the answer is on its way. */
 static void
-corrupt(struct fault *l, struct prov_req *r)
+drip(struct op *op)
 {
-    if (r->reply == NULL || r->reply->len == 0)
-        return;
-    struct c2_blob *b = c2_blob_copy(r->reply->data, r->reply->len);
-    uint64_t random = next_random(l);
-    b->data[random % b->len] ^= (uint8_t)(1 + (random >> 32) % 255);
-    replace_reply(r, b);
-    l->counts[FAULT_CORRUPT]++;
-}
-
-static void
-truncate_reply(struct fault *l, struct prov_req *r)
-{
-    if (r->reply == NULL || r->reply->len == 0)
-        return;
-    replace_reply(r, c2_blob_copy(r->reply->data, next_random(l) % r->reply->len));
-    l->counts[FAULT_TRUNCATE]++;
-}
-
-static void
-exaggerate(struct fault *l, struct prov_req *r)
-{
-    l->counts[FAULT_HUGE]++;
-    r->size = HUGE_SIZE;
-    if (r->reply == NULL)
-        return; /* HEAD */
-    size_t len = r->reply->len;
-    size_t extra = C2_MIN(r->body_len_max - len, HUGE_EXTRA_MAX);
-    if (extra == 0) {
-        replace_reply(r, NULL);
-        prov_req_fail(r, C2_E_TOO_LARGE, "the cloud sends more than %zu bytes", r->body_len_max);
-        return;
-    }
-    struct c2_blob *b = c2_blob_new(len + extra);
-    memcpy(b->data, r->reply->data, len);
-    memset(b->data + len, (int)(next_random(l) & 0xff), extra);
-    replace_reply(r, b);
-}
-
-/* Leaves out about half of the keys, and at least one. */
-static void
-leave_out(struct fault *l, struct prov_req *r)
-{
-    if (r->nentries == 0)
-        return;
-    size_t kept = 0;
-    size_t victim = next_random(l) % r->nentries;
-    for (size_t i = 0; i < r->nentries; i++) {
-        if (i != victim && next_random(l) % 2 == 0)
-            r->entries[kept++] = r->entries[i];
-    }
-    r->nentries = kept;
-    l->counts[FAULT_ABSENT]++;
-}
-
-/* Puts an invented key in its place in the order. */
-static void
-forge(struct fault *l, struct prov_req *r)
-{
-    char key[PROV_KEY_MAX + FORGED_NAME_MAX];
-    struct c2_buf name = { 0 };
-    c2_buf_printf(&name, "%sforged-%08x", r->key, (unsigned)(next_random(l) & 0xffffffff));
-    size_t len = name.len;
-    memcpy(key, c2_buf_cstr(&name), len + 1);
-    c2_buf_done(&name);
-    if (len > PROV_KEY_MAX || (r->list_after != NULL && strcmp(key, r->list_after) <= 0))
-        return;
-
-    struct prov_list_entry *entries = r->entries;
-    size_t count = r->nentries;
-    struct c2_buf text = r->list_text;
-    r->entries = NULL;
-    r->nentries = 0;
-    r->list_text = (struct c2_buf){ 0 };
-    bool placed = false;
-    for (size_t i = 0; i <= count && r->nentries < r->list_max; i++) {
-        if (!placed && (i == count || strcmp(key, entries[i].key) < 0)) {
-            prov_list_add(r, key, next_random(l) % 4096);
-            placed = true;
-        }
-        if (i < count && r->nentries < r->list_max)
-            prov_list_add(r, entries[i].key, entries[i].size);
-    }
-    if (r->nentries < count + (placed ? 1 : 0))
-        r->truncated = true;
-    prov_list_finish(r);
-    c2_free(entries);
-    c2_buf_done(&text);
-    l->counts[FAULT_FORGE] += placed ? 1 : 0;
-}
-
-static void
-spoil(struct op *op)
-{
-    static const struct {
-        enum fault_kind kind;
-        void (*apply)(struct fault *l, struct prov_req *r);
-    } spoilers[] = {
-        { FAULT_CORRUPT, corrupt }, { FAULT_TRUNCATE, truncate_reply },
-        { FAULT_HUGE, exaggerate }, { FAULT_ABSENT, leave_out },
-        { FAULT_FORGE, forge },
-    };
-    struct fault *l = layer_of(op);
-    struct prov_req *r = op->call.r;
-    if (hit(op, FAULT_NOACK) && r->err != C2_E_CANCELED) {
-        prov_req_reset(r);
-        prov_req_fail(r, C2_E_UNREACHABLE, "injected: the answer got lost");
-        l->counts[FAULT_NOACK]++;
-    }
-    for (size_t i = 0; i < C2_ARRAY_LEN(spoilers); i++) {
-        if (r->err == C2_E_OK && hit(op, spoilers[i].kind))
-            spoilers[i].apply(l, r);
-    }
+    const struct prov_req *r = op->call.r;
+    struct c2_env *env = op->call.p->env;
+    uint64_t latest_ns = C2_MIN(r->deadline_ns, c2_now_ns(env) + HANG_MAX_NS);
+    size_t len = r->reply != NULL ? r->reply->len : r->list_text.len;
+    uint64_t takes_ns = (len / DRIP_BYTES + 1) * C2_MIN(op->drip_ns, HANG_MAX_NS);
+    bool in_time = op->drip_ns != 0 && c2_now_ns(env) + takes_ns < latest_ns;
+    if (!in_time)
+        op->hits |= 1u << FAULT_HANG;
+    op->state = DRIPPING;
+    layer_of(op)->dice.counts[FAULT_DRIP]++;
+    c2_timer_arm(env, &op->timer, in_time ? c2_now_ns(env) + takes_ns : latest_ns);
 }
 
 static void
@@ -234,15 +123,24 @@ answered(struct prov_req *r)
 {
     struct op *op = prov_call_top(r);
     C2_ASSERT(op->state == SENT);
-    spoil(op);
-    finish(op);
+    if (lists_again(op))
+        r->list_after = op->list_after;
+    fault_spoil(&layer_of(op)->dice, op->hits, r);
+    if (hit(op, FAULT_DRIP) && r->err == C2_E_OK)
+        drip(op);
+    else
+        finish(op);
 }
 
 static void
 send(struct op *op)
 {
+    struct prov_req *r = op->call.r;
     op->state = SENT;
-    prov_submit(op->call.p->inner, op->call.r);
+    op->list_after = r->list_after;
+    if (lists_again(op))
+        r->list_after = NULL; /* until it is answered */
+    prov_submit(op->call.p->inner, r);
 }
 
 /* ---- answers without asking ---- */
@@ -250,8 +148,14 @@ send(struct op *op)
 static void
 answer_old(struct fault *l, struct prov_req *r)
 {
-    const struct c2_blob *body = fault_memory_find(&l->old, r->key);
-    C2_ASSERT(body != NULL);
+    const struct c2_blob *body = NULL;
+    bool known = fault_memory_find(&l->old, r->key, &body);
+    C2_ASSERT(known);
+    if (body == NULL) {
+        r->http_status = 404;
+        prov_req_fail(r, C2_E_NOT_FOUND, "injected: no such key yet");
+        return;
+    }
     r->size = body->len;
     if (r->verb == PROV_HEAD)
         return;
@@ -264,31 +168,44 @@ answer_old(struct fault *l, struct prov_req *r)
         r->reply = c2_blob_copy(body->data + offset, len);
 }
 
+/* What a verdict is when it is an error. */
+static const struct refusal {
+    enum fault_kind kind;
+    enum c2_err err;
+    unsigned http_status;
+    uint64_t retry_after_ns;
+    const char *detail;
+} refusals[] = {
+    { FAULT_DOWN, C2_E_UNREACHABLE, 0, 0, "injected: no connection" },
+    { FAULT_TLS, C2_E_TLS, 0, 0, "injected: the certificate does not verify" },
+    { FAULT_ERROR, C2_E_UNAVAILABLE, 500, 0, "injected: internal error" },
+    { FAULT_THROTTLE, C2_E_THROTTLED, 503, C2_NS_PER_S, "injected: slow down" },
+    { FAULT_REDIRECT, C2_E_REDIRECT, 307, 0, "injected: go elsewhere" },
+    { FAULT_DENIED, C2_E_AUTH, 403, 0, "injected: the request's time is too skewed" },
+    { FAULT_PROTOCOL, C2_E_PROTOCOL, 0, 0, "injected: malformed answer" },
+    { FAULT_ABSENT, C2_E_NOT_FOUND, 404, 0, "injected: no such key" },
+};
+
 static void
 answer(struct c2_task *t)
 {
     struct op *op = C2_CONTAINER_OF(t, struct op, task);
     struct fault *l = layer_of(op);
     struct prov_req *r = op->call.r;
-    l->counts[op->verdict]++;
-    if (op->verdict == FAULT_DOWN) {
-        prov_req_fail(r, C2_E_UNREACHABLE, "injected: no connection");
-    } else if (op->verdict == FAULT_ERROR) {
-        r->http_status = 500;
-        prov_req_fail(r, C2_E_UNAVAILABLE, "injected: internal error");
-    } else if (op->verdict == FAULT_THROTTLE) {
-        r->http_status = 503;
-        r->retry_after_ns = C2_NS_PER_S;
-        prov_req_fail(r, C2_E_THROTTLED, "injected: slow down");
-    } else if (op->verdict == FAULT_ABSENT) {
-        r->http_status = 404;
-        prov_req_fail(r, C2_E_NOT_FOUND, "injected: no such key");
-    } else if (op->verdict == FAULT_EMPTY && r->verb == PROV_GET) {
-        r->reply = c2_blob_new(0);
-    } else if (op->verdict == FAULT_STALE) {
-        answer_old(l, r);
+    l->dice.counts[op->verdict]++;
+    for (size_t i = 0; i < C2_ARRAY_LEN(refusals); i++) {
+        const struct refusal *f = &refusals[i];
+        if (f->kind != op->verdict)
+            continue;
+        r->http_status = f->http_status;
+        r->retry_after_ns = f->retry_after_ns;
+        prov_req_fail(r, f->err, "%s", f->detail);
     }
-    finish(op); /* nothing more to do for lie and an empty list */
+    if (op->verdict == FAULT_EMPTY && r->verb == PROV_GET)
+        r->reply = c2_blob_new(0);
+    else if (op->verdict == FAULT_STALE)
+        answer_old(l, r);
+    finish(op); /* nothing more to do for lie, rollback and an empty list */
 }
 
 /* ---- looking aside ---- */
@@ -300,7 +217,7 @@ static void
 old_fetched(struct prov_req *a)
 {
     struct op *op = C2_CONTAINER_OF(a, struct op, aside);
-    if (a->err == C2_E_OK)
+    if (a->err == C2_E_OK || a->err == C2_E_NOT_FOUND)
         fault_memory_add(&layer_of(op)->old, op->call.r->key, a->reply);
     prov_req_done(a);
     if (op->canceled)
@@ -324,7 +241,7 @@ other_fetched(struct prov_req *a)
         r->reply = c2_blob_ref(a->reply);
         r->size = a->size;
         prov_req_done(a);
-        layer_of(op)->counts[FAULT_SWAP]++;
+        layer_of(op)->dice.counts[FAULT_SWAP]++;
         finish(op);
     }
 }
@@ -385,15 +302,16 @@ answer_later(struct op *op, enum fault_kind verdict)
 static bool
 answers_without_asking(const struct op *op, enum fault_kind *ret_kind)
 {
-    static const enum fault_kind kinds[] = { FAULT_DOWN,  FAULT_ERROR,  FAULT_THROTTLE, FAULT_LIE,
-                                             FAULT_EMPTY, FAULT_ABSENT, FAULT_STALE };
+    static const enum fault_kind kinds[] = {
+        FAULT_DOWN,     FAULT_TLS, FAULT_ERROR,    FAULT_THROTTLE, FAULT_REDIRECT, FAULT_DENIED,
+        FAULT_PROTOCOL, FAULT_LIE, FAULT_ROLLBACK, FAULT_EMPTY,    FAULT_ABSENT,   FAULT_STALE,
+    };
     const struct prov_req *r = op->call.r;
     for (size_t i = 0; i < C2_ARRAY_LEN(kinds); i++) {
         if (!hit(op, kinds[i]))
             continue;
-        bool asks =
-            (kinds[i] == FAULT_ABSENT && r->verb == PROV_LIST) ||
-            (kinds[i] == FAULT_STALE && fault_memory_find(&layer_of(op)->old, r->key) == NULL);
+        bool asks = (kinds[i] == FAULT_ABSENT && r->verb == PROV_LIST) ||
+                    (kinds[i] == FAULT_STALE && !fault_memory_has(&layer_of(op)->old, r->key));
         if (asks)
             continue;
         *ret_kind = kinds[i];
@@ -411,15 +329,14 @@ begin(struct op *op)
     bool replaces = r->verb == PROV_PUT || r->verb == PROV_DELETE;
     if (hit(op, FAULT_HANG)) {
         op->state = HANGING;
-        l->counts[FAULT_HANG]++;
+        l->dice.counts[FAULT_HANG]++;
         c2_timer_arm(l->p.env, &op->timer,
                      C2_MIN(r->deadline_ns, c2_now_ns(l->p.env) + HANG_MAX_NS));
     } else if (answers_without_asking(op, &verdict)) {
         answer_later(op, verdict);
     } else if (hit(op, FAULT_SWAP)) {
         aside_start(op, PROV_LIST, "", other_found);
-    } else if (replaces && has_rule(&l->spec, FAULT_STALE) &&
-               fault_memory_find(&l->old, r->key) == NULL) {
+    } else if (replaces && has_rule(&l->spec, FAULT_STALE) && !fault_memory_has(&l->old, r->key)) {
         aside_start(op, PROV_GET, r->key, old_fetched);
     } else {
         send(op);
@@ -432,7 +349,10 @@ waited(struct c2_timer *t)
     struct op *op = C2_CONTAINER_OF(t, struct op, timer);
     if (op->canceled)
         finish_with(op, C2_E_CANCELED);
-    else if (op->state == HANGING || c2_now_ns(op->call.p->env) >= op->call.r->deadline_ns)
+    else if (op->state == DRIPPING && !hit(op, FAULT_HANG))
+        finish(op);
+    else if (op->state == HANGING || op->state == DRIPPING ||
+             c2_now_ns(op->call.p->env) >= op->call.r->deadline_ns)
         finish_with(op, C2_E_TIMEOUT);
     else
         begin(op);
@@ -445,10 +365,13 @@ roll(struct op *op, const struct fault_spec *spec)
         const struct fault_rule *rule = &spec->rules[i];
         if ((rule->verbs & (1u << op->call.r->verb)) == 0)
             continue;
-        if (next_random(layer_of(op)) % FAULT_CHANCE_FULL >= rule->chance_ppm)
+        if (fault_random(&layer_of(op)->dice) % FAULT_CHANCE_FULL >= rule->chance_ppm)
             continue;
         op->hits |= 1u << rule->kind;
-        op->delay_ns += rule->delay_ns;
+        if (rule->kind == FAULT_DRIP)
+            op->drip_ns = rule->delay_ns;
+        else
+            op->delay_ns += rule->delay_ns;
     }
 }
 
@@ -467,7 +390,7 @@ fault_submit(struct provider *p, struct prov_req *r)
         return;
     }
     op->state = DELAYING;
-    l->counts[FAULT_DELAY]++;
+    l->dice.counts[FAULT_DELAY]++;
     c2_timer_arm(p->env, &op->timer, C2_MIN(r->deadline_ns, c2_now_ns(p->env) + op->delay_ns));
 }
 
@@ -479,6 +402,7 @@ fault_cancel(struct provider *p, struct prov_req *r)
     switch (op->state) {
     case DELAYING:
     case HANGING:
+    case DRIPPING:
         c2_timer_arm(p->env, &op->timer, c2_now_ns(p->env));
         break;
     case ANSWERING:
@@ -520,7 +444,7 @@ prov_fault_new(struct provider *inner, const char *spec, uint64_t seed,
     struct fault *l = c2_calloc(1, sizeof *l);
     prov_layer_init(&l->p, &fault_ops, inner);
     l->spec = parsed;
-    l->random_state = seed;
+    l->dice.state = seed;
     fault_memory_init(&l->old, seed);
     *ret_provider = &l->p;
     return C2_E_OK;
@@ -554,13 +478,19 @@ prov_fault_check(const char *spec, char **ret_error)
     return fault_spec_parse(spec, &parsed, ret_error);
 }
 
+const char *
+prov_fault_kind(size_t index)
+{
+    return index < FAULT_KIND_COUNT ? fault_kind_name((enum fault_kind)index) : NULL;
+}
+
 uint64_t
 prov_fault_count(const struct provider *stack)
 {
     const struct fault *l = find_layer(stack);
     uint64_t sum = 0;
     for (unsigned i = 0; l != NULL && i < FAULT_KIND_COUNT; i++)
-        sum += l->counts[i];
+        sum += l->dice.counts[i];
     return sum;
 }
 
@@ -569,5 +499,5 @@ prov_fault_count_kind(const struct provider *stack, const char *kind)
 {
     const struct fault *l = find_layer(stack);
     enum fault_kind k = FAULT_KIND_COUNT;
-    return l != NULL && fault_kind_find(kind, &k) ? l->counts[k] : 0;
+    return l != NULL && fault_kind_find(kind, &k) ? l->dice.counts[k] : 0;
 }

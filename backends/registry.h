@@ -33,9 +33,12 @@ struct provider *prov_limit_new(struct provider *inner, unsigned in_flight_max, 
  * A cloud that misbehaves. spec is a comma-separated list of faults, each one for all requests it
  * makes sense for or for one kind ("get.error:5%"), always or with a chance:
  *     error down throttle noack delay:200ms hang          any request
- *     lie                                                 PUT: acknowledged, not stored
- *     absent empty corrupt truncate huge swap stale       GET, HEAD
- *     absent empty forge                                  LIST
+ *     protocol redirect tls denied skew                   any request
+ *     lie checksum                                        PUT: acknowledged, not stored; or wrongly
+ *     rollback                                            PUT, DELETE: nothing changes
+ *     absent empty corrupt truncate huge swap stale drip  GET, HEAD
+ *     absent empty forge loop drip                        LIST
+ *     T01 ... T15                                         what a threat of docs/faults.md is
  * See backends/fault_spec.h. "" = pass through. Ownership of inner passes on success only.
  */
 C2_RESULT prov_fault_new(struct provider *inner, const char *spec, uint64_t seed,
@@ -44,6 +47,8 @@ C2_RESULT prov_fault_new(struct provider *inner, const char *spec, uint64_t seed
 C2_RESULT prov_fault_set(struct provider *stack, const char *spec);
 /* On failure ret_error, if not NULL, gets a sentence for people (c2_free). */
 C2_RESULT prov_fault_check(const char *spec, char **ret_error);
+/* The names of the kinds, then NULL. */
+const char *prov_fault_kind(size_t index);
 /* How many faults of any kind, or of one ("corrupt"), the stack's fault layer injected so far. */
 uint64_t prov_fault_count(const struct provider *stack);
 uint64_t prov_fault_count_kind(const struct provider *stack, const char *kind);

@@ -28,13 +28,15 @@
 #define CTL_JOBS_MAX         8u
 #define CTL_JOB_COUNTERS_MAX 16u
 #define CTL_SOCKET           "ctl" /* in cache_dir */
+#define CTL_FAULT_ASK        1
 
 enum ctl_verb {
     CTL_STATUS = 1,         /* -> ctl_status; number 1 = as known, no provider is asked for it */
     CTL_FLUSH = 2,          /* number = timeout in ns; progress, then the result */
     CTL_STOP = 3,           /* number = timeout in ns: flush, unmount, end */
     CTL_STATS = 4,          /* -> counters */
-    CTL_PROVIDER_FAULT = 5, /* text = provider, text2 = specification */
+    CTL_PROVIDER_FAULT = 5, /* text = provider, text2 = specification, number CTL_FAULT_ASK = leave
+                             * it as it is; -> counters of what was injected, per kind */
     CTL_CACHE_CLEAR = 6,
     CTL_LOG_LEVEL = 7,   /* text = level; body = the level before */
     CTL_JOB_START = 8,   /* text = kind, text2 = parameters, number = bytes per second, 0 = any */

@@ -356,24 +356,29 @@ text_of(struct c2_slice s)
     return c2_strndup((const char *)s.data, s.len);
 }
 
+/* Sets faults, unless it only asks; tells how many there were of each kind. */
 static void
 set_fault(struct wire *w, struct ctl_call *call, const struct ctl_request *q)
 {
     char *name = text_of(q->text), *spec = text_of(q->text2), *error = NULL;
+    struct c2_buf counts = { 0 };
     enum c2_err err = C2_E_NOT_FOUND;
-    const char *message = "the volume has no such provider";
+    const char *message = "the volume has no such provider", *kind;
     for (unsigned seat = 0; seat < DS_SEATS_MAX; seat++) {
         struct provider *p = w->volume->providers[seat];
         if (p == NULL || strcmp(w->volume->config.seats[seat].provider, name) != 0)
             continue;
-        err = prov_fault_check(spec, &error);
-        if (err == C2_E_OK)
+        err = q->number == CTL_FAULT_ASK ? C2_E_OK : prov_fault_check(spec, &error);
+        if (err == C2_E_OK && q->number != CTL_FAULT_ASK)
             err = prov_fault_set(p, spec);
         message = error;
         if (err == C2_E_UNSUPPORTED)
             message = "its section has no key `fault`; add \"fault =\" and mount again";
+        for (size_t i = 0; (kind = prov_fault_kind(i)) != NULL; i++)
+            ctl_counter_add(&counts, kind, prov_fault_count_kind(p, kind));
     }
-    ctl_result(call, err, message, nothing);
+    ctl_result(call, err, message, err == C2_E_OK ? c2_buf_slice(&counts) : nothing);
+    c2_buf_done(&counts);
     c2_free(name);
     c2_free(spec);
     c2_free(error);

@@ -311,10 +311,40 @@ run_test(struct cmd_ctx *x, int argc, char **argv)
 
 /* ---- fault ----------------------------------------------------------------------------------- */
 
+static void
+fault_text(void *arg, const char *name, uint64_t value)
+{
+    (void)arg;
+    if (value > 0)
+        (void)printf("%-10s %llu\n", name, (unsigned long long)value);
+}
+
+static void
+fault_json(void *arg, const char *name, uint64_t value)
+{
+    c2_json_u64(arg, name, value);
+}
+
+static enum c2_err
+print_faults(const struct cmd_ctx *x, const char *provider, struct c2_slice counters)
+{
+    if (!x->json)
+        return ctl_counters_decode(counters, fault_text, NULL);
+    struct c2_buf out = { 0 };
+    struct c2_json j;
+    cmd_json_begin(&j, &out, "c2fs.faults/1");
+    c2_json_str(&j, "name", provider);
+    c2_json_object(&j, "injected");
+    enum c2_err err = ctl_counters_decode(counters, fault_json, &j);
+    c2_json_object_end(&j);
+    cmd_json_print(&j, &out);
+    return err;
+}
+
 static int
 run_fault(struct cmd_ctx *x, int argc, char **argv)
 {
-    if (argc != 3)
+    if (argc != 2 && argc != 3)
         return cmd_usage(cmd_find("provider fault"), "give a provider and a specification");
     struct ctl_client client;
     const char *cache_dir = cmd_cache_dir(x, x->volume);
@@ -323,8 +353,9 @@ run_fault(struct cmd_ctx *x, int argc, char **argv)
         return cmd_fail(x, err, "provider fault", x->volume, NULL,
                         "faults are injected into a running mount");
     const struct ctl_request q = { .verb = CTL_PROVIDER_FAULT,
+                                   .number = argc == 2 ? CTL_FAULT_ASK : 0,
                                    .text = c2_slice_str(argv[1]),
-                                   .text2 = c2_slice_str(argv[2]) };
+                                   .text2 = c2_slice_str(argc == 3 ? argv[2] : "") };
     struct ctl_answer a;
     err = ctl_client_call(&client, &q, NULL, NULL, &a);
     int code = CTL_EXIT_OK;
@@ -332,8 +363,11 @@ run_fault(struct cmd_ctx *x, int argc, char **argv)
         char *cause = c2_strndup((const char *)a.message.data, a.message.len);
         code = cmd_fail(x, a.err, "provider fault", argv[1], cause, NULL);
         c2_free(cause);
-    } else if (err != C2_E_OK) {
-        code = cmd_fail(x, err, "provider fault", argv[1], NULL, NULL);
+    } else {
+        if (err == C2_E_OK && argc == 2)
+            err = print_faults(x, argv[1], a.body);
+        if (err != C2_E_OK)
+            code = cmd_fail(x, err, "provider fault", argv[1], NULL, NULL);
     }
     ctl_client_close(&client);
     return code;
@@ -351,9 +385,11 @@ const struct cmd cmds_provider[] = {
       "Without names all providers of the configuration. Changes no volume.\n"
       "  --full  also measures the speed with an object of 8 MiB\n",
       "--full", CMD_NEEDS_CONF, run_test },
-    { "provider fault", "NAME SPEC", "inject faults into a provider of a running mount",
-      "For tests. SPEC is a comma-separated list like error:5%,delay:200ms,corrupt:1%,hang; an\n"
-      "empty one ends the faults. The provider's section must have a key `fault`.\n",
+    { "provider fault", "NAME [SPEC]", "inject faults into a provider of a running mount",
+      "For tests. SPEC is a comma-separated list like error:5%,delay:200ms,corrupt:1%,hang,T03; "
+      "an\n"
+      "empty one ends the faults, without one it says how many there were of each kind. The\n"
+      "provider's section must have a key `fault`.\n",
       "", CMD_NEEDS_VOLUME, run_fault },
     { NULL, NULL, NULL, NULL, NULL, CMD_NEEDS_NOTHING, NULL },
 };

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <stdio.h>
 #include <string.h>
 
 #define VERB(verb) (1u << PROV_##verb)
@@ -95,6 +96,55 @@ fault_spec__delay_takes_chance_and_duration(void **state)
 }
 
 static void
+fault_spec__drip_may_have_a_duration(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("drip").rules[0].delay_ns, 0);
+    struct fault_spec spec = parse("get.drip:10%:500ms");
+    assert_int_equal(spec.rules[0].chance_ppm, 100000);
+    assert_int_equal(spec.rules[0].delay_ns, 500000000);
+    assert_int_equal(spec.rules[0].verbs, VERB(GET));
+}
+
+static void
+fault_spec__a_threat_stands_for_its_rules(void **state)
+{
+    (void)state;
+    struct fault_spec spec = parse("T14:10%,hang:1%");
+    assert_int_equal(spec.count, 5);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(spec.rules[i].verbs, VERB(LIST));
+    assert_int_equal(spec.rules[0].kind, FAULT_ABSENT);
+    assert_int_equal(spec.rules[0].chance_ppm, 50000); /* a tenth of 50 % */
+    assert_int_equal(spec.rules[4].kind, FAULT_HANG);
+    spec = parse("get.T15");
+    assert_int_equal(spec.count, 3);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(spec.rules[i].verbs, VERB(GET));
+}
+
+static void
+fault_spec__every_threat_parses_under_its_number(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < FAULT_THREATS; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "T%02u", i + 1);
+        assert_string_equal(fault_threats[i].name, name);
+        struct fault_spec spec = parse(name);
+        struct fault_spec rules = parse(fault_threats[i].spec);
+        assert_true(spec.count > 0);
+        assert_int_equal(spec.count, rules.count);
+        for (size_t k = 0; k < spec.count; k++) {
+            assert_int_equal(spec.rules[k].kind, rules.rules[k].kind);
+            assert_int_equal(spec.rules[k].chance_ppm, rules.rules[k].chance_ppm);
+        }
+        assert_int_not_equal(fault_threat_kinds(i), 0);
+    }
+    assert_int_equal(fault_threat_kinds(0), 1u << FAULT_CORRUPT);
+}
+
+static void
 fault_spec__refusals_say_what_to_write(void **state)
 {
     static const struct {
@@ -116,6 +166,10 @@ fault_spec__refusals_say_what_to_write(void **state)
         { "delay:5%", "write delay:200ms" },
         { "delay:soon", "write delay:200ms" },
         { "get.lie", "makes no sense" },
+        { "get.T14", "makes no sense" },
+        { "T16", "unknown fault" },
+        { "T01:1s", "write error:5%" },
+        { "drip:soon", "write drip:200ms" },
         { "put.corrupt", "makes no sense" },
         { "error,,hang", "unknown fault" },
         { "error,", "unknown fault" },
@@ -162,6 +216,9 @@ main(void)
         cmocka_unit_test(fault_spec__chances_have_up_to_four_decimals),
         cmocka_unit_test(fault_spec__verbs_narrow_a_rule),
         cmocka_unit_test(fault_spec__delay_takes_chance_and_duration),
+        cmocka_unit_test(fault_spec__drip_may_have_a_duration),
+        cmocka_unit_test(fault_spec__a_threat_stands_for_its_rules),
+        cmocka_unit_test(fault_spec__every_threat_parses_under_its_number),
         cmocka_unit_test(fault_spec__refusals_say_what_to_write),
         cmocka_unit_test(fault_spec__refuses_endless_text),
     };

@@ -2,6 +2,7 @@
 /*
  * Each kind of fault: what the caller sees, what the cloud got, that it is counted.
  */
+#include "backends/fault_spec.h"
 #include "backends/mem.h"
 #include "backends/registry.h"
 #include "base/alloc.h"
@@ -97,6 +98,10 @@ fault__plain_errors_never_reach_the_cloud(void **state)
         { "error", C2_E_UNAVAILABLE, 500, 0 },
         { "down", C2_E_UNREACHABLE, 0, 0 },
         { "throttle", C2_E_THROTTLED, 503, C2_NS_PER_S },
+        { "protocol", C2_E_PROTOCOL, 0, 0 },
+        { "redirect", C2_E_REDIRECT, 307, 0 },
+        { "tls", C2_E_TLS, 0, 0 },
+        { "denied", C2_E_AUTH, 403, 0 },
     };
     struct fixture *f = *state;
     for (size_t i = 0; i < C2_ARRAY_LEN(cases); i++) {
@@ -117,7 +122,7 @@ fault__plain_errors_never_reach_the_cloud(void **state)
         }
         assert_int_equal(injected(f, cases[i].spec), PROV_VERB_COUNT);
     }
-    assert_int_equal(prov_fault_count(f->c.p), 3 * PROV_VERB_COUNT);
+    assert_int_equal(prov_fault_count(f->c.p), C2_ARRAY_LEN(cases) * PROV_VERB_COUNT);
 }
 
 static void
@@ -352,11 +357,13 @@ fault__stale_answers_what_was_before(void **state)
     assert_int_equal(test_prov_head(&f->c, "k", &size), C2_E_OK);
     assert_int_equal(size, 4);
     test_prov_assert_body(&f->c, "deleted", c2_slice_str("was here"));
-    test_prov_assert_body(&f->c, "fresh", c2_slice_str("f"));
-    assert_int_equal(injected(f, "stale"), 3);
+    struct c2_blob *body = NULL;
+    assert_int_equal(test_prov_get(&f->c, "fresh", &body), C2_E_NOT_FOUND);
+    assert_int_equal(test_prov_head(&f->c, "fresh", &size), C2_E_NOT_FOUND);
+    assert_int_equal(injected(f, "stale"), 5);
     set(f, "");
     test_prov_assert_body(&f->c, "k", c2_slice_str("newest"));
-    struct c2_blob *body = NULL;
+    test_prov_assert_body(&f->c, "fresh", c2_slice_str("f"));
     assert_int_equal(test_prov_get(&f->c, "deleted", &body), C2_E_NOT_FOUND);
 }
 
@@ -403,6 +410,149 @@ fault__forge_lists_a_key_that_is_not_there(void **state)
     assert_true(t.r.truncated); /* "p/z" had to go */
     test_prov_req_done(&t);
     assert_int_equal(injected(f, "forge"), 2);
+}
+
+static void
+fault__loop_begins_again_and_never_ends(void **state)
+{
+    struct fixture *f = *state;
+    struct test_prov_req t;
+    store(f, "p/a", "x");
+    store(f, "p/b", "x");
+    set(f, "loop");
+    test_prov_req_init(&f->c, &t, PROV_LIST, "p/");
+    t.r.list_after = "p/a";
+    assert_int_equal(test_prov_run(&f->c, &t), C2_E_OK);
+    assert_int_equal(t.r.nentries, 2);
+    assert_string_equal(t.r.entries[0].key, "p/a");
+    assert_true(t.r.truncated);
+    assert_string_equal(t.r.list_after, "p/a"); /* the caller's question is what it was */
+    test_prov_req_done(&t);
+    assert_int_equal(injected(f, "loop"), 1);
+}
+
+static void
+fault__rollback_keeps_the_bucket_as_it_was(void **state)
+{
+    struct fixture *f = *state;
+    struct c2_blob *body = NULL;
+    const char *keys[] = { "k" };
+    store(f, "k", "old");
+    set(f, "rollback");
+    assert_int_equal(test_prov_put(&f->c, "k", c2_slice_str("new"), false), C2_E_OK);
+    assert_int_equal(test_prov_put(&f->c, "other", c2_slice_str("new"), false), C2_E_OK);
+    assert_int_equal(test_prov_delete(&f->c, "k"), C2_E_OK);
+    struct test_prov_req t;
+    test_prov_req_init(&f->c, &t, PROV_DELETE_MANY, "");
+    t.r.keys = keys;
+    t.r.nkeys = 1;
+    assert_int_equal(test_prov_run(&f->c, &t), C2_E_OK);
+    test_prov_assert_body(&f->c, "k", c2_slice_str("old"));
+    assert_int_equal(test_prov_get(&f->c, "other", &body), C2_E_NOT_FOUND);
+    assert_int_equal(prov_mem_count(f->c.p), 1);
+    assert_int_equal(injected(f, "rollback"), 4);
+}
+
+static void
+fault__checksum_of_other_bytes_fails_a_put_that_was_made(void **state)
+{
+    struct fixture *f = *state;
+    set(f, "checksum");
+    assert_int_equal(test_prov_put(&f->c, "k", c2_slice_str("x"), false), C2_E_CORRUPT);
+    test_prov_assert_body(&f->c, "k", c2_slice_str("x"));
+    assert_int_equal(injected(f, "checksum"), 1);
+}
+
+static void
+fault__skew_is_a_day(void **state)
+{
+    struct fixture *f = *state;
+    struct test_prov_req t;
+    store(f, "k", "x");
+    set(f, "skew");
+    test_prov_req_init(&f->c, &t, PROV_GET, "k");
+    assert_int_equal(test_prov_run(&f->c, &t), C2_E_OK);
+    uint64_t ours = c2_wall_ns(f->c.p->env);
+    uint64_t theirs = t.r.server_wall_ns;
+    uint64_t apart = theirs > ours ? theirs - ours : ours - theirs;
+    assert_true(apart > 24 * 3600 * C2_NS_PER_S);
+    test_prov_req_done(&t);
+    assert_int_equal(injected(f, "skew"), 1);
+}
+
+static void
+fault__drip_takes_its_time(void **state)
+{
+    struct fixture *f = *state;
+    struct test_prov_req t;
+    store(f, "k", "x");
+    set(f, "drip:2s");
+    uint64_t start_ns = c2_now_ns(f->c.p->env);
+    test_prov_assert_body(&f->c, "k", c2_slice_str("x"));
+    assert_int_equal(c2_now_ns(f->c.p->env) - start_ns, 2 * C2_NS_PER_S);
+
+    test_prov_req_init(&f->c, &t, PROV_GET, "k"); /* too long for this one */
+    t.r.deadline_ns = c2_now_ns(f->c.p->env) + C2_NS_PER_S;
+    assert_int_equal(test_prov_run(&f->c, &t), C2_E_TIMEOUT);
+    assert_int_equal(c2_now_ns(f->c.p->env), t.r.deadline_ns);
+    assert_null(t.r.reply);
+
+    set(f, "drip");
+    start_ns = c2_now_ns(f->c.p->env);
+    test_prov_req_init(&f->c, &t, PROV_GET, "k");
+    assert_int_equal(test_prov_run(&f->c, &t), C2_E_TIMEOUT);
+    assert_int_equal(c2_now_ns(f->c.p->env) - start_ns, 60 * C2_NS_PER_S);
+    assert_int_equal(injected(f, "drip"), 3);
+
+    test_prov_req_init(&f->c, &t, PROV_GET, "nothing"); /* there is nothing to drip */
+    assert_int_equal(test_prov_run(&f->c, &t), C2_E_NOT_FOUND);
+    assert_int_equal(injected(f, "drip"), 3);
+}
+
+static void
+fault__drip_can_be_canceled(void **state)
+{
+    struct fixture *f = *state;
+    struct test_prov_req t;
+    store(f, "k", "x");
+    set(f, "drip");
+    uint64_t start_ns = c2_now_ns(f->c.p->env);
+    test_prov_req_init(&f->c, &t, PROV_GET, "k");
+    prov_submit(f->c.p, &t.r);
+    test_env_run_ready(f->t);
+    assert_int_equal(injected(f, "drip"), 1);
+    prov_cancel(f->c.p, &t.r);
+    assert_false(t.completed);
+    test_prov_wait(&f->c, &t);
+    assert_int_equal(t.r.err, C2_E_CANCELED);
+    assert_null(t.r.reply);
+    assert_int_equal(c2_now_ns(f->c.p->env), start_ns);
+}
+
+static void
+fault__every_threat_strikes(void **state)
+{
+    struct fixture *f = *state;
+    for (unsigned i = 0; i < FAULT_THREATS; i++) {
+        uint64_t before = prov_fault_count(f->c.p);
+        set(f, fault_threats[i].name);
+        for (unsigned k = 0; k < 20; k++) {
+            char key[16];
+            struct test_prov_req t;
+            snprintf(key, sizeof key, "%02u-%02u", i, k);
+            (void)test_prov_put(&f->c, key, c2_slice_str("x"), false);
+            test_prov_req_init(&f->c, &t, PROV_GET, key);
+            t.r.deadline_ns = c2_now_ns(f->c.p->env) + C2_NS_PER_S;
+            (void)test_prov_run(&f->c, &t);
+            test_prov_req_done(&t);
+            test_prov_req_init(&f->c, &t, PROV_LIST, "");
+            t.r.deadline_ns = c2_now_ns(f->c.p->env) + C2_NS_PER_S;
+            (void)test_prov_run(&f->c, &t);
+            test_prov_req_done(&t);
+        }
+        if (prov_fault_count(f->c.p) == before)
+            fail_msg("%s (%s) did nothing", fault_threats[i].name, fault_threats[i].what);
+    }
 }
 
 static void
@@ -503,6 +653,13 @@ main(void)
         TEST(fault__stale_answers_what_was_before),
         TEST(fault__stale_memory_is_bounded),
         TEST(fault__forge_lists_a_key_that_is_not_there),
+        TEST(fault__loop_begins_again_and_never_ends),
+        TEST(fault__rollback_keeps_the_bucket_as_it_was),
+        TEST(fault__checksum_of_other_bytes_fails_a_put_that_was_made),
+        TEST(fault__skew_is_a_day),
+        TEST(fault__drip_takes_its_time),
+        TEST(fault__drip_can_be_canceled),
+        TEST(fault__every_threat_strikes),
         TEST(fault__chance_is_about_right),
         TEST(fault__seed_decides_what_is_hit),
         TEST(fault__set_finds_the_layer_anywhere_in_the_stack),
