@@ -52,14 +52,13 @@ const struct fault_threat fault_threats[FAULT_THREATS] = {
     { "T05", "a truncated body", "truncate" },
     { "T06", "200 without storing", "lie" },
     { "T07", "404 for a stored object", "absent" },
-    { "T08", "a huge body, a slow drip, never-ending headers", "huge:40%,drip:20%,protocol:20%" },
-    { "T09", "hostile XML",
-      "list.protocol,delete_many.protocol,put.protocol:30%,get.protocol:30%" },
+    { "T08", "a huge body, a slow drip, never-ending headers", "huge,drip:20%:2s,protocol:20%" },
+    { "T09", "hostile XML", "list.protocol,delete_many.protocol,put.protocol,get.protocol:50%" },
     { "T10", "a redirect", "redirect" },
     { "T11", "a wrong checksum echo", "checksum" },
     { "T12", "a self-signed or wrong-name certificate", "tls" },
     { "T13", "TLS is stripped", "tls:50%,redirect" },
-    { "T14", "a list that lies", "list.absent:50%,list.empty:20%,forge:50%,loop:20%" },
+    { "T14", "a list that lies", "list.absent:50%,list.empty:20%,forge,loop:20%" },
     { "T15", "storms of 503 and 429, clock skew", "throttle:60%,denied:20%,skew" },
 };
 
@@ -258,7 +257,7 @@ add_threat(struct fault_spec *spec, const struct fault_threat *t, const struct w
     C2_TRY(parse_arguments(limits->arguments, &often, t->name, ret_error));
     while (rest != NULL) {
         struct words w;
-        struct fault_rule rule;
+        struct fault_rule rule = { .kind = FAULT_ERROR };
         C2_TRY(split(strsep(&rest, ","), &w, ret_error));
         C2_TRY(parse_plain(&w, &rule, ret_error));
         rule.verbs &= limits->verbs;
@@ -276,7 +275,7 @@ static enum c2_err
 parse_rule(char *text, struct fault_spec *spec, char **ret_error)
 {
     struct words w;
-    struct fault_rule rule;
+    struct fault_rule rule = { .kind = FAULT_ERROR };
     C2_TRY(split(text, &w, ret_error));
     const struct fault_threat *threat = threat_named(w.kind);
     if (threat != NULL)

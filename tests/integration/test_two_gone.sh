@@ -17,34 +17,9 @@ mount_stop
 must "empty the cache" c2 cache clear
 volume_save
 
-# Reads every file: exact, or an input/output error. Prints how many of each.
-read_all() {
-    python3 - "$WORK/src" "$MNT" <<'END'
-import errno, os, stat, sys
-src, mnt = sys.argv[1:]
-exact = eio = 0
-for where, _, names in os.walk(src):
-    for name in names:
-        path = os.path.join(where, name)
-        if not stat.S_ISREG(os.lstat(path).st_mode):
-            continue
-        want = open(path, "rb").read()
-        try:
-            got = open(os.path.join(mnt, os.path.relpath(path, src)), "rb").read()
-        except OSError as e:
-            if e.errno != errno.EIO:
-                sys.exit(f"{path}: {e}")
-            eio += 1
-            continue
-        if got != want:
-            sys.exit(f"{path}: wrong bytes")
-        exact += 1
-print(exact, eio)
-END
-}
 no_wrong_bytes() { # wants some EIO
     local exact eio
-    read -r exact eio < <(read_all) || return 1
+    read -r exact eio < <("$LIB/read_exact" "$WORK/src" "$MNT") || return 1
     echo "$exact exact, $eio EIO"
     [ -n "$eio" ] && [ "$eio" -gt 0 ]
 }
