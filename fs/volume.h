@@ -113,6 +113,7 @@ struct volume {
     uint32_t silent; /* seats that did not answer when all were asked last, for fs/seat_rules.h */
     struct provider **retired; /* had a seat; closed when no request needs them any more */
     size_t nretired;
+    unsigned retired_holds; /* jobs that may ask one of them at any time */
     uint64_t session;
     struct ck fence_key;
     uint64_t fence_token;
@@ -185,8 +186,11 @@ void volume_change_start(struct volume_change *c);
 void volume_seat_reopen(struct volume *v, unsigned seat, struct provider *p);
 /* Takes a provider that is in no seat over; it is closed as below, or with the volume. */
 void volume_retire(struct volume *v, struct provider *p);
-/* Closes retired providers that nobody uses; `keep` (NULL = none) is one that is still needed. */
-void volume_retired_close(struct volume *v, const struct provider *keep);
+/* Closes retired providers that no request of the client needs, unless somebody holds them. */
+void volume_retired_close(struct volume *v);
+/* None is closed between these two. */
+void volume_retired_hold(struct volume *v);
+void volume_retired_release(struct volume *v);
 /* The opened provider with this name among the retired ones, or NULL. */
 struct provider *volume_retired_find(struct volume *v, const char *name);
 

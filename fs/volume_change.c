@@ -24,16 +24,32 @@ volume_retire(struct volume *v, struct provider *p)
 }
 
 void
-volume_retired_close(struct volume *v, const struct provider *keep)
+volume_retired_close(struct volume *v)
 {
     size_t kept = 0;
+    if (v->retired_holds > 0)
+        return;
     for (size_t i = 0; i < v->nretired; i++) {
-        if (v->retired[i] == keep || ds_client_uses(v->ds, v->retired[i]))
+        if (ds_client_uses(v->ds, v->retired[i]))
             v->retired[kept++] = v->retired[i];
         else
             prov_close(v->retired[i]);
     }
     v->nretired = kept;
+}
+
+void
+volume_retired_hold(struct volume *v)
+{
+    v->retired_holds++;
+}
+
+void
+volume_retired_release(struct volume *v)
+{
+    C2_ASSERT(v->retired_holds > 0);
+    v->retired_holds--;
+    volume_retired_close(v);
 }
 
 struct provider *

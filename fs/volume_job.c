@@ -283,8 +283,7 @@ left(struct volume_change *c)
 {
     struct run *r = C2_CONTAINER_OF(c, struct run, change);
     if (c->err == C2_E_OK) {
-        r->source = NULL;
-        volume_retired_close(volume(r), NULL);
+        r->source = NULL; /* closed with the job, and not asked from now on */
         go(r, SAVE_LAST);
     }
     step_over(r, c->err, false);
@@ -421,7 +420,9 @@ walked(struct seat_walk *w)
         rec->bytes_done += w->bytes;
     }
     if (r->after.len == 0)
-        rec->counter[LOST] = 0; /* each walk counts anew */
+        rec->counter[LOST] = 0;                                   /* each walk counts anew */
+    rec->bytes_total = C2_MAX(rec->bytes_total, rec->bytes_done); /* what came meanwhile */
+    rec->objects_total = C2_MAX(rec->objects_total, rec->objects_done);
     rec->counter[LOST] += w->lost;
     rec->errors = rec->counter[LOST] + w->failed;
     r->undone += w->moved + w->failed; /* what is lost does not keep anybody waiting */
@@ -557,6 +558,7 @@ begin(struct job *j)
     c2_free(remove);
     load_cursor(r);
     r->seat = seat_of(r);
+    volume_retired_hold(r->x->volume); /* whoever plans or changes something else meanwhile */
     j->run = r;
 }
 
@@ -566,6 +568,7 @@ end(struct job *j)
     struct run *r = j->run;
     C2_ASSERT(!r->walking && !r->probing && !r->syncing);
     prov_close(r->opened);
+    volume_retired_release(volume(r));
     c2_free(r->old);
     c2_free(r->name);
     c2_free(r);

@@ -72,7 +72,7 @@ finish(struct wire_change *c, enum c2_err err, const char *message, struct c2_sl
     w->change = NULL;
     prov_close(c->opened);
     if (err == C2_E_OK)
-        volume_retired_close(w->volume, NULL);
+        volume_retired_close(w->volume);
     ctl_result(c->call, err, message, body);
     c2_buf_done(&c->plan);
     c2_free(c->name);

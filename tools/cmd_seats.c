@@ -223,7 +223,8 @@ move_data(const struct cmd_ctx *x, const char *what, const struct options *o, st
                                      .kind = p->other != NULL ? "replace" : "drain",
                                      .params = params,
                                      .rate_limit = o->limit,
-                                     .detach = o->detach };
+                                     .detach = o->detach,
+                                     .joins = true };
         if (confirmed(x))
             code = job_run(x, &s);
         else

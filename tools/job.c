@@ -391,6 +391,29 @@ job_watch(const struct cmd_ctx *x, const char *what, const char *kind)
 
 /* ---- the rest -------------------------------------------------------------------------------- */
 
+/* OK when the job that is in the way is the one that was asked for: it goes on, with the limit that
+ * was given now, if one was. */
+static enum c2_err
+join(const struct cmd_ctx *x, const struct job_start *s, char **ret_error)
+{
+    struct ctl_job *job = c2_calloc(1, sizeof(*job));
+    struct ctl_request q = { .verb = CTL_JOB_CONTROL,
+                             .text = c2_slice_str(s->kind),
+                             .text2 = c2_slice_str("resume") };
+    enum c2_err err = job_get(x, s->kind, job, ret_error);
+    if (err == C2_E_OK && (is_over(job) || strcmp(job->params, s->params) != 0))
+        err = C2_E_BUSY;
+    if (err == C2_E_OK && is_state(job, "paused"))
+        err = job_request(x, &q, NULL, ret_error);
+    if (err == C2_E_OK && s->rate_limit != 0) {
+        q.text2 = c2_slice_str("limit");
+        q.number = s->rate_limit;
+        err = job_request(x, &q, NULL, ret_error);
+    }
+    c2_free(job);
+    return err;
+}
+
 int
 job_run(const struct cmd_ctx *x, const struct job_start *s)
 {
@@ -400,13 +423,21 @@ job_run(const struct cmd_ctx *x, const struct job_start *s)
                                    .text = c2_slice_str(s->kind),
                                    .text2 = c2_slice_str(s->params) };
     enum c2_err err = job_request(x, &q, NULL, &error);
+    bool joined = err == C2_E_BUSY && s->joins;
+    if (joined) {
+        char *other = NULL;
+        if (join(x, s, &other) == C2_E_OK)
+            err = C2_E_OK;
+        c2_free(other);
+    }
     if (err != C2_E_OK)
         return fail(x, err, s->what, x->volume, error);
+    c2_free(error);
     if (!s->detach)
         return job_watch(x, s->what, s->kind);
     if (!x->json)
-        (void)printf("%s started; c2fsctl -V %s job watch %s shows it\n", s->kind, x->volume,
-                     s->kind);
+        (void)printf("%s %s; c2fsctl -V %s job watch %s shows it\n", s->kind,
+                     joined ? "goes on" : "started", x->volume, s->kind);
     return CTL_EXIT_OK;
 }
 

@@ -13,6 +13,7 @@ struct job_start {
     const char *params; /* "key=value" separated by blanks */
     uint64_t rate_limit;
     bool detach; /* do not wait for its end */
+    bool joins;  /* one that runs already with the same parameters is this one */
 };
 
 /* All return an exit code. The one of a job that is watched to its end: 0; 6 when some objects

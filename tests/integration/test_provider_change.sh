@@ -65,7 +65,9 @@ must "online" c2 provider online p4
 section p5
 check "a dry run changes nothing" c2 --dry-run provider replace p2 p5
 check "nothing is there" [ "$(seat_bytes p5)" -eq 0 ]
-must "start to replace p2" c2 --yes provider replace p2 p5 --limit "$RATE" --detach
+must "start to replace p2" c2 --yes provider replace p2 p5 --limit 16K --detach
+check "a plan is possible meanwhile" c2 provider plan replace p2 p5
+check "the same command goes on with it" c2 --yes provider replace p2 p5 --limit "$RATE" --detach
 for ((k = 0; k < KILLS; k++)); do
     sleep "0.$((RANDOM % 9))"
     mount_kill

@@ -85,9 +85,12 @@ change__begins_an_epoch_that_outlives_a_mount(void **state)
     assert_true(r->volume->config_version > version);
     assert_string_equal(r->volume->providers[1]->name, "p5");
     assert_ptr_equal(volume_retired_find(r->volume, "p2"), old);
-    volume_retired_close(r->volume, old);
-    assert_ptr_equal(volume_retired_find(r->volume, "p2"), old); /* still needed */
-    volume_retired_close(r->volume, NULL);
+    volume_retired_hold(r->volume);
+    volume_retired_hold(r->volume);
+    volume_retired_close(r->volume);
+    volume_retired_release(r->volume);
+    assert_ptr_equal(volume_retired_find(r->volume, "p2"), old); /* still held */
+    volume_retired_release(r->volume);
     assert_null(volume_retired_find(r->volume, "p2"));
     assert_int_equal(set_state(r, 3, VOLUME_SEAT_OFFLINE), C2_E_OK);
     struct ds_seat_status s;
