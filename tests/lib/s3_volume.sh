@@ -7,6 +7,7 @@ S3_RECIPES=$TOP/tests/integration/s3servers
 export S3_ACCESS_KEY=C2FSTESTACCESSKEY001
 export S3_SECRET_KEY=c2fstestsecret0123456789abcdefghijklmnop
 declare -A S3_ENDPOINT=() S3_REGION_OF=() S3_CA=() S3_RECIPE=()
+declare -A S3_BUCKET_URL=() S3_SERVER=() RELAY_PORT=() RELAY_PID=() # by provider
 
 # The first of 60 ports in a row that are free on loopback.
 free_ports() {
@@ -71,6 +72,8 @@ s3_provider() {
     curl -sSf --noproxy '*' "${ca[@]}" --aws-sigv4 "aws:amz:${S3_REGION_OF[$name]}:s3" \
         -u "$S3_ACCESS_KEY:$S3_SECRET_KEY" -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' -X PUT \
         -o /dev/null "${S3_ENDPOINT[$name]}/$bucket" 2>>"$LOG" || die "cannot make bucket $bucket"
+    S3_SERVER[$p]=$name
+    S3_BUCKET_URL[$p]=${S3_ENDPOINT[$name]}/$bucket
     PROVIDER_URL[$p]=s3://$bucket/some/prefix
     PROVIDER_EXTRA[$p]="endpoint = ${S3_ENDPOINT[$name]}
 region = ${S3_REGION_OF[$name]}"
@@ -80,4 +83,53 @@ ca_file = ${S3_CA[$name]}"
         "$S3_SECRET_KEY" >>"$WORK/credentials"
     chmod 600 "$WORK/credentials"
     GLOBAL_EXTRA=("credentials = $WORK/credentials")
+}
+
+# relay_start PROVIDER : what the volume asks of it goes through a relay from now on (tests/lib/s3_relay).
+relay_start() {
+    local p=$1 server
+    server=${S3_ENDPOINT[${S3_SERVER[$p]}]##*:}
+    if [ -z "${RELAY_PORT[$p]-}" ]; then
+        RELAY_PORT[$p]=$(free_ports)
+        PROVIDER_EXTRA[$p]=${PROVIDER_EXTRA[$p]/:$server/:${RELAY_PORT[$p]}}
+    fi
+    "$LIB/s3_relay" "${RELAY_PORT[$p]}" "$server" "$WORK/relay-$p.log" >>"$LOG" 2>&1 &
+    RELAY_PID[$p]=$!
+    started $!
+    wait_for 30 curl -so /dev/null --noproxy '*' "http://127.0.0.1:${RELAY_PORT[$p]}/" || die "no relay for $p"
+}
+
+relay_stop() { # PROVIDER : nothing of it can be reached; its log is complete
+    kill "${RELAY_PID[$1]}"
+    wait "${RELAY_PID[$1]}" 2>/dev/null
+}
+
+# relay_requests PROVIDER : so many of the volume's so far
+relay_requests() {
+    grep -c /some/prefix/ "$WORK/relay-$1.log"
+}
+
+# s3_objects PROVIDER : "KEY SIZE ETAG" of the file data in its bucket, asked of the server itself
+s3_objects() {
+    python3 - "${S3_BUCKET_URL[$1]}" "${S3_REGION_OF[${S3_SERVER[$1]}]}" <<'END'
+import os, subprocess, sys, urllib.parse
+import xml.etree.ElementTree as xml
+url, region = sys.argv[1:]
+user = os.environ["S3_ACCESS_KEY"] + ":" + os.environ["S3_SECRET_KEY"]
+prefix, after = "some/prefix/", ""
+while True:
+    query = "list-type=2&prefix=" + urllib.parse.quote(prefix, safe="")
+    query += "&start-after=" + urllib.parse.quote(after, safe="") if after else ""
+    page = xml.fromstring(subprocess.run(
+        ["curl", "-sSf", "--noproxy", "*", "--aws-sigv4", f"aws:amz:{region}:s3", "-u", user, "-H",
+         "x-amz-content-sha256: UNSIGNED-PAYLOAD", f"{url}?{query}"],
+        check=True, stdout=subprocess.PIPE).stdout)
+    space = page.tag[: page.tag.index("}") + 1] if "}" in page.tag else ""
+    for entry in page.iter(space + "Contents"):
+        after, size, tag = (entry.find(space + name).text for name in ("Key", "Size", "ETag"))
+        if "/o/" in after:
+            print(after[len(prefix):], size, tag.strip('"'))
+    if page.find(space + "IsTruncated").text != "true":
+        break
+END
 }
