@@ -12,8 +12,8 @@
  *        in the next walk; after GIVE_UP_AFTER of them nobody waits for objects of which too few
  *        shares are left: they are counted, their records stay, a scrub reports them.
  * SYNC   puts that began under the old epoch may be committed after a walk has passed their place:
- *        once everything written so far is committed, one more walk finds them. Only a walk that
- *        began after it and found nothing counts.
+ *        once everything written so far is committed, files that are being written included, one
+ *        more walk finds them. Only a walk that began after it and found nothing counts.
  * LEAVE  the seat is ACTIVE, or empty.
  *
  * Every phase may be repeated: what was done is found done. The cursor says where to go on.
@@ -477,7 +477,7 @@ sync(struct run *r)
 {
     say(r, "what was written before the change is committed");
     r->syncing = true;
-    r->sync = (struct fs_sync){ .published_only = true, .done = synced };
+    r->sync = (struct fs_sync){ .done = synced };
     fs_sync_start(r->x->fs, &r->sync);
 }
 

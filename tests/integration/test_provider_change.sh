@@ -49,6 +49,32 @@ reader() {
     done
 }
 
+# A file that is being written: half of it is in the clouds and in no record.
+write_half() { # NAME
+    rm -f "$WORK/rest"
+    python3 - "$WORK/$1" "$MNT/$1" "$WORK/rest" <<'END' &
+import os, sys, time
+data = open(sys.argv[1], "rb").read()
+with open(sys.argv[2], "wb", buffering=0) as f:
+    f.write(data[:4 << 20])
+    while not os.path.exists(sys.argv[3]):
+        time.sleep(0.05)
+    f.write(data[4 << 20:])
+END
+    half=$!
+    started "$half"
+}
+objects_of() { # FILE
+    getfattr --only-values -n user.c2fs.info "$1" | json 'len(d["objects"])'
+}
+in_objects() { # NAME
+    [ "$(objects_of "$MNT/$1")" -ge 2 ]
+}
+write_rest() {
+    touch "$WORK/rest"
+    wait "$half"
+}
+
 # ---- refusals -----------------------------------------------------------------------------------
 check "a plan shows shares and bytes" [ "$(c2 --json provider plan drain p1 | json 'd["upload_bytes"] > 0')" = true ]
 check "remove is refused: too few would be left" ends_with 11 c2 provider remove p1
@@ -90,6 +116,9 @@ started "$reader"
 rsync -aHAX "$WORK/more/" "$MNT/b/" >"$WORK/rsync.log" 2>&1 &
 writer=$!
 started "$writer"
+head -c 5M /dev/urandom >"$WORK/half"
+write_half half
+must "half of a file is uploaded" wait_for 60 in_objects half
 mv "$WORK/p3" "$WORK/p3-gone" # whole at once, while it is written to
 must "replace a dead provider while files are written and read" c2 --yes --progress=none provider replace p3 p6
 check "no writer saw an error" wait "$writer"
@@ -97,7 +126,9 @@ rm "$WORK/reading"
 wait "$reader"
 check "no reader saw an error" [ ! -s "$WORK/reader.errors" ]
 check "readers read" [ -s "$WORK/reader.count" ]
+check "the rest of the file is written" write_rest
 flush
+check "no share is missing" ends_with 0 c2 --progress=none scrub start --exists
 
 # ---- add, drain, remove -------------------------------------------------------------------------
 mkdir "$WORK/p7"
@@ -113,6 +144,7 @@ remount_cold
 check "a" same_tree "$WORK/src" "$MNT/a"
 check "b" same_tree "$WORK/more" "$MNT/b"
 check "c" same_tree "$WORK/late" "$MNT/c"
+check "the file that was written meanwhile" cmp "$WORK/half" "$MNT/half"
 check "online" status_is 'd["state"]' online
 check "new credentials are taken over" c2 provider set-credentials p5
 mount_stop
