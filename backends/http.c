@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The only user of libcurl. Its multi interface tells which descriptors to watch and when to call
- * again; both go to our loop, so that libcurl never blocks and never owns a thread of ours. (Its
- * resolver runs getaddrinfo on a thread of its own that touches nothing of ours; QUICK_EXIT keeps
- * it from waiting for that thread when a request ends early.)
+ * The only user of libcurl, with http_easy.c, which configures its handles. Its multi interface
+ * tells which descriptors to watch and when to call again; both go to our loop, so that libcurl
+ * never blocks and never owns a thread of ours. (Its resolver runs getaddrinfo on a thread of its
+ * own that touches nothing of ours; QUICK_EXIT keeps it from waiting for that thread when a request
+ * ends early.)
  *
  *              submit
  *                |
@@ -32,6 +33,7 @@
 
 #include "backends/http_addr.h"
 #include "backends/http_body.h"
+#include "backends/http_easy.h"
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/mark.h"
@@ -42,11 +44,6 @@
 #include <string.h>
 
 #include <curl/curl.h>
-
-#define RECEIVE_BUFFER    (256L * 1024) /* 0-25 % faster GETs than curl's 16 KiB */
-#define IDLE_S_MAX        20L           /* below the idle time of common servers */
-#define KEEPALIVE_S       30L
-#define NS_PER_MS_ROUNDUP (C2_NS_PER_MS - 1)
 
 enum call_state { CALL_QUEUED, CALL_RUNNING, CALL_FINISHED };
 
@@ -84,10 +81,11 @@ struct http_pool {
     struct c2_env *env; /* borrowed */
     struct c2_os *os;   /* borrowed */
     CURLM *multi;
-    CURLSH *share; /* TLS sessions, so that a new connection resumes one */
-    char *ca_file, *proxy;
+    CURLSH *share;                      /* TLS sessions, so that a new connection resumes one */
+    char *ca_file, *proxy, *connect_to; /* owned, the settings' */
     struct http_settings settings;
-    struct c2_timer timer; /* libcurl's */
+    struct curl_slist *routes; /* owned: of connect_to */
+    struct c2_timer timer;     /* libcurl's */
     struct c2_list queue;
     struct c2_list watches;
     CURL *idle[HTTP_CONNECTIONS_MAX]; /* owned: configured handles */
@@ -177,40 +175,6 @@ deadline_passed(struct c2_timer *t)
 
 /* ---- what libcurl found out ---- */
 
-static enum c2_err
-error_of_code(CURLcode code, const char *text)
-{
-    switch ((int)code) {
-    case CURLE_OPERATION_TIMEDOUT:
-        return C2_E_TIMEOUT;
-    case CURLE_SSL_CONNECT_ERROR:
-        /* A connection lost during the handshake is no verdict on the certificate. */
-        if (strstr(text, "SSL_ERROR_SYSCALL") != NULL || strstr(text, "reset by peer") != NULL)
-            return C2_E_UNREACHABLE;
-        return C2_E_TLS;
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_CERTPROBLEM:
-    case CURLE_SSL_CIPHER:
-    case CURLE_SSL_ISSUER_ERROR:
-    case CURLE_SSL_INVALIDCERTSTATUS:
-        return C2_E_TLS;
-    case CURLE_UNSUPPORTED_PROTOCOL:
-        return strstr(text, "HTTP/0.9") != NULL ? C2_E_PROTOCOL : C2_E_CONFIG;
-    case CURLE_SSL_CACERT_BADFILE:
-    case CURLE_LOGIN_DENIED: /* a user name in the URL */
-    case CURLE_URL_MALFORMAT:
-    case CURLE_COULDNT_RESOLVE_PROXY:
-        return C2_E_CONFIG;
-    case CURLE_WEIRD_SERVER_REPLY:
-    case CURLE_BAD_CONTENT_ENCODING:
-        return C2_E_PROTOCOL;
-    case CURLE_OUT_OF_MEMORY:
-        return C2_E_NOMEM;
-    default: /* resolve, connect, send, receive, cut body */
-        return C2_E_UNREACHABLE;
-    }
-}
-
 static bool
 body_end_is_declared(const struct http_call *call)
 {
@@ -276,7 +240,7 @@ transfer_ended(struct http_call *call, CURLcode code)
         const char *text =
             call->error_text[0] != '\0' ? call->error_text : curl_easy_strerror(code);
         set_detail(call, text);
-        finish(call, error_of_code(code, text));
+        finish(call, http_easy_error(code, text));
     }
 }
 
@@ -339,6 +303,21 @@ on_body(char *data, size_t size, size_t count, void *arg)
                          call->req->reply_len_max) != C2_E_OK)
         return stop_transfer(call, C2_E_TOO_LARGE, "answer is longer than its limit");
     return len;
+}
+
+/* With settings.tls_info only. */
+static int
+on_trace(CURL *easy, curl_infotype type, char *data, size_t size, void *arg)
+{
+    static const char using[] = "SSL connection using ";
+    struct http_call *call = arg;
+    (void)easy;
+    size_t skip = sizeof(using) - 1;
+    if (size > 0 && data[size - 1] == '\n')
+        size--;
+    if (type == CURLINFO_TEXT && size > skip && memcmp(data, using, skip) == 0)
+        http_sanitise(c2_slice(data + skip, size - skip), call->req->tls, sizeof(call->req->tls));
+    return 0;
 }
 
 /*
@@ -449,92 +428,15 @@ on_socket_wish(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_a
 
 /* ---- the start of a request ---- */
 
-static long
-ms_of(uint64_t ns)
-{
-    return (long)((ns + NS_PER_MS_ROUNDUP) / C2_NS_PER_MS);
-}
-
-/* libcurl copies every string, and fails only without memory or without the feature. */
-#define SET(easy, option, value)                                                                   \
-    do {                                                                                           \
-        CURLcode set_code = curl_easy_setopt((easy), (option), (value));                           \
-        C2_ASSERT(set_code == CURLE_OK);                                                           \
-    } while (0)
-
-static void
-set_tls(CURL *easy, const struct http_pool *pool)
-{
-    SET(easy, CURLOPT_SSL_VERIFYPEER, 1L);
-    SET(easy, CURLOPT_SSL_VERIFYHOST, 2L);
-    SET(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    SET(easy, CURLOPT_SSL_CIPHER_LIST, "ECDHE+AESGCM:ECDHE+CHACHA20");
-    if (pool->ca_file != NULL)
-        SET(easy, CURLOPT_CAINFO, pool->ca_file);
-    SET(easy, CURLOPT_SHARE, pool->share);
-}
-
-/* What is the same for every request of the pool. */
 static CURL *
 new_easy(struct http_pool *pool)
 {
-    const struct http_settings *s = &pool->settings;
-    CURL *easy = curl_easy_init();
-    C2_ASSERT(easy != NULL);
-    set_tls(easy, pool);
-    SET(easy, CURLOPT_PROTOCOLS_STR, s->plain == HTTP_PLAIN_NEVER ? "https" : "http,https");
-    SET(easy, CURLOPT_REDIR_PROTOCOLS_STR, "https");
-    SET(easy, CURLOPT_FOLLOWLOCATION, 0L);
-    SET(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    SET(easy, CURLOPT_HTTP09_ALLOWED, 0L);
-    SET(easy, CURLOPT_PATH_AS_IS, 1L);
-    SET(easy, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
-    SET(easy, CURLOPT_PROXY, pool->proxy != NULL ? pool->proxy : "");
-    SET(easy, CURLOPT_NOPROXY, "");
-    SET(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    SET(easy, CURLOPT_USERAGENT, "c2fs/" C2_VERSION);
-    SET(easy, CURLOPT_NOSIGNAL, 1L);
-    SET(easy, CURLOPT_QUICK_EXIT, 1L);
-    SET(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-    SET(easy, CURLOPT_TCP_KEEPIDLE, KEEPALIVE_S);
-    SET(easy, CURLOPT_TCP_KEEPINTVL, KEEPALIVE_S);
-    SET(easy, CURLOPT_MAXAGE_CONN, IDLE_S_MAX);
-    SET(easy, CURLOPT_BUFFERSIZE, RECEIVE_BUFFER);
-    SET(easy, CURLOPT_CONNECTTIMEOUT_MS, ms_of(s->connect_timeout_ns));
-    SET(easy, CURLOPT_LOW_SPEED_LIMIT, (long)s->low_speed_bytes_per_s);
-    SET(easy, CURLOPT_LOW_SPEED_TIME, (long)s->low_speed_s);
-    SET(easy, CURLOPT_HEADERFUNCTION, on_header);
-    SET(easy, CURLOPT_WRITEFUNCTION, on_body);
-    SET(easy, CURLOPT_PREREQFUNCTION, on_connected);
+    CURL *easy = http_easy_new(&pool->settings, pool->share);
+    HTTP_EASY_SET(easy, CURLOPT_HEADERFUNCTION, on_header);
+    HTTP_EASY_SET(easy, CURLOPT_WRITEFUNCTION, on_body);
+    HTTP_EASY_SET(easy, CURLOPT_PREREQFUNCTION, on_connected);
+    HTTP_EASY_SET(easy, CURLOPT_DEBUGFUNCTION, on_trace);
     return easy;
-}
-
-static void
-set_method(CURL *easy, const struct http_req *r)
-{
-    SET(easy, CURLOPT_HTTPGET, 1L); /* undoes what the handle's last request set */
-    SET(easy, CURLOPT_CUSTOMREQUEST, NULL);
-    switch (r->method) {
-    case HTTP_GET:
-        break;
-    case HTTP_HEAD:
-        SET(easy, CURLOPT_NOBODY, 1L);
-        break;
-    case HTTP_DELETE:
-        SET(easy, CURLOPT_CUSTOMREQUEST, "DELETE");
-        break;
-    case HTTP_PUT:
-    case HTTP_POST:
-        /* Not UPLOAD: a body in memory goes out in one send with the headers. */
-        SET(easy, CURLOPT_POST, 1L);
-        SET(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body.len);
-        SET(easy, CURLOPT_POSTFIELDS, r->body.len > 0 ? (const char *)r->body.data : "");
-        if (r->method == HTTP_PUT)
-            SET(easy, CURLOPT_CUSTOMREQUEST, "PUT");
-        break;
-    default:
-        C2_UNREACHABLE();
-    }
 }
 
 static void
@@ -561,15 +463,17 @@ start_call(struct http_call *call)
     call->easy = easy;
     pool->nrunning++;
     build_lines(call);
-    set_method(easy, call->req);
-    SET(easy, CURLOPT_URL, call->req->url);
-    SET(easy, CURLOPT_HTTPHEADER, call->lines);
-    SET(easy, CURLOPT_FRESH_CONNECT, 0L);
-    SET(easy, CURLOPT_ERRORBUFFER, call->error_text);
-    SET(easy, CURLOPT_HEADERDATA, call);
-    SET(easy, CURLOPT_WRITEDATA, call);
-    SET(easy, CURLOPT_PREREQDATA, call);
-    SET(easy, CURLOPT_PRIVATE, call);
+    http_easy_method(easy, call->req);
+    HTTP_EASY_SET(easy, CURLOPT_URL, call->req->url);
+    HTTP_EASY_SET(easy, CURLOPT_CONNECT_TO, pool->routes);
+    HTTP_EASY_SET(easy, CURLOPT_HTTPHEADER, call->lines);
+    HTTP_EASY_SET(easy, CURLOPT_FRESH_CONNECT, 0L);
+    HTTP_EASY_SET(easy, CURLOPT_ERRORBUFFER, call->error_text);
+    HTTP_EASY_SET(easy, CURLOPT_HEADERDATA, call);
+    HTTP_EASY_SET(easy, CURLOPT_WRITEDATA, call);
+    HTTP_EASY_SET(easy, CURLOPT_PREREQDATA, call);
+    HTTP_EASY_SET(easy, CURLOPT_DEBUGDATA, call);
+    HTTP_EASY_SET(easy, CURLOPT_PRIVATE, call);
     CURLMcode mc = curl_multi_add_handle(pool->multi, easy);
     C2_ASSERT(mc == CURLM_OK);
 }
@@ -594,7 +498,7 @@ http_submit(struct http_pool *pool, struct http_req *r)
     c2_sm_init(&call->sm, call_states, CALL_QUEUED);
     r->call = call;
     r->err = C2_E_OK;
-    r->detail[0] = '\0';
+    r->detail[0] = r->tls[0] = '\0';
     pool->noutstanding++;
     c2_list_append(&pool->queue, &call->link);
     if (r->deadline_ns != C2_NEVER)
@@ -613,6 +517,12 @@ http_cancel(struct http_pool *pool, struct http_req *r)
 
 /* ---- the pool ---- */
 
+static char *
+copy(const char *text)
+{
+    return text != NULL ? c2_strdup(text) : NULL;
+}
+
 struct http_pool *
 http_pool_new(struct c2_env *env, struct c2_os *os, const struct http_settings *settings)
 {
@@ -624,9 +534,13 @@ http_pool_new(struct c2_env *env, struct c2_os *os, const struct http_settings *
     pool->env = env;
     pool->os = os;
     pool->settings = *settings;
-    pool->ca_file = settings->ca_file != NULL ? c2_strdup(settings->ca_file) : NULL;
-    pool->proxy = settings->proxy != NULL ? c2_strdup(settings->proxy) : NULL;
-    pool->settings.ca_file = pool->settings.proxy = NULL;
+    pool->settings.ca_file = pool->ca_file = copy(settings->ca_file);
+    pool->settings.proxy = pool->proxy = copy(settings->proxy);
+    pool->settings.connect_to = pool->connect_to = copy(settings->connect_to);
+    if (pool->connect_to != NULL) {
+        pool->routes = curl_slist_append(NULL, pool->connect_to);
+        C2_ASSERT(pool->routes != NULL);
+    }
     pool->timer.fire = on_timer;
     c2_list_init(&pool->queue);
     c2_list_init(&pool->watches);
@@ -659,7 +573,9 @@ http_pool_free(struct http_pool *pool)
         c2_free(w);
     }
     curl_global_cleanup();
+    curl_slist_free_all(pool->routes);
     c2_free(pool->ca_file);
     c2_free(pool->proxy);
+    c2_free(pool->connect_to);
     c2_free(pool);
 }

@@ -33,6 +33,11 @@ struct http_settings {
     uint64_t connect_timeout_ns;
     uint64_t low_speed_bytes_per_s; /* slower than this ... */
     unsigned low_speed_s;           /* ... for this long is C2_E_TIMEOUT */
+
+    /* For looking at a server's TLS. */
+    bool trust_nobody;      /* no certificate is believed, ca_file or not */
+    const char *connect_to; /* "NAME:PORT:HOST:PORT": requests to NAME are sent to HOST; or NULL */
+    bool tls_info;          /* fills in http_req.tls */
 };
 
 enum http_method { HTTP_GET, HTTP_HEAD, HTTP_PUT, HTTP_POST, HTTP_DELETE };
@@ -54,6 +59,7 @@ struct http_req {
     struct c2_blob *reply;    /* the body of a 2xx answer, maybe empty; NULL otherwise */
     struct c2_buf error_body; /* of any other answer, cut */
     char detail[160];         /* when err: what went wrong, sanitised, for people */
+    char tls[80];             /* "TLSv1.3 / CIPHER" of the connection it opened, else "" */
 
     struct http_call *call; /* private, owned by the pool; NULL = idle */
 };
