@@ -267,7 +267,8 @@ take_measures(struct probe *s, const struct move *m)
         s->get_ns[s->nget++] = now_ns - s->sent_ns;
     if (s->r.server_wall_ns != 0 && !p->clock_known) {
         /* HTTP's Date has whole seconds: half of one is the best guess for the rest. */
-        uint64_t cloud_ns = s->r.server_wall_ns + C2_NS_PER_S / 2;
+        bool whole = s->r.server_wall_ns % C2_NS_PER_S == 0;
+        uint64_t cloud_ns = s->r.server_wall_ns + (whole ? C2_NS_PER_S / 2 : 0);
         p->clock_known = true;
         p->clock_skew_ns = (int64_t)(cloud_ns - c2_wall_ns(s->env));
     }

@@ -42,6 +42,15 @@ enum prov_verb {
 
 const char *prov_verb_name(enum prov_verb verb); /* "put" */
 
+/* A checksum that is wrong on purpose: does the cloud look at it? For probes; where there are no
+ * checksums on the way it changes nothing. */
+enum prov_tamper {
+    PROV_TAMPER_NONE,
+    PROV_TAMPER_MD5,     /* Content-MD5 */
+    PROV_TAMPER_SHA256,  /* x-amz-checksum-sha256 */
+    PROV_TAMPER_PAYLOAD, /* the hash of the body under the request's signature */
+};
+
 struct prov_list_entry {
     const char *key; /* borrowed from the request's list_text */
     uint64_t size;
@@ -55,6 +64,7 @@ struct prov_req {
     struct c2_blob *body;       /* PUT: the caller's reference is borrowed until done */
     const uint8_t *body_sha256; /* PUT: hash of the body when the caller has it, else NULL */
     bool if_absent;             /* PUT */
+    enum prov_tamper tamper;    /* PUT */
 
     uint64_t offset, len; /* GET */
     size_t body_len_max;  /* GET: what the caller is ready to hold */

@@ -75,6 +75,8 @@ enum prov_check {
 };
 
 #define PROV_PROBE_PREFIX_MAX 128
+#define PROV_PROBE_PREFIX     "v1"               /* where C2FS lets probes write */
+#define PROV_PROBE_NS         (60 * C2_NS_PER_S) /* how long one may take */
 
 struct prov_probe_check {
     const char *name;  /* "put": stable, for JSON */
@@ -105,5 +107,30 @@ struct prov_probe {
 void prov_probe_start(struct prov_probe *p);
 /* done will run soon with C2_E_CANCELED. */
 void prov_probe_cancel(struct prov_probe *p);
+
+/*
+ * A look at the TLS of a provider's endpoint, with requests that are not signed and that touch no
+ * bucket: as configured, believing no certificate at all, and under another host's name. The last
+ * two must fail with C2_E_TLS; if one does not, somebody between here and there makes certificates.
+ */
+struct prov_tls_look {
+    void (*done)(struct prov_tls_look *l);
+
+    /* out */
+    bool network;       /* false: dir: or mem:, nothing was asked */
+    bool tls;           /* false: plain http://; `nobody` and `other_host` were not asked */
+    enum c2_err err;    /* as configured: OK = the certificate verified, and there was an answer */
+    char detail[160];   /* why not */
+    char version[80];   /* "TLSv1.3 / TLS_AES_256_GCM_SHA384" */
+    unsigned status;    /* of the answer */
+    char location[160]; /* where a redirect would have led, else "" */
+    enum c2_err nobody, other_host; /* how these attempts ended */
+
+    void *private_state; /* owned by the look while it runs */
+};
+
+/* CONFIG, NOT_FOUND: the section; done will not run. Else it runs once, never from inside. */
+C2_RESULT prov_tls_look_start(struct c2_env *env, struct c2_os *os, const struct c2_conf *conf,
+                              const char *name, struct prov_tls_look *l);
 
 #endif

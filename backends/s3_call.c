@@ -318,6 +318,7 @@ attempt(struct s3_call *c)
     add(&h, "range", c->range);
     add(&h, "content-type", c->content_type);
     add(&h, "content-md5", c->content_md5);
+    add(&h, "x-amz-checksum-sha256", c->checksum);
     add(&h, "if-none-match", c->if_none_match ? "*" : NULL);
     sign(c, &h, amz_date);
 
@@ -333,6 +334,26 @@ attempt(struct s3_call *c)
         .done = answered,
     };
     http_submit(client->http, &c->http);
+}
+
+/* The checksums of nothing, for a body of something. */
+void
+s3_call_tamper(struct s3_call *c, enum prov_tamper what)
+{
+    switch (what) {
+    case PROV_TAMPER_NONE:
+        return;
+    case PROV_TAMPER_MD5:
+        c->content_md5 = "1B2M2Y8AsgTpgAmY7PhCfg==";
+        return;
+    case PROV_TAMPER_SHA256:
+        c->checksum = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+        return;
+    case PROV_TAMPER_PAYLOAD:
+        c->payload_hash = S3_EMPTY_SHA256;
+        return;
+    }
+    C2_UNREACHABLE();
 }
 
 void

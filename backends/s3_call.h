@@ -35,6 +35,7 @@ struct s3_call {
     const char *range;        /* "bytes=0-9" or NULL */
     const char *content_type; /* or NULL */
     const char *content_md5;  /* base64 or NULL */
+    const char *checksum;     /* base64 of SHA-256, or NULL */
     bool if_none_match;       /* of any ("*") */
     struct c2_slice body;
     const char *payload_hash; /* hex, or S3_UNSIGNED_PAYLOAD */
@@ -59,6 +60,8 @@ struct s3_call {
 
 /* Frees what a call holds; it may be started again afterwards with other fields. */
 void s3_call_done(struct s3_call *c);
+/* Before start: see prov_tamper. */
+void s3_call_tamper(struct s3_call *c, enum prov_tamper what);
 /* done runs exactly once, never from inside start or cancel. */
 void s3_call_start(struct s3_call *c);
 void s3_call_cancel(struct s3_call *c);

@@ -198,6 +198,7 @@ start_put(struct op *op)
     c->body = c2_blob_slice(r->body);
     c->content_type = "application/octet-stream";
     c->payload_hash = op->sha256_hex[0] != '\0' ? op->sha256_hex : S3_UNSIGNED_PAYLOAD;
+    s3_call_tamper(c, r->tamper);
     c->if_none_match = r->if_absent && (op->s3->p.caps & PROV_CAP_IF_ABSENT) != 0;
     launch(op, OP_PUT);
 }

@@ -4,6 +4,7 @@
  */
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "backends/registry.h"
@@ -13,12 +14,8 @@
 #include "tools/cmd.h"
 #include "tools/ctl_client.h"
 #include "tools/outside.h"
+#include "tools/provider_full.h"
 #include "tools/status.h"
-
-#define PROBE_NS     (60 * C2_NS_PER_S)
-#define SPEED_BYTES  (8u << 20)
-#define SPEED_KEY    "v1/probe/speed-%016llx"
-#define PROBE_PREFIX "v1"
 
 static int
 no_such_provider(const struct cmd_ctx *x, const char *what, const char *name)
@@ -98,11 +95,9 @@ struct test {
     struct prov_probe probe;
     struct provider *p;
     bool done;
-    /* --full */
-    struct prov_req req;
-    char key[64];
-    struct c2_blob *body;
-    uint64_t up_ns, down_ns; /* 0 = failed */
+    bool full; /* it ran: the short one passed, and --full was given */
+    struct provider_full long_one;
+    enum c2_err err;
 };
 
 static void
@@ -111,83 +106,63 @@ probed(struct prov_probe *p)
     C2_CONTAINER_OF(p, struct test, probe)->done = true;
 }
 
-static void
-transferred(struct prov_req *r)
-{
-    C2_CONTAINER_OF(r, struct test, req)->done = true;
-}
-
-/* Runs one request; how long it took, 0 when it failed. */
-static uint64_t
-timed(struct c2_os *os, struct test *t, enum prov_verb verb)
-{
-    struct c2_env *env = c2_os_env(os);
-    uint64_t begin = c2_now_ns(env);
-    t->req = (struct prov_req){ .verb = verb,
-                                .key = t->key,
-                                .deadline_ns = begin + PROBE_NS,
-                                .body = verb == PROV_PUT ? t->body : NULL,
-                                .body_len_max = SPEED_BYTES,
-                                .done = transferred };
-    t->done = false;
-    prov_submit(t->p, &t->req);
-    c2_os_run_until(os, &t->done);
-    bool ok = t->req.err == C2_E_OK;
-    prov_req_done(&t->req);
-    return ok ? C2_MAX(c2_now_ns(env) - begin, 1) : 0;
-}
-
-static void
-measure(struct c2_os *os, struct test *t)
-{
-    uint64_t id;
-    c2_random(c2_os_env(os), &id, sizeof(id));
-    (void)snprintf(t->key, sizeof(t->key), SPEED_KEY, (unsigned long long)id);
-    t->body = c2_blob_new(SPEED_BYTES);
-    c2_random(c2_os_env(os), t->body->data, SPEED_BYTES);
-    t->up_ns = timed(os, t, PROV_PUT);
-    t->down_ns = timed(os, t, PROV_GET);
-    (void)timed(os, t, PROV_DELETE);
-    c2_blob_unref(t->body);
-}
-
 static double
 mib_per_s(uint64_t ns)
 {
-    return ns == 0 ? 0.0 : (double)SPEED_BYTES / (1 << 20) / ((double)ns / 1e9);
+    return ns == 0 ? 0.0 : (double)FULL_SPEED_BYTES / (1 << 20) / ((double)ns / 1e9);
 }
 
 static void
-print_test(const char *name, const struct test *t, bool full)
+print_checks(const struct prov_probe_check *checks, unsigned n)
 {
-    char put[C2_SIZE_TEXT_MAX], get[C2_SIZE_TEXT_MAX];
-    const struct prov_probe *p = &t->probe;
-    (void)printf("%s: %s\n", name, p->err == C2_E_OK ? "usable" : "NOT USABLE");
-    for (unsigned k = 0; k < PROV_CHECK_COUNT; k++) {
-        const struct prov_probe_check *c = &p->checks[k];
+    for (unsigned k = 0; k < n; k++) {
+        const struct prov_probe_check *c = &checks[k];
         const char *word = !c->ran ? "skipped" : c->err == C2_E_OK ? "ok" : "FAILED";
         if (c->ran && c->err != C2_E_OK && !c->required)
             word = "no";
         (void)printf("  %-8s %s%s%s\n", word, c->title, c->detail[0] != '\0' ? ": " : "",
                      c->detail);
     }
-    (void)printf("  latency  write %s, read %s\n", c2_duration_format(p->latency_put_ns, put),
-                 c2_duration_format(p->latency_get_ns, get));
-    if (full)
-        (void)printf("  speed    8 MiB up %.1f MiB/s, down %.1f MiB/s\n", mib_per_s(t->up_ns),
-                     mib_per_s(t->down_ns));
 }
 
 static void
-test_json(struct c2_json *j, const char *name, const struct test *t, bool full)
+print_latency(const char *what, const struct full_latency *l)
 {
+    char p50[C2_SIZE_TEXT_MAX], p95[C2_SIZE_TEXT_MAX];
+    (void)printf("  latency  %s 4 KiB: p50 %s, p95 %s of %u\n", what,
+                 c2_duration_format(l->p50_ns, p50), c2_duration_format(l->p95_ns, p95), l->n);
+}
+
+static void
+print_test(const char *name, const struct test *t)
+{
+    char put[C2_SIZE_TEXT_MAX], get[C2_SIZE_TEXT_MAX], skew[C2_SIZE_TEXT_MAX];
     const struct prov_probe *p = &t->probe;
-    c2_json_object(j, NULL);
-    c2_json_str(j, "name", name);
-    c2_json_bool(j, "usable", p->err == C2_E_OK);
-    c2_json_array(j, "checks");
-    for (unsigned k = 0; k < PROV_CHECK_COUNT; k++) {
-        const struct prov_probe_check *c = &p->checks[k];
+    const struct provider_full *f = &t->long_one;
+    (void)printf("%s: %s\n", name, t->err == C2_E_OK ? "usable" : "NOT USABLE");
+    print_checks(p->checks, PROV_CHECK_COUNT);
+    if (t->full)
+        print_checks(f->line, FULL_COUNT);
+    if (t->full && p->clock_known)
+        (void)printf("  clock    the cloud's is %s%s ours\n",
+                     c2_duration_format((uint64_t)llabs(p->clock_skew_ns), skew),
+                     p->clock_skew_ns >= 0 ? " ahead of" : " behind");
+    if (!t->full) {
+        (void)printf("  latency  write %s, read %s\n", c2_duration_format(p->latency_put_ns, put),
+                     c2_duration_format(p->latency_get_ns, get));
+        return;
+    }
+    print_latency("write", &f->put);
+    print_latency("read", &f->get);
+    (void)printf("  speed    8 MiB up %.1f MiB/s, down %.1f MiB/s\n", mib_per_s(f->put_8mib_ns),
+                 mib_per_s(f->get_8mib_ns));
+}
+
+static void
+checks_json(struct c2_json *j, const struct prov_probe_check *checks, unsigned n)
+{
+    for (unsigned k = 0; k < n; k++) {
+        const struct prov_probe_check *c = &checks[k];
         c2_json_object(j, NULL);
         c2_json_str(j, "name", c->name);
         c2_json_bool(j, "required", c->required);
@@ -196,32 +171,60 @@ test_json(struct c2_json *j, const char *name, const struct test *t, bool full)
         c2_json_str(j, "detail", c->detail[0] != '\0' ? c->detail : NULL);
         c2_json_object_end(j);
     }
+}
+
+static void
+test_json(struct c2_json *j, const char *name, const struct test *t)
+{
+    const struct prov_probe *p = &t->probe;
+    const struct provider_full *f = &t->long_one;
+    c2_json_object(j, NULL);
+    c2_json_str(j, "name", name);
+    c2_json_bool(j, "usable", t->err == C2_E_OK);
+    c2_json_array(j, "checks");
+    checks_json(j, p->checks, PROV_CHECK_COUNT);
+    if (t->full)
+        checks_json(j, f->line, FULL_COUNT);
     c2_json_array_end(j);
     c2_json_u64(j, "latency_put_ns", p->latency_put_ns);
     c2_json_u64(j, "latency_get_ns", p->latency_get_ns);
     if (p->clock_known)
         c2_json_i64(j, "clock_skew_ns", p->clock_skew_ns);
-    if (full) {
-        c2_json_u64(j, "put_8mib_ns", t->up_ns);
-        c2_json_u64(j, "get_8mib_ns", t->down_ns);
+    if (t->full) {
+        c2_json_str(j, "tls", f->tls[0] != '\0' ? f->tls : NULL);
+        c2_json_u64(j, "put_4kib_p50_ns", f->put.p50_ns);
+        c2_json_u64(j, "put_4kib_p95_ns", f->put.p95_ns);
+        c2_json_u64(j, "get_4kib_p50_ns", f->get.p50_ns);
+        c2_json_u64(j, "get_4kib_p95_ns", f->get.p95_ns);
+        c2_json_u64(j, "put_8mib_ns", f->put_8mib_ns);
+        c2_json_u64(j, "get_8mib_ns", f->get_8mib_ns);
     }
     c2_json_object_end(j);
 }
 
 /* Of the first check without which a provider cannot be used. */
-static void
-report_failure(const struct cmd_ctx *x, const char *name, const struct prov_probe *p)
+static const char *
+first_failure(const struct prov_probe_check *checks, unsigned n)
 {
-    const char *detail = NULL;
-    for (unsigned k = 0; k < PROV_CHECK_COUNT && detail == NULL; k++) {
-        const struct prov_probe_check *c = &p->checks[k];
-        if (c->required && c->ran && c->err != C2_E_OK)
-            detail = c->detail;
+    for (unsigned k = 0; k < n; k++) {
+        if (checks[k].required && checks[k].ran && checks[k].err != C2_E_OK)
+            return checks[k].detail;
     }
-    const char *hint = c2_err_class(p->err) == C2_CLASS_RETRY
+    return NULL;
+}
+
+static void
+report_failure(const struct cmd_ctx *x, const char *name, const struct test *t)
+{
+    const char *detail = first_failure(t->probe.checks, PROV_CHECK_COUNT);
+    if (detail == NULL && t->full)
+        detail = first_failure(t->long_one.line, FULL_COUNT);
+    const char *hint = c2_err_class(t->err) == C2_CLASS_RETRY
                            ? "check address and network, then try again"
                            : "check bucket, region and access keys of its section";
-    (void)cmd_fail(x, p->err, "provider test", name, detail, hint);
+    if (t->probe.err == C2_E_OK)
+        hint = "the lines above tell what it does not do; use another provider";
+    (void)cmd_fail(x, t->err, "provider test", name, detail, hint);
 }
 
 static enum c2_err
@@ -238,20 +241,22 @@ test_one(const struct cmd_ctx *x, struct c2_os *os, const char *name, bool full,
         return err;
     }
     t->probe = (struct prov_probe){ .provider = t->p,
-                                    .key_prefix = PROBE_PREFIX,
-                                    .deadline_ns = c2_now_ns(c2_os_env(os)) + PROBE_NS,
+                                    .key_prefix = PROV_PROBE_PREFIX,
+                                    .deadline_ns = c2_now_ns(c2_os_env(os)) + PROV_PROBE_NS,
                                     .done = probed };
     prov_probe_start(&t->probe);
     c2_os_run_until(os, &t->done);
-    err = t->probe.err;
-    if (full && err == C2_E_OK)
-        measure(os, t);
+    t->err = t->probe.err;
+    t->full = full && t->err == C2_E_OK;
+    if (t->full)
+        t->err = provider_full_run(os, x->conf, name, t->p, &t->long_one);
+    err = t->err;
     if (x->json)
-        test_json(j, name, t, full);
+        test_json(j, name, t);
     else
-        print_test(name, t, full);
+        print_test(name, t);
     if (err != C2_E_OK)
-        report_failure(x, name, &t->probe);
+        report_failure(x, name, t);
     prov_close(t->p);
     c2_free(t);
     return err;
@@ -383,7 +388,10 @@ const struct cmd cmds_provider[] = {
       "Writes, reads, lists and deletes a few small objects under v1/probe/, as C2FS itself "
       "would.\n"
       "Without names all providers of the configuration. Changes no volume.\n"
-      "  --full  also measures the speed with an object of 8 MiB\n",
+      "  --full  also looks for consistency over 20 objects, races of writers, order and pages of\n"
+      "          lists, ranges, checksums, TLS, redirects, clock, latency (p50, p95) and the "
+      "speed\n"
+      "          with an object of 8 MiB; a few hundred requests\n",
       "--full", CMD_NEEDS_CONF, run_test },
     { "provider fault", "NAME [SPEC]", "inject faults into a provider of a running mount",
       "For tests. SPEC is a comma-separated list like error:5%,delay:200ms,corrupt:1%,hang,T03; "

@@ -179,6 +179,35 @@ put__takes_the_callers_hash(void **state)
     test_prov_req_done(&t);
 }
 
+/* For probes: each kind of checksum can be made wrong, and a refusal is not taken for a fault. */
+static void
+put__tampers_with_one_checksum_on_demand(void **state)
+{
+    static const struct {
+        enum prov_tamper tamper;
+        const char *sent;
+    } cases[] = {
+        { PROV_TAMPER_MD5, "\r\ncontent-md5: 1B2M2Y8AsgTpgAmY7PhCfg==\r\n" },
+        { PROV_TAMPER_SHA256,
+          "\r\nx-amz-checksum-sha256: 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\r\n" },
+        { PROV_TAMPER_PAYLOAD, "\r\nx-amz-content-sha256: " S3_EMPTY_SHA256 "\r\n" },
+    };
+    struct ctx *x = *state;
+    for (size_t i = 0; i < C2_ARRAY_LEN(cases); i++) {
+        struct test_prov_req t;
+        answer(x, "HTTP/1.1 400 Bad Request\r\nContent-Length: 40\r\n\r\n"
+                  "<Error><Code>BadDigest</Code>   </Error>");
+        test_prov_req_init(&x->c, &t, PROV_PUT, "k");
+        t.r.body = c2_blob_copy("body", 4);
+        t.r.tamper = cases[i].tamper;
+        assert_int_equal(test_prov_run(&x->c, &t), C2_E_CORRUPT);
+        for (size_t k = 0; k < C2_ARRAY_LEN(cases); k++)
+            assert_int_equal(strstr(sent(x, i), cases[k].sent) != NULL, k == i);
+        c2_blob_unref(t.r.body);
+        test_prov_req_done(&t);
+    }
+}
+
 static void
 put_if_absent__gives_exists_on_412(void **state)
 {
@@ -779,6 +808,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(put__is_signed_and_whole),
         TEST(put__takes_the_callers_hash),
+        TEST(put__tampers_with_one_checksum_on_demand),
         TEST(put_if_absent__gives_exists_on_412),
         TEST(put_if_absent__asks_first_where_conditions_are_unknown),
         TEST(put_if_absent__is_not_repeated_when_the_answer_is_lost),
