@@ -25,11 +25,13 @@ for s in sockets:
 print(*(s.getsockname()[1] for s in sockets))' "$1"
 }
 
-replicas_new() { # [OPTION of meta init ...]
+replicas_new() { # [OPTION of meta init ...] : on free ports, without --replica among the options
     local port
     local -a addresses=()
     COORD=$WORK/coord
-    for port in $(free_ports "$REPLICAS"); do addresses+=(--replica "127.0.0.1:$port"); done
+    if [[ " $* " != *" --replica "* ]]; then
+        for port in $(free_ports "$REPLICAS"); do addresses+=(--replica "127.0.0.1:$port"); done
+    fi
     must "meta init" "$C2FSCTL" meta init "$COORD" "${addresses[@]}" "$@"
 }
 
