@@ -88,6 +88,9 @@ wait_for_report(struct c2_os_start *s, int fd, pid_t child)
         return;
     }
     s->code = (int)code;
+    /* Whoever tries again at once finds nothing in use any more. */
+    if (s->code != 0)
+        (void)waitpid(child, &s->status, 0);
     memmove(s->text, rest + 1, strlen(rest)); /* with the end of the string */
 }
 

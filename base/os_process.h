@@ -30,7 +30,8 @@ struct c2_os_start {
     int code; /* parent: what was reported */
     char text[C2_OS_REPORT_MAX + 1];
 };
-/* Forks; returns in the child at once, in the parent after the report. */
+/* Forks; returns in the child at once, in the parent after the report, of a failed child after its
+ * end: what it had locked is free then. */
 C2_RESULT c2_os_start_daemon(struct c2_os_start *ret_start);
 /* The code and what to print: to the waiting parent, once, and then or with *fd -1 to the terminal.
  */
