@@ -9,7 +9,7 @@ begin "$@"
 says() {
     local code=$1 regex=$2 rc
     shift 2
-    timeout 60 "$@" >"$WORK/out" 2>"$WORK/err" </dev/null
+    timeout 300 "$@" >"$WORK/out" 2>"$WORK/err" </dev/null
     rc=$?
     cat "$WORK/out" "$WORK/err"
     [ "$rc" -eq "$code" ] || { echo "exit code $rc instead of $code"; return 1; }
@@ -86,7 +86,7 @@ check "nobody answers at the endpoint" says 5 'connect|reach|refused' "${ctl[@]}
 write_conf
 echo right >"$WORK/pass"
 cp "$WORK/t.key" "$WORK/t.key.saved"
-check "a passphrase is set" env C2FS_PASSPHRASE_FILE="$WORK/pass" timeout 60 "${ctl[@]}" -V t key change-passphrase
+check "a passphrase is set" env C2FS_PASSPHRASE_FILE="$WORK/pass" timeout 300 "${ctl[@]}" -V t key change-passphrase
 echo wrong >"$WORK/pass2"
 check "wrong passphrase" env C2FS_PASSPHRASE_FILE="$WORK/pass2" bash -c "$(declare -f says); WORK='$WORK'; says 9 'passphrase' '$C2FS' t '$MNT' -C '$CONF' -f"
 check "no passphrase" says 9 'passphrase' "$C2FS" t "$MNT" -C "$CONF" -f
@@ -112,7 +112,7 @@ if [ "$(id -u)" -eq 0 ]; then
     head -c 4000000 /dev/urandom >"$WORK/blob"
     cp "$WORK/blob" "$MNT/before"
     head -c 23000000 /dev/zero >"$WORK/small/filler" 2>/dev/null
-    check "full disk: an error or success, never a hang" timeout 60 bash -c "cp '$WORK/blob' '$MNT/during' || true"
+    check "full disk: an error or success, never a hang" timeout 300 bash -c "cp '$WORK/blob' '$MNT/during' || true"
     check "full disk: reads go on" cmp "$WORK/blob" "$MNT/before"
     rm "$WORK/small/filler"
     check "full disk: room again, writes again" wait_for 30 cp "$WORK/blob" "$MNT/after"

@@ -27,18 +27,19 @@ check "info is JSON" python3 -c 'import json,os,sys; json.loads(os.getxattr(sys.
 check "the virtual attributes are not listed" fails grep -q user.c2fs <(getfattr --absolute-names -d "$MNT/a" 2>&1)
 check "the virtual attributes are read-only" fails setfattr -n user.c2fs.state -v x "$MNT/a"
 
-check "status: exit code" c2 status
-check "status: state" status_is 'd["state"].lower()' online
+check "status: exit code" healthy
+check "status: state" wait_for 60 status_is 'd["state"].lower()' online
 check "status: schema" status_is 'd["schema"]' c2fs.status/1
 check "status for people names every provider" grep -q p4 <(c2 status)
-check "status -x says little when all is well" [ "$(c2 status -x | wc -l)" -le 1 ]
+says_little() { [ "$(c2 status -x | wc -l)" -le 1 ]; }
+check "status -x says little when all is well" wait_for 60 says_little
 check "mounts" grep -qF "$MNT" <(c2 mounts)
 check "df" c2 df
 check "statfs" [ "$(stat -fc %l "$MNT")" -eq 255 ]
 check "a busy mount point is refused" fails timeout 30 "$C2FS" t "$MNT" -C "$CONF"
 
 pid=$DAEMON
-check "umount" timeout 60 "$C2FSCTL" -C "$CONF" umount "$MNT"
+check "umount" timeout 300 "$C2FSCTL" -C "$CONF" umount "$MNT"
 check "nothing is mounted" fails mounted
 check "the daemon is gone" wait_for 30 fails alive "$pid"
 check "the folder below is as it was" [ -z "$(ls -A "$MNT")" ]
@@ -46,15 +47,15 @@ check "the folder below is as it was" [ -z "$(ls -A "$MNT")" ]
 mount_daemon
 check "after the remount" [ "$(cat "$MNT/a")" = "hello
 x" ]
-check "umount(8)" timeout 60 umount "$MNT"
+check "umount(8)" timeout 300 umount "$MNT"
 check "ends the daemon too" wait_for 60 fails alive "$DAEMON"
 DAEMON=
 
 ln -s "$C2FS" "$WORK/mount.c2fs"
-check "mount.c2fs with fstab options" timeout 60 "$WORK/mount.c2fs" t "$MNT" -o "rw,_netdev,nofail,noauto,x-test=1,config=$CONF"
+check "mount.c2fs with fstab options" timeout 300 "$WORK/mount.c2fs" t "$MNT" -o "rw,_netdev,nofail,noauto,x-test=1,config=$CONF"
 DAEMON=$(daemon_pid)
 check "mounted by the helper" [ "$(head -c 5 "$MNT/a")" = hello ]
-check "unmount" timeout 60 umount "$MNT"
+check "unmount" timeout 300 umount "$MNT"
 check "the daemon ends" wait_for 60 fails alive "$DAEMON"
 DAEMON=
 finish

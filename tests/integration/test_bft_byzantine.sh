@@ -3,6 +3,8 @@
 # A daemon that lies in proposals, votes, bodies, states, view changes and answers takes the place of a replica (LIARS=).
 # shellcheck source=tests/lib/integration.sh
 . "$(dirname "$0")/../lib/integration.sh"
+# shellcheck source=tests/lib/copy_at_work.sh
+. "$(dirname "$0")/../lib/copy_at_work.sh"
 METADATA=bft
 begin "$@"
 LIARS=${LIARS:-1}
@@ -12,8 +14,22 @@ VOLUME_EXTRA=("pack_delay = 100ms")
 kvload() { # KIND OPS CONNECTIONS DEPTH KEYS HISTORY
     "$BUILD/helpers/kvload" "$COORD/client.conf" bft:coord "$@"
 }
+lies=(vote status mutate drop answer read)
 told() { # NUMBER LIE : the liar has told this one
     grep -q "lie=$2 " "$COORD/replica-$1/log"
+}
+told_all() { # NUMBER
+    local lie
+    for lie in "${lies[@]}"; do told "$1" "$lie" || return 1; done
+}
+# Mixed requests and reads of other clients.
+histories() { # NAME
+    export KVLOAD_PREFIX=$1
+    check "$1: mixed requests: no error" kvload mix "$OPS" 3 4 20 "$WORK/history-$1"
+    check "$1: mixed requests: linearizable" "$LIB/check_history" "$WORK/history-$1"
+    check "$1: only reads: no error" kvload get "$OPS" 2 4 20 "$WORK/reads-$1"
+    cat "$WORK/history-$1" "$WORK/reads-$1" >"$WORK/both-$1"
+    check "$1: writes and reads: linearizable" "$LIB/check_history" "$WORK/both-$1"
 }
 check "the checker finds wrong histories" "$LIB/check_history" --selftest
 volume_new
@@ -22,27 +38,20 @@ mount_start
 seed=$SEED
 for i in $LIARS; do
     note "replica $i becomes a liar during an rsync, and one at work is killed once"
-    export C2FS_LIES_SEED=$((seed++)) KVLOAD_PREFIX=run-$i
-    rm -rf "$MNT/copy"
-    rsync -aHAX --bwlimit=1000 "$WORK/src/" "$MNT/copy/" >"$WORK/rsync.log" 2>&1 &
-    copier=$!
-    started $copier
+    export C2FS_LIES_SEED=$((seed++))
+    copy_start -aHAX --bwlimit=1000
     replica_kill "$i"
     REPLICA_BINARY[$i]=$LIAR
     replica_start "$i"
-    check "a history of mixed requests: no error" kvload mix "$OPS" 3 4 20 "$WORK/history-$i"
-    check "a history of mixed requests: linearizable" "$LIB/check_history" "$WORK/history-$i"
-    check "only reads: no error" kvload get "$OPS" 2 4 20 "$WORK/reads-$i"
-    cat "$WORK/history-$i" "$WORK/reads-$i" >"$WORK/both-$i"
-    check "writes and reads: linearizable" "$LIB/check_history" "$WORK/both-$i"
-    wait $copier
-    check "liar $i: rsync has no error (exit code $?)" [ ! -s "$WORK/rsync.log" ]
-    check "liar $i: flush" timeout 120 "$C2FSCTL" -C "$CONF" -V t flush
+    # Lies are drawn: as long as it takes until each was told.
+    for round in $(seq 20); do
+        histories "liar-$i-$round"
+        ! told_all "$i" || break
+    done
+    copy_end "liar $i"
     check "liar $i: every byte and attribute" same_tree "$WORK/src" "$MNT/copy"
     check "liar $i: the mount has its session" status_is 'd["fenced"]' false
-    for lie in vote status mutate drop answer read; do
-        check "liar $i: it has lied: $lie" told "$i" $lie
-    done
+    for lie in "${lies[@]}"; do check "liar $i: it has lied: $lie" told "$i" "$lie"; done
     replica_kill "$i"
     unset "REPLICA_BINARY[$i]"
     replica_start "$i"

@@ -46,7 +46,7 @@ for round in $(seq "$ROUNDS"); do
     echo more >>"$MNT/confirmed"
     check "nothing is committed without them" fails timeout 2 "$C2FSCTL" -C "$CONF" -V t flush
     replicas_start
-    check "commits go on with them" timeout 120 "$C2FSCTL" -C "$CONF" -V t flush
+    check "commits go on with them" timeout 600 "$C2FSCTL" -C "$CONF" -V t flush
     copy_end "all were killed"
     check "what was confirmed is there" grep -q "confirmed $round" "$MNT/confirmed"
 done

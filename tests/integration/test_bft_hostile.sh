@@ -26,6 +26,8 @@ while not os.path.exists(stop):
         except OSError:
             continue
         made += 1
+        if made == 300:
+            open(sys.argv[1] + ".300", "w").close()
         kind = made % 4
         try:
             if kind == 0:  # nothing at all
@@ -47,8 +49,9 @@ check "alone: no request fails" "$kvload" "$COORD/client.conf" bft:coord mix "$O
 python3 "$WORK/flood.py" "$WORK/stop" "${addresses[@]}" >"$WORK/flood.out" 2>>"$LOG" &
 flood=$!
 started $flood
+check "there are hundreds of them" wait_for 60 [ -e "$WORK/stop.300" ]
 check "beside strangers: no request fails" "$kvload" "$COORD/client.conf" bft:coord mix "$OPS" 2 2
-check "a new client gets in" timeout 60 "$C2FSCTL" -C "$COORD/client.conf" kv put hello world
+check "a new client gets in" timeout 300 "$C2FSCTL" -C "$COORD/client.conf" kv put hello world
 check "and is answered" grep -qx world <(meta kv get hello)
 must "the strangers are at work" alive $flood
 
@@ -56,7 +59,6 @@ touch "$WORK/stop"
 wait $flood
 read -r made sent <"$WORK/flood.out"
 echo "$NAME: $made strange connections, $sent bytes"
-check "there were hundreds of them" [ "$made" -ge 300 ]
 
 # A client of another service, made to look like one of ours: nobody has admitted its key.
 must "another service" "$C2FSCTL" meta init "$WORK/other" --replica 127.0.0.1:1 --replica 127.0.0.1:2 --replica 127.0.0.1:3 --replica 127.0.0.1:4
@@ -75,7 +77,7 @@ open(sys.argv[1], "w", encoding="ascii").write("C2FS-CLIENT-KEY 1\n" + base64.b6
 END
 }
 forge "$WORK/stranger/client.key" "$WORK/other/client.key"
-check "a stranger with a forged key is not served" ends_with 5 timeout 40 "$C2FSCTL" -C "$WORK/stranger/client.conf" kv get hello
+check "a stranger with a forged key is not served" ends_with 5 timeout 300 "$C2FSCTL" -C "$WORK/stranger/client.conf" kv get hello
 check "all replicas run" wait_for 30 replicas_run
 for i in $(seq "$REPLICAS"); do check "replica $i was never restarted" alive "${REPLICA_PID[i]}"; done
 replicas_stop

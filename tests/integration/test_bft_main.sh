@@ -7,7 +7,7 @@ begin "$@"
 export METADATA=bft KILLS=${KILLS:-3} FILES=${FILES:-2000} LARGE_MB=${LARGE_MB:-16}
 for name in ${BFT_TESTS:-basic programs kill9 counts}; do
     out=$WORK/$name.out
-    timeout "${TEST_TIMEOUT:-500}" "$TOP/tests/integration/test_$name.sh" >"$out" 2>&1
+    timeout "${TEST_TIMEOUT:-1500}" "$TOP/tests/integration/test_$name.sh" >"$out" 2>&1
     rc=$?
     grep -v "^$name: [0-9]* passed" "$out" | sed 's/^/    /'
     read -r p f s <<<"$(sed -nE 's/^.*: ([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped$/\1 \2 \3/p' "$out" | tail -n 1)"

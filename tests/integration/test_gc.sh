@@ -21,6 +21,10 @@ gc_field() { # EXPRESSION [OPTION...]
 nothing_left() { # what is unused is gone: nothing is free any more
     same 0 "$(gc_field 'd["free"]["objects"] + d["retained"]["objects"]' --retention 0)"
 }
+# Who does not answer in time on a loaded machine keeps its garbage for the next round.
+collect() {
+    wait_for 60 c2 gc --delete --retention 0
+}
 waste() { # files that are in the clouds, and deleted
     cp -a "$WORK/src" "$MNT/waste-$1"
     flush
@@ -32,11 +36,14 @@ volume_new
 mount_start
 must "copy" cp -a "$WORK/src" "$MNT/kept"
 flush
+# A slow copy may have packed parts of files before the whole.
+must "delete what the copy has left" collect
 kept=$(objects)
+deleted=$(c2 --json status | json 'd["garbage"]["deleted_objects"]')
 note "a round on demand"
 waste 1
 more=$(objects)
-check "the clouds have both" [ "$more" -gt "$((kept * 3 / 2))" ]
+check "the clouds have both" [ "$more" -gt "$((kept + 30))" ]
 check "the retention counts" same 0 "$(gc_field 'd["free"]["objects"]')"
 check "a dry run finds it" [ "$(gc_field 'd["free"]["objects"]' --retention 0)" -gt 10 ]
 check "and each provider's part" [ "$(gc_field 'sum(p["objects"] for p in d["providers"])' --retention 0)" -gt 30 ]
@@ -44,11 +51,11 @@ check "and deletes nothing" same "$more" "$(objects)"
 check "--dry-run wins" c2 --dry-run gc --delete --retention 0
 check "nothing was deleted by it" same "$more" "$(objects)"
 check "status knows of garbage" status_is 'd["garbage"]["waiting_objects"] > 10' true
-check "delete" c2 gc --delete --retention 0
+check "delete" collect
 check "the buckets shrink" same "$kept" "$(objects)"
 check "nothing unused is left" nothing_left
 check "status says so" status_is 'd["garbage"]["waiting_objects"]' 0
-check "status counts" status_is 'd["garbage"]["deleted_objects"] > 10' true
+check "status counts" status_is 'd["garbage"]["deleted_objects"] > '"$deleted + 10" true
 
 note "cold"
 remount_cold
@@ -59,8 +66,7 @@ waste 2
 provider_fault p2 delete_many.error
 check "it is not done" ends_with 6 c2 gc --delete --retention 0
 provider_fault p2 ""
-again() { c2 status && c2 gc --delete --retention 0; }
-check "it is, when the cloud is back" wait_for 60 again
+check "it is, when the cloud is back" collect
 check "nothing unused is left" nothing_left
 check "the buckets are as before" same "$kept" "$(objects)"
 
@@ -75,20 +81,20 @@ for round in $(seq "${KILLS:-2}"); do
     wait $collector
     mount_start
 done
-must "the next mount goes on" c2 gc --delete --retention 0
+must "the next mount goes on" collect
 check "nothing unused is left" nothing_left
 check "everything is there" same_tree "$WORK/src" "$MNT/kept"
 
 note "recovered from the clouds"
 waste 3
-must "delete" c2 gc --delete --retention 0
+must "delete" collect
 mount_kill
 rm -rf "$WORK/meta" "$WORK/cache"
 must "recover" c2 recover --from-clouds
 mount_start
 check "everything is there" same_tree "$WORK/src" "$MNT/kept"
 waste 4
-must "the new machine collects" c2 gc --delete --retention 0
+must "the new machine collects" collect
 check "nothing unused is left" nothing_left
 check "everything is still there" same_tree "$WORK/src" "$MNT/kept"
 mount_stop

@@ -8,7 +8,7 @@ SOCKET=$WORK/metrics.socket
 PAGE=$TOP/docs/man/c2fs.conf.5
 
 scrape() { # CURL OPTION... URL
-    curl -sSf --noproxy '*' --max-time 20 "$@" >"$WORK/metrics"
+    curl -sSf --noproxy '*' --max-time 300 "$@" >"$WORK/metrics"
 }
 has() { # LINE
     grep -qxE -- "$1" "$WORK/metrics" || { echo "no line $1"; return 1; }
@@ -20,14 +20,8 @@ families() {
 documented() {
     sed -n '/^\.Sh METRICS/,/^\.Sh FILES/p' "$PAGE" | grep '^\.It Li' | grep -oE 'c2fs_[a-z_]+' | sort
 }
-free_port() {
-    python3 -c 'import socket
-s = socket.socket()
-s.bind(("127.0.0.1", 0))
-print(s.getsockname()[1])'
-}
 refused() { # ADDRESS TEXT
-    timeout 60 "$C2FS" t "$MNT" -C "$CONF" -o "metrics=$1" >"$WORK/refused" 2>&1 && return 1
+    timeout 300 "$C2FS" t "$MNT" -C "$CONF" -o "metrics=$1" >"$WORK/refused" 2>&1 && return 1
     ! mounted && grep -qF -- "$2" "$WORK/refused" || { cat "$WORK/refused"; return 1; }
 }
 
@@ -45,6 +39,7 @@ mount_daemon
 check "the socket is its owner's" [ "$(stat -c %a "$SOCKET")" = 600 ]
 must "write" cp -r "$TOP/docs" "$MNT/docs"
 flush
+check "all is well" healthy
 check "scrape" scrape --unix-socket "$SOCKET" http://localhost/metrics
 check "volume and version" has 'c2fs_info\{volume="t",version="[^"]+"\} 1'
 check "all is well" has 'c2fs_degraded 0'
@@ -67,15 +62,15 @@ wait_for 30 fails alive "$DAEMON"
 check "a killed daemon leaves its socket" [ -S "$SOCKET" ]
 mount_daemon
 check "the next one serves it" scrape --unix-socket "$SOCKET" http://localhost/metrics
-must "unmount" timeout 120 "$C2FSCTL" -C "$CONF" umount "$MNT"
+must "unmount" timeout 300 "$C2FSCTL" -C "$CONF" umount "$MNT"
 must "the daemon ends" wait_for 60 fails alive "$DAEMON"
 check "the socket is gone" [ ! -e "$SOCKET" ]
 
-port=$(free_port)
+port=$(free_ports 1)
 mount_daemon -o "metrics=127.0.0.1:$port"
 check "scrape over TCP" scrape "http://127.0.0.1:$port/metrics"
 check "the same" has 'c2fs_info\{volume="t",.*'
-must "unmount" timeout 120 "$C2FSCTL" -C "$CONF" umount "$MNT"
+must "unmount" timeout 300 "$C2FSCTL" -C "$CONF" umount "$MNT"
 must "the daemon ends" wait_for 60 fails alive "$DAEMON"
 DAEMON=
 finish

@@ -42,7 +42,7 @@ check "ranlib's archive" [ "$(ar t clone/libf.a | wc -l)" -eq 8 ]
 
 # sqlite3: rollback journal, then WAL (shared memory), two writers at once.
 sql() {
-    sqlite3 -bail -cmd '.timeout 60000' "$@"
+    sqlite3 -bail -cmd '.timeout 600000' "$@"
 }
 check "sqlite3: create" sql db 'create table t(id integer primary key, who text, v blob); pragma journal_mode=delete;'
 insert() { # WHO

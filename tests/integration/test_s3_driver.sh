@@ -12,6 +12,8 @@ export S3_ACCESS_KEY=C2FSTESTACCESSKEY001
 export S3_SECRET_KEY=c2fstestsecret0123456789abcdefghijklmnop
 export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1
 export LSAN_OPTIONS=suppressions=$PWD/tests/suppressions/lsan:print_suppressions=0
+export LC_ALL=C.UTF-8
+unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
 passed=0 failed=0 skipped=0
 started=() # "recipe folder"
 pids=()
@@ -97,7 +99,7 @@ count_results() {
 # drive NAME : runs the driver with the settings of the environment.
 drive() {
     local log=$work/$1.log rc
-    timeout -k 10 300 "$driver" >"$log" 2>&1
+    timeout -k 10 1200 "$driver" >"$log" 2>&1
     rc=$?
     count_results "$log"
     if [ "$rc" -ne 0 ]; then
@@ -137,7 +139,7 @@ find_s3rver() {
     [ -z "${S3RVER_MODULES-}" ] || return 0
     export S3RVER_MODULES=$work/npm
     have npm && mkdir -p "$S3RVER_MODULES" &&
-        timeout 120 npm install --prefix "$S3RVER_MODULES" --silent --no-audit --no-fund \
+        timeout 300 npm install --prefix "$S3RVER_MODULES" --silent --no-audit --no-fund \
             @20minutes/s3rver@4.0.4 >"$work/npm.log" 2>&1
 }
 
@@ -186,9 +188,9 @@ test_refused() {
     openssl s_server -accept "127.0.0.1:$port" -cert "$folder/crt.pem" -key "$folder/key.pem" -www \
         "$@" >"$work/$name.server" 2>&1 </dev/null &
     pids+=($!)
-    for _ in $(seq 100); do
+    for _ in $(seq 1200); do
         (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
-        sleep 0.05
+        sleep 0.1
     done
     (
         export S3_ENDPOINT=https://127.0.0.1:$port S3_REGION=us-east-1 S3_BUCKET=c2fs-test

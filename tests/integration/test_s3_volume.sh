@@ -46,9 +46,9 @@ check "every byte and attribute, cold" same_tree "$WORK/src" "$MNT/first"
 s3_stop two
 must "empty the cache" c2 cache clear
 check "one server is dead: every byte" same_contents "$WORK/src" "$MNT/first"
-check "one server is dead: status" ends_with 6 c2 status
+check "one server is dead: status" wait_for 60 ends_with 6 c2 status
 must "one server is dead: rsync" rsync -aHAX "$WORK/src/" "$MNT/second/"
-check "one server is dead: flush" timeout 200 "$C2FSCTL" -C "$CONF" -V t flush
+check "one server is dead: flush" timeout 300 "$C2FSCTL" -C "$CONF" -V t flush
 must "empty the cache" c2 cache clear
 check "written without it: every byte and attribute" same_tree "$WORK/src" "$MNT/second"
 mount_stop

@@ -13,6 +13,10 @@ must "fill" rsync -aHAX "$WORK/src/" "$MNT/"
 flush
 head -c 1M /dev/urandom >"$WORK/src/another-object"
 must "more" rsync -aHAX --modify-window=-1 "$WORK/src/" "$MNT/"
+flush
+# Two of these providers are one more than both objects can do without.
+mapfile -t have_both < <(comm -12 <(providers_of "$MNT/studies/recording-0.bin") <(providers_of "$MNT/another-object"))
+[ ${#have_both[@]} -ge 2 ] || die "no two providers have both objects: ${have_both[*]}"
 mount_stop
 must "empty the cache" c2 cache clear
 volume_save
@@ -23,13 +27,18 @@ no_wrong_bytes() { # wants some EIO
     echo "$exact exact, $eio EIO"
     [ -n "$eio" ] && [ "$eio" -gt 0 ]
 }
-for pair in "p1 p2" "p1 p3" "p2 p3"; do
+says_faulted() {
+    c2 status | grep -qE 'FAULTED|DEGRADED'
+}
+pairs=("${have_both[0]} ${have_both[1]}")
+[ ${#have_both[@]} -lt 3 ] || pairs+=("${have_both[0]} ${have_both[2]}" "${have_both[1]} ${have_both[2]}")
+for pair in "${pairs[@]}"; do
     for kind in delete corrupt swap; do
         must "empty the cache" c2 cache clear
         mount_start
         for p in $pair; do provider_damage "$p" "$kind"; done
         check "$pair, $kind: EIO, never wrong bytes" no_wrong_bytes
-        check "$pair, $kind: status says FAULTED" grep -qE 'FAULTED|DEGRADED' <(c2 status)
+        check "$pair, $kind: status says FAULTED" wait_for 60 says_faulted
         for p in $pair; do rm -rf "${WORK:?}/$p" && cp -a "$WORK/saved-$p" "$WORK/$p"; done
         check "$pair, $kind: back without a remount" wait_for 60 same_contents "$WORK/src" "$MNT"
         mount_stop
@@ -48,11 +57,14 @@ fd = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY)
 os.write(fd, b"x" * 5000)
 os.fsync(fd)' "$MNT/waits" &
 writer=$!
+started $writer
+written() { [ "$(stat -c %s "$MNT/waits")" -eq 5000 ]; }
+check "the writer has written" wait_for 60 written
 check "fsync waits for the clouds" ends_with 124 timeout 2 tail --pid=$writer -f /dev/null
 kill -9 $writer
 check "a process that is killed does not wait for ever" wait_for 60 fails alive $writer
 for p in p1 p2; do provider_fault "$p" ""; done
-check "what it wrote reaches the clouds" timeout 60 sync -f "$MNT"
-check "the file is whole" [ "$(stat -c %s "$MNT/waits")" -eq 5000 ]
+check "what it wrote reaches the clouds" timeout 300 sync -f "$MNT"
+check "the file is whole" written
 mount_stop
 finish

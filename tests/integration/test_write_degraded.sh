@@ -13,7 +13,7 @@ for fault in error:100% hang noack lie; do
     provider_fault p2 "$fault"
     name=${fault%%:*}
     check "one provider, $fault: rsync" rsync -aHAX "$WORK/src/" "$MNT/$name/"
-    check "one provider, $fault: flush ends well" timeout 120 "$C2FSCTL" -C "$CONF" -V t flush
+    check "one provider, $fault: flush ends well" timeout 300 "$C2FSCTL" -C "$CONF" -V t flush
     provider_fault p2 ""
 done
 
@@ -22,10 +22,10 @@ backlog() { # is there any?
 }
 provider_fault p2 down
 provider_fault p3 down
-check "two providers down: rsync" timeout 120 rsync -aHAX "$WORK/src/" "$MNT/two/"
+check "two providers down: rsync" timeout 300 rsync -aHAX "$WORK/src/" "$MNT/two/"
 check "two providers down: reads back" same_tree "$WORK/src" "$MNT/two"
 check "two providers down: status shows the backlog" backlog
-check "two providers down: flush says it is waiting" ends_with 12 timeout 60 "$C2FSCTL" -C "$CONF" -V t flush --timeout 5s
+check "two providers down: flush says it is waiting" ends_with 12 timeout 300 "$C2FSCTL" -C "$CONF" -V t flush --timeout 5s
 check "two providers down: state of a file" [ "$(getfattr --absolute-names --only-values -n user.c2fs.state "$MNT/two/odd/empty" "$MNT/two/studies/recording-0.bin" 2>/dev/null | grep -c committed)" -eq 0 ]
 
 # The backlog survives a crash of the daemon.

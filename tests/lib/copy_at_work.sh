@@ -18,12 +18,13 @@ END
 }
 RSYNC=
 # Copies again and again until it is told to stop, so that it is at work whatever the machine does.
-copy_start() {
+copy_start() { # [RSYNC OPTION...]
+    [ $# -gt 0 ] || set -- -a --bwlimit=1500
     rm -f "$WORK/stop"
     : >"$WORK/rsync.log"
     while :; do
         rm -rf "$MNT/copy" || exit 1
-        rsync -a --bwlimit=1500 "$WORK/src/" "$MNT/copy/" || exit 1
+        rsync "$@" "$WORK/src/" "$MNT/copy/" || exit 1
         [ ! -e "$WORK/stop" ] || exit 0
     done >"$WORK/rsync.log" 2>&1 &
     RSYNC=$!
@@ -34,7 +35,7 @@ copy_end() { # WHEN
     wait "$RSYNC"
     check "$1: rsync ends well" [ $? -eq 0 ]
     check "$1: rsync has said nothing" [ ! -s "$WORK/rsync.log" ]
-    check "$1: flush" timeout 120 "$C2FSCTL" -C "$CONF" -V t flush
+    check "$1: flush" timeout 600 "$C2FSCTL" -C "$CONF" -V t flush
     check "$1: every byte" same_contents "$WORK/src" "$MNT/copy"
 }
 transactions() {

@@ -6,6 +6,10 @@
 #     . "$(dirname "$0")/../lib/integration.sh"
 #     begin; volume_new; mount_start; check "what must hold" COMMAND...; finish
 #
+# A test holds on a machine of any speed and load: it waits for a state instead of for a time, makes
+# what must be at work go on until it is told to stop, damages what is certainly read, and decides by
+# counts. Where a moment is random (kills), every moment is fine.
+#
 # Environment: C2FS_BUILD (folder of the programs), C2FS_TEST_DIR (where work directories go),
 # C2FS_TEST_KEEP=1 (keep the work directory), SEED (of whatever is random), METADATA=bft (the volume
 # keeps its metadata on four replicas instead of in a folder, see replicas.sh).
@@ -36,11 +40,9 @@ declare -a AT_END=()         # commands to run at the end
 # ---- frame --------------------------------------------------------------------------------------
 
 begin() {
-    # A mount namespace of its own: nothing stays mounted whatever happens to the test.
-    if [ "$(id -u)" -eq 0 ] && [ -z "${C2FS_TEST_UNSHARED-}" ]; then
-        C2FS_TEST_UNSHARED=1 exec unshare -m --propagation private "$0" "$@"
-    fi
-    WORK=$(mktemp -d "${C2FS_TEST_DIR:-${TMPDIR:-/tmp}}/c2fs-$NAME.XXXXXX")
+    unshared "$0" "$@"
+    clean_environment
+    WORK=$(mktemp -d "$(work_top)/c2fs-$NAME.XXXXXX")
     MNT=$WORK/mnt
     CONF=$WORK/c2fs.conf
     LOG=$WORK/c2fs.log
@@ -52,6 +54,40 @@ begin() {
     trap 'exit 130' INT TERM
     [ -x "$C2FS" ] || die "no $C2FS; run make first"
     [ -c /dev/fuse ] || skip_all "no /dev/fuse here"
+}
+
+# A mount namespace of its own: nothing stays mounted whatever happens to the test. A network of its
+# own, where that is allowed: nobody else takes a port or connects to one.
+unshared() { # SCRIPT ARGUMENT...
+    local network=()
+    if [ "$(id -u)" -eq 0 ] && [ -z "${C2FS_TEST_UNSHARED-}" ]; then
+        ! unshare -n "$LIB/loopback_up" 2>/dev/null || network=(-n "$LIB/loopback_up")
+        C2FS_TEST_UNSHARED=1 exec unshare -m --propagation private "${network[@]}" "$@"
+    fi
+}
+
+# What the caller has set for programs of its own must not matter.
+clean_environment() {
+    local name
+    for name in $(compgen -e); do
+        case $name in
+        C2FS_TEST_* | C2FS_BUILD | C2FS_METAD | C2FS_LIES*) ;;
+        C2FS_* | GIT_* | [a-z]*_proxy | *_PROXY | MAKEFLAGS | MFLAGS | MAKELEVEL | MAKEOVERRIDES | CDPATH | \
+            GREP_* | RSYNC_* | POSIXLY_CORRECT | TAR_OPTIONS | XZ_* | TZ | LC_* | LANG | LANGUAGE | NOTIFY_SOCKET | \
+            CREDENTIALS_DIRECTORY) unset "$name" ;;
+        esac
+    done
+    export LC_ALL=C.UTF-8
+    umask 022
+}
+
+# Where work directories go: a short path, for sockets, which other users may enter.
+work_top() {
+    local top=${C2FS_TEST_DIR:-${TMPDIR:-/tmp}}
+    if [ ${#top} -gt 48 ] || { [ "$(id -u)" -eq 0 ] && ! setpriv --reuid=1 --regid=1 --clear-groups test -x "$top"; }; then
+        top=/tmp
+    fi
+    echo "$top"
 }
 
 die() {
@@ -109,9 +145,10 @@ fails() {
     ! "$@"
 }
 
-# wait_for SECONDS COMMAND... : until the command succeeds.
+# wait_for SECONDS COMMAND... : until the command succeeds. SECONDS are what it may take on a quiet
+# machine; a loaded one gets some minutes.
 wait_for() {
-    local deadline=$((SECONDS + $1))
+    local deadline=$((SECONDS + 4 * $1 + 60))
     shift
     until "$@" >/dev/null 2>&1; do
         [ "$SECONDS" -lt "$deadline" ] || { echo "waited in vain for: $*"; return 1; }
@@ -208,7 +245,7 @@ mounted() { # and alive: the kernel remembers the folder of a dead one
 }
 # In the background mode, as users start it.
 mount_daemon() { # [OPTION...]
-    must "mount in the background" timeout 60 "$C2FS" t "$MNT" -C "$CONF" "$@"
+    must "mount in the background" timeout 300 "$C2FS" t "$MNT" -C "$CONF" "$@"
     DAEMON=$(daemon_pid)
 }
 
@@ -240,7 +277,7 @@ mount_start() { # [OPTION...] : in the foreground mode, as a child of the test
 }
 
 mount_stop() {
-    must "unmount" timeout 120 "$C2FSCTL" -C "$CONF" umount "$MNT"
+    must "unmount" timeout 300 "$C2FSCTL" -C "$CONF" umount "$MNT"
     must "the daemon ends" wait_for 60 fails alive "$DAEMON"
     wait "$DAEMON"
     local rc=$?
@@ -255,7 +292,7 @@ mount_kill() {
 }
 
 flush() {
-    must "flush" timeout "${1:-300}" "$C2FSCTL" -C "$CONF" -V t flush
+    must "flush" timeout "${1:-600}" "$C2FSCTL" -C "$CONF" -V t flush
 }
 
 # Unmounts, forgets what is cached of the clouds' contents, mounts again.
@@ -272,6 +309,11 @@ import json, sys
 d = json.load(sys.stdin)
 v = eval(sys.argv[1])
 print(str(v).lower() if isinstance(v, bool) else v)' "$1"
+}
+
+# A late answer on a loaded machine is nothing that a test is about: it passes.
+healthy() {
+    wait_for 60 c2 status
 }
 
 status_is() { # EXPRESSION VALUE
@@ -354,6 +396,15 @@ metadata_dir() {
 # only_local REASON : the test makes no sense on replicas.
 only_local() {
     [ "$METADATA" != bft ] || skip_all "METADATA=bft: $*"
+}
+
+# Providers that hold a share of each object of a file on the mount, best first: it depends on who
+# answered in time. Reads ask the first ones.
+providers_of() { # FILE
+    local seat
+    for seat in $(c2 --json info "$1" | json '" ".join(map(str, sorted(set.intersection(*(set(o["seats"]) for o in d["objects"])))))'); do
+        echo "${PROVIDERS[$seat]}"
+    done
 }
 
 # Providers that hold shares of file data: the spare seat may have none.

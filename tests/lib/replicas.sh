@@ -15,14 +15,26 @@ COORD=                    # folder of the service; set by replicas_new
 declare -a REPLICA_PID=() # by number; empty = not running
 declare -A REPLICA_BINARY=() # by number: another build than $METAD
 
-# Free ports of the kernel's choice, all at once so that they differ.
+# Free ports, all at once so that they differ. The kernel gives none of them to a connection: a
+# replica that is down for a while finds its port free.
 free_ports() { # N
-    python3 -c '
-import socket, sys
-sockets = [socket.socket() for _ in range(int(sys.argv[1]))]
-for s in sockets:
-    s.bind(("127.0.0.1", 0))
-print(*(s.getsockname()[1] for s in sockets))' "$1"
+    python3 - "$1" <<'END'
+import random, socket, sys
+low, high = map(int, open("/proc/sys/net/ipv4/ip_local_port_range").read().split())
+ports = [p for p in range(10000, 65000) if not low <= p <= high]
+random.shuffle(ports)
+held = []
+for port in ports:
+    if len(held) == int(sys.argv[1]):
+        break
+    s = socket.socket()
+    try:
+        s.bind(("127.0.0.1", port))
+        held.append(s)
+    except OSError:
+        pass
+print(*(s.getsockname()[1] for s in held))
+END
 }
 
 replicas_new() { # [OPTION of meta init ...] : on free ports, without --replica among the options
@@ -41,25 +53,37 @@ replica_conf() { # NUMBER LINE... : more keys of its [replica] section
     printf '%s\n' "$@" >>"$COORD/replica-$i/c2fs-metad.conf"
 }
 
-# Starts one and waits until it listens: it takes part as soon as enough of the others do.
-replica_start() { # NUMBER
-    local i=$1 line
+replica_launch() { # NUMBER
+    local i=$1
+    : >"$COORD/replica-$i/out" # here: what it said last time must be gone when this returns
     "${REPLICA_BINARY[$i]-$METAD}" -C "$COORD/replica-$i/c2fs-metad.conf" -f \
-        </dev/null >"$COORD/replica-$i/out" 2>>"$COORD/replica-$i/log" &
+        </dev/null >>"$COORD/replica-$i/out" 2>>"$COORD/replica-$i/log" &
     REPLICA_PID[i]=$!
+}
+
+# Waits until it listens: it takes part as soon as enough of the others do.
+replica_started() { # NUMBER
+    local i=$1 line
     wait_for 60 replica_up_or_gone "$i"
     line=$(cat "$COORD/replica-$i/out")
     must "replica $i starts: $line" alive "${REPLICA_PID[i]}"
+}
+
+replica_start() { # NUMBER
+    replica_launch "$1"
+    replica_started "$1"
 }
 
 replica_up_or_gone() { # NUMBER
     grep -q 'takes part' "$COORD/replica-$1/out" || ! alive "${REPLICA_PID[$1]}"
 }
 
+# All at once: a mount that cannot reach enough of them for 30 seconds gives up its session.
 replicas_start() { # [NUMBER...] : all of them by default
     local i
     [ $# -gt 0 ] || set -- $(seq "$REPLICAS")
-    for i in "$@"; do replica_start "$i"; done
+    for i in "$@"; do replica_launch "$i"; done
+    for i in "$@"; do replica_started "$i"; done
 }
 
 replica_kill() { # NUMBER
@@ -94,8 +118,12 @@ replica_says() {
     meta --json meta status | json "d['replicas'][$1 - 1].get('$2')"
 }
 
+replica_is() { # NUMBER MODE
+    [ "$(replica_says "$1" mode)" = "$2" ]
+}
+
 replica_runs() { # NUMBER
-    [ "$(replica_says "$1" mode)" = running ]
+    replica_is "$1" running
 }
 
 replicas_run() {

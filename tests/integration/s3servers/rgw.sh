@@ -81,7 +81,7 @@ start() {
             --api-name="$S3_REGION" >"$DIR/zonegroup.json" 2>"$DIR/log/zonegroup.err"
     fi
     background rgw radosgw -f --name client.rgw
-    wait_until 60 answers "$SCHEME://127.0.0.1:$PORT/"
+    wait_until 3000 answers "$SCHEME://127.0.0.1:$PORT/"
 }
 
 case $COMMAND in

@@ -21,7 +21,7 @@ EOF
     # Its continuation tokens are made with DES, which OpenSSL 3 keeps in the legacy provider.
     NODE_PATH=$S3RVER_MODULES/node_modules \
         background s3rver node --openssl-legacy-provider "$DIR/run.js"
-    wait_until 20 answers "http://127.0.0.1:$PORT/"
+    wait_until 300 answers "http://127.0.0.1:$PORT/"
 }
 
 case $COMMAND in

@@ -148,8 +148,8 @@ EOF
     for i in "${SERVERS[@]}" proxy; do
         background "$i" /usr/bin/python3 "$DIR/etc/run_server.py" "$i" "$DIR/etc"
     done
-    wait_until 60 healthy
-    for i in 1 2 3; do wait_until 30 listens $((PORT + i)); done
+    wait_until 3000 healthy
+    for i in 1 2 3; do wait_until 300 listens $((PORT + i)); done
 }
 
 case $COMMAND in
