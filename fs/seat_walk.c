@@ -351,6 +351,21 @@ begin_list(struct seat_walk *w)
     list_target(w);
 }
 
+/* Seats whose shares can be expected to be good. */
+static uint32_t
+good_seats(const struct seat_walk *w)
+{
+    struct ds_seat_status s;
+    const struct ds_client *ds = client(w);
+    uint32_t good = 0;
+    for (unsigned i = 0; i < ds_client_n(ds); i++) {
+        ds_seat_status(ds, i, &s);
+        bool well = s.state == DS_SEAT_ONLINE || s.state == DS_SEAT_DEGRADED;
+        good |= i != w->seat && well ? 1u << i : 0;
+    }
+    return good;
+}
+
 /* Takes the objects that the seat should hold. */
 static void
 take_records(struct seat_walk *w, const struct coord_req *r)
@@ -359,6 +374,7 @@ take_records(struct seat_walk *w, const struct coord_req *r)
     w->item = c2_calloc(r->nentries, sizeof(*w->item));
     size_t k = 0;
     uint64_t bytes = 0;
+    uint32_t good = good_seats(w);
     for (; k < r->nentries && w->n < max && (w->bytes_max == 0 || bytes < w->bytes_max); k++) {
         struct seat_walk_item *it = &w->item[w->n];
         *it = (struct seat_walk_item){ .w = w };
@@ -373,6 +389,10 @@ take_records(struct seat_walk *w, const struct coord_req *r)
         }
         if (it->rec.state != 0 || (it->rec.placed & (1u << w->seat)) == 0)
             continue;
+        unsigned shares = (unsigned)__builtin_popcount(it->rec.placed & good);
+        if (w->good_below != 0 && shares >= w->good_below)
+            continue;
+        w->at_risks |= 1u << shares;
         bytes += share_bytes(&it->rec);
         w->n++;
     }
@@ -402,6 +422,7 @@ seat_walk_start(struct seat_walk *w)
     w->objects = w->bytes = w->moved = w->moved_bytes = w->read_bytes = w->failed = w->lost = 0;
     w->n = w->next = 0;
     w->why = C2_E_OK;
+    w->at_risks = 0;
     w->canceled = w->at_end = false;
     w->prefix_key = ck_letter('O');
     w->prefix = ck_slice(&w->prefix_key);

@@ -28,6 +28,7 @@ struct seat_walk {
     struct provider *target; /* FILL: the provider that has the seat now */
     struct provider *source; /* FILL: the one before; NULL = none */
     uint64_t bytes_max;      /* of shares in one batch, about; 0 = as many as a batch takes */
+    unsigned good_below; /* only objects with fewer good shares than that in other seats; 0 = all */
     bool give_up; /* an object of which too few shares are left counts as lost, not as failed */
     void (*done)(struct seat_walk *w);
 
@@ -41,9 +42,10 @@ struct seat_walk {
     uint64_t moved;   /* shares brought to their place */
     uint64_t moved_bytes;
     uint64_t read_bytes;
-    uint64_t failed; /* left as they were; another walk may do better */
-    uint64_t lost;   /* given up */
-    enum c2_err why; /* of the last failure */
+    uint64_t failed;   /* left as they were; another walk may do better */
+    uint64_t lost;     /* given up */
+    uint32_t at_risks; /* numbers of good shares in other seats that its objects have, a bit each */
+    enum c2_err why;   /* of the last failure */
 
     /* private */
     bool canceled;

@@ -3,14 +3,15 @@
  * replace:  COUNT ─► ENTER ─► SAVE ─► WALK ─► SYNC ─► WALK ─► LEAVE ─► SAVE ─► done
  * drain:    COUNT ─► ENTER ─────────► WALK ─► SYNC ─► WALK ─► [LEAVE ─► SAVE] ─► done
  *
- * COUNT  how much there is, for progress and estimate.
+ * COUNT  how much there is, for progress and estimate, and which objects are at risk.
  * ENTER  replace: the new provider is opened and probed, then it has the seat (REBUILDING), and the
  *        next epoch begins: from now on nobody writes to the old one. drain: the seat is DRAINING.
  * SAVE   metadata = local: a checkpoint at the seats as they are now. It stands for all that the
  *        journal and older checkpoints had in the old place, and it has the new configuration.
- * WALK   fs/seat_walk.h, again and again until one finds nothing to do. What fails is tried again
- *        in the next walk; after GIVE_UP_AFTER of them nobody waits for objects of which too few
- *        shares are left: they are counted, their records stay, a scrub reports them.
+ * WALK   fs/seat_walk.h, the most endangered objects first, and again and again until one walk
+ *        finds nothing to do. What fails is tried again in the next walk; after some of them nobody
+ *        waits for objects of which too few shares are left: they are counted, their records stay,
+ *        a scrub reports them.
  * SYNC   puts that began under the old epoch may be committed after a walk has passed their place:
  *        once everything written so far is committed, files that are being written included, one
  *        more walk finds them. Only a walk that began after it and found nothing counts.
@@ -18,7 +19,7 @@
  *
  * Every phase may be repeated: what was done is found done. The cursor says where to go on.
  */
-#include "fs/volume_job.h"
+#include "fs/volume_job_impl.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -32,62 +33,21 @@
 #include "fs/seat_rules.h"
 #include "fs/seat_walk.h"
 
-#define GIVE_UP_AFTER 3u
-#define STEP_BYTES    (32u << 20) /* of shares; with a limit what it allows in a second */
-#define POLL_NS       (200 * C2_NS_PER_MS)
-#define PROBE_NS      (60 * C2_NS_PER_S)
-#define PROBE_PREFIX  "v1"
-
-enum phase { COUNT, ENTER, SAVE_FIRST, WALK, SYNC, LEAVE, SAVE_LAST, PHASES };
-enum { SHARES_COPIED, BYTES_WRITTEN, BYTES_READ, LOST, WALKS };
+#define POLL_NS      (200 * C2_NS_PER_MS)
+#define PROBE_NS     (60 * C2_NS_PER_S)
+#define PROBE_PREFIX "v1"
 
 static const char *const counter_names[] = { "shares_moved", "bytes_written", "bytes_read",
                                              "shares_lost",  "walks",         NULL };
 
-struct run {
-    struct seat_jobs *x;
-    struct job *j;
-    bool drain;
-    bool remove;
-    bool stopping;
-    char *old, *name; /* owned; drain: only name */
-    unsigned seat;
-
-    /* the cursor */
-    uint8_t phase;
-    bool synced;      /* the walk at hand began after SYNC */
-    uint64_t undone;  /* shares that the walk at hand moved or failed to move */
-    uint64_t failed;  /* of them, failed */
-    uint64_t wall_ns; /* SAVE: a checkpoint after this moment */
-    struct ck after;
-
-    struct seat_walk walk;
-    struct volume_change change;
-    struct prov_probe probe;
-    struct provider *opened; /* owned until the change takes it */
-    struct provider *source; /* the volume's */
-    struct fs_sync sync;
-    bool syncing, probing, walking;
-    struct c2_timer timer;
-    struct c2_task task; /* the end of a step that was decided at once */
-    enum c2_err err;
-    bool finished;
-};
-
-static struct volume *
-volume(const struct run *r)
-{
-    return r->x->volume;
-}
-
-static void
-say(struct run *r, const char *text)
+void
+seat_run_say(struct seat_run *r, const char *text)
 {
     (void)snprintf(r->j->rec.message, sizeof(r->j->rec.message), "%s", text);
 }
 
-static void
-say_end(struct run *r)
+void
+seat_run_say_end(struct seat_run *r)
 {
     char *text;
     if (!r->drain)
@@ -97,14 +57,14 @@ say_end(struct run *r)
         text = c2_asprintf("%s does not belong to the volume any more", r->name);
     else
         text = c2_asprintf("%s holds nothing any more; provider remove gives its seat up", r->name);
-    say(r, text);
+    seat_run_say(r, text);
     c2_free(text);
 }
 
 /* ---- the cursor ------------------------------------------------------------------------------ */
 
 static void
-save_cursor(struct run *r)
+save_cursor(struct seat_run *r)
 {
     struct job_record *rec = &r->j->rec;
     struct c2_buf out = { 0 };
@@ -113,6 +73,9 @@ save_cursor(struct run *r)
     c2_wr_u64(&out, r->undone);
     c2_wr_u64(&out, r->failed);
     c2_wr_u64(&out, r->wall_ns);
+    c2_wr_u64(&out, r->objects);
+    c2_wr_u64(&out, r->bytes);
+    c2_wr_u32(&out, r->at_risks);
     c2_wr_bytes(&out, ck_slice(&r->after));
     C2_ASSERT(out.len <= sizeof(rec->cursor));
     memcpy(rec->cursor, out.data, out.len);
@@ -122,30 +85,36 @@ save_cursor(struct run *r)
 
 /* One that cannot be understood: from the start, every phase may be repeated. */
 static void
-load_cursor(struct run *r)
+load_cursor(struct seat_run *r)
 {
     struct c2_rd in = c2_rd_init(c2_slice(r->j->rec.cursor, r->j->rec.cursor_len));
-    struct run at = { 0 };
+    struct seat_run at = { 0 };
     at.phase = c2_rd_u8(&in);
     at.synced = c2_rd_u8(&in) == 1;
     at.undone = c2_rd_u64(&in);
     at.failed = c2_rd_u64(&in);
     at.wall_ns = c2_rd_u64(&in);
+    at.objects = c2_rd_u64(&in);
+    at.bytes = c2_rd_u64(&in);
+    at.at_risks = c2_rd_u32(&in);
     struct c2_slice after = c2_rd_bytes(&in, CK_KEY_MAX);
-    if (c2_rd_finish(&in) != C2_E_OK || at.phase >= PHASES)
+    if (c2_rd_finish(&in) != C2_E_OK || at.phase >= SEAT_JOB_PHASES)
         return;
     r->phase = at.phase;
     r->synced = at.synced;
     r->undone = at.undone;
     r->failed = at.failed;
     r->wall_ns = at.wall_ns;
+    r->objects = at.objects;
+    r->bytes = at.bytes;
+    r->at_risks = at.at_risks;
     r->after.len = after.len;
     if (after.len > 0)
         memcpy(r->after.bytes, after.data, after.len);
 }
 
-static void
-step_over(struct run *r, enum c2_err err, bool finished)
+void
+seat_run_step_over(struct seat_run *r, enum c2_err err, bool finished)
 {
     save_cursor(r);
     job_step_done(r->j, r->stopping && err != C2_E_OK ? C2_E_CANCELED : err, finished);
@@ -154,37 +123,38 @@ step_over(struct run *r, enum c2_err err, bool finished)
 static void
 later(struct c2_task *t)
 {
-    struct run *r = C2_CONTAINER_OF(t, struct run, task);
-    step_over(r, r->err, r->finished);
+    struct seat_run *r = C2_CONTAINER_OF(t, struct seat_run, task);
+    seat_run_step_over(r, r->err, r->finished);
 }
 
 /* Never from inside the step. */
 static void
-step_later(struct run *r, enum c2_err err, bool finished)
+step_later(struct seat_run *r, enum c2_err err, bool finished)
 {
     r->err = err;
     r->finished = finished;
     r->task.run = later;
-    c2_defer(volume(r)->env, &r->task);
+    c2_defer(seat_run_volume(r)->env, &r->task);
 }
 
 /* From a phase to the next. */
-static void
-go(struct run *r, enum phase phase)
+void
+seat_run_go(struct seat_run *r, enum seat_job_phase phase)
 {
     r->phase = (uint8_t)phase;
     r->after.len = 0;
     r->undone = r->failed = 0;
+    r->objects = r->bytes = 0;
     r->wall_ns = 0;
 }
 
 static void
-failed_for_good(struct run *r, enum c2_err err, char *text)
+failed_for_good(struct seat_run *r, enum c2_err err, char *text)
 {
     if (c2_err_class(err) == C2_CLASS_RETRY) /* it would be tried again for ever, unseen */
         err = C2_E_CONFIG;
     if (text != NULL)
-        say(r, text);
+        seat_run_say(r, text);
     c2_free(text);
     step_later(r, err, false);
 }
@@ -194,18 +164,18 @@ failed_for_good(struct run *r, enum c2_err err, char *text)
 static void
 entered(struct volume_change *c)
 {
-    struct run *r = C2_CONTAINER_OF(c, struct run, change);
+    struct seat_run *r = C2_CONTAINER_OF(c, struct seat_run, change);
     if (c->err == C2_E_OK)
         r->opened = NULL;
     if (c->err == C2_E_OK)
-        go(r, r->drain ? WALK : SAVE_FIRST);
-    step_over(r, c->err, false);
+        seat_run_go(r, r->drain ? SEAT_JOB_WALK : SEAT_JOB_SAVE_FIRST);
+    seat_run_step_over(r, c->err, false);
 }
 
 static void
-enter_epoch(struct run *r)
+enter_epoch(struct seat_run *r)
 {
-    struct volume *v = volume(r);
+    struct volume *v = seat_run_volume(r);
     struct volume_seat *s = &r->change.next.seats[r->seat];
     r->change = (struct volume_change){ .volume = v, .next = v->config, .done = entered };
     r->change.seat = r->seat;
@@ -228,7 +198,7 @@ enter_epoch(struct run *r)
 static void
 probed(struct prov_probe *p)
 {
-    struct run *r = C2_CONTAINER_OF(p, struct run, probe);
+    struct seat_run *r = C2_CONTAINER_OF(p, struct seat_run, probe);
     const char *detail = "";
     r->probing = false;
     if (p->err == C2_E_OK && !r->stopping) {
@@ -241,22 +211,22 @@ probed(struct prov_probe *p)
     prov_close(r->opened);
     r->opened = NULL;
     if (r->stopping)
-        step_over(r, C2_E_CANCELED, false);
+        seat_run_step_over(r, C2_E_CANCELED, false);
     else
         failed_for_good(r, p->err,
                         c2_asprintf("provider \"%s\" is not usable: %s", r->name, detail));
 }
 
 static void
-enter(struct run *r)
+enter(struct seat_run *r)
 {
-    struct volume *v = volume(r);
+    struct volume *v = seat_run_volume(r);
     const struct volume_seat *s = &v->config.seats[r->seat];
     char *text = NULL;
     if (r->drain ? s->state == VOLUME_SEAT_DRAINING
                  : s->state == VOLUME_SEAT_REBUILDING && strcmp(s->provider, r->name) == 0) {
         C2_MARK("seat: the epoch had begun before");
-        go(r, r->drain ? WALK : SAVE_FIRST);
+        seat_run_go(r, r->drain ? SEAT_JOB_WALK : SEAT_JOB_SAVE_FIRST);
         step_later(r, C2_E_OK, false);
         return;
     }
@@ -264,7 +234,7 @@ enter(struct run *r)
         enter_epoch(r);
         return;
     }
-    say(r, "the new provider is tested");
+    seat_run_say(r, "the new provider is tested");
     enum c2_err err = prov_open(v->env, v->os, v->conf, r->name, &r->opened, &text);
     if (err != C2_E_OK) {
         failed_for_good(r, err, text);
@@ -281,18 +251,18 @@ enter(struct run *r)
 static void
 left(struct volume_change *c)
 {
-    struct run *r = C2_CONTAINER_OF(c, struct run, change);
+    struct seat_run *r = C2_CONTAINER_OF(c, struct seat_run, change);
     if (c->err == C2_E_OK) {
         r->source = NULL; /* closed with the job, and not asked from now on */
-        go(r, SAVE_LAST);
+        seat_run_go(r, SEAT_JOB_SAVE_LAST);
     }
-    step_over(r, c->err, false);
+    seat_run_step_over(r, c->err, false);
 }
 
 static void
-leave(struct run *r)
+leave(struct seat_run *r)
 {
-    struct volume *v = volume(r);
+    struct volume *v = seat_run_volume(r);
     r->change = (struct volume_change){ .volume = v, .next = v->config, .done = left };
     struct volume_seat *s = &r->change.next.seats[r->seat];
     if (r->drain)
@@ -307,21 +277,21 @@ leave(struct run *r)
 /* ---- checkpoints ----------------------------------------------------------------------------- */
 
 static void
-save(struct run *r, bool last)
+save(struct seat_run *r, bool last)
 {
     struct fs_ship_status s;
-    struct c2_env *env = volume(r)->env;
+    struct c2_env *env = seat_run_volume(r)->env;
     fs_ship_status(r->x->fs, &s);
     if (!s.on || (r->wall_ns != 0 && s.checkpoint_wall_ns > r->wall_ns)) {
         if (last)
-            say_end(r);
+            seat_run_say_end(r);
         else
-            go(r, WALK);
+            seat_run_go(r, SEAT_JOB_WALK);
         step_later(r, C2_E_OK, last);
         return;
     }
     if (r->wall_ns == 0) {
-        say(r, "a checkpoint of the metadata is made");
+        seat_run_say(r, "a checkpoint of the metadata is made");
         r->wall_ns = c2_wall_ns(env);
     }
     fs_ship_checkpoint(r->x->fs);
@@ -331,154 +301,7 @@ save(struct run *r, bool last)
 static void
 polled(struct c2_timer *t)
 {
-    step_over(C2_CONTAINER_OF(t, struct run, timer), C2_E_OK, false);
-}
-
-/* ---- walks ----------------------------------------------------------------------------------- */
-
-static void
-counted(struct seat_walk *w)
-{
-    struct run *r = C2_CONTAINER_OF(w, struct run, walk);
-    struct job_record *rec = &r->j->rec;
-    r->walking = false;
-    if (w->err == C2_E_OK) {
-        rec->objects_total += w->objects;
-        rec->bytes_total += w->bytes;
-        r->after = w->after;
-        if (w->at_end)
-            go(r, ENTER);
-    }
-    step_over(r, w->err, false);
-}
-
-/* The provider that had the seat before, if it still answers to its name and place. */
-static struct provider *
-find_source(struct run *r)
-{
-    struct volume *v = volume(r);
-    const struct volume_seat *s = &v->config.seats[r->seat];
-    struct provider *p = volume_retired_find(v, s->old_provider);
-    char *text = NULL;
-    if (p != NULL || !c2_conf_has_section(v->conf, "provider", s->old_provider) ||
-        strcmp(c2_conf_str(v->conf, "provider", s->old_provider, "url"), s->old_url) != 0)
-        return p;
-    if (prov_open(v->env, v->os, v->conf, s->old_provider, &p, &text) == C2_E_OK)
-        volume_retire(v, p);
-    else
-        c2_log(WARN, "seat", "provider=%s is not asked: %s", s->old_provider,
-               text == NULL ? "it cannot be opened" : text);
-    c2_free(text);
-    return p;
-}
-
-static void
-walk_over(struct run *r)
-{
-    uint64_t undone = r->undone, failed = r->failed;
-    bool synced = r->synced;
-    r->j->rec.counter[WALKS]++;
-    if (failed > 0) {
-        go(r, WALK);
-        r->synced = false;
-        step_over(r,
-                  r->walk.why != C2_E_OK && c2_err_class(r->walk.why) == C2_CLASS_RETRY
-                      ? r->walk.why
-                      : C2_E_QUORUM,
-                  false);
-        return;
-    }
-    if (synced && undone == 0) {
-        bool over = r->drain && !r->remove;
-        if (over)
-            say_end(r);
-        else
-            go(r, LEAVE);
-        step_over(r, C2_E_OK, over);
-        return;
-    }
-    go(r, synced ? WALK : SYNC);
-    step_over(r, C2_E_OK, false);
-}
-
-static void
-walked(struct seat_walk *w)
-{
-    struct run *r = C2_CONTAINER_OF(w, struct run, walk);
-    struct job_record *rec = &r->j->rec;
-    r->walking = false;
-    rec->counter[SHARES_COPIED] += w->moved;
-    rec->counter[BYTES_WRITTEN] += w->moved_bytes;
-    rec->counter[BYTES_READ] += w->read_bytes;
-    job_spend(r->j, w->moved_bytes);
-    if (w->err != C2_E_OK) {
-        step_over(r, w->err, false);
-        return;
-    }
-    if (rec->counter[WALKS] == 0) {
-        rec->objects_done += w->objects;
-        rec->bytes_done += w->bytes;
-    }
-    if (r->after.len == 0)
-        rec->counter[LOST] = 0;                                   /* each walk counts anew */
-    rec->bytes_total = C2_MAX(rec->bytes_total, rec->bytes_done); /* what came meanwhile */
-    rec->objects_total = C2_MAX(rec->objects_total, rec->objects_done);
-    rec->counter[LOST] += w->lost;
-    rec->errors = rec->counter[LOST] + w->failed;
-    r->undone += w->moved + w->failed; /* what is lost does not keep anybody waiting */
-    r->failed += w->failed;
-    r->after = w->after;
-    if (w->at_end)
-        walk_over(r);
-    else
-        step_over(r, C2_E_OK, false);
-}
-
-static void
-walk(struct run *r, enum seat_walk_what what)
-{
-    struct volume *v = volume(r);
-    uint64_t limit = what == SEAT_WALK_COUNT ? 0 : STEP_BYTES;
-    if (limit != 0 && r->j->rec.rate_limit != 0)
-        limit = C2_MIN(limit, r->j->rec.rate_limit);
-    if (what == SEAT_WALK_FILL && r->source == NULL)
-        r->source = find_source(r);
-    if (what != SEAT_WALK_COUNT)
-        say(r, r->synced                ? "what was written meanwhile is looked at"
-               : what == SEAT_WALK_FILL ? "shares are brought to the new provider"
-                                        : "shares are moved to the other providers");
-    r->walk = (struct seat_walk){ .fs = r->x->fs,
-                                  .what = what,
-                                  .seat = r->seat,
-                                  .target = v->providers[r->seat],
-                                  .source = what == SEAT_WALK_FILL ? r->source : NULL,
-                                  .bytes_max = limit,
-                                  .give_up = r->j->rec.counter[WALKS] >= GIVE_UP_AFTER,
-                                  .after = r->after,
-                                  .done = what == SEAT_WALK_COUNT ? counted : walked };
-    r->walking = true;
-    seat_walk_start(&r->walk);
-}
-
-static void
-synced(struct fs_sync *s)
-{
-    struct run *r = C2_CONTAINER_OF(s, struct run, sync);
-    r->syncing = false;
-    if (s->err == C2_E_OK) {
-        go(r, WALK);
-        r->synced = true;
-    }
-    step_over(r, s->err, false);
-}
-
-static void
-sync(struct run *r)
-{
-    say(r, "what was written before the change is committed");
-    r->syncing = true;
-    r->sync = (struct fs_sync){ .done = synced };
-    fs_sync_start(r->x->fs, &r->sync);
+    seat_run_step_over(C2_CONTAINER_OF(t, struct seat_run, timer), C2_E_OK, false);
 }
 
 /* ---- the kind -------------------------------------------------------------------------------- */
@@ -486,33 +309,34 @@ sync(struct run *r)
 static void
 step(struct job *j)
 {
-    struct run *r = j->run;
+    struct seat_run *r = j->run;
     r->stopping = false;
-    if (r->seat >= volume(r)->config.n) /* it is given up, only the cursor does not know yet */
-        r->phase = SAVE_LAST;
-    switch ((enum phase)r->phase) {
-    case COUNT:
-        walk(r, SEAT_WALK_COUNT);
+    if (r->seat >=
+        seat_run_volume(r)->config.n) /* it is given up, only the cursor does not know yet */
+        r->phase = SEAT_JOB_SAVE_LAST;
+    switch ((enum seat_job_phase)r->phase) {
+    case SEAT_JOB_COUNT:
+        seat_run_count(r);
         break;
-    case ENTER:
+    case SEAT_JOB_ENTER:
         enter(r);
         break;
-    case SAVE_FIRST:
+    case SEAT_JOB_SAVE_FIRST:
         save(r, false);
         break;
-    case WALK:
-        walk(r, r->drain ? SEAT_WALK_LEAVE : SEAT_WALK_FILL);
+    case SEAT_JOB_WALK:
+        seat_run_walk(r);
         break;
-    case SYNC:
-        sync(r);
+    case SEAT_JOB_SYNC:
+        seat_run_sync(r);
         break;
-    case LEAVE:
+    case SEAT_JOB_LEAVE:
         leave(r);
         break;
-    case SAVE_LAST:
+    case SEAT_JOB_SAVE_LAST:
         save(r, true);
         break;
-    case PHASES:
+    case SEAT_JOB_PHASES:
         C2_UNREACHABLE();
     }
 }
@@ -520,7 +344,7 @@ step(struct job *j)
 static void
 stop(struct job *j)
 {
-    struct run *r = j->run;
+    struct seat_run *r = j->run;
     r->stopping = true;
     if (r->walking)
         seat_walk_cancel(&r->walk);
@@ -532,9 +356,9 @@ stop(struct job *j)
 
 /* The seat of a job that is under way; n when it is not there any more. */
 static unsigned
-seat_of(const struct run *r)
+seat_of(const struct seat_run *r)
 {
-    const struct volume_config *c = &volume(r)->config;
+    const struct volume_config *c = &seat_run_volume(r)->config;
     for (unsigned i = 0; !r->drain && i < c->n; i++)
         if (c->seats[i].state == VOLUME_SEAT_REBUILDING &&
             strcmp(c->seats[i].old_provider, r->old) == 0)
@@ -546,7 +370,7 @@ seat_of(const struct run *r)
 static void
 begin(struct job *j)
 {
-    struct run *r = c2_calloc(1, sizeof(*r));
+    struct seat_run *r = c2_calloc(1, sizeof(*r));
     char *remove = job_param(j, "remove");
     r->x = j->kind->arg;
     r->j = j;
@@ -565,10 +389,10 @@ begin(struct job *j)
 static void
 end(struct job *j)
 {
-    struct run *r = j->run;
+    struct seat_run *r = j->run;
     C2_ASSERT(!r->walking && !r->probing && !r->syncing);
     prov_close(r->opened);
-    volume_retired_release(volume(r));
+    volume_retired_release(seat_run_volume(r));
     c2_free(r->old);
     c2_free(r->name);
     c2_free(r);

@@ -23,6 +23,7 @@ struct fix {
     struct fsx x;
     struct provider *extra; /* the cloud that comes */
     struct seat_walk walk;
+    unsigned good_below;
     bool done;
 };
 
@@ -71,6 +72,7 @@ walk(struct fix *f, enum seat_walk_what what, struct provider *source, bool give
                                   .seat = SEAT,
                                   .target = f->extra,
                                   .source = source,
+                                  .good_below = f->good_below,
                                   .give_up = give_up,
                                   .done = walked };
     f->done = false;
@@ -246,6 +248,57 @@ fill__takes_back_the_share_of_an_object_that_was_deleted_meanwhile(void **state)
 }
 
 static void
+record_changed(struct fs_place *p)
+{
+    assert_int_equal(p->err, C2_E_OK);
+    p->n = 0;
+}
+
+static void
+fill__brings_endangered_objects_first_when_told(void **state)
+{
+    struct fix *f = *state;
+    char key[PROV_KEY_MAX];
+    struct fs_object *o = any_object(f);
+    struct fs_place *less = c2_calloc(1, sizeof(*less));
+    *less = (struct fs_place){ .fs = f->x.fs, .n = 1, .done = record_changed };
+    less->item[0] = (struct fs_place_item){ .ref = o->ref, .clear = 1u << 2 };
+    fs_place_start(less);
+    while (less->n > 0)
+        assert_true(test_env_step(f->x.t));
+    walk(f, SEAT_WALK_COUNT, NULL, false);
+    assert_int_equal(f->walk.at_risks, 1u << 1 | 1u << 2); /* good shares beside the seat's */
+    replace_seat(f);
+    f->good_below = 2;
+    walk(f, SEAT_WALK_FILL, f->x.seat[SEAT], false);
+    assert_int_equal(f->walk.objects, 1);
+    assert_int_equal(f->walk.moved, 1);
+    assert_non_null(prov_mem_peek(f->extra, key_of(f, o, key)));
+    f->good_below = 0;
+    walk(f, SEAT_WALK_FILL, f->x.seat[SEAT], false);
+    assert_int_equal(f->walk.objects, FILES);
+    assert_int_equal(f->walk.moved, FILES - 1);
+    c2_free(less);
+}
+
+static void
+count__takes_shares_of_a_seat_that_does_not_answer_for_lost(void **state)
+{
+    struct fix *f = *state;
+    fsx_fault(&f->x, 0, "down");
+    fsx_drop_cache(&f->x);
+    for (unsigned k = 0; k < FILES; k++) { /* until that shows */
+        char name[8], text[32];
+        (void)snprintf(name, sizeof(name), "f%u", k);
+        (void)snprintf(text, sizeof(text), "content of file %u", k);
+        fsx_expect(&f->x, FS_ROOT_INO, name, text, strlen(text));
+    }
+    walk(f, SEAT_WALK_COUNT, NULL, false);
+    assert_int_equal(f->walk.at_risks, 1u << 1);
+    fsx_fault(&f->x, 0, "");
+}
+
+static void
 leave__moves_shares_to_the_spare_and_says_so_in_the_records(void **state)
 {
     struct fix *f = *state;
@@ -330,6 +383,8 @@ main(void)
         T(fill__goes_on_after_an_object_that_cannot_be_rebuilt),
         T(fill__asks_again_when_the_new_provider_cannot_be_listed),
         T(fill__takes_back_the_share_of_an_object_that_was_deleted_meanwhile),
+        T(fill__brings_endangered_objects_first_when_told),
+        T(count__takes_shares_of_a_seat_that_does_not_answer_for_lost),
         T(leave__moves_shares_to_the_spare_and_says_so_in_the_records),
         T(commit__under_an_old_epoch_waits_until_the_mount_has_moved_on),
         T(leave__without_a_place_to_go_to_changes_nothing),
