@@ -529,7 +529,8 @@ uint64_t
 c2_conf_u64(const struct c2_conf *c, const char *section, const char *name, const char *key)
 {
     const struct c2_conf_key *k = must_find_key(section, key);
-    C2_ASSERT(k->type == C2_CONF_SIZE || k->type == C2_CONF_DURATION || k->type == C2_CONF_U64);
+    C2_ASSERT(k->type == C2_CONF_SIZE || k->type == C2_CONF_DURATION || k->type == C2_CONF_U64 ||
+              k->type == C2_CONF_DECIMAL);
     return number_of(c, k, name);
 }
 

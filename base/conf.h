@@ -22,6 +22,7 @@ enum c2_conf_type {
     C2_CONF_SIZE,     /* bytes */
     C2_CONF_DURATION, /* ns */
     C2_CONF_U64,
+    C2_CONF_DECIMAL, /* "0.0053": billionths */
     C2_CONF_BOOL,
     C2_CONF_ENUM,     /* limits = "async|sync" */
     C2_CONF_LOCATION, /* "dir:PATH"; limits = the forms; relative PATHs as in C2_CONF_PATH */

@@ -56,6 +56,8 @@ parse_number(enum c2_conf_type type, const char *text, uint64_t *ret_value)
         return c2_size_parse(text, ret_value);
     case C2_CONF_DURATION:
         return c2_duration_parse(text, ret_value);
+    case C2_CONF_DECIMAL:
+        return c2_decimal_parse(text, ret_value);
     case C2_CONF_U64:
         return c2_u64_parse(c2_slice_str(text), UINT64_MAX, ret_value);
     case C2_CONF_BOOL:
@@ -79,6 +81,8 @@ type_example(enum c2_conf_type type)
         return "a duration like 200ms, 30s, 5m, 2h or 1d";
     case C2_CONF_U64:
         return "a number";
+    case C2_CONF_DECIMAL:
+        return "a decimal number like 0.0053";
     case C2_CONF_BOOL:
         return "yes or no";
     case C2_CONF_STR:
@@ -227,6 +231,7 @@ c2_conf_value_parse(const struct c2_conf_key *key, const char *text, const char 
     case C2_CONF_SIZE:
     case C2_CONF_DURATION:
     case C2_CONF_U64:
+    case C2_CONF_DECIMAL:
     case C2_CONF_BOOL:
         C2_TRY(number_value(key, text, &number, ret_problem));
         break;

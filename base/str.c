@@ -10,6 +10,8 @@
 #include "base/env.h"
 
 #define NEAREST_WORD_MAX ((size_t)64)
+#define DIGITS           "0123456789"
+#define BILLION          UINT64_C(1000000000)
 
 static const char hex_lower[] = "0123456789abcdef";
 static const char hex_upper[] = "0123456789ABCDEF";
@@ -130,6 +132,28 @@ c2_u64_parse(struct c2_slice text, uint64_t max, uint64_t *ret_value)
     if (v > max)
         return C2_E_RANGE;
     *ret_value = v;
+    return C2_E_OK;
+}
+
+enum c2_err
+c2_decimal_parse(const char *text, uint64_t *ret_billionths)
+{
+    uint64_t value = 0, unit = BILLION;
+    size_t whole = strspn(text, DIGITS);
+    const char *behind = text + whole + (text[whole] == '.');
+    size_t len = strspn(behind, DIGITS);
+    if (whole + len == 0 || behind[len] != '\0')
+        return C2_E_PARSE;
+    if (whole > 0)
+        C2_TRY(c2_u64_parse(c2_slice(text, whole), UINT64_MAX / BILLION - 1, &value));
+    value *= BILLION;
+    for (size_t i = 0; i < len; i++) {
+        unit /= 10;
+        if (unit == 0 && behind[i] != '0')
+            return C2_E_RANGE;
+        value += unit * (uint64_t)(behind[i] - '0');
+    }
+    *ret_billionths = value;
     return C2_E_OK;
 }
 

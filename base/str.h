@@ -22,6 +22,8 @@ const char *c2_size_format(uint64_t bytes, char out[C2_SIZE_TEXT_MAX]);
 /* "250ms" "30s" "5m" "2h" "7d". */
 C2_RESULT c2_duration_parse(const char *text, uint64_t *ret_ns);
 const char *c2_duration_format(uint64_t ns, char out[C2_SIZE_TEXT_MAX]);
+/* "12", "0.0053", ".5": billionths. Digits behind the ninth must be zero; no sign, no exponent. */
+C2_RESULT c2_decimal_parse(const char *text, uint64_t *ret_billionths);
 C2_RESULT c2_u64_parse(struct c2_slice text, uint64_t max, uint64_t *ret_value);
 /* RFC 3986: everything but A-Za-z0-9-_.~ is encoded, upper-case hex; '/' stays when keep_slash. */
 void c2_url_encode(struct c2_slice in, bool keep_slash, struct c2_buf *out);

@@ -283,6 +283,13 @@ tell_plan(struct wire_change *c)
     ctl_counter_add(&body, "faults", v->config.f);
     ctl_counter_add(&body, "answers", s.state == DS_SEAT_ONLINE || s.state == DS_SEAT_DEGRADED);
     ctl_counter_add(&body, "latency_ns", s.stats != NULL ? s.stats->latency_p50_ns : 0);
+    for (unsigned i = 0; i < v->config.n; i++) {
+        char name[PROV_NAME_MAX + 8];
+        if (i == c->seat || v->config.seats[i].state != VOLUME_SEAT_ACTIVE)
+            continue;
+        (void)snprintf(name, sizeof(name), "other/%s", v->config.seats[i].provider);
+        ctl_counter_add(&body, name, 1);
+    }
     finish(c, C2_E_OK, NULL, c2_buf_slice(&body));
     c2_buf_done(&body);
 }

@@ -5,7 +5,6 @@
  */
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -14,50 +13,25 @@
 #include "base/wire.h"
 #include "fs/usage.h"
 #include "tools/job.h"
+#include "tools/price.h"
 
-#define MONTH_LEN    7u
-#define GB           1e9
-#define THOUSAND     1000.0
-#define PROVIDERS    64u
-#define MICROS_PER_1 1e6
+#define MONTH_LEN 7u
 
-struct line {
-    char provider[CTL_NAME_MAX + 1];
-    uint64_t puts, gets, deletes; /* charged alike: PUT and LIST; GET and HEAD */
-    uint64_t up, down;
-    uint64_t stored;
-    double cost;
-};
-
-struct account {
+struct bill {
     char month[MONTH_LEN + 1];
-    size_t n;
-    struct line line[PROVIDERS];
+    struct price_account account;
 };
-
-static struct line *
-line_of(struct account *a, const char *name, size_t len)
-{
-    for (size_t k = 0; k < a->n; k++)
-        if (strncmp(a->line[k].provider, name, len) == 0 && a->line[k].provider[len] == '\0')
-            return &a->line[k];
-    if (a->n == PROVIDERS || len > CTL_NAME_MAX)
-        return NULL;
-    struct line *l = &a->line[a->n++];
-    memcpy(l->provider, name, len);
-    return l;
-}
 
 /* MONTH/PROVIDER/NAME */
 static void
 take_usage(void *arg, const char *name, uint64_t value)
 {
-    struct account *a = arg;
+    struct bill *b = arg;
     const char *provider = strchr(name, '/'), *what = strrchr(name, '/');
     if (provider == NULL || provider == what || (size_t)(provider - name) != MONTH_LEN ||
-        strncmp(name, a->month, MONTH_LEN) != 0)
+        strncmp(name, b->month, MONTH_LEN) != 0)
         return;
-    struct line *l = line_of(a, provider + 1, (size_t)(what - provider - 1));
+    struct price_line *l = price_line_of(&b->account, provider + 1, (size_t)(what - provider - 1));
     what++;
     if (l == NULL)
         return;
@@ -75,7 +49,7 @@ take_usage(void *arg, const char *name, uint64_t value)
 
 /* PROVIDER/shares and PROVIDER/bytes of everything that is stored now. */
 struct stored {
-    struct account *account;
+    struct price_account *account;
     bool as_scrub; /* what reading it once takes */
 };
 
@@ -86,7 +60,7 @@ take_stored(void *arg, const char *name, uint64_t value)
     const char *what = strrchr(name, '/');
     if (what == NULL)
         return;
-    struct line *l = line_of(s->account, name, (size_t)(what - name));
+    struct price_line *l = price_line_of(s->account, name, (size_t)(what - name));
     if (l == NULL)
         return;
     if (strcmp(what + 1, "bytes") == 0 && s->as_scrub)
@@ -97,47 +71,15 @@ take_stored(void *arg, const char *name, uint64_t value)
         l->gets += value;
 }
 
-static double
-price(const struct cmd_ctx *x, const char *provider, const char *key)
-{
-    const char *text = NULL;
-    if (c2_conf_has_section(x->conf, "provider", provider))
-        text = c2_conf_str(x->conf, "provider", provider, key);
-    char *end;
-    double value = text == NULL ? 0 : strtod(text, &end);
-    return value > 0 ? value : 0;
-}
-
-static int
-by_name(const void *a, const void *b)
-{
-    return strcmp(((const struct line *)a)->provider, ((const struct line *)b)->provider);
-}
-
-static double
-add_prices(const struct cmd_ctx *x, struct account *a)
-{
-    double sum = 0;
-    for (size_t k = 0; k < a->n; k++) {
-        struct line *l = &a->line[k];
-        l->cost = (double)l->puts / THOUSAND * price(x, l->provider, "price_put") +
-                  (double)l->gets / THOUSAND * price(x, l->provider, "price_get") +
-                  (double)l->deletes / THOUSAND * price(x, l->provider, "price_delete") +
-                  (double)l->down / GB * price(x, l->provider, "price_egress") +
-                  (double)l->stored / GB * price(x, l->provider, "price_storage");
-        sum += l->cost;
-    }
-    return sum;
-}
-
 static void
-print_text(const struct account *a, double sum)
+print_text(const struct bill *b, double sum)
 {
+    const struct price_account *a = &b->account;
     struct cmd_table t = { .ncolumns = 8,
                            .headers = { "PROVIDER", ">PUT+LIST", ">GET+HEAD", ">DELETE", ">SENT",
                                         ">READ", ">STORED", ">COST" } };
     for (size_t k = 0; k < a->n; k++) {
-        const struct line *l = &a->line[k];
+        const struct price_line *l = &a->line[k];
         char up[C2_SIZE_TEXT_MAX], down[C2_SIZE_TEXT_MAX], stored[C2_SIZE_TEXT_MAX];
         char *puts = c2_asprintf("%llu", (unsigned long long)l->puts);
         char *gets = c2_asprintf("%llu", (unsigned long long)l->gets);
@@ -151,19 +93,20 @@ print_text(const struct account *a, double sum)
         c2_free(cost);
     }
     cmd_table_print(&t, "");
-    (void)printf("%s: %.4f\n", a->month, sum);
+    (void)printf("%s: %.4f\n", b->month, sum);
 }
 
 static void
-print_json(const struct account *a, double sum)
+print_json(const struct bill *b, double sum)
 {
+    const struct price_account *a = &b->account;
     struct c2_buf out = { 0 };
     struct c2_json j;
     cmd_json_begin(&j, &out, "c2fs.cost/1");
-    c2_json_str(&j, "month", a->month);
+    c2_json_str(&j, "month", b->month);
     c2_json_array(&j, "providers");
     for (size_t k = 0; k < a->n; k++) {
-        const struct line *l = &a->line[k];
+        const struct price_line *l = &a->line[k];
         c2_json_object(&j, NULL);
         c2_json_str(&j, "name", l->provider);
         c2_json_u64(&j, "puts_lists", l->puts);
@@ -172,11 +115,11 @@ print_json(const struct account *a, double sum)
         c2_json_u64(&j, "bytes_up", l->up);
         c2_json_u64(&j, "bytes_down", l->down);
         c2_json_u64(&j, "bytes_stored", l->stored);
-        c2_json_u64(&j, "cost_micro", (uint64_t)(l->cost * MICROS_PER_1 + 0.5));
+        c2_json_u64(&j, "cost_micro", price_micro(l->cost));
         c2_json_object_end(&j);
     }
     c2_json_array_end(&j);
-    c2_json_u64(&j, "cost_micro", (uint64_t)(sum * MICROS_PER_1 + 0.5));
+    c2_json_u64(&j, "cost_micro", price_micro(sum));
     cmd_json_print(&j, &out);
 }
 
@@ -199,8 +142,8 @@ run_cost(struct cmd_ctx *x, int argc, char **argv)
     static const struct option longs[] = { { "scrub", no_argument, NULL, 's' },
                                            { NULL, 0, NULL, 0 } };
     const struct cmd *c = cmd_find("cost");
-    struct account *a = c2_calloc(1, sizeof(*a));
-    struct stored s = { .account = a };
+    struct bill *b = c2_calloc(1, sizeof(*b));
+    struct stored s = { .account = &b->account };
     char now[C2_SIZE_TEXT_MAX], *error = NULL;
     int flag, code = CTL_EXIT_OK;
     optind = 1;
@@ -211,25 +154,24 @@ run_cost(struct cmd_ctx *x, int argc, char **argv)
     if (flag != -1 || argc > optind + 1 || (s.as_scrub && optind < argc) ||
         strnlen(month, MONTH_LEN) < MONTH_LEN || month[4] != '-' ||
         (month != now && month[MONTH_LEN] != '\0')) {
-        c2_free(a);
+        c2_free(b);
         return cmd_usage(c, "give a month like 2026-11, or --scrub");
     }
-    memcpy(a->month, s.as_scrub ? "a scrub" : month, MONTH_LEN);
+    memcpy(b->month, s.as_scrub ? "a scrub" : month, MONTH_LEN);
     enum c2_err err = C2_E_OK;
     if (!s.as_scrub)
-        err = get(x, CTL_USAGE, take_usage, a, &error);
+        err = get(x, CTL_USAGE, take_usage, b, &error);
     if (err == C2_E_OK && (s.as_scrub || strncmp(month, now, MONTH_LEN) == 0))
         err = get(x, CTL_SCRUB_ESTIMATE, take_stored, &s, &error);
-    qsort(a->line, a->n, sizeof(a->line[0]), by_name);
-    double sum = add_prices(x, a);
+    double sum = price_sum(x, &b->account);
     if (err != C2_E_OK)
         code = cmd_fail(x, err, "cost", x->volume, error != NULL ? error : c2_err_text(err), NULL);
     else if (x->json)
-        print_json(a, sum);
+        print_json(b, sum);
     else
-        print_text(a, sum);
+        print_text(b, sum);
     c2_free(error);
-    c2_free(a);
+    c2_free(b);
     return code;
 }
 

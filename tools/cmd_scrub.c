@@ -9,8 +9,10 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "backends/provider.h"
 #include "base/str.h"
 #include "tools/job.h"
+#include "tools/price.h"
 
 #define PERMILLE    1000.0
 #define PARAMS_MAX  64
@@ -91,38 +93,114 @@ fail(const struct cmd_ctx *x, enum c2_err err, const char *what, char *error)
 
 /* ---- start ----------------------------------------------------------------------------------- */
 
-/* What it would take, before much is read. */
-static int
-show_estimate(struct cmd_ctx *x)
+/* PROVIDER/shares and PROVIDER/bytes of everything; and their sums. */
+struct estimate {
+    struct price_account account; /* gets and down: of everything */
+    uint64_t objects, bytes;
+};
+
+static void
+take_estimate(void *arg, const char *name, uint64_t value)
 {
-    static const char *const names[] = { "shares", "bytes", NULL };
-    const struct ctl_request q = { .verb = CTL_SCRUB_ESTIMATE };
-    struct cmd_table table = { .ncolumns = 3, .headers = { "PROVIDER", ">SHARES", ">TO READ" } };
-    struct c2_buf body = { 0 }, out = { 0 };
+    struct estimate *e = arg;
+    const char *slash = strrchr(name, '/');
+    if (slash == NULL) {
+        if (strcmp(name, "objects") == 0)
+            e->objects = value;
+        else if (strcmp(name, "bytes") == 0)
+            e->bytes = value;
+        return;
+    }
+    struct price_line *l = price_line_of(&e->account, name, (size_t)(slash - name));
+    if (l != NULL && strcmp(slash + 1, "bytes") == 0)
+        l->down = value;
+    else if (l != NULL && strcmp(slash + 1, "shares") == 0)
+        l->gets = value;
+}
+
+/* Of what is everything: what is read of it, and one LIST for a thousand keys. */
+static void
+reduce(struct estimate *e, unsigned permille)
+{
+    for (size_t k = 0; k < e->account.n; k++) {
+        struct price_line *l = &e->account.line[k];
+        l->puts = l->gets / PROV_LIST_MAX + 1;
+        l->gets = (uint64_t)((double)l->gets * permille / PERMILLE + 0.5);
+        l->down = (uint64_t)((double)l->down * permille / PERMILLE + 0.5);
+    }
+    e->objects = (uint64_t)((double)e->objects * permille / PERMILLE + 0.5);
+    e->bytes = (uint64_t)((double)e->bytes * permille / PERMILLE + 0.5);
+}
+
+static void
+estimate_text(const struct cmd_ctx *x, const struct estimate *e, double sum)
+{
+    struct cmd_table t = { .ncolumns = 5,
+                           .headers = { "PROVIDER", ">LIST", ">GET", ">TO READ", ">COST" } };
+    char size[C2_SIZE_TEXT_MAX], text[PRICE_TEXT_MAX];
+    for (size_t k = 0; k < e->account.n; k++) {
+        const struct price_line *l = &e->account.line[k];
+        char *lists = c2_asprintf("%llu", (unsigned long long)l->puts);
+        char *gets = c2_asprintf("%llu", (unsigned long long)l->gets);
+        char *cost = c2_asprintf("%.4f", l->cost);
+        cmd_table_add(&t, l->provider, lists, gets, c2_size_format(l->down, size), cost);
+        c2_free(lists);
+        c2_free(gets);
+        c2_free(cost);
+    }
+    cmd_table_print(&t, "");
+    (void)printf("%llu objects, %s to read, cost: %s\n", (unsigned long long)e->objects,
+                 c2_size_format(e->bytes, size), price_text(x, &e->account, sum, text));
+}
+
+static void
+estimate_json(const struct estimate *e, double sum)
+{
+    struct c2_buf out = { 0 };
     struct c2_json j;
-    struct numbers n = { .names = names, .table = &table, .json = x->json ? &j : NULL };
-    char *error = NULL, size[C2_SIZE_TEXT_MAX];
+    cmd_json_begin(&j, &out, "c2fs.scrub_estimate/1");
+    c2_json_array(&j, "providers");
+    for (size_t k = 0; k < e->account.n; k++) {
+        const struct price_line *l = &e->account.line[k];
+        c2_json_object(&j, NULL);
+        c2_json_str(&j, "name", l->provider);
+        c2_json_u64(&j, "shares", l->gets);
+        c2_json_u64(&j, "bytes", l->down);
+        c2_json_u64(&j, "list_requests", l->puts);
+        c2_json_u64(&j, "get_requests", l->gets);
+        c2_json_u64(&j, "cost_micro", price_micro(l->cost));
+        c2_json_object_end(&j);
+    }
+    c2_json_array_end(&j);
+    c2_json_u64(&j, "objects", e->objects);
+    c2_json_u64(&j, "bytes", e->bytes);
+    c2_json_u64(&j, "cost_micro", price_micro(sum));
+    cmd_json_print(&j, &out);
+}
+
+/* What it would take, before much is read: requests, bytes, money. */
+static int
+show_estimate(const struct cmd_ctx *x, unsigned permille)
+{
+    const struct ctl_request q = { .verb = CTL_SCRUB_ESTIMATE };
+    struct c2_buf body = { 0 };
+    struct estimate *e = c2_calloc(1, sizeof(*e));
+    char *error = NULL;
     enum c2_err err = job_request(x, &q, &body, &error);
+    if (err == C2_E_OK)
+        err = ctl_counters_decode(c2_buf_slice(&body), take_estimate, e);
+    int code = CTL_EXIT_OK;
+    reduce(e, permille);
+    double sum = price_sum(x, &e->account);
     if (err != C2_E_OK)
-        return fail(x, err, "scrub start", error);
-    if (x->json) {
-        cmd_json_begin(&j, &out, "c2fs.scrub_estimate/1");
-        c2_json_array(&j, "providers");
-    }
-    err = ctl_counters_decode(c2_buf_slice(&body), take, &n);
-    end_row(&n);
+        code = fail(x, err, "scrub start", error);
+    else if (x->json)
+        estimate_json(e, sum);
+    else
+        estimate_text(x, e, sum);
     c2_buf_done(&body);
-    if (x->json) {
-        c2_json_array_end(&j);
-        c2_json_u64(&j, "objects", n.objects);
-        c2_json_u64(&j, "bytes", n.bytes);
-        cmd_json_print(&j, &out);
-    } else {
-        cmd_table_print(&table, "");
-        (void)printf("%llu objects, %s to read\n", (unsigned long long)n.objects,
-                     c2_size_format(n.bytes, size));
-    }
-    return err == C2_E_OK ? CTL_EXIT_OK : fail(x, err, "scrub start", NULL);
+    c2_free(e);
+    return code;
 }
 
 /* "5" or "0.1" or "5%" -> permille; false when it is no share of the whole. */
@@ -150,7 +228,7 @@ run_start(struct cmd_ctx *x, int argc, char **argv)
     const struct cmd *c = cmd_find("scrub start");
     char params[PARAMS_MAX] = "mode=exists";
     struct job_start s = { .what = "scrub start", .kind = "scrub", .params = params };
-    unsigned permille;
+    unsigned permille = 0;
     int flag;
     optind = 1;
     while ((flag = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -162,8 +240,11 @@ run_start(struct cmd_ctx *x, int argc, char **argv)
             break;
         case 'd':
             (void)snprintf(params, sizeof(params), "mode=data");
+            permille = 1000;
             break;
         case 'e':
+            (void)snprintf(params, sizeof(params), "mode=exists");
+            permille = 0;
             break;
         case 'l':
             if (c2_size_parse(optarg, &s.rate_limit) != C2_E_OK)
@@ -178,9 +259,10 @@ run_start(struct cmd_ctx *x, int argc, char **argv)
     }
     if (optind != argc)
         return cmd_usage(c, "takes no arguments");
-    if (x->dry_run)
-        return show_estimate(x);
-    return job_run(x, &s);
+    int code = CTL_EXIT_OK;
+    if (x->dry_run || (permille > 0 && !x->json)) /* programs ask with --dry-run */
+        code = show_estimate(x, permille);
+    return x->dry_run || code != CTL_EXIT_OK ? code : job_run(x, &s);
 }
 
 /* ---- the rest -------------------------------------------------------------------------------- */
@@ -286,8 +368,8 @@ const struct cmd cmds_scrub[] = {
       "--exists (the default) compares lists with the records: missing shares, objects that\n"
       "no record names; and how many providers have each piece of the metadata log. --sample\n"
       "also reads and verifies every byte of that part of the objects, --data of all of them;\n"
-      "c2fsctl --dry-run scrub start says how much that would read. Damage is told to repair. Exit "
-      "code 6: objects are below their goal.\n",
+      "Both say first what that takes (requests, bytes, cost); c2fsctl --dry-run scrub start\n"
+      "says only that. Damage is told to repair. Exit code 6: objects are below their goal.\n",
       "--sample --data --exists --limit --detach", CMD_NEEDS_VOLUME, run_start },
     { "scrub status", "", "how far the scrub is, or how the last one ended", "", "",
       CMD_NEEDS_VOLUME, run_status },

@@ -12,10 +12,13 @@
 #include "base/env.h"
 #include "base/str.h"
 #include "tools/conf_edit.h"
-#include "tools/request.h"
 #include "tools/job.h"
+#include "tools/price.h"
+#include "tools/request.h"
 
-#define PARALLEL 8 /* requests that a walk has under way, as fs/seat_walk.c */
+#define SEATS_MAX 8
+#define OTHER     "other/" /* counters: who else holds data */
+#define PARALLEL  8        /* requests that a walk has under way, as fs/seat_walk.c */
 
 /* ---- asking the mount ------------------------------------------------------------------------ */
 
@@ -63,7 +66,9 @@ struct plan {
     const char *action; /* "replace" "drain" "remove" */
     const char *name, *other;
     uint64_t limit; /* bytes per second, 0 = none */
-    uint64_t objects, bytes, answers, latency_ns;
+    uint64_t objects, bytes, answers, latency_ns, faults;
+    char others[SEATS_MAX][CTL_NAME_MAX + 1]; /* who else holds data */
+    size_t nothers;
 };
 
 static void
@@ -78,14 +83,32 @@ take(void *arg, const char *name, uint64_t value)
         p->answers = value;
     else if (strcmp(name, "latency_ns") == 0)
         p->latency_ns = value;
+    else if (strcmp(name, "faults") == 0)
+        p->faults = value;
+    else if (strncmp(name, OTHER, strlen(OTHER)) == 0 && p->nothers < SEATS_MAX)
+        (void)snprintf(p->others[p->nothers++], sizeof(p->others[0]), "%s", name + strlen(OTHER));
 }
 
-/* Each share is one PUT, and one GET from who has it, or two from others; the new provider is
- * listed, 1,000 keys at a time, at least twice. */
+/* The old provider is asked for its own shares. */
+static bool
+copies(const struct plan *p)
+{
+    return p->other != NULL && p->answers != 0;
+}
+
+/* How many bytes are read for one that is written. */
+static uint64_t
+reads(const struct plan *p)
+{
+    return copies(p) ? 1 : p->faults + 1;
+}
+
+/* Each share is one PUT, and its header and its body are read from who has it, or those of f+1
+ * others; the new provider is listed, 1,000 keys at a time, at least twice. */
 static uint64_t
 gets(const struct plan *p)
 {
-    return p->objects * (strcmp(p->action, "replace") == 0 && p->answers ? 2 : 4);
+    return p->objects * 2 * reads(p);
 }
 
 static uint64_t
@@ -104,24 +127,55 @@ least_ns(const struct plan *p)
     return C2_MAX(waiting, limited);
 }
 
-static void
-print_plan(const struct plan *p)
+/* Among several that may be asked the dearest: it costs at most that. */
+static double
+cost(const struct cmd_ctx *x, const struct plan *p, struct price_account *a)
 {
-    char bytes[C2_SIZE_TEXT_MAX], time[C2_SIZE_TEXT_MAX];
+    const char *others[SEATS_MAX];
+    for (size_t k = 0; k < p->nothers; k++)
+        others[k] = p->others[k];
+    const char *to = p->other, *from = p->name, *egress = p->name;
+    if (to == NULL)
+        to = price_dearest(x, others, p->nothers, "price_put");
+    if (!copies(p)) {
+        from = price_dearest(x, others, p->nothers, "price_get");
+        egress = price_dearest(x, others, p->nothers, "price_egress");
+    }
+    struct price_line *l = to != NULL ? price_line_of(a, to, strlen(to)) : NULL;
+    if (l != NULL)
+        l->puts = p->objects + lists(p);
+    l = from != NULL ? price_line_of(a, from, strlen(from)) : NULL;
+    if (l != NULL)
+        l->gets = gets(p);
+    l = egress != NULL ? price_line_of(a, egress, strlen(egress)) : NULL;
+    if (l != NULL)
+        l->down = p->bytes * reads(p);
+    return price_sum(x, a);
+}
+
+static void
+print_plan(const struct cmd_ctx *x, const struct plan *p)
+{
+    char bytes[C2_SIZE_TEXT_MAX], time[C2_SIZE_TEXT_MAX], text[PRICE_TEXT_MAX];
+    struct price_account *a = c2_calloc(1, sizeof(*a));
+    double sum = cost(x, p, a);
     if (p->other != NULL)
         (void)printf("%s: %s by %s\n", p->action, p->name, p->other);
     else
         (void)printf("%s: %s\n", p->action, p->name);
     (void)printf("   moves: %llu shares, %s to upload\n", (unsigned long long)p->objects,
                  c2_size_format(p->bytes, bytes));
-    (void)printf("  source: %s\n", p->answers && p->other != NULL
+    (void)printf("  source: %s\n", copies(p)
                                        ? "copied from the provider that leaves, each one verified"
                                        : "rebuilt from the shares of the other providers");
     (void)printf("requests: about %llu PUT, %llu GET, %llu LIST\n", (unsigned long long)p->objects,
                  (unsigned long long)gets(p), (unsigned long long)lists(p));
+    (void)printf("  egress: %s read\n", c2_size_format(p->bytes * reads(p), bytes));
+    (void)printf("    cost: at most %s\n", price_text(x, a, sum, text));
     (void)printf("    time: at least %s, and as long as the line takes for the upload\n",
                  c2_duration_format(C2_MAX(least_ns(p), C2_NS_PER_S), time));
     (void)printf("meanwhile files can be read and written.\n");
+    c2_free(a);
 }
 
 static void
@@ -129,6 +183,7 @@ plan_json(const struct cmd_ctx *x, const struct plan *p)
 {
     struct c2_buf out = { 0 };
     struct c2_json j;
+    struct price_account *a = c2_calloc(1, sizeof(*a));
     cmd_json_begin(&j, &out, "c2fs.provider_plan/1");
     c2_json_str(&j, "volume", x->volume);
     c2_json_str(&j, "action", p->action);
@@ -139,9 +194,12 @@ plan_json(const struct cmd_ctx *x, const struct plan *p)
     c2_json_u64(&j, "put_requests", p->objects);
     c2_json_u64(&j, "get_requests", gets(p));
     c2_json_u64(&j, "list_requests", lists(p));
+    c2_json_u64(&j, "egress_bytes", p->bytes * reads(p));
+    c2_json_u64(&j, "cost_micro", price_micro(cost(x, p, a)));
     c2_json_u64(&j, "least_ns", least_ns(p));
     c2_json_bool(&j, "old_answers", p->answers != 0);
     cmd_json_print(&j, &out);
+    c2_free(a);
 }
 
 /* Asks the mount and shows the answer; an exit code. */
@@ -163,7 +221,7 @@ show_plan(const struct cmd_ctx *x, const char *what, struct plan *p, bool quiet)
     else if (x->json && !quiet)
         plan_json(x, p);
     else if (!quiet)
-        print_plan(p);
+        print_plan(x, p);
     c2_buf_done(&body);
     c2_free(names);
     c2_free(error);
@@ -370,8 +428,9 @@ const struct cmd cmds_seats[] = {
       "", CMD_NEEDS_VOLUME, run_add },
     { "provider plan", "replace OLD NEW | drain NAME | remove NAME",
       "what a change would move, without doing it",
-      "Shares, bytes, requests, least time; or the refusal that the change would meet.\n", "",
-      CMD_NEEDS_VOLUME, run_plan },
+      "Shares, bytes, requests, egress, cost by the prices in the configuration, least time; or\n"
+      "the refusal that the change would meet.\n",
+      "", CMD_NEEDS_VOLUME, run_plan },
     { "provider replace", "OLD NEW [--limit RATE] [--detach]",
       "put another provider into the place of one, while the volume is used",
       "Shows the plan and asks (--yes: does not ask; --dry-run: only the plan). NEW needs a\n"

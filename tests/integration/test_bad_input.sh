@@ -43,6 +43,10 @@ write_conf
 echo 'journal_size = lots' >>"$CONF"
 sed -i '/^\[volume/a cache_size = 12parsecs' "$CONF"
 check "a value that is no size" says 3 'cache_size|12parsecs' "${ctl[@]}" -V t status
+write_conf
+printf '[provider "p1"]\nprice_get = a lot\n' >>"$CONF"
+check "a price that is no number" says 3 "c2fs.conf:$(wc -l <"$CONF"): .*price_get" "${ctl[@]}" -V t cost
+write_conf
 edit 's/^url = dir:.*p4$/url = ftp:\/\/x/'
 check "a provider of an unknown kind" says 3 'ftp|p4' "$C2FS" t "$MNT" -C "$CONF" -f
 edit '/^\[provider "p4"\]/,$d'

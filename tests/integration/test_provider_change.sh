@@ -89,7 +89,11 @@ must "online" c2 provider online p4
 
 # ---- replace, old alive, killed -----------------------------------------------------------------
 section p5
+echo 'price_put = 1000' >>"$CONF"
 check "a dry run changes nothing" c2 --dry-run provider replace p2 p5
+check "a plan has the price of every request" [ "$(c2 --json provider plan replace p2 p5 |
+    json 'd["cost_micro"] == (d["put_requests"] + d["list_requests"]) * 1000000 and d["egress_bytes"] == d["upload_bytes"] > 0')" = true ]
+check "and says it" eval "c2 provider plan replace p2 p5 | grep -qE '^ +cost: at most [0-9]+[.][0-9]{4}\$'"
 check "nothing is there" [ "$(seat_bytes p5)" -eq 0 ]
 must "start to replace p2" c2 --yes provider replace p2 p5 --limit 16K --detach
 check "a plan is possible meanwhile" c2 provider plan replace p2 p5

@@ -62,6 +62,9 @@ paid=$(cost)
 check "what was read until now has its price" [ "$paid" -ge "$(($(objects p1 | wc -l) * 1000000))" ]
 check "the other providers are free" [ "$(c2 --json cost | json 'sum(p["cost_micro"] for p in d["providers"] if p["name"] != "p1")')" = 0 ]
 check "--dry-run tells, and reads nothing" ends_with 0 c2 --dry-run scrub start --data
+check "what it tells is a GET per share of p1, and its bytes" [ "$(c2 --json --dry-run scrub start --data | json 'd["cost_micro"]')" \
+    -ge "$(($(objects p1 | wc -l) * 1000000))" ]
+check "a scrub that reads nothing costs nothing here" [ "$(c2 --json --dry-run scrub start | json 'd["cost_micro"]')" = 0 ]
 
 # ---- damage at one provider ---------------------------------------------------------------------
 

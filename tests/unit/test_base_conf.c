@@ -368,6 +368,15 @@ error__says_what_a_value_may_be(void **state)
     check_error(f, "[volume \"v\"]\npack_delay = 2\n",
                 "test:2: bad value \"2\" for pack_delay in [volume], want a duration like 200ms, "
                 "30s, 5m, 2h or 1d, 0..1h");
+    check_error(f, "[provider \"p\"]\nprice_get = cheap\n",
+                "test:2: bad value \"cheap\" for price_get in [provider], want a decimal number "
+                "like 0.0053");
+    check_error(f, "[provider \"p\"]\nprice_egress = -1\n",
+                "test:2: bad value \"-1\" for price_egress in [provider], want a decimal number "
+                "like 0.0053");
+    check_error(f, "[provider \"p\"]\nprice_put = 0,0053\n",
+                "test:2: bad value \"0,0053\" for price_put in [provider], want a decimal number "
+                "like 0.0053");
     check_error(f, "[volume \"v\"]\nupload_parallel = 17\n",
                 "test:2: bad value \"17\" for upload_parallel in [volume], want a number, 1..16");
     check_error(f, "[volume \"v\"]\nallow_other = maybe\n",

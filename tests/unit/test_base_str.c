@@ -76,6 +76,38 @@ base64__refuses_what_is_not_canonical(void **state)
 }
 
 static void
+decimal__parses_to_billionths(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint64_t billionths;
+    } good[] = {
+        { "0", 0 },
+        { "12", UINT64_C(12000000000) },
+        { "0.0053", 5300000 },
+        { ".5", 500000000 },
+        { "7.", UINT64_C(7000000000) },
+        { "0.000000001", 1 },
+        { "1.100000000000", 1100000000 },
+        { "18446744072.999999999", UINT64_C(18446744072999999999) },
+    };
+    static const char *const bad[] = { "",    ".",     "-1",   "+1",  " 1",  "1 ",   "1e3",
+                                       "1,5", "1.5.2", "0x10", "inf", "nan", "free", "1.0 EUR" };
+    uint64_t v = 7;
+    for (size_t i = 0; i < C2_ARRAY_LEN(bad); i++)
+        assert_int_equal(c2_decimal_parse(bad[i], &v), C2_E_PARSE);
+    assert_int_equal(c2_decimal_parse("0.0000000001", &v), C2_E_RANGE);
+    assert_int_equal(c2_decimal_parse("18446744073", &v), C2_E_RANGE);
+    assert_int_equal(c2_decimal_parse("99999999999999999999999", &v), C2_E_RANGE);
+    assert_true(v == 7);
+    for (size_t i = 0; i < C2_ARRAY_LEN(good); i++) {
+        assert_int_equal(c2_decimal_parse(good[i].text, &v), C2_E_OK);
+        assert_true(v == good[i].billionths);
+    }
+}
+
+static void
 u64__parses_digits_within_the_bound(void **state)
 {
     (void)state;
@@ -260,6 +292,7 @@ main(void)
         cmocka_unit_test(hex__round_trips_and_refuses_the_rest),
         cmocka_unit_test(base64__matches_rfc_4648),
         cmocka_unit_test(base64__refuses_what_is_not_canonical),
+        cmocka_unit_test(decimal__parses_to_billionths),
         cmocka_unit_test(u64__parses_digits_within_the_bound),
         cmocka_unit_test(size__parses_binary_units),
         cmocka_unit_test(duration__parses_units),
