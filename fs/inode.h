@@ -76,9 +76,10 @@ struct fs_inode {
     uint64_t dir_ino; /* directory it was created in, for packing */
     uint64_t cut_txg; /* the latest transaction group that took it */
     uint64_t committed_size;
-    bool committed_counted; /* the store's usage counters include it */
-    uint64_t stream_off;    /* sequential writing: full chunks before this are on their way */
-    struct fs_chunk *tail;  /* borrowed from map: the chunk that sequential writes grow */
+    uint64_t committed_version; /* of the store; 0 = not by this mount */
+    bool committed_counted;     /* the store's usage counters include it */
+    uint64_t stream_off;        /* sequential writing: full chunks before this are on their way */
+    struct fs_chunk *tail;      /* borrowed from map: the chunk that sequential writes grow */
 
     struct c2_link lru, journal_link, commit_link;
     struct c2_link deferred_link; /* linked: a stand-in is in map and journaled, fs/deferred.h */

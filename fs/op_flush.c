@@ -115,7 +115,8 @@ fs_op_flush(struct fs_req *r)
         return C2_E_OK;
     if (fs->fenced)
         return C2_E_FENCED;
-    bool cloud = fs->conf.close_sync && (i->dirty_commit || i->pins > i->opens);
+    bool safe = !i->dirty_commit && i->pins <= i->opens && fs_ship_has(fs, i->committed_version);
+    bool cloud = fs->conf.close_sync && !safe;
     if (!i->dirty_journal && !cloud && fs_publisher_idle(fs))
         return C2_E_OK;
     return flush(r, i, false, cloud);

@@ -84,6 +84,12 @@ fs_ship_wait(struct fs *fs, struct fs_ship_wait *w)
     return false;
 }
 
+bool
+fs_ship_has(const struct fs *fs, uint64_t version)
+{
+    return fs->ship == NULL || version <= fs->ship->rec.at.version;
+}
+
 void
 fs_ship_wait_cancel(struct fs *fs, struct fs_ship_wait *w)
 {

@@ -24,6 +24,8 @@ struct fs_ship_wait {
 };
 /* True: over already, w->err tells, done does not run. */
 bool fs_ship_wait(struct fs *fs, struct fs_ship_wait *w);
+/* Whether the clouds have everything up to a version of the store; always when nothing ships. */
+bool fs_ship_has(const struct fs *fs, uint64_t version);
 void fs_ship_wait_cancel(struct fs *fs, struct fs_ship_wait *w); /* done runs with CANCELED */
 
 struct fs_ship_status {

@@ -64,7 +64,7 @@ fs_inode_state(struct fs *fs, const struct fs_inode *i)
         return "failed";
     if (i->dirty_commit || i->is_new)
         return "local";
-    if (i->pins > i->opens)
+    if (i->pins > i->opens || !fs_ship_has(fs, i->committed_version))
         return fs->fenced ? "failed" : "uploading";
     return "committed";
 }

@@ -390,6 +390,7 @@ inode_committed(struct fs *fs, const struct txg *t, struct txg_inode *x)
         share_content(i, x->map);
     fs_compact_hint(fs, i);
     i->committed_size = x->size;
+    i->committed_version = fs->commit_version;
     i->committed_counted = !x->deleted;
     if (!i->dirty_commit && i->cut_txg == t->id)
         forget_journal(fs, i);

@@ -87,6 +87,56 @@ log__is_shipped_within_its_interval(void **state)
 }
 
 static void
+assert_state(struct fsx *x, uint64_t ino, const char *want)
+{
+    struct fs_req r = { .op = FS_GETXATTR, .ino = ino, .name = "user.c2fs.state" };
+    assert_int_equal(fsx_run(x, &r), C2_E_OK);
+    assert_string_equal(c2_buf_cstr(&r.reply), want);
+    fs_req_done(&r);
+}
+
+/* What only the local store has goes with the machine. */
+static void
+file__is_committed_when_the_clouds_have_the_log(void **state)
+{
+    struct fsx *x = *state;
+    fsx_mount(x);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    fsx_put(x, FS_ROOT_INO, "a", "hello", 5);
+    uint64_t ino = fsx_ino(x, FS_ROOT_INO, "a"), groups = fsx_status(x).txgs_committed;
+    assert_state(x, ino, "local");
+    while (fsx_status(x).txgs_committed == groups)
+        assert_true(test_env_step(x->t));
+    assert_true(fsx_status(x).ship.unshipped_txns > 0);
+    assert_state(x, ino, "uploading");
+    test_env_run_for(x->t, 6 * C2_NS_PER_S);
+    nothing_waits(x);
+    assert_state(x, ino, "committed");
+    fsx_stop(x);
+}
+
+static void
+close__sync_waits_for_the_log_of_a_file_that_was_committed_before(void **state)
+{
+    struct fsx *x = *state;
+    struct fs_handle *h;
+    uint64_t ino;
+    x->config.close_sync = true;
+    fsx_mount(x);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    assert_int_equal(fsx_create(x, FS_ROOT_INO, "a", O_WRONLY, &h, &ino), C2_E_OK);
+    assert_int_equal(fsx_write(x, h, 0, "hello", 5), C2_E_OK);
+    uint64_t groups = fsx_status(x).txgs_committed;
+    assert_int_equal(fsx_rename(x, FS_ROOT_INO, "a", FS_ROOT_INO, "b", 0), C2_E_OK);
+    while (fsx_status(x).txgs_committed == groups)
+        assert_true(test_env_step(x->t));
+    assert_true(fsx_status(x).ship.unshipped_txns > 0);
+    assert_int_equal(fsx_close(x, h), C2_E_OK);
+    nothing_waits(x);
+    fsx_stop(x);
+}
+
+static void
 log__without_a_device_key_is_not_shipped(void **state)
 {
     struct fsx *x = *state;
@@ -200,6 +250,10 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(syncfs__ends_when_everything_is_shipped, setup, teardown),
         cmocka_unit_test_setup_teardown(log__is_shipped_within_its_interval, setup, teardown),
+        cmocka_unit_test_setup_teardown(file__is_committed_when_the_clouds_have_the_log, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(
+            close__sync_waits_for_the_log_of_a_file_that_was_committed_before, setup, teardown),
         cmocka_unit_test_setup_teardown(log__without_a_device_key_is_not_shipped, setup, teardown),
         cmocka_unit_test_setup_teardown(log__of_an_idle_volume_does_not_grow, setup, teardown),
         cmocka_unit_test_setup_teardown(log__of_many_small_files_takes_few_objects, setup,
