@@ -323,6 +323,7 @@ bft_info(const struct bft_replica *r, struct bft_info *ret_info)
         .executed = r->executed,
         .committed_to = r->committed_to,
         .proposed = r->proposed,
+        .boundary = r->next_boundary,
         .time_ns = r->time_ns,
         .requests = r->nrequests,
         .sessions = (uint32_t)r->session_list.count,

@@ -81,6 +81,7 @@ struct bft_timing {
     uint64_t forward_ns;     /* a request is this old: tell all replicas */
     uint64_t request_ns;     /* ... and this old: wish; doubles with each view that fails */
     uint64_t request_max_ns; /* as far as this */
+    uint64_t slow_ns;        /* a primary that was slow for so long is replaced */
     uint64_t status_ns;      /* while something is missing */
     uint64_t status_idle_ns;
     uint64_t fetch_ns; /* an unanswered fetch goes to the next replica */
@@ -266,6 +267,7 @@ struct bft_counters {
     uint64_t proposed, decided, executed_batches, executed_requests, duplicates;
     uint64_t fast_reads, fast_reads_refused;
     uint64_t view_changes, new_views, wishes;
+    uint64_t slow_primaries; /* wishes because of one */
     uint64_t checkpoints, syncs, sync_entries;
     uint64_t sig_made, sig_checked, sig_bad;
     uint64_t dropped; /* malformed, unauthentic, or beyond a limit */
@@ -278,7 +280,8 @@ struct bft_info {
     bool leaving;
     uint16_t seat, primary;
     uint64_t stable, executed, committed_to, proposed;
-    uint64_t time_ns; /* agreed */
+    uint64_t boundary; /* the epoch ends with this number; 0 = nothing is known of an end */
+    uint64_t time_ns;  /* agreed */
     uint32_t requests, sessions, jobs;
     size_t requests_bytes, bodies_bytes;
     struct bft_counters count;

@@ -205,7 +205,6 @@ run_request(struct bft_replica *r, struct bft_job *job, const struct msg_request
         answer_code(r, m, job->n, MSG_OUT_OF_WINDOW);
         break;
     }
-    bft_request_done(r, m);
 }
 
 static void
@@ -242,8 +241,10 @@ issue(struct bft_replica *r, struct bft_slot *s)
     for (uint32_t i = 0; i < b.count; i++) {
         struct c2_slice item;
         struct msg_request m;
-        if (msg_next_bytes(&rest, &item) == C2_E_OK && msg_read_request(item, &m) == C2_E_OK)
-            run_request(r, job, &m, i);
+        if (msg_next_bytes(&rest, &item) != C2_E_OK || msg_read_request(item, &m) != C2_E_OK)
+            continue;
+        run_request(r, job, &m, i);
+        bft_pace_request(r, s, m.session, bft_request_done(r, &m));
     }
     r->count.executed_batches++;
     bft_give_job(r, job);

@@ -63,6 +63,7 @@ struct bft_slot {
     bool have_body;
     struct bft_bytes body; /* of digest; empty for the null batch */
     uint64_t seen_ns;
+    bool crowded; /* it came into a full pipeline */
 
     uint64_t prepare_lsn; /* not 0: our PREPARE waits for this record */
     uint64_t commit_lsn;  /* not 0: our COMMIT waits for this record */
@@ -106,8 +107,9 @@ struct bft_request {
     struct bft_queue *queue;
     struct bft_bytes msg; /* the whole REQUEST */
     uint64_t cseq;
-    bool proposed; /* in this view */
-    bool stranger; /* of a session that is not known here (yet) */
+    uint64_t passed_ns; /* to the primary, by us; 0 = not */
+    bool proposed;      /* in this view */
+    bool stranger;      /* of a session that is not known here (yet) */
 };
 
 struct bft_read {
@@ -141,6 +143,10 @@ struct bft_session {
     size_t answer_bytes;
     struct bft_answer answer[BFT_SESSION_WINDOW]; /* cseq % window */
     bool dirty;                                   /* differs from its record in the application */
+
+    /* Not part of the state: requests for which the primary took long, and others. */
+    unsigned slow, fast;
+    uint64_t pace_view, pace_since_ns; /* counted in this view, since then */
 };
 
 /* Sessions that ended since the last checkpoint. */
@@ -284,6 +290,8 @@ struct bft_replica {
     uint64_t wish_lsn; /* not 0: my_wish waits for this record */
     unsigned backoff;
     unsigned decided_in_view;
+    uint64_t agree_ns;                  /* what an agreement takes of late, from the proposal on */
+    unsigned slow_views;                /* left because the primary was slow, one after the other */
     uint64_t view_ns;                   /* when this view, or leaving for it, began */
     struct bft_vc vc[MSG_REPLICAS_MAX]; /* the highest of each seat */
     struct c2_blob *own_vc;             /* owned reference: of `view` while leaving */
@@ -365,8 +373,9 @@ bool bft_body_room(struct bft_replica *r, size_t len);
 /* ---- bft_request.c ---- */
 void bft_on_request(struct bft_replica *r, struct c2_blob *blob, struct c2_slice msg, uint64_t conn,
                     bool forwarded);
-/* Forgets the request, if it is there: it was executed. */
-void bft_request_done(struct bft_replica *r, const struct msg_request *m);
+/* Forgets the request, if it is there: it was executed. Returns when it was passed on to the
+ * primary, 0 = it was not. */
+uint64_t bft_request_done(struct bft_replica *r, const struct msg_request *m);
 void bft_requests_new_view(struct bft_replica *r); /* nothing is proposed any more */
 void bft_requests_recheck(struct bft_replica *r);  /* after the session table changed wholesale */
 void bft_requests_tick(struct bft_replica *r);
@@ -444,6 +453,14 @@ void bft_session_close(struct bft_replica *r, struct bft_session *s);
 void bft_sessions_save(struct bft_replica *r, struct c2_buf *records);
 C2_RESULT bft_session_load(struct bft_replica *r, uint64_t id, struct c2_slice value);
 void bft_sessions_clear(struct bft_replica *r);
+
+/* ---- bft_pace.c ---- */
+void bft_pace_decided(struct bft_replica *r, const struct bft_slot *s);
+/* Whether a proposal of n has many before it that are not executed. */
+bool bft_pace_crowded(const struct bft_replica *r, uint64_t n);
+/* A request in this slot is executed; passed_ns: as bft_request_done has it. */
+void bft_pace_request(struct bft_replica *r, const struct bft_slot *s, uint64_t session,
+                      uint64_t passed_ns);
 
 /* ---- bft_checkpoint.c ---- */
 void bft_on_checkpoint(struct bft_replica *r, uint16_t seat, struct c2_blob *blob);

@@ -61,6 +61,7 @@ bft_take_proposal(struct bft_replica *r, struct bft_slot *s, const struct msg_pr
     s->reissued = reissued;
     s->view = p->view;
     s->seen_ns = r->now_ns;
+    s->crowded = bft_pace_crowded(r, s->n);
     s->voted = s->prepared = false;
     s->prepare_lsn = s->commit_lsn = 0;
     memcpy(s->proposal, proposal.data, MSG_PROPOSAL_LEN);
@@ -297,6 +298,7 @@ bft_decide(struct bft_replica *r, struct bft_slot *s, uint64_t view, const uint8
     memcpy(s->decided_digest, digest, MSG_DIGEST_LEN);
     r->count.decided++;
     r->progress_ns = r->now_ns;
+    bft_pace_decided(r, s);
     if (++r->decided_in_view % 16 == 0 && r->backoff > 0)
         r->backoff--;
     if (body != NULL || bft_find_body(r, digest, &found)) {

@@ -133,19 +133,23 @@ bft_requests_free(struct bft_replica *r)
     c2_map_done(&r->queues);
 }
 
-void
+uint64_t
 bft_request_done(struct bft_replica *r, const struct msg_request *m)
 {
     struct bft_queue *q = find_queue(r, m->key, m->session);
+    uint64_t passed_ns = 0;
     if (q == NULL)
-        return;
+        return 0;
     q->wait_ns = r->now_ns; /* its turn came */
     q->told = false;
     c2_list_remove(&r->ages, &q->by_age);
     c2_list_append(&r->ages, &q->by_age);
     struct bft_request *req = find_request(q, m->cseq);
-    if (req != NULL)
+    if (req != NULL) {
+        passed_ns = req->passed_ns;
         remove_request(r, req);
+    }
+    return passed_ns;
 }
 
 /* ---- arrival --------------------------------------------------------------------------------- */
@@ -183,7 +187,7 @@ forward(struct bft_replica *r, uint32_t seats, const struct bft_bytes *msg)
     c2_blob_unref(blob);
 }
 
-static void
+static struct bft_request *
 insert(struct bft_replica *r, struct bft_queue *q, const struct msg_request *m,
        struct c2_blob *blob, struct c2_slice msg)
 {
@@ -201,6 +205,15 @@ insert(struct bft_replica *r, struct bft_queue *q, const struct msg_request *m,
     r->nrequests++;
     r->requests_bytes += msg.len;
     set_unproposed(r, q, 1);
+    return req;
+}
+
+/* To the primary. */
+static void
+pass_on(struct bft_replica *r, struct bft_request *req)
+{
+    forward(r, 1u << bft_primary(r, r->view), &req->msg);
+    req->passed_ns = r->now_ns;
 }
 
 void
@@ -222,11 +235,9 @@ bft_on_request(struct bft_replica *r, struct c2_blob *blob, struct c2_slice msg,
         r->count.dropped++;
         return;
     }
-    insert(r, q, &m, blob, msg);
-    if (!forwarded && r->phase == BFT_NORMAL && !bft_is_primary(r)) {
-        struct bft_bytes bytes = { blob, (size_t)(msg.data - blob->data), msg.len };
-        forward(r, 1u << bft_primary(r, r->view), &bytes);
-    }
+    struct bft_request *req = insert(r, q, &m, blob, msg);
+    if (!forwarded && r->phase == BFT_NORMAL && !bft_is_primary(r))
+        pass_on(r, req);
 }
 
 /* ---- time and views -------------------------------------------------------------------------- */
@@ -235,7 +246,6 @@ void
 bft_requests_new_view(struct bft_replica *r)
 {
     unsigned sent = 0;
-    uint32_t primary = 1u << bft_primary(r, r->view);
     C2_LIST_FOREACH (&r->ages, struct bft_queue, q, by_age) {
         q->told = false;
         C2_LIST_FOREACH (&q->requests, struct bft_request, req, link) {
@@ -244,7 +254,7 @@ bft_requests_new_view(struct bft_replica *r)
                 set_unproposed(r, q, 1);
             }
             if (!bft_is_primary(r) && sent++ < FORWARDS_MAX)
-                forward(r, primary, &req->msg);
+                pass_on(r, req);
         }
     }
 }

@@ -9,8 +9,7 @@
 #include "tests/lib/test_env.h"
 #include "tests/sim/bft_scene.h"
 
-/* ---- signatures that cost nothing: the public key is half of the secret -----------------------
- */
+/* ---- signatures that cost nothing: the public key is half of the secret --------------------- */
 
 static void
 fake_sign(const struct bft_crypto *c, const uint8_t secret[C2_ED25519_SECRET_LEN],

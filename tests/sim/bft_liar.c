@@ -31,6 +31,16 @@ type_of(struct c2_slice msg)
     return msg_read_head(msg, &h) == C2_E_OK ? h.type : 0;
 }
 
+static struct msg_head
+head(const struct bs_proc *p, enum msg_type type)
+{
+    struct bft_info in;
+    bft_info(p->core, &in);
+    return (struct msg_head){
+        .type = (uint8_t)type, .sender = in.seat, .epoch = in.epoch, .cluster = p->s->config.cluster
+    };
+}
+
 /* Signs again what was changed. */
 void
 bs_resign(struct bs_proc *p, struct c2_buf *msg)
@@ -228,6 +238,36 @@ spoil_state(struct bs_proc *p, struct c2_buf *msg)
     bs_resign(p, msg);
 }
 
+/* Nothing was prepared, says the new primary. */
+static void
+leave_out(struct bs_proc *p, struct c2_buf *msg)
+{
+    struct msg_new_view m;
+    struct msg_head h;
+    struct c2_buf proposals = { 0 };
+    struct c2_buf out = { 0 };
+    struct c2_slice in = c2_buf_slice(msg);
+    if (msg_read_new_view(in, &m) != C2_E_OK || msg_read_head(in, &h) != C2_E_OK ||
+        m.nproposals == 0)
+        return;
+    C2_MARK("sim: lie: a new view without what was prepared");
+    for (uint32_t i = 0; i < m.nproposals; i++) {
+        struct c2_buf one = { 0 };
+        c2_buf_append(&one, m.proposals.data + (size_t)i * MSG_PROPOSAL_LEN, MSG_PROPOSAL_LEN);
+        msg_batch_digest(c2_slice(NULL, 0), one.data + MSG_HEAD_LEN + 16);
+        bs_resign(p, &one);
+        c2_buf_append(&proposals, one.data, one.len);
+        c2_buf_done(&one);
+    }
+    m.proposals = c2_buf_slice(&proposals);
+    msg_write_new_view(&out, &h, &m);
+    c2_buf_extend(&out, MSG_SIG_LEN);
+    c2_buf_done(msg);
+    *msg = out;
+    bs_resign(p, msg);
+    c2_buf_done(&proposals);
+}
+
 /* What becomes of a message of this type; false = it is not sent. */
 static bool
 twist(struct bs_proc *p, const struct bs_proc *to, unsigned type, struct c2_buf *msg)
@@ -242,7 +282,8 @@ twist(struct bs_proc *p, const struct bs_proc *to, unsigned type, struct c2_buf 
         C2_MARK("sim: lie: one is excluded");
         return false;
     }
-    if (tells(p, BS_LIE_SPLIT) && half && type == MSG_PRE_PREPARE)
+    bool again = tells(p, BS_LIE_AGAIN) && (to->lives & 1) != 0;
+    if ((again || (tells(p, BS_LIE_SPLIT) && half)) && type == MSG_PRE_PREPARE)
         split_proposal(p, msg);
     if (tells(p, BS_LIE_SPLIT) && half && (type == MSG_PREPARE || type == MSG_COMMIT))
         split_vote(p, msg);
@@ -252,6 +293,8 @@ twist(struct bs_proc *p, const struct bs_proc *to, unsigned type, struct c2_buf 
         spoil_body(p, msg);
     if (tells(p, BS_LIE_HIDE) && type == MSG_VIEW_CHANGE)
         hide(p, msg);
+    if (tells(p, BS_LIE_SELECT) && type == MSG_NEW_VIEW)
+        leave_out(p, msg);
     if (tells(p, BS_LIE_STATUS) && type == MSG_STATUS)
         stretch_status(p, msg);
     if (tells(p, BS_LIE_STATE) && (type == MSG_STATE || type == MSG_CHECKPOINT))
@@ -259,6 +302,26 @@ twist(struct bs_proc *p, const struct bs_proc *to, unsigned type, struct c2_buf 
     if (tells(p, BS_LIE_MUTATE) && sim_rng_chance(rng, 20))
         mutate(p, msg);
     return true;
+}
+
+/* The last proposal of an epoch is not the last one. */
+static void
+run_over(struct bs_proc *p, struct bs_proc *to)
+{
+    struct bft_info in;
+    struct c2_buf more = { 0 };
+    bft_info(p->core, &in);
+    if (in.boundary == 0 || in.proposed != in.boundary || in.primary != in.seat || in.leaving)
+        return;
+    C2_MARK("sim: lie: a proposal beyond the end of an epoch");
+    struct msg_head h = head(p, MSG_PRE_PREPARE);
+    struct msg_proposal pr = { .view = in.view, .n = in.boundary + 1 };
+    msg_batch_digest(c2_slice(NULL, 0), pr.digest);
+    msg_write_proposal(&more, &h, &pr);
+    c2_buf_extend(&more, MSG_SIG_LEN);
+    bs_resign(p, &more);
+    bs_send(p->s, p, to, c2_buf_slice(&more), 0);
+    c2_buf_done(&more);
 }
 
 void
@@ -278,6 +341,8 @@ bs_lie_send(struct bs_proc *p, struct bs_proc *to, struct c2_slice msg)
     }
     if (twist(p, to, type_of(msg), &copy))
         bs_send(s, p, to, c2_buf_slice(&copy), extra_ns);
+    if (tells(p, BS_LIE_OVER))
+        run_over(p, to);
     c2_buf_done(&copy);
 }
 
@@ -312,16 +377,6 @@ bs_lie_reply(struct bs_proc *p, struct c2_buf *msg)
 }
 
 /* ---- things of its own ----------------------------------------------------------------------- */
-
-static struct msg_head
-head(const struct bs_proc *p, enum msg_type type)
-{
-    struct bft_info in;
-    bft_info(p->core, &in);
-    return (struct msg_head){
-        .type = (uint8_t)type, .sender = in.seat, .epoch = in.epoch, .cluster = p->s->config.cluster
-    };
-}
 
 static void
 say(struct bs_proc *p, struct c2_buf *msg)
@@ -435,6 +490,38 @@ flood(struct bs_proc *p)
     }
 }
 
+/* A checkpoint to come that nobody else has signed. */
+static void
+invent_stable(struct bs_proc *p)
+{
+    struct bs *s = p->s;
+    const struct bft_config *c = bft_current_config(p->core);
+    struct bft_info in;
+    struct c2_buf own = { 0 };
+    struct c2_buf msg = { 0 };
+    bft_info(p->core, &in);
+    if (in.seat >= c->n)
+        return;
+    C2_MARK("sim: lie: an invented checkpoint");
+    struct msg_head h = head(p, MSG_CHECKPOINT);
+    struct msg_stable st = { .epoch = c->epoch, .count = 1 };
+    st.c.n = in.stable + c->checkpoint_interval * sim_rng_between(&s->rng, 1, 2);
+    sim_rng_fill(&s->rng, st.c.digest, sizeof st.c.digest);
+    msg_write_checkpoint(&own, &h, &st.c);
+    c2_buf_extend(&own, MSG_SIG_LEN);
+    bs_resign(p, &own);
+    st.sig[0].seat = in.seat;
+    memcpy(st.sig[0].sig, own.data + own.len - MSG_SIG_LEN, MSG_SIG_LEN);
+    for (uint16_t seat = in.seat + 1; seat < c->n; seat++) /* in the name of others */
+        st.sig[st.count++].seat = seat;
+    if (sim_rng_chance(&s->rng, 50))
+        st.count = 1;
+    h = head(p, MSG_STABLE);
+    msg_write_stable(&msg, &h, &st);
+    say(p, &msg);
+    c2_buf_done(&own);
+}
+
 static void
 lie_due(struct c2_timer *t)
 {
@@ -444,6 +531,8 @@ lie_due(struct c2_timer *t)
         replay(p);
     if (tells(p, BS_LIE_VIEW) && sim_rng_chance(&s->rng, 50))
         invent_view(p);
+    if (tells(p, BS_LIE_STABLE) && sim_rng_chance(&s->rng, 50))
+        invent_stable(p);
     if (tells(p, BS_LIE_FLOOD) && sim_rng_chance(&s->rng, 30))
         flood(p);
     sim_arm(s->w, t, s->w->now_ns + sim_rng_scale(&s->rng, LIE_NS_MIN, LIE_NS_MAX));
@@ -487,7 +576,8 @@ bs_lie_overhear(struct bs *s, struct bs_proc *from, struct c2_slice msg)
         return;
     for (unsigned i = 0; i < s->nprocs; i++) {
         struct bs_proc *p = &s->proc[i];
-        if (p->up && p->started && tells(p, BS_LIE_STATE) && p->id != from->id)
+        bool first = tells(p, BS_LIE_STATE) || tells(p, BS_LIE_FIRST);
+        if (p->up && p->started && first && p->id != from->id)
             answer_first(p, from, &f);
     }
 }

@@ -97,6 +97,8 @@ bs_send(struct bs *s, struct bs_proc *from, struct bs_proc *to, struct c2_slice 
 {
     struct packet like = { .from = from->index, .to = to->index, .from_id = from->id };
     bool deaf = (from->deaf >> to->index & 1) != 0 || (to->deaf >> from->index & 1) != 0;
+    if (s->trap != NULL)
+        extra_ns += bs_trap_delay(s, from, msg);
     if (!s->cut[from->index][to->index] && !deaf)
         send_some(s, like, msg, extra_ns);
 }

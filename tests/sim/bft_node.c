@@ -34,6 +34,20 @@ append(struct bs_proc *p, const struct bft_action *a)
               (unsigned long long)lsn, (unsigned long long)a->lsn);
 }
 
+/* The worst moment: what was signed is out, and perhaps not on the disk. */
+static void
+maybe_die(struct bs_proc *p, struct c2_slice msg)
+{
+    struct bs *s = p->s;
+    struct msg_head h;
+    if (s->sudden == 0 || p->faulty || (s->sudden_ids >> p->id & 1) == 0 ||
+        msg_read_head(msg, &h) != C2_E_OK || !msg_is_signed(h.type) || c2_timer_armed(&p->die) ||
+        !sim_rng_chance(&s->rng, s->sudden))
+        return;
+    C2_MARK("sim: a replica crashes right after it has signed");
+    sim_arm(s->w, &p->die, s->w->now_ns);
+}
+
 static void
 send_all(struct bs_proc *p, const struct bft_action *a)
 {
@@ -51,6 +65,7 @@ send_all(struct bs_proc *p, const struct bft_action *a)
         }
     }
     bs_lie_overhear(s, p, msg);
+    maybe_die(p, msg);
 }
 
 static void

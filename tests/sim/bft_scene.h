@@ -50,6 +50,11 @@ enum bs_lie {
     BS_LIE_STATUS,  /* numbers at their limits */
     BS_LIE_FLOOD,   /* requests of nobody, proposals for views to come */
     BS_LIE_ANSWER,  /* wrong answers to clients */
+    BS_LIE_FIRST,   /* answers for a state before whoever was asked */
+    BS_LIE_STABLE,  /* certificates of checkpoints that nobody else has signed */
+    BS_LIE_SELECT,  /* NEW-VIEWs without what was prepared */
+    BS_LIE_OVER,    /* proposals beyond the end of an epoch */
+    BS_LIE_AGAIN,   /* another proposal to whoever was away: it may have forgotten the first one */
     BS_LIES,
 };
 
@@ -150,6 +155,10 @@ struct bs {
     bool cut[BS_PROCS][BS_PROCS];
     struct c2_blob *tape[BS_TAPE];
     unsigned tape_at;
+    /* A correct replica of these ids loses power right after it has sent something signed, so
+     * often (percent). */
+    unsigned sudden;
+    uint32_t sudden_ids;
     /* A script's own rule: true = the message is not delivered. */
     bool (*filter)(struct bs *s, const struct bs_proc *from, const struct bs_proc *to,
                    unsigned type, struct c2_slice msg);
@@ -207,6 +216,9 @@ void bs_to_client(struct bs_proc *from, const struct bft_action *a);
 void bs_from_client(struct bs_client *c, uint16_t id, struct c2_blob *msg);
 void bs_cut(struct bs *s, unsigned a, unsigned b, bool cut);
 struct bs_proc *bs_proc_of(struct bs *s, uint16_t id, bool second);
+
+/* scene_trap.c: how much later a message arrives. */
+uint64_t bs_trap_delay(struct bs *s, const struct bs_proc *from, struct c2_slice msg);
 
 /* bft_liar.c: sends what the liar makes of it. */
 void bs_lie_send(struct bs_proc *p, struct bs_proc *to, struct c2_slice msg);

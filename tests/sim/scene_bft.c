@@ -83,7 +83,7 @@ heal(struct bs *s)
     if (!liars && s->admin_kind == 0 && sim_rng_chance(&s->rng, 50))
         apart = (unsigned)sim_rng_below(&s->rng, s->config.n);
     s->victim = -1;
-    s->loss = s->dup = 0;
+    s->loss = s->dup = s->sudden = 0;
     for (unsigned a = 0; a < s->nprocs; a++) {
         struct bs_proc *p = &s->proc[a];
         for (unsigned b = 0; b < s->nprocs; b++)
@@ -137,8 +137,7 @@ look_due(struct c2_timer *t)
         sim_arm(s->w, t, s->w->now_ns + 10 * C2_NS_PER_MS);
 }
 
-/* ---- what is different in each run -------------------------------------------------------------
- */
+/* ---- what is different in each run ---------------------------------------------------------- */
 
 static void
 make_liar(struct bs *s, struct bs_proc *p)
@@ -189,6 +188,8 @@ set_up(struct bs *s)
     s->dup = (unsigned)sim_rng_below(rng, 5);
     s->delay_ns = sim_rng_scale(rng, 100000, 40 * C2_NS_PER_MS);
     s->chaos_left = (unsigned)sim_rng_below(rng, 12);
+    s->sudden = sim_rng_chance(rng, 30) ? (unsigned)sim_rng_between(rng, 1, 3) : 0;
+    s->sudden_ids = UINT32_MAX;
     s->admin_kind = sim_rng_chance(rng, 30) ? (unsigned)sim_rng_between(rng, 1, 3) : 0;
     s->admin_at = (unsigned)sim_rng_below(rng, 12);
     make_liars(s);

@@ -3,32 +3,22 @@
  * Traps in which other implementations of such protocols were stuck for ever, or worse. Each is a
  * script: which messages do not arrive until when, who crashes when. In the end every request must
  * be answered and every replica that is up must have everything. The seed picks the trap (and its
- * delays), so any fifteen seeds in a row are all of them.
+ * delays), so as many seeds in a row as there are traps are all of them.
  */
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/mark.h"
-#include "tests/sim/bft_scene.h"
+#include "tests/sim/trap.h"
 
 #define LIVE_NS (120 * C2_NS_PER_S)
 #define POLL_NS (2 * C2_NS_PER_MS)
 #define HOLD_NS (900 * C2_NS_PER_MS)
 
-struct bs_trap {
-    const char *name;
-    void (*poll)(struct bs *s, unsigned *stage); /* NULL = nothing happens by itself */
-    bool (*filter)(struct bs *s, const struct bs_proc *from, const struct bs_proc *to,
-                   unsigned type, struct c2_slice msg);
-    unsigned requests; /* 0 = 20 */
-    unsigned stages;   /* the script must have come so far */
-    uint64_t view;     /* ... and the replicas to this view */
-};
-
 /* ---- conditions and deeds -------------------------------------------------------------------- */
 
-static struct bft_info
-info(struct bs *s, unsigned i)
+struct bft_info
+bs_info(struct bs *s, unsigned i)
 {
     struct bft_info in = { .mode = BFT_BOOTING };
     if (s->proc[i].up)
@@ -36,26 +26,26 @@ info(struct bs *s, unsigned i)
     return in;
 }
 
-static uint64_t
-highest_view(struct bs *s)
+uint64_t
+bs_highest_view(struct bs *s)
 {
     uint64_t view = 0;
     for (unsigned i = 0; i < s->config.n; i++)
-        view = C2_MAX(view, info(s, i).view);
+        view = C2_MAX(view, bs_info(s, i).view);
     return view;
 }
 
-static uint64_t
-highest_executed(struct bs *s)
+uint64_t
+bs_highest_executed(struct bs *s)
 {
     uint64_t n = 0;
     for (unsigned i = 0; i < s->config.n; i++)
-        n = C2_MAX(n, info(s, i).executed);
+        n = C2_MAX(n, bs_info(s, i).executed);
     return n;
 }
 
-static void
-put_down(struct bs *s, unsigned i)
+void
+bs_put_down(struct bs *s, unsigned i)
 {
     s->proc[i].keep_down = true;
     if (s->proc[i].up)
@@ -76,8 +66,8 @@ is_proposal_of_view(unsigned type, struct c2_slice msg, uint64_t view)
     return type == MSG_PRE_PREPARE && msg_read_pre_prepare(msg, &m) == C2_E_OK && m.p.view == view;
 }
 
-static bool
-is_vote_before_view(unsigned type, unsigned wanted, struct c2_slice msg, uint64_t view)
+bool
+bs_is_vote_before_view(unsigned type, unsigned wanted, struct c2_slice msg, uint64_t view)
 {
     struct msg_head h;
     struct msg_votes v;
@@ -91,14 +81,13 @@ mute_first(unsigned type, struct c2_slice msg)
     return is_proposal_of_view(type, msg, 0);
 }
 
-/* ---- 1: a NEW-VIEW names VIEW-CHANGEs whose authors do not send them ---------------------------
- */
+/* ---- 1: a NEW-VIEW names VIEW-CHANGEs whose authors do not send them ------------------------ */
 
 static void
 first_primary_down(struct bs *s, unsigned *stage)
 {
-    if (*stage == 0 && highest_executed(s) >= 3) {
-        put_down(s, 0);
+    if (*stage == 0 && bs_highest_executed(s) >= 3) {
+        bs_put_down(s, 0);
         *stage = 1;
     }
 }
@@ -112,8 +101,7 @@ only_the_third_tells(struct bs *s, const struct bs_proc *from, const struct bs_p
     return to->index == 3 && (type == MSG_VIEW_CHANGE || (type == MSG_BODY && from->index == 1));
 }
 
-/* ---- 2: whoever was away asks for the highest view, not for the last one it saw ----------------
- */
+/* ---- 2: whoever was away asks for the highest view, not for the last one it saw ------------- */
 
 static bool
 third_returns_in_view_2(struct bs *s, const struct bs_proc *from, const struct bs_proc *to,
@@ -121,17 +109,16 @@ third_returns_in_view_2(struct bs *s, const struct bs_proc *from, const struct b
 {
     bool third = from->index == 3 || to->index == 3;
     return mute_first(type, msg) || (type == MSG_NEW_VIEW && from->index == 1) ||
-           (third && highest_view(s) < 2);
+           (third && bs_highest_view(s) < 2);
 }
 
-/* ---- 3: a state transfer ends while a view change waits for this replica -----------------------
- */
+/* ---- 3: a state transfer ends while a view change waits for this replica -------------------- */
 
 static void
 transfer_then_view(struct bs *s, unsigned *stage)
 {
-    if (*stage == 0 && info(s, 3).mode == BFT_SYNCING) {
-        put_down(s, 0);
+    if (*stage == 0 && bs_info(s, 3).mode == BFT_SYNCING) {
+        bs_put_down(s, 0);
         *stage = 1;
     }
 }
@@ -142,20 +129,19 @@ third_is_left_behind(struct bs *s, const struct bs_proc *from, const struct bs_p
 {
     bool third = from->index == 3 || to->index == 3;
     (void)msg;
-    if (highest_executed(s) < 30)
+    if (bs_highest_executed(s) < 30)
         return third;
-    bool early = type == MSG_STATE && highest_view(s) == 0;
+    bool early = type == MSG_STATE && bs_highest_view(s) == 0;
     return to->index == 3 && (early || type == MSG_DECIDED);
 }
 
-/* ---- 4: the new primary lacks a batch it must propose again ------------------------------------
- */
+/* ---- 4: the new primary lacks a batch it must propose again --------------------------------- */
 
 static void
 down_after_prepared(struct bs *s, unsigned *stage)
 {
-    if (*stage == 0 && info(s, 2).committed_to >= 1 && info(s, 3).committed_to >= 1) {
-        put_down(s, 0);
+    if (*stage == 0 && bs_info(s, 2).committed_to >= 1 && bs_info(s, 3).committed_to >= 1) {
+        bs_put_down(s, 0);
         *stage = 1;
     }
 }
@@ -166,19 +152,18 @@ first_successor_knows_nothing(struct bs *s, const struct bs_proc *from, const st
 {
     (void)s;
     bool body = type == MSG_PRE_PREPARE || type == MSG_BODY || type == MSG_DECIDED;
-    return is_vote_before_view(type, MSG_COMMIT, msg, 1) ||
+    return bs_is_vote_before_view(type, MSG_COMMIT, msg, 1) ||
            (to->index == 1 && body && from->index != 3) ||
            (to->index == 1 && type == MSG_PRE_PREPARE);
 }
 
-/* ---- 5, 6: restarts in the middle of a view change ----------------------------------------------
- */
+/* ---- 5, 6: restarts in the middle of a view change ------------------------------------------ */
 
 static void
 restart_leaving(struct bs *s, unsigned *stage)
 {
     for (unsigned i = 0; i < s->config.n; i++) {
-        if ((*stage >> i & 1) == 0 && info(s, i).leaving && s->proc[i].started) {
+        if ((*stage >> i & 1) == 0 && bs_info(s, i).leaving && s->proc[i].started) {
             crash_and_start(s, i);
             *stage |= 1u << i;
         }
@@ -209,7 +194,7 @@ none_before_restarts(struct bs *s, const struct bs_proc *from, const struct bs_p
 static void
 restart_all_leaving(struct bs *s, unsigned *stage)
 {
-    if (*stage >= 40 || !info(s, 2).leaving)
+    if (*stage >= 40 || !bs_info(s, 2).leaving)
         return;
     if (*stage % 10 == 9)
         crash_and_start(s, *stage / 10);
@@ -222,11 +207,10 @@ no_new_view_at_first(struct bs *s, const struct bs_proc *from, const struct bs_p
 {
     (void)from;
     (void)to;
-    return mute_first(type, msg) || (type == MSG_NEW_VIEW && highest_view(s) < 2);
+    return mute_first(type, msg) || (type == MSG_NEW_VIEW && bs_highest_view(s) < 2);
 }
 
-/* ---- 7: the second view change begins while the first one is under way --------------------------
- */
+/* ---- 7: the second view change begins while the first one is under way ---------------------- */
 
 static bool
 two_primaries_are_mute(struct bs *s, const struct bs_proc *from, const struct bs_proc *to,
@@ -237,14 +221,13 @@ two_primaries_are_mute(struct bs *s, const struct bs_proc *from, const struct bs
     return mute_first(type, msg) || (type == MSG_NEW_VIEW && from->index == 1);
 }
 
-/* ---- 8, 9, 10: checkpoints that not everybody knows ---------------------------------------------
- */
+/* ---- 8, 9, 10: checkpoints that not everybody knows ----------------------------------------- */
 
 static void
 down_after_checkpoint(struct bs *s, unsigned *stage)
 {
-    if (*stage == 0 && info(s, 0).stable >= BS_INTERVAL && info(s, 1).stable >= BS_INTERVAL) {
-        put_down(s, 0);
+    if (*stage == 0 && bs_info(s, 0).stable >= BS_INTERVAL && bs_info(s, 1).stable >= BS_INTERVAL) {
+        bs_put_down(s, 0);
         *stage = 1;
     }
 }
@@ -265,14 +248,14 @@ no_checkpoint_in_view_0(struct bs *s, const struct bs_proc *from, const struct b
     (void)from;
     (void)to;
     (void)msg;
-    return highest_view(s) == 0 && (type == MSG_CHECKPOINT || type == MSG_STABLE);
+    return bs_highest_view(s) == 0 && (type == MSG_CHECKPOINT || type == MSG_STABLE);
 }
 
 static void
 down_after_two_checkpoints(struct bs *s, unsigned *stage)
 {
-    if (*stage == 0 && info(s, 1).stable >= 2 * BS_INTERVAL) {
-        put_down(s, 0);
+    if (*stage == 0 && bs_info(s, 1).stable >= 2 * BS_INTERVAL) {
+        bs_put_down(s, 0);
         *stage = 1;
     }
 }
@@ -289,8 +272,7 @@ each_knows_another_checkpoint(struct bs *s, const struct bs_proc *from, const st
     return to->index == 3 || (to->index == 2 && second);
 }
 
-/* ---- 12: COMMITs were sent, nothing was decided
- * -------------------------------------------------- */
+/* ---- 12: COMMITs were sent, nothing was decided --------------------------------------------- */
 
 static bool
 no_commit_before_view_2(struct bs *s, const struct bs_proc *from, const struct bs_proc *to,
@@ -299,30 +281,28 @@ no_commit_before_view_2(struct bs *s, const struct bs_proc *from, const struct b
     (void)s;
     (void)from;
     (void)to;
-    return is_vote_before_view(type, MSG_COMMIT, msg, 2);
+    return bs_is_vote_before_view(type, MSG_COMMIT, msg, 2);
 }
 
-/* ---- 13: a replica fetches the state it should have, and is needed at once
- * ----------------------- */
+/* ---- 13: a replica fetches the state it should have, and is needed at once ------------------ */
 
 static void
 lost_store_then_needed(struct bs *s, unsigned *stage)
 {
-    if (*stage == 0 && info(s, 3).stable >= BS_INTERVAL) {
+    if (*stage == 0 && bs_info(s, 3).stable >= BS_INTERVAL) {
         bs_crash(&s->proc[3]);
         bs_lose_store(&s->proc[3]);
         bs_start(&s->proc[3]);
         *stage = 1;
     }
-    if (*stage == 1 && s->proc[3].started && info(s, 3).mode == BFT_RUNNING &&
-        info(s, 3).executed >= BS_INTERVAL) {
-        put_down(s, 2);
+    if (*stage == 1 && s->proc[3].started && bs_info(s, 3).mode == BFT_RUNNING &&
+        bs_info(s, 3).executed >= BS_INTERVAL) {
+        bs_put_down(s, 2);
         *stage = 2;
     }
 }
 
-/* ---- 14: decisions arrive while the view is being left
- * ------------------------------------------- */
+/* ---- 14: decisions arrive while the view is being left -------------------------------------- */
 
 static bool
 commits_come_late(struct bs *s, const struct bs_proc *from, const struct bs_proc *to, unsigned type,
@@ -335,8 +315,7 @@ commits_come_late(struct bs *s, const struct bs_proc *from, const struct bs_proc
     return true;
 }
 
-/* ---- 15: the primary has one link only
- * ------------------------------------------------------------ */
+/* ---- 15: the primary has one link only ------------------------------------------------------ */
 
 static bool
 one_link(struct bs *s, const struct bs_proc *from, const struct bs_proc *to, unsigned type,
@@ -348,29 +327,84 @@ one_link(struct bs *s, const struct bs_proc *from, const struct bs_proc *to, uns
     return (from->index == 0 && to->index >= 2) || (to->index == 0 && from->index >= 2);
 }
 
-/* ---- all of them
- * ----------------------------------------------------------------------------------- */
+/* ---- all of them ---------------------------------------------------------------------------- */
 
 static const struct bs_trap traps[] = {
-    { "authors of VIEW-CHANGEs are silent", first_primary_down, only_the_third_tells, 0, 1, 1 },
-    { "the highest view, not the last quorum", NULL, third_returns_in_view_2, 0, 0, 2 },
-    { "state transfer ends in a view change", transfer_then_view, third_is_left_behind, 60, 1, 1 },
-    { "new primary lacks a batch", down_after_prepared, first_successor_knows_nothing, 0, 1, 1 },
-    { "restart while leaving", restart_leaving, none_before_restarts, 0, 7, 1 },
-    { "VIEW-CHANGE again, byte by byte", restart_all_leaving, no_new_view_at_first, 0, 40, 2 },
-    { "view change in a view change", NULL, two_primaries_are_mute, 0, 0, 2 },
-    { "2f know the checkpoint", down_after_checkpoint, two_know_the_checkpoint, 60, 1, 1 },
-    { "window full in a new view", NULL, no_checkpoint_in_view_0, 60, 0, 1 },
-    { "different checkpoints", down_after_two_checkpoints, each_knows_another_checkpoint, 60, 1,
-      1 },
-    { "a poisoned VIEW-CHANGE", NULL, first_is_mute, 0, 0, 1 },
-    { "COMMITs without a decision", NULL, no_commit_before_view_2, 0, 0, 2 },
-    { "transfer of the same height", lost_store_then_needed, NULL, 60, 2, 0 },
-    { "decisions while leaving", NULL, commits_come_late, 0, 0, 1 },
-    { "primary outside of the core", NULL, one_link, 0, 0, 0 },
+    { .name = "authors of VIEW-CHANGEs are silent",
+      .poll = first_primary_down,
+      .filter = only_the_third_tells,
+      .stages = 1,
+      .view = 1 },
+    { .name = "the highest view, not the last quorum",
+      .filter = third_returns_in_view_2,
+      .view = 2 },
+    { .name = "state transfer ends in a view change",
+      .poll = transfer_then_view,
+      .filter = third_is_left_behind,
+      .requests = 60,
+      .stages = 1,
+      .view = 1 },
+    { .name = "new primary lacks a batch",
+      .poll = down_after_prepared,
+      .filter = first_successor_knows_nothing,
+      .stages = 1,
+      .view = 1 },
+    { .name = "restart while leaving",
+      .poll = restart_leaving,
+      .filter = none_before_restarts,
+      .stages = 7,
+      .view = 1 },
+    { .name = "VIEW-CHANGE again, byte by byte",
+      .poll = restart_all_leaving,
+      .filter = no_new_view_at_first,
+      .stages = 40,
+      .view = 2 },
+    { .name = "view change in a view change", .filter = two_primaries_are_mute, .view = 2 },
+    { .name = "2f know the checkpoint",
+      .poll = down_after_checkpoint,
+      .filter = two_know_the_checkpoint,
+      .requests = 60,
+      .stages = 1,
+      .view = 1 },
+    { .name = "window full in a new view",
+      .filter = no_checkpoint_in_view_0,
+      .requests = 60,
+      .view = 1 },
+    { .name = "different checkpoints",
+      .poll = down_after_two_checkpoints,
+      .filter = each_knows_another_checkpoint,
+      .requests = 60,
+      .stages = 1,
+      .view = 1 },
+    { .name = "a poisoned VIEW-CHANGE",
+      .filter = first_is_mute,
+      .view = 1,
+      .lies = 1u << BS_LIE_HIDE,
+      .liar = 3 },
+    { .name = "COMMITs without a decision", .filter = no_commit_before_view_2, .view = 2 },
+    { .name = "transfer of the same height",
+      .poll = lost_store_then_needed,
+      .requests = 60,
+      .stages = 2 },
+    { .name = "decisions while leaving", .filter = commits_come_late, .view = 1 },
+    { .name = "primary outside of the core", .filter = one_link },
 };
 
-#define POISON 10
+static const struct bs_trap *
+trap_of(uint64_t seed)
+{
+    size_t i = seed % (C2_ARRAY_LEN(traps) + bs_lie_traps_count);
+    return i < C2_ARRAY_LEN(traps) ? &traps[i] : &bs_lie_traps[i - C2_ARRAY_LEN(traps)];
+}
+
+uint64_t
+bs_trap_delay(struct bs *s, const struct bs_proc *from, struct c2_slice msg)
+{
+    struct msg_head h;
+    if (s->trap->delay == NULL || msg_read_head(msg, &h) != C2_E_OK)
+        return 0;
+    return s->trap->delay(s, from, h.type);
+}
 
 static void
 poll_due(struct c2_timer *t)
@@ -378,25 +412,24 @@ poll_due(struct c2_timer *t)
     struct bs *s = C2_CONTAINER_OF(t, struct bs, look);
     if (s->trap->poll != NULL)
         s->trap->poll(s, &s->stage);
-    s->converged = s->done && bs_converged(s);
+    s->converged = s->done && s->stage >= s->trap->stages && bs_converged(s);
     if (!s->converged)
         sim_arm(s->w, t, s->w->now_ns + POLL_NS);
 }
 
-void
-sim_scene_trap(uint64_t seed, const struct sim_options *o, struct sim_tally *tally)
+static void
+set_up(struct bs *s, const struct bs_trap *trap)
 {
-    const struct bs_trap *trap = &traps[seed % C2_ARRAY_LEN(traps)];
-    struct bs *s = bs_new("trap", seed, o, 1);
-    sim_trace(s->w, "trap", "%s", trap->name);
     s->delay_ns = sim_rng_scale(&s->rng, 100000, 8 * C2_NS_PER_MS);
     s->trap = trap;
     s->filter = trap->filter;
-    s->clean = trap != &traps[POISON];
-    if (!s->clean) {
-        s->proc[3].faulty = true;
-        s->proc[3].lies = 1u << BS_LIE_HIDE;
-    }
+    s->clean = trap->lies == 0;
+    s->proc[trap->liar].faulty = trap->lies != 0;
+    s->proc[trap->liar].lies = trap->lies;
+    if (trap->damaged != 0)
+        s->proc[trap->damaged - 1].rotten = true;
+    if (trap->prepare != NULL)
+        trap->prepare(s);
     for (unsigned i = 0; i < s->config.n; i++)
         bs_start(&s->proc[i]);
     s->nclients = 2;
@@ -407,10 +440,19 @@ sim_scene_trap(uint64_t seed, const struct sim_options *o, struct sim_tally *tal
     }
     s->look.fire = poll_due;
     sim_arm(s->w, &s->look, s->w->now_ns + POLL_NS);
+}
+
+void
+sim_scene_trap(uint64_t seed, const struct sim_options *o, struct sim_tally *tally)
+{
+    const struct bs_trap *trap = trap_of(seed);
+    struct bs *s = bs_new("trap", seed, o, 1);
+    sim_trace(s->w, "trap", "%s", trap->name);
+    set_up(s, trap);
     sim_run_until(s->w, &s->converged, LIVE_NS, trap->name);
     bs_check_end(s);
-    SIM_CHECK(s->w, s->stage >= trap->stages && highest_view(s) >= trap->view,
-              "%s: it did not happen (stage %u, view %llu)", trap->name, s->stage,
-              (unsigned long long)highest_view(s));
+    SIM_CHECK(s->w, bs_highest_view(s) >= trap->view, "%s: it did not happen (view %llu)",
+              trap->name, (unsigned long long)bs_highest_view(s));
+    SIM_CHECK(s->w, !trap->stays || bs_highest_view(s) == 0, "%s: the view was left", trap->name);
     bs_free(s, tally);
 }

@@ -457,6 +457,43 @@ condemn__waits_until_no_other_device_can_replay(void **state)
     fsx_stop(x);
 }
 
+/* ---- the fence ------------------------------------------------------------------------------- */
+
+/* Another mount has the lock now; the session of this one has not ended yet. */
+static void
+steal_lock(struct fsx *x)
+{
+    struct ck lock = ck_session("mount");
+    struct coord_op op = { .kind = COORD_PUT, .key = ck_slice(&lock) };
+    struct call t = { .r = { .verb = COORD_TXN, .ops = &op, .nops = 1 } };
+    op.value = c2_slice("y", 1);
+    call(x, &t);
+    coord_req_done(&t.r);
+}
+
+static void
+round__of_a_mount_that_lost_its_lock_changes_nothing(void **state)
+{
+    struct fsx *x = *state;
+    struct fs_gc_report r;
+    fsx_mount(x);
+    put_kept(x);
+    waste(x, "a");
+    size_t before = stored(x);
+    steal_lock(x);
+    assert_int_not_equal(fsx_gc(x, false, NOW, &r), C2_E_OK);
+    assert_int_equal(r.deleted_objects, 0);
+    assert_int_equal(fsx_requests(x, PROV_DELETE_MANY), 0);
+    assert_int_equal(stored(x), before);
+    struct ck prefix = ck_letter('K'); /* nor is anything condemned */
+    struct c2_slice key = ck_slice(&prefix);
+    struct call l = { .r = { .verb = COORD_RANGE, .keys = &key, .nkeys = 1 } };
+    call(x, &l);
+    assert_int_equal(l.r.nentries, 0);
+    coord_req_done(&l.r);
+    fsx_crash(x);
+}
+
 /* ---- the condition of commits ---------------------------------------------------------------- */
 
 /* What a collector that knows nothing of this mount would do to the only object. */
@@ -773,6 +810,7 @@ main(void)
         T(condemn__is_not_stopped_by_the_leaves_of_a_file_in_memory),
         T(condemn__leaves_alone_what_the_journal_names),
         T(condemn__waits_until_no_other_device_can_replay),
+        T(round__of_a_mount_that_lost_its_lock_changes_nothing),
         T(commit__that_names_a_condemned_object_is_refused),
         T(commit__of_clones_of_very_many_objects_fits),
         T(orphans__go_a_day_after_their_session_ended),

@@ -277,6 +277,121 @@ commit__of_what_is_not_held_changes_nothing(void **state)
     assert_memory_equal(disk, base, sizeof disk);
 }
 
+/* ---- transfer -------------------------------------------------------------------------------- */
+
+#define KEYS 200 /* more than one node holds */
+
+/* Answers of g to what `wanted` (as SYNC gives it) names, as many as one message may ask for. */
+static void
+serve(struct rig *g, const struct c2_buf *wanted, struct c2_buf *answers)
+{
+    struct msg_head h = { .type = MSG_STATE_FETCH };
+    struct msg_state_fetch f = { 0 };
+    struct c2_buf msg = { 0 };
+    struct c2_rd in = c2_rd_init(c2_buf_slice(wanted));
+    while (c2_rd_left(&in) > 0 && f.count < MSG_WANTED_MAX) {
+        struct msg_state_item *item = &f.item[f.count++];
+        item->kind = c2_rd_u8(&in);
+        item->depth = c2_rd_u8(&in);
+        c2_rd_copy(&in, item->path, sizeof item->path);
+        c2_rd_copy(&in, item->hash, sizeof item->hash);
+    }
+    msg_write_state_fetch(&msg, &h, &f);
+    struct bft_job *job = c2_calloc(1, sizeof *job);
+    job->kind = BFT_JOB_SERVE;
+    job->body = c2_blob_copy(msg.data, msg.len);
+    job->in = c2_blob_slice(job->body);
+    run(g, job);
+    c2_buf_append(answers, job->out.data, job->out.len);
+    bft_job_free(job);
+    c2_buf_done(&msg);
+}
+
+/* One SYNC; what it wants is appended. */
+static void
+sync_step(struct rig *g, const uint8_t *digest, const struct c2_buf *answers, struct c2_buf *wanted,
+          struct bft_job *ret)
+{
+    struct bft_job *job = c2_calloc(1, sizeof *job);
+    job->kind = BFT_JOB_SYNC;
+    job->begin = answers == NULL;
+    job->count = MSG_WANTED_MAX;
+    memcpy(job->digest, digest, MSG_DIGEST_LEN);
+    if (answers != NULL)
+        job->in = c2_buf_slice(answers);
+    run(g, job);
+    c2_buf_clear(wanted);
+    c2_buf_append(wanted, job->out.data, job->out.len);
+    *ret = (struct bft_job){ .bad = job->bad, .finished = job->finished };
+    bft_job_free(job);
+}
+
+/* Changes the last byte of the first answer of this kind; false = there is none. */
+static bool
+spoil(struct c2_buf *answers, uint8_t kind)
+{
+    struct c2_rd in = c2_rd_init(c2_buf_slice(answers));
+    while (c2_rd_left(&in) > 0) {
+        uint8_t have = c2_rd_u8(&in);
+        c2_rd_raw(&in, MSG_DIGEST_LEN);
+        struct c2_slice bytes = c2_rd_bytes(&in, MSG_BYTES_MAX);
+        if (have != kind)
+            continue;
+        answers->data[bytes.data + bytes.len - 1 - answers->data] ^= 1;
+        return true;
+    }
+    return false;
+}
+
+/* Copies the state of one to the other; the first part of this kind is wrong when it comes first.
+ */
+static void
+transfer(struct rig *from, struct rig *to, const uint8_t *digest, uint8_t wrong)
+{
+    struct c2_buf wanted = { 0 };
+    struct bft_job r;
+    bool spoiled = false;
+    sync_step(to, digest, NULL, &wanted, &r);
+    while (!r.finished) {
+        struct c2_buf answers = { 0 };
+        assert_true(wanted.len > 0);
+        serve(from, &wanted, &answers);
+        bool now = !spoiled && spoil(&answers, wrong);
+        sync_step(to, digest, &answers, &wanted, &r);
+        assert_true(r.bad == now);
+        spoiled = spoiled || now;
+        c2_buf_done(&answers);
+    }
+    assert_true(spoiled);
+    c2_buf_done(&wanted);
+}
+
+static void
+transfer__notices_a_wrong_part_of_each_kind_and_asks_again(void **state)
+{
+    static const uint8_t kinds[] = { MSG_STATE_HEAD, MSG_STATE_NODE, MSG_STATE_ENTRY };
+    struct rig *g = *state;
+    uint8_t digest[MSG_DIGEST_LEN], disk[MSG_DIGEST_LEN];
+    for (unsigned i = 0; i < KEYS; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "key%u", i);
+        execute(g, key, "value");
+    }
+    checkpoint(g, false, digest);
+    for (size_t i = 0; i < C2_ARRAY_LEN(kinds); i++) {
+        struct rig other = { .t = g->t };
+        char name[16];
+        snprintf(name, sizeof name, "other%zu", i);
+        other.path = test_env_path(g->t, name);
+        start(&other, true);
+        transfer(g, &other, digest, kinds[i]);
+        restart(&other, disk);
+        assert_memory_equal(disk, digest, sizeof disk);
+        bft_exec_free(other.x);
+        c2_free(other.path);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int
@@ -288,6 +403,7 @@ main(void)
         TEST(commit__makes_a_held_checkpoint_durable_and_keeps_what_came_after_it),
         TEST(commit__of_the_newest_held_checkpoint_goes_through),
         TEST(commit__of_what_is_not_held_changes_nothing),
+        TEST(transfer__notices_a_wrong_part_of_each_kind_and_asks_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

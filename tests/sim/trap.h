@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a trap is made of: scene_trap.c has those of other implementations, trap_lies.c those that
+ * need a liar or a damaged disk.
+ */
+#ifndef C2_TESTS_SIM_TRAP_H
+#define C2_TESTS_SIM_TRAP_H
+
+#include "tests/sim/bft_scene.h"
+
+struct bs_trap {
+    const char *name;
+    void (*poll)(struct bs *s, unsigned *stage); /* NULL = nothing happens by itself */
+    bool (*filter)(struct bs *s, const struct bs_proc *from, const struct bs_proc *to,
+                   unsigned type, struct c2_slice msg);
+    unsigned requests; /* 0 = 20 */
+    unsigned stages;   /* the script must have come so far */
+    uint64_t view;     /* ... and the replicas to this view */
+
+    uint32_t lies; /* 0 = nobody lies */
+    unsigned liar;
+    unsigned damaged; /* 1 + the replica whose disk is damaged by the script; 0 = none */
+    bool stays;       /* nobody leaves the first view */
+    uint64_t (*delay)(struct bs *s, const struct bs_proc *from, unsigned type);
+    void (*prepare)(struct bs *s); /* before anybody starts */
+};
+
+extern const struct bs_trap bs_lie_traps[];
+extern const unsigned bs_lie_traps_count;
+
+struct bft_info bs_info(struct bs *s, unsigned i);
+uint64_t bs_highest_view(struct bs *s);
+uint64_t bs_highest_executed(struct bs *s);
+void bs_put_down(struct bs *s, unsigned i);
+bool bs_is_vote_before_view(unsigned type, unsigned wanted, struct c2_slice msg, uint64_t view);
+
+#endif

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Traps with a liar, or with a disk that has lost something at the worst moment. Each is what one
+ * rule of the protocol is for: without the rule the script ends in a violation, or never.
+ */
+#include "base/mark.h"
+#include "tests/sim/trap.h"
+
+#define WINDOW (2 * BS_INTERVAL)
+
+static bool
+is_view_change(unsigned type)
+{
+    return type == MSG_WISH || type == MSG_VIEW_CHANGE || type == MSG_NEW_VIEW;
+}
+
+/* ---- a log is lost while what this replica has voted for is not decided --------------------- */
+
+#define LOST_ON_WAY 10  /* polls until what it sent before has arrived */
+#define LOST_HOLD   150 /* polls until COMMITs arrive */
+
+static void
+lose_log_of_third(struct bs *s, unsigned *stage)
+{
+    struct bs_proc *p = &s->proc[3];
+    if (*stage == 0 && bs_info(s, 3).committed_to >= 2) {
+        bs_crash(p);
+        bs_lose_log(p);
+        bs_start(p);
+        *stage = 1;
+    } else if (*stage > 0 && *stage < LOST_HOLD && p->started) {
+        ++*stage;
+    }
+}
+
+/* Whatever the third votes for now, it may have voted for something else before. */
+static bool
+third_must_not_vote(struct bs *s, const struct bs_proc *from, const struct bs_proc *to,
+                    unsigned type, struct c2_slice msg)
+{
+    struct msg_head h;
+    struct msg_votes v;
+    (void)to;
+    if (s->stage > LOST_ON_WAY && from->index == 3 && msg_read_votes(msg, &h, &v) == C2_E_OK) {
+        for (uint32_t i = 0; i < v.count; i++)
+            SIM_CHECK(s->w, v.vote[i].n > WINDOW, "a replica that has lost its log votes on %llu",
+                      (unsigned long long)v.vote[i].n);
+    }
+    return type == MSG_COMMIT && s->stage < LOST_HOLD;
+}
+
+/* ---- power is cut right after a vote, and the primary says something else then -------------- */
+
+#define CUTS 20
+
+static void
+cuts_begin(struct bs *s)
+{
+    s->sudden = 25;
+    s->sudden_ids = 1u << 1;
+}
+
+static void
+cuts_go_on(struct bs *s, unsigned *stage)
+{
+    struct bs_proc *p = &s->proc[1];
+    *stage = p->lives;
+    if (*stage >= CUTS)
+        s->sudden = 0;
+    else if (!p->up)
+        bs_start(p);
+}
+
+/* So long only the primary talks to its victim. */
+static bool
+primary_has_a_victim(struct bs *s, const struct bs_proc *from, const struct bs_proc *to,
+                     unsigned type, struct c2_slice msg)
+{
+    (void)type;
+    (void)msg;
+    return s->sudden != 0 && to->index == 1 && from->index != 0;
+}
+
+/* ---- two views have prepared two batches for one number ------------------------------------- */
+
+enum { ONLY_THIRD_PREPARES, THIRD_IS_AWAY, THIRD_IS_NEEDED, ALL_ARE_TOGETHER };
+
+static void
+prepare_twice(struct bs *s, unsigned *stage)
+{
+    bool decided = bs_info(s, 0).executed >= 1 && bs_info(s, 2).executed >= 1;
+    if (*stage == ONLY_THIRD_PREPARES && bs_info(s, 3).committed_to >= 1) {
+        *stage = THIRD_IS_AWAY;
+    } else if (*stage == THIRD_IS_AWAY && decided) {
+        bs_put_down(s, 1);
+        *stage = THIRD_IS_NEEDED;
+    } else if (*stage == THIRD_IS_NEEDED) {
+        for (unsigned i = 0; i < s->config.n; i++) {
+            if (bs_info(s, i).view >= 2 && !bs_info(s, i).leaving)
+                *stage = ALL_ARE_TOGETHER;
+        }
+    }
+}
+
+static bool
+third_knows_the_first_only(struct bs *s, const struct bs_proc *from, const struct bs_proc *to,
+                           unsigned type, struct c2_slice msg)
+{
+    bool third = from->index == 3 || to->index == 3;
+    bool checkpoint = type == MSG_CHECKPOINT || type == MSG_STABLE;
+    if (s->stage == ALL_ARE_TOGETHER)
+        return false;
+    if (checkpoint || bs_is_vote_before_view(type, MSG_COMMIT, msg, 1) ||
+        (to->index != 3 && bs_is_vote_before_view(type, MSG_PREPARE, msg, 1)))
+        return true;
+    if (s->stage == THIRD_IS_AWAY)
+        return third;
+    return s->stage == THIRD_IS_NEEDED && to->index == 3 && !is_view_change(type) &&
+           type != MSG_STATUS && type != MSG_BODY;
+}
+
+/* ---- the new primary leaves out what was prepared, and decided at one ----------------------- */
+
+static void
+down_after_a_decision(struct bs *s, unsigned *stage)
+{
+    if (*stage == 0 && bs_info(s, 2).executed >= 1) {
+        bs_put_down(s, 0);
+        *stage = 1;
+    }
+}
+
+static bool
+one_decides(struct bs *s, const struct bs_proc *from, const struct bs_proc *to, unsigned type,
+            struct c2_slice msg)
+{
+    (void)from;
+    (void)s;
+    return (to->index != 2 && bs_is_vote_before_view(type, MSG_COMMIT, msg, 1)) ||
+           (type == MSG_DECIDED && bs_highest_view(s) < 2);
+}
+
+/* ---- a liar's answer is always there before the right one ----------------------------------- */
+
+static bool
+third_must_fetch(struct bs *s, const struct bs_proc *from, const struct bs_proc *to, unsigned type,
+                 struct c2_slice msg)
+{
+    bool third = from->index == 3 || to->index == 3;
+    (void)msg;
+    if (bs_highest_executed(s) < 30 && bs_info(s, 3).stable == 0)
+        return third;
+    return to->index == 3 && type == MSG_DECIDED && bs_info(s, 3).executed < BS_INTERVAL;
+}
+
+static uint64_t
+states_take_time(struct bs *s, const struct bs_proc *from, unsigned type)
+{
+    (void)s;
+    return type == MSG_STATE && from->lies == 0 ? 20 * C2_NS_PER_MS : 0;
+}
+
+/* ---- who lags has no complaint of its own, but is needed to leave the view
+ * -----------------------
+ */
+
+static void
+lags_without_primary(struct bs *s, unsigned *stage)
+{
+    if (*stage == 0 && bs_info(s, 3).stable >= BS_INTERVAL) {
+        bs_crash(&s->proc[3]);
+        bs_lose_store(&s->proc[3]);
+        bs_start(&s->proc[3]);
+        *stage = 1;
+    } else if (*stage == 1 && s->proc[3].started && bs_info(s, 3).stable > 0) {
+        bs_put_down(s, 0);
+        *stage = 2;
+    }
+}
+
+static bool
+third_stays_behind(struct bs *s, const struct bs_proc *from, const struct bs_proc *to,
+                   unsigned type, struct c2_slice msg)
+{
+    (void)from;
+    (void)msg;
+    return s->stage > 0 && to->index == 3 && bs_highest_view(s) == 0 &&
+           (type == MSG_STATE || type == MSG_DECIDED);
+}
+
+/* ---- the primary goes on after the end of an epoch --------------------------------------------
+ */
+
+static void
+ask_for_epoch(struct bs *s)
+{
+    s->admin_kind = 1;
+    s->admin_at = 30;
+}
+
+static void
+epoch_has_begun(struct bs *s, unsigned *stage)
+{
+    *stage = s->have_epoch[1];
+}
+
+/* ---- the primary is slow, but nobody has to wait for too long ---------------------------------
+ */
+
+static void
+slow_below_patience(struct bs *s)
+{
+    s->proc[0].slow_ns = s->timing.request_ns * 7 / 10;
+}
+
+/* ---- all of them ---------------------------------------------------------------------------- */
+
+const struct bs_trap bs_lie_traps[] = {
+    { .name = "a lost log",
+      .poll = lose_log_of_third,
+      .filter = third_must_not_vote,
+      .stages = LOST_HOLD,
+      .damaged = 1 + 3 },
+    { .name = "power cuts after votes",
+      .prepare = cuts_begin,
+      .poll = cuts_go_on,
+      .filter = primary_has_a_victim,
+      .requests = 60,
+      .stages = 4,
+      .lies = 1u << BS_LIE_AGAIN },
+    { .name = "two certificates for one number",
+      .poll = prepare_twice,
+      .filter = third_knows_the_first_only,
+      .stages = ALL_ARE_TOGETHER,
+      .view = 2 },
+    { .name = "a new view without what was prepared",
+      .poll = down_after_a_decision,
+      .filter = one_decides,
+      .stages = 1,
+      .view = 2,
+      .lies = 1u << BS_LIE_SELECT,
+      .liar = 1 },
+    { .name = "views out of nothing", .lies = 1u << BS_LIE_VIEW, .liar = 3, .stays = true },
+    { .name = "numbers at their limits", .lies = 1u << BS_LIE_STATUS, .liar = 3, .stays = true },
+    { .name = "checkpoints out of nothing", .lies = 1u << BS_LIE_STABLE, .liar = 3, .stays = true },
+    { .name = "who lags is needed",
+      .poll = lags_without_primary,
+      .filter = third_stays_behind,
+      .requests = 60,
+      .stages = 2,
+      .view = 1 },
+    { .name = "beyond the end of an epoch",
+      .prepare = ask_for_epoch,
+      .poll = epoch_has_begun,
+      .requests = 40,
+      .stages = 1,
+      .lies = 1u << BS_LIE_OVER },
+    { .name = "a slow primary",
+      .prepare = slow_below_patience,
+      .requests = 100,
+      .view = 1,
+      .lies = 1u << BS_LIE_SLOW },
+    { .name = "a liar answers first",
+      .filter = third_must_fetch,
+      .delay = states_take_time,
+      .requests = 60,
+      .lies = 1u << BS_LIE_FIRST,
+      .liar = 2 },
+};
+
+const unsigned bs_lie_traps_count = C2_ARRAY_LEN(bs_lie_traps);
