@@ -288,12 +288,13 @@ fuzz:
 fuzz-run: $(FUZZERS)
 	@tools/dev/run-fuzz $(or $(T),60) $(if $(F),$(foreach f,$(F),$(BUILD)/fuzz/fuzz_$(f)),$(FUZZERS))
 
-##   sim-long N=100000     that many seeds of the replicated service from SEED=1000000 on, one core
+##   sim-long N=10000      that many seeds of the replicated service from SEED=1000000 on, and what
+##                         happened in them; about 120 batches a seed, one core
 sim-long:
 	@tools/dev/install-deps build
 	+@$(AGAIN) VARIANT=debug BUILD=build/$(CC)-debug sim-long-run
 sim-long-run: $(BUILD)/c2sim
-	nice -n 19 taskset -c 0 $(BUILD)/c2sim $(or $(SEED),1000000) $(if $(filter command,$(origin N)),$(N),100000) --only bft
+	nice -n 19 taskset -c 0 $(BUILD)/c2sim $(or $(SEED),1000000) $(if $(filter command,$(origin N)),$(N),10000) --only bft --report $(or $(BATCHES),100000)
 
 ##   mutations M="name …"  deliberate bugs in tests/mutations, each must be found; SEEDS=250
 mutations:

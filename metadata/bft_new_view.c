@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/mark.h"
 #include "base/wire.h"
 #include "metadata/bft_int.h"
 
@@ -251,6 +252,7 @@ bft_retake_proposals(struct bft_replica *r)
 void
 bft_enter_view(struct bft_replica *r)
 {
+    C2_MARK("bft: enters a view");
     r->phase = BFT_NORMAL;
     r->abdicated = r->accused = false;
     r->decided_in_view = 0;

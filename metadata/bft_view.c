@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/mark.h"
 #include "base/wire.h"
 #include "metadata/bft_int.h"
 
@@ -162,6 +163,7 @@ void
 bft_leave(struct bft_replica *r, uint64_t view)
 {
     C2_ASSERT(view > r->view);
+    C2_MARK("bft: leaves a view");
     if (r->decided_in_view == 0 && r->backoff < BFT_BACKOFF_MAX)
         r->backoff++;
     r->view = view;

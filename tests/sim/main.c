@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * c2sim [SEED [COUNT]] [--trace] [--only depsky|unit|fs|bft|trap] : COUNT simulated runs from SEED
- * on.
+ * c2sim [SEED [COUNT]] [--trace] [--only depsky|unit|fs|bft|trap] [--report BATCHES] : COUNT
+ * simulated runs from SEED on.
  *
  * Every seed runs in a child process (two or more of them, one per CPU), so that an assertion or a
  * sanitizer ends one seed and not the others; so does a seed that uses the processor for minutes
  * (SIGVTALRM). A failed seed is printed with the command that replays it; --first: the first one
- * ends it all. --regressions FILE: one seed per line, with a scenario after it.
+ * ends it all. --regressions FILE: one seed per line, with a scenario after it. --report: says what
+ * happened in runs of the replicated service, and demands so many batches and every kind of fault.
  */
 #include <errno.h>
 #include <signal.h>
@@ -16,6 +17,7 @@
 #include <sys/mman.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/base.h"
@@ -23,6 +25,7 @@
 #include "base/log.h"
 #include "base/mark.h"
 #include "tests/lib/test_env.h"
+#include "tests/sim/report.h"
 #include "tests/sim/scene.h"
 
 #define WORKERS_MAX   16
@@ -50,7 +53,8 @@ struct run {
 struct options {
     uint64_t seed, count;
     struct sim_options sim;
-    bool no_fork, first;
+    bool no_fork, first, report;
+    uint64_t batches_min;
     const struct scenario *only;
     const char *regressions;
     struct run replay[REPLAYS_MAX];
@@ -123,6 +127,7 @@ struct slot {
     const struct scenario *scenario;
     struct sim_tally tally;
     uint64_t marks[C2_ARRAY_LEN(marks)];
+    struct sim_report report;
 };
 
 static const struct scenario *
@@ -177,6 +182,7 @@ start_worker(const struct options *o, struct slot *slot, unsigned stride)
         run_one(o, slot->index, slot);
     for (size_t i = 0; i < C2_ARRAY_LEN(marks); i++)
         slot->marks[i] += c2_mark_count(marks[i]);
+    sim_report_add(&slot->report);
     fflush(stdout);
     exit(0);
 }
@@ -227,6 +233,29 @@ check_tally(const struct options *o, const struct slot *slots, unsigned n)
     return o->only == NULL && o->count >= SEEDS_DEFAULT ? missing : 0;
 }
 
+static uint64_t
+clock_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * C2_NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
+/* Returns what is missing. */
+static uint64_t
+print_report(const struct options *o, const struct slot *slots, unsigned n, uint64_t elapsed_ns)
+{
+    struct sim_report sum = { 0 };
+    struct sim_tally tally = { 0 };
+    for (unsigned i = 0; i < n; i++) {
+        for (unsigned k = 0; k < SIM_REPORT_KINDS; k++)
+            sum.hits[k] += slots[i].report.hits[k];
+        tally.events += slots[i].tally.events;
+        tally.batches += slots[i].tally.batches;
+    }
+    return sim_report_print(&sum, &tally, total(o), elapsed_ns, o->batches_min);
+}
+
 /* Returns the number of failed seeds. */
 static uint64_t
 run_workers(const struct options *o)
@@ -239,6 +268,7 @@ run_workers(const struct options *o)
     C2_ASSERT(slots != MAP_FAILED);
     pid_t pids[WORKERS_MAX] = { 0 };
     uint64_t failed = 0;
+    uint64_t began_ns = clock_ns();
     for (unsigned i = 0; i < n; i++) {
         slots[i].index = i;
         pids[i] = start_worker(o, &slots[i], n);
@@ -268,7 +298,9 @@ run_workers(const struct options *o)
             running++;
         }
     }
-    if (failed == 0 && o->count > 1)
+    if (o->report)
+        failed += print_report(o, slots, n, clock_ns() - began_ns);
+    else if (failed == 0 && o->count > 1)
         failed = check_tally(o, slots, n);
     munmap(slots, WORKERS_MAX * sizeof *slots);
     return failed;
@@ -308,6 +340,9 @@ parse(int argc, char **argv, struct options *o)
             o->first = true;
         } else if (strcmp(argv[i], "--no-fork") == 0) {
             o->no_fork = true;
+        } else if (strcmp(argv[i], "--report") == 0 && i + 1 < argc) {
+            o->report = true;
+            o->batches_min = strtoull(argv[++i], NULL, 10);
         } else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc) {
             o->only = scenario_named(argv[++i]);
         } else if (strcmp(argv[i], "--regressions") == 0 && i + 1 < argc) {
@@ -319,7 +354,7 @@ parse(int argc, char **argv, struct options *o)
                 o->count = 1;
         } else {
             fprintf(stderr, "usage: c2sim [SEED [COUNT]] [--only SCENARIO] [--trace] "
-                            "[--regressions FILE] [--first] [--no-fork]\n");
+                            "[--regressions FILE] [--first] [--no-fork] [--report BATCHES]\n");
             exit(2);
         }
     }
