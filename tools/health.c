@@ -44,22 +44,63 @@ problem_of(const struct ctl_provider *p)
     return "does not answer";
 }
 
+/* The name of a provider among the parameters of a job ("old=a new=b"), "" = none. */
 static void
-one_provider(const struct ctl_provider *p, struct health *h)
+param(const struct ctl_job *j, const char *key, char name[CTL_NAME_MAX + 1])
+{
+    const char *at = strstr(j->params, key);
+    size_t len = at == NULL ? 0 : strcspn(at + strlen(key), " ");
+    len = C2_MIN(len, (size_t)CTL_NAME_MAX);
+    if (len > 0)
+        memcpy(name, at + strlen(key), len);
+    name[len] = '\0';
+}
+
+/* One that came into another's place, and whatever brings it its shares. */
+static void
+rebuilding(const struct ctl_status *s, const struct ctl_provider *p, struct health *h)
+{
+    const struct ctl_job *job = NULL;
+    char old[CTL_NAME_MAX + 1] = "", new[CTL_NAME_MAX + 1] = "";
+    for (uint32_t k = 0; k < s->njobs; k++)
+        if (strcmp(s->jobs[k].kind, "replace") == 0)
+            job = &s->jobs[k];
+    (void)snprintf(h->sentence, sizeof(h->sentence),
+                   "Provider '%s' %s. All data can be read and written.", p->name, problem_of(p));
+    if (job != NULL) {
+        param(job, "old=", old);
+        param(job, "new=", new);
+    }
+    if (job != NULL && strcmp(job->state, "running") == 0)
+        (void)snprintf(h->action, sizeof(h->action),
+                       "wait: 'c2fsctl job watch replace' shows how far it is.");
+    else if (job != NULL && strcmp(job->state, "paused") == 0)
+        (void)snprintf(h->action, sizeof(h->action),
+                       "'c2fsctl job resume replace' lets the replacement go on.");
+    else if (strcmp(new, p->name) == 0 && old[0] != '\0')
+        (void)snprintf(
+            h->action, sizeof(h->action),
+            "its replacement does not run: 'c2fsctl provider replace %s %s' goes on with "
+            "it, 'c2fsctl provider replace %s %s' takes it back.",
+            old, new, new, old);
+    else
+        (void)snprintf(h->action, sizeof(h->action),
+                       "its replacement does not run: give the 'c2fsctl provider replace' that "
+                       "began it again.");
+}
+
+static void
+one_provider(const struct ctl_status *s, const struct ctl_provider *p, struct health *h)
 {
     bool lost = p->absent > 0 || p->corrupt > 0;
+    if (strcmp(p->state, "rebuilding") == 0) {
+        rebuilding(s, p, h);
+        return;
+    }
     (void)snprintf(h->sentence, sizeof(h->sentence),
                    "Provider '%s' %s. All data can be read and written%s.", p->name, problem_of(p),
                    lost ? ", but what it lacks would not survive the loss of another one"
                         : "; new data goes to the other providers");
-    if (strcmp(p->state, "rebuilding") == 0) {
-        (void)snprintf(h->sentence, sizeof(h->sentence),
-                       "Provider '%s' %s. All data can be read and written.", p->name,
-                       problem_of(p));
-        (void)snprintf(h->action, sizeof(h->action),
-                       "wait: 'c2fsctl job watch replace' shows how far it is.");
-        return;
-    }
     if (lost)
         (void)snprintf(h->action, sizeof(h->action),
                        "find out what happened to its bucket, and leave the other providers as "
@@ -231,7 +272,7 @@ health_of(const struct ctl_status *s, struct health *ret_health)
         too_few_replicas(s, &h);
     } else if (first != NULL) {
         h.state = HEALTH_DEGRADED;
-        one_provider(first, &h);
+        one_provider(s, first, &h);
     } else if (s->repair_objects > 0) {
         h.state = HEALTH_DEGRADED;
         lost_shares(s, &h);

@@ -96,6 +96,14 @@ check "a plan has the price of every request" [ "$(c2 --json provider plan repla
 check "and says it" eval "c2 provider plan replace p2 p5 | grep -qE '^ +cost: at most [0-9]+[.][0-9]{4}\$'"
 check "nothing is there" [ "$(seat_bytes p5)" -eq 0 ]
 must "start to replace p2" c2 --yes provider replace p2 p5 --limit 16K --detach
+must "p5 gets its seat" wait_for 60 status_is '[p["state"] for p in d["providers"] if p["name"] == "p5"]' "['rebuilding']"
+must "think better of it" c2 job cancel replace
+check "status tells both ways" eval 'c2 status | tr -s " \\n" " " | grep -q "replace p2 p5. goes on with it, .c2fsctl provider replace p5 p2. takes it back"'
+must "back to p2" c2 --yes --progress=none provider replace p5 p2
+check "p2 has its seat" status_is '[p["state"] for p in d["providers"] if p["name"] == "p2"][0]' online
+rm -rf "$WORK/p5"
+mkdir "$WORK/p5"
+must "start to replace p2 again" c2 --yes provider replace p2 p5 --limit 16K --detach
 check "a plan is possible meanwhile" c2 provider plan replace p2 p5
 check "the same command goes on with it" c2 --yes provider replace p2 p5 --limit "$RATE" --detach
 for ((k = 0; k < KILLS; k++)); do

@@ -67,6 +67,38 @@ health__one_bad_provider_is_named_with_an_action(void **state)
 }
 
 static void
+health__a_new_provider_says_how_its_replacement_goes_on(void **state)
+{
+    (void)state;
+    static const char *const jobs[][2] = {
+        { "running", "job watch replace" },
+        { "paused", "job resume replace" },
+        { "canceled", "'c2fsctl provider replace p9 p3' goes on" },
+        { "canceled", "'c2fsctl provider replace p3 p9' takes it back" },
+        { "failed", "provider replace p9 p3" },
+    };
+    for (size_t k = 0; k < C2_ARRAY_LEN(jobs); k++) {
+        struct ctl_status *s = four_providers();
+        struct health h;
+        set_state(s, 2, "rebuilding");
+        s->njobs = 2;
+        ctl_set(s->jobs[0].kind, sizeof(s->jobs[0].kind), "scrub");
+        ctl_set(s->jobs[1].kind, sizeof(s->jobs[1].kind), "replace");
+        ctl_set(s->jobs[1].params, sizeof(s->jobs[1].params), "old=p9 new=p3");
+        ctl_set(s->jobs[1].state, sizeof(s->jobs[1].state), jobs[k][0]);
+        health_of(s, &h);
+        assert_int_equal(h.state, HEALTH_DEGRADED);
+        assert_non_null(strstr(h.sentence, "'p3' is new"));
+        assert_non_null(strstr(h.action, jobs[k][1]));
+        ctl_set(s->jobs[1].params, sizeof(s->jobs[1].params), "old=p3 new=p8"); /* another one */
+        ctl_set(s->jobs[1].state, sizeof(s->jobs[1].state), "done");
+        health_of(s, &h);
+        assert_non_null(strstr(h.action, "does not run"));
+        c2_free(s);
+    }
+}
+
+static void
 health__a_late_answer_beside_a_dead_provider_is_not_an_outage(void **state)
 {
     (void)state;
@@ -212,6 +244,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(health__online_asks_for_nothing),
         cmocka_unit_test(health__one_bad_provider_is_named_with_an_action),
+        cmocka_unit_test(health__a_new_provider_says_how_its_replacement_goes_on),
         cmocka_unit_test(health__a_late_answer_beside_a_dead_provider_is_not_an_outage),
         cmocka_unit_test(health__more_than_f_is_faulted),
         cmocka_unit_test(health__lost_session_comes_first_and_lost_journal_is_told),
