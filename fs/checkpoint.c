@@ -519,8 +519,8 @@ due_ns(const struct checkpoint *c)
     const struct fs_ship *s = c->s;
     const struct ship_record *r = &s->rec;
     const struct fs_config *conf = &s->fs->conf;
-    if (r->at.generation != s->generation)
-        return C2_NEVER; /* the generation is not begun: it may not be ours */
+    if (s->generation == 0 || r->at.generation != s->generation)
+        return C2_NEVER; /* the generation is not known or not begun: it may not be ours */
     if (r->ncheckpoints == 0 || c->wanted)
         return c->counts_ns + c->pause_ns;
     if (r->cost < C2_MAX((uint64_t)COST_MIN, r->checkpoints[0].bytes / 2))

@@ -234,6 +234,12 @@ enter(struct seat_run *r)
         enter_epoch(r);
         return;
     }
+    if (s->state == VOLUME_SEAT_ACTIVE && strcmp(s->provider, r->name) == 0) {
+        C2_MARK("seat: the change was over, only the cursor did not know yet");
+        seat_run_go(r, SEAT_JOB_SAVE_LAST);
+        step_later(r, C2_E_OK, false);
+        return;
+    }
     seat_run_say(r, "the new provider is tested");
     enum c2_err err = prov_open(v->env, v->os, v->conf, r->name, &r->opened, &text);
     if (err != C2_E_OK) {

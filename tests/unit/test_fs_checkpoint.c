@@ -11,6 +11,7 @@
 #include "backends/mem.h"
 #include "base/alloc.h"
 #include "base/mark.h"
+#include "fs/ship_state.h"
 #include "tests/lib/recover_fixture.h"
 
 static int
@@ -250,6 +251,26 @@ checkpoint__that_cannot_be_written_waits(void **state)
     fsx_unmount(x);
 }
 
+/* A record that knows of no log yet is at generation 0, as is a mount that has not looked. */
+static void
+checkpoint__is_made_once_the_generation_has_begun(void **state)
+{
+    struct fsx *x = *state;
+    for (unsigned s = 0; s < FSX_SEATS; s++)
+        fsx_fault(x, s, "list.delay:5s");
+    fsx_mount(x);
+    assert_int_equal(x->fs->ship->generation, 0);
+    fs_ship_checkpoint(x->fs);
+    test_env_run_for(x->t, C2_NS_PER_S);
+    assert_int_equal(x->fs->ship->generation, 0);
+    assert_int_equal(most_keys(x, "/c/"), 0);
+    test_env_run_for(x->t, 60 * C2_NS_PER_S);
+    assert_true(x->fs->ship->generation > 0);
+    assert_true(most_keys(x, "/c/") > 0);
+    assert_int_equal(x->fs->ship->rec.checkpoints[0].generation, x->fs->ship->generation);
+    fsx_stop(x);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -263,6 +284,7 @@ main(void)
         TEST(checkpoint__makes_old_objects_superfluous),
         TEST(checkpoint__before_the_last_serves_when_the_last_is_lost),
         TEST(checkpoint__of_a_large_store_has_several_parts),
+        TEST(checkpoint__is_made_once_the_generation_has_begun),
         TEST(checkpoint__that_cannot_be_written_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
