@@ -62,7 +62,8 @@ primary() {
     meta --json meta status | json 'max(r["view"] for r in d["replicas"] if r["mode"] == "running") % len(d["replicas"]) + 1'
 }
 others_have_a_primary() { # NOT
-    [ "$(primary)" -ne "$1" ]
+    local now
+    now=$(primary) && [ "$now" -ne "$1" ]
 }
 replicas_new "${addresses[@]}"
 replicas_start
@@ -76,7 +77,9 @@ for delay in $DELAYS; do
     history "$delay ms"
     check "$delay ms: packets were lost" [ "$(network_counts lost)" -gt "$lost" ]
 
-    first=$(primary) cut=$(network_counts cut)
+    first=
+    must "$delay ms: there is a primary" wait_for 60 eval 'first=$(primary)'
+    cut=$(network_counts cut)
     network cut "$first"
     history "$delay ms, the primary is cut off"
     check "$delay ms: packets to and from replica $first were cut" [ "$(network_counts cut)" -gt "$cut" ]
