@@ -62,6 +62,7 @@ struct scrub_run {
     bool log_then_done;
     struct fs_repair_run mend;
     bool mending;
+    bool last_turns; /* repair: the scan found nothing, only the queue is not empty */
     struct fs_scan_log log;
     bool logging;
     struct c2_timer pause;                /* rate, hours */

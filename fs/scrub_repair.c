@@ -3,7 +3,8 @@
  *   repair:  TOTALS ──► JOURNAL, CHECKPOINTS (mended at once) ──► SCAN
  *            SCAN ──► MEND (the queue, some objects per step) ──► VERIFY ──► done
  *             │        ▲                                           │
- *             │        └──── still below, and it helped before ────┤
+ *             │        ├──── still below, and it helped before ────┤
+ *             │        └──── only the queue says so: once ──────────┤
  *             └─ nothing to do ───────────────────────────────────►┴──► done
  *
  * The queue is in memory: after a restart in MEND the scan comes first again.
@@ -76,7 +77,10 @@ scanned(struct scrub_run *r)
     }
     bool work = c->below > 0 || queue_length(r) > 0;
     bool first = r->place.phase == PHASE_SCAN;
-    if (work && (first || (r->place.healed > 0 && r->place.round < ROUNDS_MAX))) {
+    bool helped = r->place.healed > 0 && r->place.round < ROUNDS_MAX;
+    bool doubtful = c->below == 0 && !r->last_turns;
+    if (work && (first || helped || doubtful)) {
+        r->last_turns = !first && !helped;
         go(r, PHASE_MEND);
         scrub_step_end(r, false);
         return;
@@ -98,6 +102,12 @@ mended(struct fs_repair_run *m)
     (void)snprintf(rec->message, sizeof(rec->message), "%llu shares rebuilt, %llu objects to do",
                    (unsigned long long)rec->counter[REPAIRED_SHARES],
                    (unsigned long long)queue_length(r));
+    if (!m->more && !m->canceled && r->last_turns && r->place.healed == 0) {
+        C2_MARK("scrub: what the queue had is gone, or as it was");
+        scrub_message(r);
+        conclude(r);
+        return;
+    }
     if (!m->more && !m->canceled) {
         C2_MARK("scrub: healthy is what a new scan says");
         go(r, PHASE_VERIFY);

@@ -306,6 +306,34 @@ repair__says_so_when_objects_stay_below_their_goal(void **state)
     assert_true(all_whole(m));
 }
 
+/* What could not be mended may be deleted before the repair ends: then nothing is wrong. */
+static void
+repair__forgives_an_object_that_was_deleted_meanwhile(void **state)
+{
+    struct mount *m = *state;
+    struct ck key = ck_object(&m->o[2].ref.oid);
+    const struct coord_op op = { .kind = COORD_DELETE, .key = ck_slice(&key) };
+    unsigned seat = fso_seat(&m->o[2]), spare = fso_spare(&m->o[2]);
+    fso_damage(&m->x, &m->o[2], seat);
+    assert_int_equal(run(m, "scrub", "mode=data")->errors, 1);
+    fsx_fault(&m->x, seat, "put.error");
+    fsx_fault(&m->x, spare, "put.error");
+    const struct job_record *rec = run(m, "repair", "");
+    assert_int_equal(rec->errors, 1); /* lists do not show it, the queue does */
+    assert_int_equal(counter(m, "repair", "below_goal"), 0);
+    c2_mark_reset();
+    assert_int_equal(start(m, "repair", ""), C2_E_OK);
+    while (c2_mark_count("scrub: healthy is what a new scan says") == 0)
+        assert_true(test_env_step(m->x.t));
+    fsx_txn(&m->x, &op, 1);
+    rec = wait_for(m, "repair");
+    assert_int_equal(rec->state, JOB_DONE);
+    assert_int_equal(rec->errors, 0);
+    assert_int_equal(c2_mark_count("scrub: what the queue had is gone, or as it was"), 1);
+    fsx_fault(&m->x, seat, "");
+    fsx_fault(&m->x, spare, "");
+}
+
 static void
 jobs__go_on_in_the_next_mount(void **state)
 {
@@ -375,6 +403,7 @@ main(int argc, char **argv)
         T(repair__without_a_scrub_finds_what_is_missing_itself),
         T(jobs__look_after_the_metadata_log),
         T(repair__says_so_when_objects_stay_below_their_goal),
+        T(repair__forgives_an_object_that_was_deleted_meanwhile),
         T(jobs__go_on_in_the_next_mount),
         T(scrub__keeps_its_hours_and_the_rates_of_seats),
         T(scrub__refuses_what_it_does_not_understand),
