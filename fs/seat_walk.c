@@ -3,6 +3,9 @@
  *   RANGE (records) --> [LIST (target)] --> shares, several at once --> PLACE (records) -->
  *       [DELETE (shares of objects that were deleted meanwhile)] --> done
  *
+ * A key in the list is no proof: a provider that had another seat before still holds that seat's
+ * shares, under the same keys. So the header of each is looked at.
+ *
  * A collection that runs at the same time may delete an object between RANGE and the PUT of its
  * share: the record is looked at again after the PUT, and what nobody knows any more goes.
  */
@@ -26,6 +29,9 @@ struct seat_walk_item {
     struct ck key;
     struct fs_object_record rec;
     enum outcome outcome;
+    bool listed, looking; /* FILL */
+    struct prov_req head;
+    char name[PROV_KEY_MAX];
     uint32_t tried;  /* LEAVE: seats that were tried */
     unsigned target; /* seat */
     struct ds_rebuild rebuild;
@@ -239,6 +245,56 @@ start_item(struct seat_walk_item *it)
     ds_rebuild_start(client(w), &it->rebuild);
 }
 
+/* Only a mount that reads the object can tell what a share must be when the record has no root. */
+static void
+bring_item(struct seat_walk_item *it)
+{
+    struct seat_walk *w = it->w;
+    if (it->rec.has_root) {
+        start_item(it);
+        return;
+    }
+    w->why = C2_E_VERSION;
+    item_over(it, FAILED);
+}
+
+static void
+looked(struct prov_req *r)
+{
+    struct seat_walk_item *it = C2_CONTAINER_OF(r, struct seat_walk_item, head);
+    struct seat_walk *w = it->w;
+    struct ds_share_info info;
+    enum c2_err err = w->canceled ? C2_E_CANCELED : r->err;
+    bool there = r->err == C2_E_OK && ds_share_info(c2_blob_slice(r->reply), &info) == C2_E_OK &&
+                 info.seat == w->seat;
+    it->looking = false;
+    prov_req_done(r);
+    if (there) {
+        item_over(it, SKIPPED);
+    } else if (err == C2_E_OK || is_hopeless(err)) {
+        C2_MARK("seat walk: what the target lists is not the seat's share");
+        bring_item(it);
+    } else {
+        w->why = err;
+        item_over(it, FAILED);
+    }
+}
+
+static void
+look(struct seat_walk_item *it)
+{
+    struct seat_walk *w = it->w;
+    ds_object_key(client(w), DS_KIND_OBJECT, it->rec.ref.oid, it->name);
+    it->looking = true;
+    it->head = (struct prov_req){ .verb = PROV_GET,
+                                  .key = it->name,
+                                  .len = DS_SHARE_INFO_BYTES,
+                                  .body_len_max = DS_SHARE_INFO_BYTES,
+                                  .deadline_ns = C2_NEVER,
+                                  .done = looked };
+    prov_submit(w->target, &it->head);
+}
+
 /* Enough without this seat? */
 static bool
 can_do_without(const struct seat_walk *w, const struct seat_walk_item *it)
@@ -247,31 +303,32 @@ can_do_without(const struct seat_walk *w, const struct seat_walk_item *it)
     return w->what == SEAT_WALK_LEAVE && left >= 2 * ds_client_f(client(w)) + 1;
 }
 
+/* An item may be over at once, inside this. */
 static void
 next_items(struct seat_walk *w)
 {
+    if (w->starting)
+        return;
+    w->starting = true;
     while (!w->canceled && w->next < w->n) {
         struct seat_walk_item *it = &w->item[w->next];
         uint64_t len = it->rec.ref.plain_len;
         bool room = w->running < PARALLEL_MAX && w->running_bytes + len <= PARALLEL_BYTES;
         if (w->running > 0 && !room)
-            return;
+            break;
         w->next++;
-        if (it->outcome != PENDING)
-            continue;
         if (can_do_without(w, it)) {
             it->outcome = SKIPPED;
             continue;
         }
-        if (!it->rec.has_root) { /* only a mount that reads it can tell what a share must be */
-            it->outcome = FAILED;
-            w->why = C2_E_VERSION;
-            continue;
-        }
         w->running++;
         w->running_bytes += len;
-        start_item(it);
+        if (it->listed)
+            look(it);
+        else
+            bring_item(it);
     }
+    w->starting = false;
     if (w->running == 0)
         all_done(w);
 }
@@ -304,7 +361,7 @@ listed(struct prov_req *r)
         if (at == r->nentries && r->truncated)
             break; /* the list does not reach so far */
         if (at < r->nentries && strcmp(r->entries[at].key, key) == 0)
-            w->item[k].outcome = SKIPPED;
+            w->item[k].listed = true;
     }
     bool stuck = err == C2_E_OK && k == 0 && r->nentries > 0;
     if (stuck) /* a page of nothing but what no record names */
@@ -444,6 +501,9 @@ seat_walk_cancel(struct seat_walk *w)
     w->canceled = true;
     if (w->listing)
         prov_cancel(w->target, &w->list);
+    for (size_t k = 0; w->item != NULL && k < w->n; k++)
+        if (w->item[k].looking)
+            prov_cancel(w->target, &w->item[k].head);
     if (w->deleting)
         prov_cancel(w->target, &w->del);
 }

@@ -3,7 +3,7 @@
  * A walk over all object records for the sake of one seat, a batch at a time:
  *
  *   COUNT  how many shares the seat should hold, and their bytes
- *   FILL   whatever the seat's new provider does not list yet is brought there: copied from the one
+ *   FILL   whatever the seat's new provider does not hold yet is brought there: copied from the one
  *          who had the seat before, when that gives it and it verifies, else rebuilt from others
  *   LEAVE  each object gets a share in another seat instead, unless it has enough without this one;
  *          then its record says so
@@ -53,7 +53,7 @@ struct seat_walk {
     struct ck prefix_key;
     struct c2_slice prefix;
     struct prov_req list;
-    bool listing, deleting;
+    bool listing, deleting, starting;
     char list_prefix[PROV_KEY_MAX], list_after[PROV_KEY_MAX];
     struct seat_walk_item *item; /* owned */
     size_t n, next;

@@ -149,6 +149,49 @@ fill__copies_what_the_new_provider_lacks_and_nothing_twice(void **state)
     assert_int_equal(f->walk.moved_bytes, 0);
 }
 
+/* A provider that had another seat before: the same keys, and no share of this seat. */
+static void
+fill__replaces_shares_of_another_seat(void **state)
+{
+    struct fix *f = *state;
+    char key[PROV_KEY_MAX];
+    key_of(f, any_object(f), key);
+    prov_mem_store(f->extra, key, c2_blob_slice(prov_mem_peek(f->x.mem[0], key)));
+    replace_seat(f);
+    walk(f, SEAT_WALK_FILL, f->x.seat[SEAT], false);
+    assert_int_equal(f->walk.err, C2_E_OK);
+    assert_int_equal(f->walk.moved, FILES);
+    assert_int_equal(f->walk.failed, 0);
+    assert_true(c2_slice_equal(c2_blob_slice(prov_mem_peek(f->extra, key)),
+                               c2_blob_slice(prov_mem_peek(f->x.mem[SEAT], key))));
+}
+
+static void
+fill__asks_again_when_a_header_cannot_be_read(void **state)
+{
+    struct fix *f = *state;
+    struct provider *flaky = NULL;
+    assert_int_equal(prov_fault_new(prov_mem_new(f->x.env, "flaky"), "", 1, &flaky), C2_E_OK);
+    ds_client_set_seat(f->x.ds, SEAT, flaky, DS_USE_NEW);
+    struct provider *extra = f->extra;
+    f->extra = flaky;
+    walk(f, SEAT_WALK_FILL, f->x.seat[SEAT], false);
+    assert_int_equal(f->walk.moved, FILES);
+    assert_int_equal(prov_fault_set(flaky, "get.error"), C2_E_OK);
+    walk(f, SEAT_WALK_FILL, f->x.seat[SEAT], false);
+    assert_int_equal(f->walk.err, C2_E_OK);
+    assert_int_equal(f->walk.failed, FILES);
+    assert_int_equal(f->walk.moved, 0);
+    assert_int_equal(prov_fault_set(flaky, ""), C2_E_OK);
+    walk(f, SEAT_WALK_FILL, f->x.seat[SEAT], false);
+    assert_int_equal(f->walk.failed, 0);
+    assert_int_equal(f->walk.moved, 0);
+    ds_client_set_seat(f->x.ds, SEAT, f->x.seat[SEAT], DS_USE_ALL);
+    test_env_run_for(f->x.t, C2_NS_PER_S);
+    f->extra = extra;
+    prov_close(flaky);
+}
+
 static void
 fill__rebuilds_when_the_old_provider_is_lost(void **state)
 {
@@ -333,6 +376,21 @@ leave__without_a_place_to_go_to_changes_nothing(void **state)
     fsx_fault(&f->x, 3, "");
 }
 
+/* No seat may take anything: each item is over at once. */
+static void
+leave__with_no_seat_that_takes_ends_once(void **state)
+{
+    struct fix *f = *state;
+    ds_client_set_seat(f->x.ds, SEAT, f->x.seat[SEAT], DS_USE_READ);
+    ds_client_set_seat(f->x.ds, 3, f->x.seat[3], DS_USE_READ);
+    walk(f, SEAT_WALK_LEAVE, NULL, false);
+    assert_int_equal(f->walk.err, C2_E_OK);
+    assert_int_equal(f->walk.objects, FILES);
+    assert_int_equal(f->walk.failed, FILES);
+    assert_int_equal(f->walk.moved, 0);
+    assert_int_equal(f->walk.why, C2_E_QUORUM);
+}
+
 static void
 synced(struct fs_sync *s)
 {
@@ -379,6 +437,8 @@ main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         T(count__tells_shares_and_bytes),
         T(fill__copies_what_the_new_provider_lacks_and_nothing_twice),
+        T(fill__replaces_shares_of_another_seat),
+        T(fill__asks_again_when_a_header_cannot_be_read),
         T(fill__rebuilds_when_the_old_provider_is_lost),
         T(fill__goes_on_after_an_object_that_cannot_be_rebuilt),
         T(fill__asks_again_when_the_new_provider_cannot_be_listed),
@@ -388,6 +448,7 @@ main(void)
         T(leave__moves_shares_to_the_spare_and_says_so_in_the_records),
         T(commit__under_an_old_epoch_waits_until_the_mount_has_moved_on),
         T(leave__without_a_place_to_go_to_changes_nothing),
+        T(leave__with_no_seat_that_takes_ends_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
