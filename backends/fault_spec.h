@@ -22,6 +22,7 @@
  *     redirect  all            sends us elsewhere, nothing done
  *     tls       all            its certificate is not its own, or it speaks no TLS, nothing done
  *     denied    all            refuses our signature (its clock is wrong, it says), nothing done
+ *     full      put            refuses to store more: the quota is used up
  *     skew      all            its clock is a day ahead or behind
  *     lie       put            acknowledges without storing
  *     checksum  put            stores, and acknowledges other bytes than ours
@@ -73,6 +74,7 @@ enum fault_kind {
     FAULT_CHECKSUM,
     FAULT_ROLLBACK,
     FAULT_LOOP,
+    FAULT_FULL,
     FAULT_KIND_COUNT,
 };
 

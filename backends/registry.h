@@ -34,6 +34,7 @@ struct provider *prov_limit_new(struct provider *inner, unsigned in_flight_max, 
  * makes sense for or for one kind ("get.error:5%"), always or with a chance:
  *     error down throttle noack delay:200ms hang          any request
  *     protocol redirect tls denied skew                   any request
+ *     full                                                PUT: refused, no space or no right
  *     lie checksum                                        PUT: acknowledged, not stored; or wrongly
  *     rollback                                            PUT, DELETE: nothing changes
  *     absent empty corrupt truncate huge swap stale drip  GET, HEAD

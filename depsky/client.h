@@ -31,7 +31,10 @@ struct ds_seat {
     enum ds_seat_state state;
     bool open;           /* circuit breaker: asked only when nothing else is left */
     unsigned fails, oks; /* in a row */
-    unsigned verified;   /* good shares since the last bad one */
+    unsigned refused;    /* PUTs, in a row: for want of space or of rights */
+    bool readonly;       /* the breaker for PUTs alone */
+    uint64_t readonly_since_ns;
+    unsigned verified;                            /* good shares since the last bad one */
     struct ds_latency latency[DS_CLASS_COUNT][2]; /* [class][large] */
     uint64_t ewma_ns[DS_CLASS_COUNT];             /* 0 = nothing seen yet */
     bool slow[DS_CLASS_COUNT];                    /* ranked behind the others */
@@ -113,6 +116,8 @@ void ds_health_verified(struct ds_client *c, unsigned seat); /* a share that pas
 
 /* Occupied seats, best first; returns their number. */
 unsigned ds_health_rank(struct ds_client *c, enum ds_class class, unsigned out[DS_SEATS_MAX]);
+/* It is not asked now, unless nothing else is left. */
+bool ds_health_closed(const struct ds_client *c, enum ds_class class, unsigned seat);
 /* True for a seat that nothing speaks against. */
 bool ds_health_good(const struct ds_client *c, enum ds_class class, unsigned seat);
 /* When a request of that size counts as late: max(p95 of a typical seat, the configured least). */

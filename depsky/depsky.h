@@ -251,6 +251,8 @@ enum ds_seat_state {
     DS_SEAT_DEGRADED, /* answers, but errors or missing shares were seen recently */
     DS_SEAT_UNREACH,  /* does not answer */
     DS_SEAT_SUSPECT,  /* returned bytes that fail verification */
+    DS_SEAT_READONLY, /* answers and gives what it has, but refuses to store more: space, quota,
+                       * rights */
 };
 
 const char *ds_seat_state_name(enum ds_seat_state s); /* "online" */

@@ -6,25 +6,29 @@
  *      ▲                                 │  ▲                              │
  *      └────────4 answers in a row───────┘  └───────any answer─────────────┘
  *   any state ──a share that fails verification──► SUSPECT ──32 good shares──► DEGRADED
+ *   ONLINE, DEGRADED ──3 PUTs in a row refused, GETs are not──► READONLY ──a PUT──► DEGRADED
  *
- * The breaker also opens after three refusals (credentials, space): such a seat answers, so it
- * stays DEGRADED, but it is not asked before the others either. While a seat is not ONLINE it is
- * probed every 30 s.
+ * The breaker also opens after three refusals (credentials): such a seat answers, so it stays
+ * DEGRADED, but it is not asked before the others either. One that refuses PUTs for want of space
+ * or of rights has a breaker of its own for them: what it holds is read as before. Once a minute
+ * the next PUT tries it again, before all others: no probe could tell. While a seat is not ONLINE
+ * it is probed every 30 s.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "depsky/client.h"
 
-#define FAILS_OPEN     3
-#define OKS_ONLINE     4
-#define VERIFIED_TRUST 32
-#define P95_REFRESH    16
-#define DECAY_AT       1024
-#define EWMA_SHIFT     3 /* weight 1/8 */
-#define SLOW_FACTOR    2 /* slower than the typical seat by this factor and … */
-#define SLOW_EXTRA_NS  (20 * C2_NS_PER_MS)
-#define SLOW_RETRY_NS  (60 * C2_NS_PER_S) /* then it gets another chance */
+#define FAILS_OPEN      3
+#define OKS_ONLINE      4
+#define VERIFIED_TRUST  32
+#define P95_REFRESH     16
+#define DECAY_AT        1024
+#define READONLY_TRY_NS (60 * C2_NS_PER_S)
+#define EWMA_SHIFT      3 /* weight 1/8 */
+#define SLOW_FACTOR     2 /* slower than the typical seat by this factor and … */
+#define SLOW_EXTRA_NS   (20 * C2_NS_PER_MS)
+#define SLOW_RETRY_NS   (60 * C2_NS_PER_S) /* then it gets another chance */
 
 static void
 watch(struct ds_client *c)
@@ -109,6 +113,39 @@ took(struct ds_client *c, struct ds_seat *s, enum ds_class class, size_t bytes, 
     update_slow(c, s, class);
 }
 
+/* A PUT that was refused while nothing is wrong with the provider otherwise. */
+static bool
+is_refusal(enum c2_err err)
+{
+    return err == C2_E_QUOTA || err == C2_E_NO_SPACE || err == C2_E_ACCESS || err == C2_E_READ_ONLY;
+}
+
+static void
+refused(struct ds_client *c, struct ds_seat *s)
+{
+    s->oks = 0;
+    if (s->state == DS_SEAT_ONLINE)
+        s->state = DS_SEAT_DEGRADED;
+    if (s->refused < UINT32_MAX)
+        s->refused++;
+    if (s->refused >= FAILS_OPEN) {
+        s->readonly = true;
+        s->readonly_since_ns = c2_now_ns(c->env);
+    }
+    watch(c);
+}
+
+static void
+stored(struct ds_seat *s)
+{
+    s->refused = 0;
+    if (s->readonly && s->state == DS_SEAT_ONLINE) {
+        s->state = DS_SEAT_DEGRADED;
+        s->oks = 0;
+    }
+    s->readonly = false;
+}
+
 static bool
 is_answer(enum c2_err err)
 {
@@ -127,7 +164,10 @@ ds_health_outcome(struct ds_client *c, const struct ds_call *call)
         s->errors++;
         s->last_error = r->err;
         snprintf(s->last_detail, sizeof(s->last_detail), "%s", r->detail);
-        went_wrong(c, s, c2_err_class(r->err) != C2_CLASS_RETRY);
+        if (r->verb == PROV_PUT && is_refusal(r->err))
+            refused(c, s);
+        else
+            went_wrong(c, s, c2_err_class(r->err) != C2_CLASS_RETRY);
         return;
     }
     s->last_ok_ns = c2_now_ns(c->env);
@@ -137,6 +177,7 @@ ds_health_outcome(struct ds_client *c, const struct ds_call *call)
     uint64_t ns = c2_now_ns(c->env) - call->started_ns;
     if (r->verb == PROV_PUT) {
         s->puts_ok++;
+        stored(s);
         took(c, s, DS_CLASS_PUT, r->body->len, ns);
     } else if (r->verb == PROV_GET) {
         s->gets_ok++;
@@ -193,18 +234,37 @@ ds_health_verified(struct ds_client *c, unsigned seat)
     }
 }
 
+/* Its time to be tried with a PUT has come. */
+static bool
+half_open(const struct ds_client *c, const struct ds_seat *s)
+{
+    return s->readonly && c2_now_ns(c->env) - s->readonly_since_ns >= READONLY_TRY_NS;
+}
+
+bool
+ds_health_closed(const struct ds_client *c, enum ds_class class, unsigned seat)
+{
+    const struct ds_seat *s = &c->seat[seat];
+    return s->open || (class == DS_CLASS_PUT && s->readonly && !half_open(c, s));
+}
+
 bool
 ds_health_good(const struct ds_client *c, enum ds_class class, unsigned seat)
 {
     const struct ds_seat *s = &c->seat[seat];
-    return ds_seat_used(c, seat) && !s->open && s->state != DS_SEAT_SUSPECT && !s->slow[class];
+    return ds_seat_used(c, seat) && !ds_health_closed(c, class, seat) &&
+           s->state != DS_SEAT_SUSPECT && !s->slow[class];
 }
 
 static unsigned
-penalty(const struct ds_seat *s, enum ds_class class)
+penalty(const struct ds_client *c, unsigned seat, enum ds_class class)
 {
-    return (class == DS_CLASS_GET && s->use == DS_USE_NEW ? 8u : 0u) + (s->open ? 4u : 0u) +
-           (s->state == DS_SEAT_SUSPECT ? 2u : 0u) + (s->slow[class] ? 1u : 0u);
+    const struct ds_seat *s = &c->seat[seat];
+    if (class == DS_CLASS_PUT && !s->open && half_open(c, s))
+        return 0; /* before all others: else the fourth of four would never be tried */
+    return 1 + (class == DS_CLASS_GET && s->use == DS_USE_NEW ? 8u : 0u) +
+           (ds_health_closed(c, class, seat) ? 4u : 0u) + (s->state == DS_SEAT_SUSPECT ? 2u : 0u) +
+           (s->slow[class] ? 1u : 0u);
 }
 
 /* Among equals the lower seat comes first: seats below k hold plain rows, which need no decoding.
@@ -223,7 +283,7 @@ ds_health_rank(struct ds_client *c, enum ds_class class, unsigned out[DS_SEATS_M
             s->ewma_ns[class] = 0;
         }
         unsigned at = count++;
-        for (; at > 0 && penalty(&c->seat[out[at - 1]], class) > penalty(s, class); at--)
+        for (; at > 0 && penalty(c, out[at - 1], class) > penalty(c, i, class); at--)
             out[at] = out[at - 1];
         out[at] = i;
     }
@@ -255,8 +315,18 @@ ds_seat_state_name(enum ds_seat_state s)
         return "unreachable";
     case DS_SEAT_SUSPECT:
         return "suspect";
+    case DS_SEAT_READONLY:
+        return "readonly";
     }
     C2_UNREACHABLE();
+}
+
+/* Reads are what counts first: a seat that fails them as well is not only read-only. */
+static enum ds_seat_state
+shown_state(const struct ds_seat *s)
+{
+    bool serves = s->state == DS_SEAT_ONLINE || s->state == DS_SEAT_DEGRADED;
+    return s->readonly && serves && !s->open ? DS_SEAT_READONLY : s->state;
 }
 
 void
@@ -265,7 +335,7 @@ ds_seat_status(const struct ds_client *c, unsigned seat, struct ds_seat_status *
     C2_ASSERT(seat < c->n);
     const struct ds_seat *s = &c->seat[seat];
     *ret_status = (struct ds_seat_status){
-        .state = ds_seat_used(c, seat) ? s->state : DS_SEAT_EMPTY,
+        .state = ds_seat_used(c, seat) ? shown_state(s) : DS_SEAT_EMPTY,
         .name = s->provider != NULL ? s->provider->name : "",
         .puts_ok = s->puts_ok,
         .gets_ok = s->gets_ok,

@@ -253,7 +253,8 @@ retry_fired(struct c2_timer *t)
     C2_MARK("put: persists");
     for (unsigned i = 0; i < op->c->n; i++) {
         struct put_seat *s = &op->seat[i];
-        if (s->state == SEAT_FAILED && !op->c->seat[i].open && op->p->seat_err[i] != C2_E_EXISTS)
+        if (s->state == SEAT_FAILED && !ds_health_closed(op->c, DS_CLASS_PUT, i) &&
+            op->p->seat_err[i] != C2_E_EXISTS)
             s->state = SEAT_IDLE;
     }
     step(op);

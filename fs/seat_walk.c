@@ -417,7 +417,8 @@ good_seats(const struct seat_walk *w)
     uint32_t good = 0;
     for (unsigned i = 0; i < ds_client_n(ds); i++) {
         ds_seat_status(ds, i, &s);
-        bool well = s.state == DS_SEAT_ONLINE || s.state == DS_SEAT_DEGRADED;
+        bool well =
+            s.state == DS_SEAT_ONLINE || s.state == DS_SEAT_DEGRADED || s.state == DS_SEAT_READONLY;
         good |= i != w->seat && well ? 1u << i : 0;
     }
     return good;

@@ -37,6 +37,8 @@ problem_of(const struct ctl_provider *p)
         return "is offline; 'c2fsctl provider online' uses it again";
     if (strcmp(p->state, "rebuilding") == 0)
         return "is new and does not have all its shares yet";
+    if (strcmp(p->state, "readonly") == 0)
+        return "refuses to store more; what it has can be read";
     if (strcmp(p->state, "suspect") == 0)
         return "returned bytes that fail verification";
     if (strcmp(p->state, "degraded") == 0)
@@ -101,7 +103,13 @@ one_provider(const struct ctl_status *s, const struct ctl_provider *p, struct he
                    "Provider '%s' %s. All data can be read and written%s.", p->name, problem_of(p),
                    lost ? ", but what it lacks would not survive the loss of another one"
                         : "; new data goes to the other providers");
-    if (lost)
+    if (strcmp(p->state, "readonly") == 0)
+        (void)snprintf(h->action, sizeof(h->action),
+                       "see what it says below, and give it space, a larger quota or the right to "
+                       "write; it is tried again every minute. 'c2fsctl provider test %s' says "
+                       "whether it works now.",
+                       p->name);
+    else if (lost)
         (void)snprintf(h->action, sizeof(h->action),
                        "find out what happened to its bucket, and leave the other providers as "
                        "they are; 'c2fsctl provider test %s' says whether it works now, "
@@ -126,6 +134,19 @@ too_many(const struct ctl_status *s, struct health *h)
     (void)snprintf(h->action, sizeof(h->action),
                    "find out why with 'c2fsctl provider test', do not delete anything, and keep "
                    "this machine's cache folder: it holds what is not uploaded yet.");
+}
+
+/* Everything can be read, but a write needs more providers than take it. */
+static void
+writes_wait(const struct ctl_status *s, unsigned refusing, struct health *h)
+{
+    (void)snprintf(h->sentence, sizeof(h->sentence),
+                   "%u of %u providers store nothing more, %u can be tolerated. Everything can be "
+                   "read; what is written waits in the local journal.",
+                   refusing, s->n, s->f);
+    (void)snprintf(h->action, sizeof(h->action),
+                   "give them space, a larger quota or the right to write; what each says is "
+                   "below, and 'c2fsctl provider test' says whether they work now.");
 }
 
 /* They should have been read within seconds. */
@@ -223,8 +244,19 @@ some_replicas_down(const struct ctl_status *s, struct health *h)
 static bool
 counts_against_f(const struct ctl_provider *p)
 {
-    bool serves = strcmp(p->state, "degraded") == 0 && p->absent == 0 && p->corrupt == 0;
+    bool answers = strcmp(p->state, "degraded") == 0 || strcmp(p->state, "readonly") == 0;
+    bool serves = answers && p->absent == 0 && p->corrupt == 0;
     return ctl_provider_is_bad(p) && !serves;
+}
+
+static unsigned
+refuse_writes(const struct ctl_status *s)
+{
+    unsigned count = 0;
+    for (uint32_t k = 0; k < s->nproviders; k++)
+        count +=
+            strcmp(s->providers[k].state, "readonly") == 0 && !counts_against_f(&s->providers[k]);
+    return count;
 }
 
 /* The one to tell about: the first that fails, else the first that is not online. */
@@ -249,6 +281,7 @@ health_of(const struct ctl_status *s, struct health *ret_health)
 {
     struct health h = { .state = HEALTH_ONLINE };
     const struct ctl_provider *first = worst_provider(s, &h.failing);
+    unsigned refusing = h.failing + refuse_writes(s);
     const struct ctl_job *scan;
     if (s->fenced) {
         h.state = HEALTH_FAULTED;
@@ -261,6 +294,9 @@ health_of(const struct ctl_status *s, struct health *ret_health)
     } else if (h.failing > s->f) {
         h.state = HEALTH_FAULTED;
         too_many(s, &h);
+    } else if (refusing > s->f && refusing > h.failing) {
+        h.state = HEALTH_FAULTED;
+        writes_wait(s, refusing, &h);
     } else if (s->deferred_files > 0 && s->uptime_ns > DEFERRED_NS) {
         h.state = HEALTH_FAULTED;
         deferred_files(s, &h);

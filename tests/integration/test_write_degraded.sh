@@ -9,7 +9,7 @@ for p in "${PROVIDERS[@]}"; do PROVIDER_EXTRA[$p]="timeout = 3s"$'\n'"fault ="; 
 volume_new
 mount_start
 
-for fault in error:100% hang noack lie; do
+for fault in error:100% hang noack lie full; do
     provider_fault p2 "$fault"
     name=${fault%%:*}
     check "one provider, $fault: rsync" rsync -aHAX "$WORK/src/" "$MNT/$name/"
@@ -35,12 +35,12 @@ check "after a crash: reads back" same_tree "$WORK/src" "$MNT/two"
 flush
 check "after the providers returned: no backlog" fails backlog
 remount_cold
-for name in error hang noack lie two; do
+for name in error hang noack lie full two; do
     check "$name: every byte and attribute, cold" same_tree "$WORK/src" "$MNT/$name"
 done
 provider_fault p1 down
 must "empty the cache" c2 cache clear
-for name in error hang noack lie two; do
+for name in error hang noack lie full two; do
     check "$name: readable without p1" same_contents "$WORK/src" "$MNT/$name"
 done
 mount_stop

@@ -126,6 +126,21 @@ fault__plain_errors_never_reach_the_cloud(void **state)
 }
 
 static void
+fault__full_refuses_puts_and_gives_what_it_has(void **state)
+{
+    struct fixture *f = *state;
+    struct c2_blob *body = NULL;
+    set(f, "");
+    assert_int_equal(test_prov_put(&f->c, "k", c2_slice_str("x"), false), C2_E_OK);
+    set(f, "full");
+    assert_int_equal(test_prov_put(&f->c, "k", c2_slice_str("y"), false), C2_E_QUOTA);
+    assert_int_equal(test_prov_get(&f->c, "k", &body), C2_E_OK);
+    assert_true(c2_slice_equal(c2_blob_slice(body), c2_slice_str("x")));
+    c2_blob_unref(body);
+    assert_int_equal(prov_fault_count_kind(f->c.p, "full"), 1);
+}
+
+static void
 fault__verb_filter_spares_the_others(void **state)
 {
     struct fixture *f = *state;
@@ -637,6 +652,7 @@ main(void)
         TEST(fault__delay_passes_the_contract),
         TEST(fault__stale_rule_that_never_hits_passes_the_contract),
         TEST(fault__plain_errors_never_reach_the_cloud),
+        TEST(fault__full_refuses_puts_and_gives_what_it_has),
         TEST(fault__verb_filter_spares_the_others),
         TEST(fault__lost_answer_has_taken_effect),
         TEST(fault__hang_ends_at_the_deadline),

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "backends/mem.h"
+#include "backends/registry.h"
 #include "tests/lib/ds_rig.h"
 #include "tests/lib/test_env.h"
 
@@ -77,6 +78,99 @@ health__seat_that_refuses_is_degraded_and_skipped(void **state)
     struct ds_put p = ds_rig_put(&rig, "abc", 3);
     assert_int_equal(p.placed, 0xe);
     assert_int_equal(prov_mem_requests(rig.mem[3], PROV_PUT), before + 1);
+    ds_rig_done(&rig);
+}
+
+static void
+health__seat_that_refuses_writes_is_readonly_and_still_read(void **state)
+{
+    (void)state;
+    struct ds_rig rig;
+    open_rig(&rig);
+    struct ds_ref ref = ds_rig_store(&rig, "abc", 3);
+    ds_rig_fault(&rig, 0, "put.full");
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(put_small(&rig), C2_E_OK); /* by the spare seat, at once */
+        assert_int_equal(state_of(&rig, 0), DS_SEAT_DEGRADED);
+    }
+    assert_int_equal(put_small(&rig), C2_E_OK);
+    assert_int_equal(state_of(&rig, 0), DS_SEAT_READONLY);
+    struct ds_seat_status status;
+    ds_seat_status(rig.c, 0, &status);
+    assert_int_equal(status.last_error, C2_E_QUOTA);
+    assert_string_not_equal(status.last_detail, "");
+
+    uint64_t before = prov_mem_requests(rig.mem[3], PROV_PUT);
+    uint64_t refused = prov_fault_count_kind(rig.seat[0], "full");
+    uint64_t gets = prov_mem_requests(rig.mem[0], PROV_GET);
+    for (unsigned i = 0; i < 8; i++) {
+        assert_int_equal(put_small(&rig), C2_E_OK);
+        struct ds_get g = ds_rig_get(&rig, &ref, 0, 0);
+        assert_int_equal(g.err, C2_E_OK);
+        assert_int_equal(g.seats_slow | g.seats_bad, 0);
+        c2_blob_unref(g.data);
+    }
+    assert_int_equal(prov_mem_requests(rig.mem[3], PROV_PUT), before + 8);
+    assert_int_equal(prov_fault_count_kind(rig.seat[0], "full"), refused); /* it was not asked */
+    assert_true(prov_mem_requests(rig.mem[0], PROV_GET) > gets);           /* here it was */
+    assert_int_equal(state_of(&rig, 0), DS_SEAT_READONLY); /* answers alone say nothing */
+    ds_rig_done(&rig);
+}
+
+static void
+health__readonly_seat_is_tried_once_a_minute(void **state)
+{
+    (void)state;
+    struct ds_rig rig;
+    open_rig(&rig);
+    ds_rig_fault(&rig, 3, "full");
+    ds_rig_fault(&rig, 0, "put.down"); /* so that the fourth seat is needed */
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(put_small(&rig), C2_E_QUORUM);
+    ds_rig_fault(&rig, 0, "");
+    assert_int_equal(state_of(&rig, 3), DS_SEAT_READONLY);
+    test_env_run_for(rig.t, 200 * C2_NS_PER_S);
+    assert_int_equal(state_of(&rig, 0), DS_SEAT_ONLINE);
+    assert_int_equal(state_of(&rig, 3), DS_SEAT_READONLY);
+    uint64_t refused = prov_fault_count_kind(rig.seat[3], "full");
+    for (unsigned i = 0; i < 5; i++) /* the first one tries it, before the others */
+        assert_int_equal(put_small(&rig), C2_E_OK);
+    assert_int_equal(prov_fault_count_kind(rig.seat[3], "full"), refused + 1);
+    ds_rig_fault(&rig, 3, "");
+    assert_int_equal(put_small(&rig), C2_E_OK);
+    assert_int_equal(state_of(&rig, 3), DS_SEAT_READONLY);
+    test_env_run_for(rig.t, 61 * C2_NS_PER_S);
+    struct ds_put p = ds_rig_put(&rig, "abc", 3);
+    assert_int_equal(p.placed, 0xb);
+    assert_int_not_equal(state_of(&rig, 3), DS_SEAT_READONLY);
+    test_env_run_for(rig.t, 150 * C2_NS_PER_S);
+    assert_int_equal(state_of(&rig, 3), DS_SEAT_ONLINE);
+    p = ds_rig_put(&rig, "abc", 3);
+    assert_int_equal(p.placed, 0x7);
+    ds_rig_done(&rig);
+}
+
+static void
+health__seat_that_refuses_everything_is_not_readonly(void **state)
+{
+    (void)state;
+    struct ds_rig rig;
+    open_rig(&rig);
+    struct ds_ref ref = ds_rig_store(&rig, "abc", 3);
+    ds_rig_fault(&rig, 0, "put.full,get.denied,head.denied");
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(put_small(&rig), C2_E_OK);
+        ds_rig_reopen(&rig); /* nothing cached */
+        struct ds_get g = ds_rig_get(&rig, &ref, 0, 0);
+        c2_blob_unref(g.data);
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        put_small(&rig);
+        struct ds_get g = ds_rig_get(&rig, &ref, 0, 0);
+        c2_blob_unref(g.data);
+    }
+    test_env_run_for(rig.t, 100 * C2_NS_PER_S); /* probes fail as well */
+    assert_int_equal(state_of(&rig, 0), DS_SEAT_DEGRADED);
     ds_rig_done(&rig);
 }
 
@@ -218,6 +312,7 @@ names__of_states_are_stable(void **state)
     assert_string_equal(ds_seat_state_name(DS_SEAT_DEGRADED), "degraded");
     assert_string_equal(ds_seat_state_name(DS_SEAT_UNREACH), "unreachable");
     assert_string_equal(ds_seat_state_name(DS_SEAT_SUSPECT), "suspect");
+    assert_string_equal(ds_seat_state_name(DS_SEAT_READONLY), "readonly");
 }
 
 int
@@ -226,6 +321,9 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(health__falls_step_by_step_and_recovers_by_probes),
         cmocka_unit_test(health__seat_that_refuses_is_degraded_and_skipped),
+        cmocka_unit_test(health__seat_that_refuses_writes_is_readonly_and_still_read),
+        cmocka_unit_test(health__readonly_seat_is_tried_once_a_minute),
+        cmocka_unit_test(health__seat_that_refuses_everything_is_not_readonly),
         cmocka_unit_test(health__slow_seat_is_ranked_last_and_gets_another_chance),
         cmocka_unit_test(health__broken_seats_are_asked_when_nothing_else_is_left),
         cmocka_unit_test(health__suspect_seat_earns_trust_by_good_shares),

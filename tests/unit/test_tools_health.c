@@ -99,6 +99,34 @@ health__a_new_provider_says_how_its_replacement_goes_on(void **state)
 }
 
 static void
+health__a_full_provider_is_degraded_two_are_no_place_for_writes(void **state)
+{
+    (void)state;
+    struct ctl_status *s = four_providers();
+    struct health h;
+    set_state(s, 1, "readonly");
+    health_of(s, &h);
+    assert_int_equal(h.state, HEALTH_DEGRADED);
+    assert_int_equal(h.failing, 0);
+    assert_non_null(strstr(h.sentence, "'p2' refuses to store more"));
+    assert_non_null(strstr(h.action, "quota"));
+    set_state(s, 2, "readonly");
+    health_of(s, &h);
+    assert_int_equal(h.state, HEALTH_FAULTED);
+    assert_non_null(strstr(h.sentence, "2 of 4 providers store nothing more"));
+    assert_non_null(strstr(h.sentence, "Everything can be read"));
+    set_state(s, 2, "unreachable"); /* the same for writes */
+    health_of(s, &h);
+    assert_int_equal(h.state, HEALTH_FAULTED);
+    assert_non_null(strstr(h.sentence, "Everything can be read"));
+    s->providers[1].absent = 1; /* now it is one that fails */
+    health_of(s, &h);
+    assert_int_equal(h.failing, 2);
+    assert_null(strstr(h.sentence, "Everything can be read"));
+    c2_free(s);
+}
+
+static void
 health__a_late_answer_beside_a_dead_provider_is_not_an_outage(void **state)
 {
     (void)state;
@@ -245,6 +273,7 @@ main(void)
         cmocka_unit_test(health__online_asks_for_nothing),
         cmocka_unit_test(health__one_bad_provider_is_named_with_an_action),
         cmocka_unit_test(health__a_new_provider_says_how_its_replacement_goes_on),
+        cmocka_unit_test(health__a_full_provider_is_degraded_two_are_no_place_for_writes),
         cmocka_unit_test(health__a_late_answer_beside_a_dead_provider_is_not_an_outage),
         cmocka_unit_test(health__more_than_f_is_faulted),
         cmocka_unit_test(health__lost_session_comes_first_and_lost_journal_is_told),
