@@ -51,8 +51,23 @@ enum ctl_verb {
                                * also the new one -> counters of what would be moved */
     CTL_USAGE = 16,    /* -> counters MONTH/PROVIDER/NAME: requests by verb, bytes up and down */
     CTL_EVIDENCE = 17, /* -> what providers gave that is not what was stored there (fs/usage.h) */
-    CTL_VERB_LAST = CTL_EVIDENCE,
+    CTL_FSCK = 18,     /* text = "repair" or nothing, text2 = "deep" or nothing; progress, then ->
+                        * bytes counters, bytes text: a line for each problem */
+    CTL_VERIFY = 19, /* text = inodes, u64 each -> counters: verdict of each inode under its number
+                      * (enum ctl_verdict), then sums */
+    CTL_VERB_LAST = CTL_VERIFY,
 };
+
+/* What verify says of a file. */
+enum ctl_verdict {
+    CTL_VERDICT_GOOD,       /* every share of its data is there and right */
+    CTL_VERDICT_LOCAL,      /* some of it is not in the clouds yet; the rest is good */
+    CTL_VERDICT_UNKNOWN,    /* readable; some shares could not be asked for */
+    CTL_VERDICT_DEGRADED,   /* readable; some shares are missing or wrong */
+    CTL_VERDICT_UNREADABLE, /* too few good shares are left */
+    CTL_VERDICT_GONE,       /* no such file any more */
+};
+#define CTL_VERIFY_FILES 400u /* at most, in one request */
 
 struct ctl_request {
     enum ctl_verb verb;

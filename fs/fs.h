@@ -125,6 +125,7 @@ struct fs {
     struct c2_list named_pieces; /* of the journal, fs/source.c */
     struct fs_lost lost;         /* data that the local disk has damaged */
     struct fs_source unknown;    /* in fs_inode.journaled: equal to no other source */
+    unsigned store_held; /* fs/fsck.h looks at the store: groups and collectors leave it as it is */
     bool unblocking;
     unsigned requests;   /* submitted, not answered */
     unsigned prefetches; /* looking into the cache */

@@ -61,20 +61,24 @@ static void list_keys(struct fs_garbage *g);
 /* ---- passes --------------------------------------------------------------------------------- */
 
 static void
-begin(struct c2_timer *t)
-{
-    struct fs_garbage *g = C2_CONTAINER_OF(t, struct fs_garbage, timer);
-    g->running = true;
-    g->again = g->failed = false;
-    g->key = g->prefix_key;
-    list_keys(g);
-}
-
-static void
 arm(struct fs_garbage *g, uint64_t delay_ns)
 {
     if (!g->stopped)
         c2_timer_arm(g->fs->part.env, &g->timer, c2_now_ns(g->fs->part.env) + delay_ns);
+}
+
+static void
+begin(struct c2_timer *t)
+{
+    struct fs_garbage *g = C2_CONTAINER_OF(t, struct fs_garbage, timer);
+    if (g->fs->store_held > 0) {
+        arm(g, SOON_NS);
+        return;
+    }
+    g->running = true;
+    g->again = g->failed = false;
+    g->key = g->prefix_key;
+    list_keys(g);
 }
 
 static void

@@ -15,6 +15,7 @@
 #include "fs/gc_impl.h"
 #include "fs/txg.h"
 
+#define HELD_NS        (100 * C2_NS_PER_MS)
 #define FIRST_ROUND_NS (60 * C2_NS_PER_S) /* after the mount, when the interval is longer */
 
 /* ---- steps ---------------------------------------------------------------------------------- */
@@ -247,6 +248,10 @@ begin(struct c2_timer *t)
     struct fs_gc *g = C2_CONTAINER_OF(t, struct fs_gc, timer);
     struct fs_gc_run *run = C2_LIST_FIRST(&g->runs, struct fs_gc_run, link);
     bool configured = run == NULL || run->retention_ns == FS_GC_AS_CONFIGURED;
+    if (g->fs->store_held > 0) {
+        c2_timer_arm(g->fs->part.env, t, c2_now_ns(g->fs->part.env) + HELD_NS);
+        return;
+    }
     g->run = run;
     if (run != NULL)
         c2_list_remove(&g->runs, &run->link);

@@ -245,59 +245,62 @@ fs_manifest_build(struct fs *fs, const struct fs_manifest *old, struct fs_map *m
 
 /* ---- decoding ------------------------------------------------------------------------------ */
 
+struct named {
+    struct fs_source *source; /* one reference */
+    uint64_t plain_len;
+};
+
 static C2_RESULT
-decode_extents(struct fs *fs, struct c2_rd *r, uint64_t from, uint64_t end, struct fs_map **map)
+parse_extent(struct c2_rd *r, const struct named *objects, uint32_t nobjects, uint64_t end,
+             uint64_t *least, struct fs_map **map)
+{
+    uint64_t off = c2_rd_u64(r);
+    uint64_t len = c2_rd_u64(r);
+    uint32_t object = c2_rd_u32(r);
+    uint64_t object_off = c2_rd_u64(r);
+    bool hole = object == OBJECT_HOLE;
+    if (!c2_rd_ok(r) || off < *least || len == 0 || len > end - off || off > end ||
+        off > FS_FILE_SIZE_MAX - len || (!hole && object >= nobjects))
+        return C2_E_PARSE;
+    *least = off + len;
+    if (hole) {
+        fs_map_punch(map, off, len);
+        return C2_E_OK;
+    }
+    const struct named *o = &objects[object];
+    if (object_off > o->plain_len || len > o->plain_len - object_off)
+        return C2_E_PARSE;
+    fs_map_set(map, off, len, o->source, object_off);
+    return C2_E_OK;
+}
+
+C2_RESULT
+fs_extents_parse(const struct fs_content_names *names, struct c2_rd *r, uint64_t from, uint64_t end,
+                 struct fs_map **map)
 {
     uint32_t nobjects = c2_rd_u32(r);
     if (nobjects > c2_rd_left(r) / DS_REF_LEN)
         return C2_E_PARSE;
-    struct fs_object **objects = c2_calloc(nobjects, sizeof(*objects));
+    struct named *objects = c2_calloc(nobjects, sizeof(*objects));
     for (uint32_t i = 0; i < nobjects; i++) {
         struct ds_ref ref = ds_ref_decode(r);
-        objects[i] = fs_object_get(fs, &ref);
-        objects[i]->recorded = true;
+        objects[i].source = names->object(names->arg, &ref);
+        objects[i].plain_len = ref.plain_len;
     }
     uint32_t n = c2_rd_u32(r);
     enum c2_err err = n > EXTENTS_MAX ? C2_E_PARSE : C2_E_OK;
     uint64_t least = from;
-    for (uint32_t i = 0; err == C2_E_OK && i < n; i++) {
-        uint64_t off = c2_rd_u64(r);
-        uint64_t len = c2_rd_u64(r);
-        uint32_t object = c2_rd_u32(r);
-        uint64_t object_off = c2_rd_u64(r);
-        bool hole = object == OBJECT_HOLE;
-        if (!c2_rd_ok(r) || off < least || len == 0 || len > end - off || off > end ||
-            off > FS_FILE_SIZE_MAX - len || (!hole && object >= nobjects)) {
-            err = C2_E_PARSE;
-            break;
-        }
-        least = off + len;
-        if (hole) {
-            fs_map_punch(map, off, len);
-        } else if (object_off > objects[object]->ref.plain_len ||
-                   len > objects[object]->ref.plain_len - object_off) {
-            err = C2_E_PARSE;
-        } else {
-            fs_map_set(map, off, len, &objects[object]->source, object_off);
-        }
-    }
+    for (uint32_t i = 0; err == C2_E_OK && i < n; i++)
+        err = parse_extent(r, objects, nobjects, end, &least, map);
     for (uint32_t i = 0; i < nobjects; i++)
-        fs_source_unref(&objects[i]->source);
+        fs_source_unref(objects[i].source);
     c2_free(objects);
     return err;
 }
 
-C2_RESULT
-fs_leaf_decode(struct fs *fs, struct c2_slice bytes, uint64_t off, uint64_t end,
-               struct fs_map **map)
-{
-    struct c2_rd r = c2_rd_init(bytes);
-    C2_TRY(decode_extents(fs, &r, off, end, map));
-    return c2_rd_finish(&r);
-}
-
 static C2_RESULT
-decode_leaves(struct fs *fs, struct c2_rd *r, uint32_t nleaves, struct fs_manifest **ret)
+parse_leaves(const struct fs_content_names *names, struct c2_rd *r, uint32_t nleaves,
+             struct fs_manifest **ret)
 {
     struct fs_manifest *m = c2_calloc(1, sizeof(*m));
     m->leaves = c2_calloc(nleaves, sizeof(*m->leaves));
@@ -314,9 +317,7 @@ decode_leaves(struct fs *fs, struct c2_rd *r, uint32_t nleaves, struct fs_manife
             return C2_E_PARSE;
         }
         least = l->off + 1;
-        struct fs_object *o = fs_object_get(fs, &ref);
-        o->recorded = true;
-        l->source = &o->source;
+        l->source = names->object(names->arg, &ref);
         m->nleaves++;
     }
     *ret = m;
@@ -324,7 +325,8 @@ decode_leaves(struct fs *fs, struct c2_rd *r, uint32_t nleaves, struct fs_manife
 }
 
 C2_RESULT
-fs_content_decode(struct fs *fs, struct c2_rd *r, struct fs_inode *i)
+fs_content_parse(const struct fs_content_names *names, struct c2_rd *r,
+                 struct fs_manifest **ret_manifest, struct fs_map **ret_map)
 {
     if (c2_rd_u8(r) != CONTENT_VERSION)
         return C2_E_VERSION;
@@ -332,18 +334,51 @@ fs_content_decode(struct fs *fs, struct c2_rd *r, struct fs_inode *i)
     if (nleaves > FS_LEAVES_MAX)
         return C2_E_PARSE;
     if (nleaves > 0) {
-        C2_TRY(decode_leaves(fs, r, nleaves, &i->manifest));
+        struct fs_manifest *m;
+        C2_TRY(parse_leaves(names, r, nleaves, &m));
         size_t left = c2_rd_left(r);
         struct c2_slice rest = c2_rd_raw(r, left);
-        c2_buf_append(&i->manifest->inlined, rest.data, rest.len);
+        c2_buf_append(&m->inlined, rest.data, rest.len);
+        *ret_manifest = m;
         return C2_E_OK;
     }
     struct fs_map *map = fs_map_new();
-    enum c2_err err = decode_extents(fs, r, 0, FS_FILE_SIZE_MAX, &map);
+    enum c2_err err = fs_extents_parse(names, r, 0, FS_FILE_SIZE_MAX, &map);
     if (err != C2_E_OK) {
         fs_map_unref(map);
         return err;
     }
+    *ret_map = map;
+    return C2_E_OK;
+}
+
+/* What is named by a record of the store has a record of its own. */
+static struct fs_source *
+recorded_object(void *arg, const struct ds_ref *ref)
+{
+    struct fs_object *o = fs_object_get(arg, ref);
+    o->recorded = true;
+    return &o->source;
+}
+
+C2_RESULT
+fs_leaf_decode(struct fs *fs, struct c2_slice bytes, uint64_t off, uint64_t end,
+               struct fs_map **map)
+{
+    const struct fs_content_names names = { .object = recorded_object, .arg = fs };
+    struct c2_rd r = c2_rd_init(bytes);
+    C2_TRY(fs_extents_parse(&names, &r, off, end, map));
+    return c2_rd_finish(&r);
+}
+
+C2_RESULT
+fs_content_decode(struct fs *fs, struct c2_rd *r, struct fs_inode *i)
+{
+    const struct fs_content_names names = { .object = recorded_object, .arg = fs };
+    struct fs_map *map = NULL;
+    C2_TRY(fs_content_parse(&names, r, &i->manifest, &map));
+    if (map == NULL)
+        return C2_E_OK;
     i->map = map;
     i->committed = fs_map_ref(map);
     i->journaled = fs_map_ref(map);
@@ -355,8 +390,9 @@ fs_content_loaded(struct fs *fs, struct fs_inode *i)
 {
     struct fs_manifest *m = i->manifest;
     struct c2_rd r = c2_rd_init(c2_buf_slice(&m->inlined));
+    const struct fs_content_names names = { .object = recorded_object, .arg = fs };
     struct fs_map *map = fs_map_ref(m->base);
-    enum c2_err err = decode_extents(fs, &r, 0, FS_FILE_SIZE_MAX, &map);
+    enum c2_err err = fs_extents_parse(&names, &r, 0, FS_FILE_SIZE_MAX, &map);
     if (err == C2_E_OK)
         err = c2_rd_finish(&r);
     if (err != C2_E_OK) {

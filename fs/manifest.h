@@ -48,6 +48,19 @@ C2_RESULT fs_content_decode(struct fs *fs, struct c2_rd *r, struct fs_inode *i);
 /* One leaf's bytes into the base map; fails on anything outside [off, end). */
 C2_RESULT fs_leaf_decode(struct fs *fs, struct c2_slice bytes, uint64_t off, uint64_t end,
                          struct fs_map **map);
+/* The same without a mount: somebody else says which source stands for an object. */
+struct fs_content_names {
+    struct fs_source *(*object)(void *arg,
+                                const struct ds_ref *ref); /* one reference, never NULL */
+    void *arg;
+};
+/* What follows the attributes: *ret_manifest, of which base is not read yet, or *ret_map. */
+C2_RESULT fs_content_parse(const struct fs_content_names *names, struct c2_rd *r,
+                           struct fs_manifest **ret_manifest, struct fs_map **ret_map);
+/* A leaf, or the inline extents of a manifest: over what *map has; fails on anything outside
+ * [from, end). */
+C2_RESULT fs_extents_parse(const struct fs_content_names *names, struct c2_rd *r, uint64_t from,
+                           uint64_t end, struct fs_map **map);
 /* Base is complete: applies the inline extents and sets i->map and i->committed. */
 C2_RESULT fs_content_loaded(struct fs *fs, struct fs_inode *i);
 

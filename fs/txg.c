@@ -471,7 +471,8 @@ fs_txg_progress(struct fs *fs)
 {
     struct fs_txgs *q = fs->txgs;
     struct txg *t = C2_LIST_FIRST(&q->queue, struct txg, link);
-    if (t == NULL || q->committing || q->stopped || fs->fenced || !uploaded(t))
+    bool may = !q->committing && !q->stopped && !fs->fenced && fs->store_held == 0;
+    if (t == NULL || !may || !uploaded(t))
         return;
     if (!t->manifests_built) {
         build_manifests(fs, t);

@@ -206,6 +206,7 @@ wire_open(const struct wire_config *config, struct wire **ret_wire, char **ret_e
     w->started_ns = c2_now_ns(w->env);
     c2_list_init(&w->waiting);
     c2_list_init(&w->gcs);
+    c2_list_init(&w->verifies);
     *ret_wire = w;
     C2_TRY(open_volume(w, ret_error));
     C2_TRY(open_cache(w, ret_error));
@@ -272,6 +273,7 @@ begin_end(struct wire *w, enum wire_state state, uint64_t timeout_ns)
     if (w->drain_deadline_ns == 0)
         w->drain_deadline_ns = c2_now_ns(w->env) + timeout_ns;
     wire_jobs_stop(w);
+    (void)wire_fsck_ended(w); /* the last commits must not wait for it */
     arm_tick(w);
 }
 
@@ -345,7 +347,8 @@ tick(struct c2_timer *t)
     } else if (w->syncing && now - w->logged_ns >= LOG_EVERY_NS) {
         log_backlog(w, "are not in the clouds yet, still waiting");
     }
-    if (w->synced && wire_ctl_cancel(w) && wire_gc_ended(w) && wire_jobs_ended(w))
+    if (w->synced && wire_ctl_cancel(w) && wire_gc_ended(w) && wire_fsck_ended(w) &&
+        wire_verify_ended(w) && wire_jobs_ended(w))
         close_all(w);
     else
         arm_tick(w);

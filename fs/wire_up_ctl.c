@@ -438,6 +438,12 @@ wire_ctl_request(void *arg, struct ctl_call *c, const struct ctl_request *q)
     case CTL_GC:
         wire_gc_request(w, c, q);
         break;
+    case CTL_FSCK:
+        wire_fsck_request(w, c, q);
+        break;
+    case CTL_VERIFY:
+        wire_verify_request(w, c, q);
+        break;
     case CTL_JOB_START:
     case CTL_JOB_CONTROL:
     case CTL_JOB_LIST:

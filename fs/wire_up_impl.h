@@ -17,6 +17,7 @@
 #include "base/os_metrics.h"
 #include "fs/ctl.h"
 #include "fs/fs.h"
+#include "fs/fsck.h"
 #include "fs/job.h"
 #include "fs/mount_fuse.h"
 #include "fs/volume_job.h"
@@ -69,9 +70,11 @@ struct wire {
     bool abandoned;   /* a request never ended: nothing can be freed, the process must end */
     bool done;
     bool jobs_stopping, jobs_draining;
-    unsigned estimates;     /* of scrubs, running */
-    struct c2_list waiting; /* struct wire_wait: control calls that wait */
-    struct c2_list gcs;     /* struct wire_gc: rounds on demand */
+    unsigned estimates;      /* of scrubs, running */
+    struct c2_list waiting;  /* struct wire_wait: control calls that wait */
+    struct c2_list gcs;      /* struct wire_gc: rounds on demand */
+    struct c2_list verifies; /* struct wire_verify */
+    struct wire_fsck *fsck;  /* the one at work, or NULL */
 };
 
 /* A FLUSH or STOP that waits. */
@@ -109,6 +112,19 @@ void wire_gc_request(struct wire *w, struct ctl_call *call, const struct ctl_req
 /* At the end: true when no round on demand runs any more; else they are ended. */
 bool wire_gc_ended(struct wire *w);
 void wire_gc_status(const struct fs_gc_status *g, struct ctl_status *s);
+
+/* ---- wire_up_fsck.c ---- */
+
+void wire_fsck_request(struct wire *w, struct ctl_call *call, const struct ctl_request *q);
+/* At the end: true when none runs any more; else it is ended. */
+bool wire_fsck_ended(struct wire *w);
+
+/* ---- wire_up_verify.c ---- */
+
+void wire_verify_request(struct wire *w, struct ctl_call *call, const struct ctl_request *q);
+/* At the end: true when none runs any more; else they are ended. */
+bool wire_verify_ended(struct wire *w);
+
 /* ---- wire_up_usage.c ---- */
 
 void wire_usage_start(struct wire *w);

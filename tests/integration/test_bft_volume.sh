@@ -121,6 +121,7 @@ check "state of the file" [ "$(getfattr --absolute-names --only-values -n user.c
 check "all replicas run" wait_for 30 replicas_run
 remount_cold
 check "every byte and attribute" same_tree "$WORK/src" "$MNT/src"
+check_fsck
 mount_stop
 replicas_stop
 finish

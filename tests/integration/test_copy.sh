@@ -44,5 +44,6 @@ remount_cold
 check "replaced, cold" same_tree "$WORK/src" "$MNT/rsync"
 check "in place, cold" same_tree "$WORK/src" "$MNT/inplace"
 check "removed" [ "$(ls "$MNT" | tr '\n' ' ')" = "inplace rsync " ]
+check_fsck --deep
 mount_stop
 finish

@@ -107,5 +107,6 @@ waste 5
 collected() { status_is 'd["garbage"]["deleted_objects"] > 0 and d["garbage"]["waiting_objects"] == 0' true; }
 check "it happens by itself" wait_for 30 collected
 check "everything is there in the end" same_tree "$WORK/src" "$MNT/kept"
+check_fsck
 mount_stop
 finish

@@ -59,5 +59,6 @@ done
 check "a last rsync" rsync -aHAX --delete "$WORK/src/" "$MNT/rsync/"
 remount_cold
 check "every byte and attribute, cold" same_tree "$WORK/src" "$MNT/rsync"
+check_fsck
 mount_stop
 finish

@@ -60,5 +60,6 @@ must "empty the cache" c2 cache clear
 mount_start
 check "all is well again" same_tree "$WORK/src" "$MNT"
 check "status" healthy
+check_fsck
 mount_stop
 finish

@@ -66,5 +66,6 @@ remount_cold
 check "sqlite3: the same rows, cold" [ "$(sql "$MNT/db" 'select id, hex(v) from t order by id' | sha256sum)" = "$sum" ]
 check "git: fsck, cold" git -C "$MNT/clone" fsck --strict
 check "a program runs from the mount" bash -c "cp /bin/true '$MNT/prog' && '$MNT/prog'"
+check_fsck
 mount_stop
 finish

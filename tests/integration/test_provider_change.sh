@@ -192,5 +192,6 @@ check "as much as the seat had was uploaded, within 3 % ($written of $new_bytes)
     [ "$((written * 100))" -ge "$((new_bytes * 97))" -a "$((written * 100))" -le "$((new_bytes * 103))" ]
 check "seven: the same shares" same_objects q8 q1-gone
 check "seven: everything is there" same_tree "$WORK/more" "$MNT"
+check_fsck
 mount_stop
 finish

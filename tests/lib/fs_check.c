@@ -13,6 +13,7 @@
 #include "base/wire.h"
 #include "fs/coord_keys.h"
 #include "fs/fetch.h"
+#include "fs/fsck.h"
 #include "fs/gc_record.h"
 #include "fs/object_record.h"
 #include "fs/records.h"
@@ -436,6 +437,46 @@ count_unrecorded(struct walk *w, struct fsx_check *c)
     }
 }
 
+/* ---- the product's own opinion -------------------------------------------------------------- */
+
+struct fsck {
+    struct fs_fsck k;
+    char text[FS_FSCK_TEXT_MAX]; /* of the last problem */
+    bool done;
+};
+
+static void
+fsck_found(struct fs_fsck *k, const char *text)
+{
+    struct fsck *f = C2_CONTAINER_OF(k, struct fsck, k);
+    (void)snprintf(f->text, sizeof(f->text), "%s", text);
+}
+
+static void
+fsck_ended(struct fs_fsck *k)
+{
+    C2_CONTAINER_OF(k, struct fsck, k)->done = true;
+}
+
+static void
+ask_fsck(struct fsx *x)
+{
+    struct fsck f = { .k = { .env = x->env,
+                             .coord = x->coord,
+                             .keys = x->keys,
+                             .ds = x->ds,
+                             .fs = x->fs,
+                             .window_inodes = 5,
+                             .window_objects = 7,
+                             .found = fsck_found,
+                             .done = fsck_ended } };
+    fs_fsck_start(&f.k);
+    test_env_run_until(x->t, &f.done);
+    assert_int_equal(f.k.err, C2_E_OK);
+    if (f.k.counts.problems > 0)
+        fail_msg("fsck: %s", f.text);
+}
+
 void
 fsx_check(struct fsx *x, struct fsx_check *ret_check)
 {
@@ -446,6 +487,7 @@ fsx_check(struct fsx *x, struct fsx_check *ret_check)
     check_nodes(&w);
     check_objects(&w, ret_check);
     count_unrecorded(&w, ret_check);
+    ask_fsck(x);
     ret_check->inodes = w.nnodes;
     ret_check->entries = w.nentries;
     ret_check->orphans = w.norphans;

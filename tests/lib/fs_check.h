@@ -11,7 +11,8 @@
  *   deleted or is condemned)
  *   the usage counters are the sums over the inodes
  *
- * The first thing that is wrong fails the test.
+ * And fsck, which does the same in its own way, finds nothing. The first thing that is wrong fails
+ * the test.
  */
 #ifndef C2_TESTS_LIB_FS_CHECK_H
 #define C2_TESTS_LIB_FS_CHECK_H

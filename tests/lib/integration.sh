@@ -295,6 +295,12 @@ flush() {
     must "flush" timeout "${1:-600}" "$C2FSCTL" -C "$CONF" -V t flush
 }
 
+# What is in the store fits together; everything else in the test says it, too, or will.
+check_fsck() { # [OPTION...]
+    flush 300
+    check "fsck finds nothing" c2 fsck "$@"
+}
+
 # Unmounts, forgets what is cached of the clouds' contents, mounts again.
 remount_cold() {
     mount_stop
