@@ -345,6 +345,27 @@ cut(struct seat_walk *w, size_t k)
     w->last_is_end = false;
 }
 
+/* False when the page does not go beyond the one before it: it would never end. */
+static bool
+advance_list(struct seat_walk *w, const struct prov_req *r)
+{
+    if (r->nentries == 0)
+        return false;
+    const char *last = r->entries[r->nentries - 1].key;
+    if (strcmp(last, w->list_after) <= 0 || strlen(last) >= sizeof(w->list_after))
+        return false;
+    memcpy(w->list_after, last, strlen(last) + 1);
+    return true;
+}
+
+/* A provider whose certificate has run out or that sends nonsense may be put right: what was begun
+ * is not given up for it. */
+static enum c2_err
+worth_repeating(enum c2_err err)
+{
+    return c2_err_class(err) == C2_CLASS_RETRY ? err : C2_E_UNAVAILABLE;
+}
+
 /* Both in the same order: ids, as text there, as bytes here. */
 static void
 listed(struct prov_req *r)
@@ -363,13 +384,13 @@ listed(struct prov_req *r)
         if (at < r->nentries && strcmp(r->entries[at].key, key) == 0)
             w->item[k].listed = true;
     }
-    bool stuck = err == C2_E_OK && k == 0 && r->nentries > 0;
-    if (stuck) /* a page of nothing but what no record names */
-        (void)strncpy(w->list_after, r->entries[r->nentries - 1].key, sizeof(w->list_after) - 1);
+    bool stuck = err == C2_E_OK && k == 0 && w->n > 0; /* a page of what no record names */
+    if (stuck && !advance_list(w, r))
+        err = C2_E_PROTOCOL;
     prov_req_done(r);
     if (err != C2_E_OK) {
         w->why = err;
-        finish(w, err);
+        finish(w, worth_repeating(err));
     } else if (stuck) {
         list_target(w);
     } else {

@@ -35,7 +35,8 @@ struct seat_walk {
     struct ck after; /* in and out: the last key that was dealt with; len 0 = from the start */
 
     /* out, of this batch */
-    enum c2_err err; /* of the store or the target's list; `after` did not move */
+    enum c2_err err; /* of the store; UNAVAILABLE or another one of class RETRY when the target's
+                      * list failed; `after` did not move */
     bool at_end;
     uint64_t objects; /* that the seat should hold, or should have held */
     uint64_t bytes;   /* of their shares, about */

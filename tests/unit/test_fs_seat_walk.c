@@ -262,6 +262,54 @@ request_done(struct coord_req *r)
 
 /* Between the look at the records and the PUT of the share. */
 static void
+fill__is_not_held_up_by_lists_that_never_end(void **state)
+{
+    struct fix *f = *state;
+    struct provider *bad = f->extra;
+    assert_int_equal(prov_fault_new(bad, "list.loop", 1, &bad), C2_E_OK);
+    f->extra = bad;
+    replace_seat(f);
+    walk(f, SEAT_WALK_FILL, NULL, false); /* nothing at all, and more of it */
+    assert_int_equal(f->walk.err, C2_E_UNAVAILABLE);
+    assert_int_equal(f->walk.why, C2_E_PROTOCOL);
+    assert_int_equal(f->walk.moved, 0);
+
+    /* Before everything that it should have, again and again. */
+    char key[PROV_KEY_MAX];
+    key_of(f, any_object(f), key);
+    memset(key + strlen(key) - 33, '0', 16);
+    prov_mem_store(bad, key, c2_slice_str("x"));
+    walk(f, SEAT_WALK_FILL, NULL, false);
+    assert_int_equal(f->walk.err, C2_E_UNAVAILABLE);
+    assert_int_equal(f->walk.why, C2_E_PROTOCOL);
+    assert_int_equal(prov_fault_count_kind(bad, "loop"), 3);
+
+    assert_int_equal(prov_fault_set(bad, ""), C2_E_OK);
+    walk(f, SEAT_WALK_FILL, NULL, false);
+    assert_int_equal(f->walk.err, C2_E_OK);
+    assert_int_equal(f->walk.moved, FILES);
+}
+
+static void
+fill__goes_on_later_whatever_the_list_ends_with(void **state)
+{
+    static const char *const specs[] = { "list.tls", "list.redirect", "list.protocol",
+                                         "list.denied" };
+    struct fix *f = *state;
+    assert_int_equal(prov_fault_new(f->extra, "", 1, &f->extra), C2_E_OK);
+    replace_seat(f);
+    for (size_t i = 0; i < C2_ARRAY_LEN(specs); i++) {
+        assert_int_equal(prov_fault_set(f->extra, specs[i]), C2_E_OK);
+        walk(f, SEAT_WALK_FILL, NULL, false);
+        assert_int_equal(f->walk.err, C2_E_UNAVAILABLE);
+    }
+    assert_int_equal(prov_fault_set(f->extra, ""), C2_E_OK);
+    walk(f, SEAT_WALK_FILL, NULL, false);
+    assert_int_equal(f->walk.err, C2_E_OK);
+    assert_int_equal(f->walk.moved, FILES);
+}
+
+static void
 fill__takes_back_the_share_of_an_object_that_was_deleted_meanwhile(void **state)
 {
     struct fix *f = *state;
@@ -442,6 +490,8 @@ main(void)
         T(fill__rebuilds_when_the_old_provider_is_lost),
         T(fill__goes_on_after_an_object_that_cannot_be_rebuilt),
         T(fill__asks_again_when_the_new_provider_cannot_be_listed),
+        T(fill__is_not_held_up_by_lists_that_never_end),
+        T(fill__goes_on_later_whatever_the_list_ends_with),
         T(fill__takes_back_the_share_of_an_object_that_was_deleted_meanwhile),
         T(fill__brings_endangered_objects_first_when_told),
         T(count__takes_shares_of_a_seat_that_does_not_answer_for_lost),
