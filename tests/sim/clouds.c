@@ -59,31 +59,50 @@ struct trip {
     bool truncated;
 };
 
+static const struct {
+    enum fault_kind kind;
+    const char *name; /* NULL = the kind's */
+} known[SIM_FAULTS] = {
+    [SIM_SLOW] = { FAULT_DELAY, NULL },
+    [SIM_HANG] = { FAULT_HANG, NULL },
+    [SIM_DRIP] = { FAULT_DRIP, NULL },
+    [SIM_DOWN] = { FAULT_DOWN, NULL },
+    [SIM_ERROR] = { FAULT_ERROR, NULL },
+    [SIM_THROTTLE] = { FAULT_THROTTLE, NULL },
+    [SIM_LOST_ANSWER] = { FAULT_NOACK, NULL },
+    [SIM_PROTOCOL] = { FAULT_PROTOCOL, NULL },
+    [SIM_REDIRECT] = { FAULT_REDIRECT, NULL },
+    [SIM_TLS] = { FAULT_TLS, NULL },
+    [SIM_DENIED] = { FAULT_DENIED, NULL },
+    [SIM_LIE_ABSENT] = { FAULT_ABSENT, NULL },
+    [SIM_LIE_EXISTS] = { FAULT_KIND_COUNT, "exists" },
+    [SIM_LIE_LIST] = { FAULT_FORGE, NULL },
+    [SIM_LOOP_LIST] = { FAULT_LOOP, NULL },
+    [SIM_LIE_CHECKSUM] = { FAULT_CHECKSUM, NULL },
+    [SIM_CORRUPT_ANSWER] = { FAULT_CORRUPT, NULL },
+    [SIM_TRUNCATE_ANSWER] = { FAULT_TRUNCATE, NULL },
+    [SIM_SWAP_ANSWER] = { FAULT_SWAP, NULL },
+    [SIM_EMPTY_ANSWER] = { FAULT_EMPTY, NULL },
+    [SIM_HUGE_ANSWER] = { FAULT_HUGE, NULL },
+    [SIM_STALE_ANSWER] = { FAULT_STALE, NULL },
+    [SIM_LIE_CLOCK] = { FAULT_SKEW, NULL },
+    [SIM_LIE_ACK] = { FAULT_LIE, NULL },
+    [SIM_CORRUPT_STORED] = { FAULT_CORRUPT, "corrupt-stored" },
+    [SIM_TRUNCATE_STORED] = { FAULT_TRUNCATE, "truncate-stored" },
+    [SIM_LOSE] = { FAULT_ABSENT, "lose" },
+    [SIM_ROLLBACK] = { FAULT_ROLLBACK, NULL },
+};
+
 const char *
 sim_fault_name(enum sim_fault f)
 {
-    static const char *const names[SIM_FAULTS] = {
-        "slow",
-        "hang",
-        "down",
-        "error",
-        "throttle",
-        "lost-answer",
-        "lie-absent",
-        "lie-exists",
-        "lie-list",
-        "corrupt-answer",
-        "truncate-answer",
-        "swap-answer",
-        "empty-answer",
-        "lie-clock",
-        "lie-ack",
-        "corrupt-stored",
-        "truncate-stored",
-        "lose",
-        "stale",
-    };
-    return names[f];
+    return known[f].name != NULL ? known[f].name : fault_kind_name(known[f].kind);
+}
+
+enum fault_kind
+sim_fault_kind(enum sim_fault f)
+{
+    return known[f].kind;
 }
 
 /* ---- storage --------------------------------------------------------------------------------- */
@@ -122,7 +141,8 @@ store(struct sim_cloud *c, const char *key, const uint8_t *data, size_t len)
 {
     struct sim_object *old = find(c, key);
     if (old != NULL) {
-        c2_blob_unref(old->body);
+        c2_blob_unref(old->old);
+        old->old = old->body;
         old->body = c2_blob_copy(data, len);
         return;
     }
@@ -132,7 +152,7 @@ store(struct sim_cloud *c, const char *key, const uint8_t *data, size_t len)
     }
     size_t at = lower_bound(c, key);
     memmove(&c->objects[at + 1], &c->objects[at], (c->count - at) * sizeof *c->objects);
-    c->objects[at] = (struct sim_object){ c2_strdup(key), c2_blob_copy(data, len) };
+    c->objects[at] = (struct sim_object){ .key = c2_strdup(key), .body = c2_blob_copy(data, len) };
     c->count++;
 }
 
@@ -145,6 +165,7 @@ erase(struct sim_cloud *c, const char *key)
     size_t at = (size_t)(o - c->objects);
     c2_free(o->key);
     c2_blob_unref(o->body);
+    c2_blob_unref(o->old);
     c->count--;
     memmove(o, o + 1, (c->count - at) * sizeof *o);
 }
@@ -186,7 +207,7 @@ do_put(struct trip *t)
 {
     struct sim_cloud *c = t->cloud;
     struct sim_rng *rng = &c->clouds->rng;
-    if (meets(t, SIM_LIE_ACK) || meets(t, SIM_STALE))
+    if (meets(t, SIM_LIE_ACK) || meets(t, SIM_ROLLBACK))
         return;
     if (t->if_absent && meets(t, SIM_LIE_EXISTS)) {
         t->err = C2_E_EXISTS;
@@ -202,6 +223,8 @@ do_put(struct trip *t)
         stored->data[sim_rng_below(rng, stored->len)] ^= (uint8_t)sim_rng_between(rng, 1, 255);
     if (stored->len > 0 && meets(t, SIM_TRUNCATE_STORED))
         stored->len = sim_rng_below(rng, stored->len);
+    if (meets(t, SIM_LIE_CHECKSUM))
+        t->err = C2_E_CORRUPT;
 }
 
 /* The whole object that answers: the right one, or another of the same cloud. */
@@ -216,7 +239,27 @@ answering(struct trip *t)
     if (c->count > 1 && find(c, t->key) != NULL && meets(t, SIM_SWAP_ANSWER))
         return c->objects[sim_rng_below(&c->clouds->rng, c->count)].body;
     const struct sim_object *o = find(c, t->key);
+    if (o != NULL && meets(t, SIM_STALE_ANSWER))
+        return o->old;
     return o != NULL ? o->body : NULL;
+}
+
+/* More than was asked for, as far as the client takes it. */
+static void
+exaggerate(struct trip *t)
+{
+    size_t room = t->body_len_max - t->reply->len;
+    size_t extra = C2_MIN(room, (size_t)sim_rng_scale(&t->cloud->clouds->rng, 1, 64u << 10));
+    if (extra == 0) {
+        t->err = C2_E_TOO_LARGE;
+        return;
+    }
+    struct c2_blob *b = c2_blob_new(t->reply->len + extra);
+    memcpy(b->data, t->reply->data, t->reply->len);
+    memset(b->data + t->reply->len, 0x5a, extra);
+    c2_blob_unref(t->reply);
+    t->reply = b;
+    t->size += extra;
 }
 
 static void
@@ -229,8 +272,11 @@ do_get(struct trip *t)
         return;
     }
     t->size = b->len;
-    if (t->verb == PROV_HEAD)
+    if (t->verb == PROV_HEAD) {
+        if (meets(t, SIM_HUGE_ANSWER))
+            t->size = UINT64_C(1) << 62;
         return;
+    }
     if (t->offset >= b->len && (t->offset > 0 || t->len > 0)) {
         t->err = C2_E_RANGE;
         return;
@@ -249,6 +295,8 @@ do_get(struct trip *t)
     t->reply = c2_blob_copy(b->data + t->offset, len);
     if (len > 0 && meets(t, SIM_CORRUPT_ANSWER))
         t->reply->data[sim_rng_below(rng, len)] ^= (uint8_t)sim_rng_between(rng, 1, 255);
+    if (meets(t, SIM_HUGE_ANSWER))
+        exaggerate(t);
 }
 
 static void
@@ -257,12 +305,13 @@ do_list(struct trip *t)
     struct sim_cloud *c = t->cloud;
     size_t max = C2_MIN(t->list_max, (size_t)LIST_PAGE_MAX);
     bool lies = meets(t, SIM_LIE_LIST);
+    bool again = meets(t, SIM_LOOP_LIST);
     t->names = c2_calloc(max, sizeof *t->names);
     t->sizes = c2_calloc(max, sizeof *t->sizes);
     for (size_t i = 0; i < c->count && !t->truncated; i++) {
         const struct sim_object *o = &c->objects[i];
         if (strncmp(o->key, t->key, strlen(t->key)) != 0 ||
-            (t->after != NULL && strcmp(o->key, t->after) <= 0))
+            (!again && t->after != NULL && strcmp(o->key, t->after) <= 0))
             continue;
         if (t->nnames == max) {
             t->truncated = true;
@@ -281,17 +330,42 @@ do_list(struct trip *t)
             c2_free(name);
         }
     }
+    t->truncated = t->truncated || again;
 }
 
 static void
 do_delete(struct trip *t)
 {
-    if (meets(t, SIM_STALE))
+    if (meets(t, SIM_ROLLBACK))
         return;
     if (t->verb == PROV_DELETE)
         erase(t->cloud, t->key);
     for (size_t i = 0; i < t->nkeys; i++)
         erase(t->cloud, t->keys[i]);
+}
+
+/* An error instead of what was asked for. */
+static bool
+refuses(struct trip *t)
+{
+    static const struct {
+        enum sim_fault fault;
+        enum c2_err err;
+    } refusals[] = {
+        { SIM_THROTTLE, C2_E_THROTTLED },
+        { SIM_ERROR, C2_E_UNAVAILABLE },
+        { SIM_TLS, C2_E_TLS },
+        { SIM_REDIRECT, C2_E_REDIRECT },
+        { SIM_DENIED, C2_E_AUTH },
+        { SIM_PROTOCOL, C2_E_PROTOCOL },
+    };
+    for (size_t i = 0; i < C2_ARRAY_LEN(refusals); i++) {
+        if (!meets(t, refusals[i].fault))
+            continue;
+        t->err = refusals[i].err;
+        return true;
+    }
+    return false;
 }
 
 static void
@@ -303,13 +377,9 @@ take_effect(struct trip *t)
         t->wall_ns -= t->wall_ns % C2_NS_PER_S;
     if (meets(t, SIM_LIE_CLOCK))
         t->wall_ns = sim_rng_scale(rng, 1, C2_NEVER / 2);
-    if (meets(t, SIM_THROTTLE)) {
-        t->err = C2_E_THROTTLED;
-        t->retry_after_ns = sim_rng_chance(rng, 50) ? sim_rng_below(rng, 3 * C2_NS_PER_S) : 0;
-        return;
-    }
-    if (meets(t, SIM_ERROR)) {
-        t->err = C2_E_UNAVAILABLE;
+    if (refuses(t)) {
+        bool wish = t->err == C2_E_THROTTLED && sim_rng_chance(rng, 50);
+        t->retry_after_ns = wish ? sim_rng_below(rng, 3 * C2_NS_PER_S) : 0;
         return;
     }
     switch (t->verb) {
@@ -399,6 +469,9 @@ way_ns(struct trip *t)
         ns *= 10;
     if ((t->faults & (1u << SIM_SLOW)) != 0)
         ns += sim_rng_scale(rng, 100 * C2_NS_PER_MS, 20 * C2_NS_PER_S);
+    bool drips = t->arrived && (t->verb == PROV_GET || t->verb == PROV_LIST);
+    if (drips && t->err == C2_E_OK && meets(t, SIM_DRIP))
+        ns += sim_rng_scale(rng, C2_NS_PER_S, 120 * C2_NS_PER_S);
     return ns;
 }
 
@@ -608,6 +681,7 @@ sim_clouds_free(struct sim_clouds *c)
         for (size_t k = 0; k < cloud->count; k++) {
             c2_free(cloud->objects[k].key);
             c2_blob_unref(cloud->objects[k].body);
+            c2_blob_unref(cloud->objects[k].old);
         }
         c2_free(cloud->objects);
     }

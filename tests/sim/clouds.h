@@ -14,6 +14,7 @@
 #ifndef C2_TESTS_SIM_CLOUDS_H
 #define C2_TESTS_SIM_CLOUDS_H
 
+#include "backends/fault_spec.h"
 #include "backends/provider.h"
 #include "base/map.h"
 #include "tests/sim/world.h"
@@ -22,28 +23,40 @@
 #define SIM_WINDOWS_MAX  24
 #define SIM_CLOCK_NS_MAX (2 * C2_NS_PER_S) /* how wrong the clock of an honest cloud is */
 
+/* In three groups, see clouds_plan.c. Names are those of backends/fault_spec.h where there is one;
+ * each belongs to a kind of the fault layer, and so to the threats T01 to T15. */
 enum sim_fault {
-    /* pass by */
+    /* pass by: no answer, or one that says so */
     SIM_SLOW,
     SIM_HANG,
+    SIM_DRIP, /* of GET and LIST: later than anybody waits */
     SIM_DOWN,
     SIM_ERROR,
     SIM_THROTTLE,
     SIM_LOST_ANSWER, /* it took effect, nobody hears of it */
+    SIM_PROTOCOL,
+    SIM_REDIRECT,
+    SIM_TLS,
+    SIM_DENIED,
+    /* pass by: lies */
     SIM_LIE_ABSENT,
     SIM_LIE_EXISTS,
     SIM_LIE_LIST,
+    SIM_LOOP_LIST,
+    SIM_LIE_CHECKSUM, /* it took effect */
     SIM_CORRUPT_ANSWER,
     SIM_TRUNCATE_ANSWER,
     SIM_SWAP_ANSWER,
     SIM_EMPTY_ANSWER,
+    SIM_HUGE_ANSWER,
+    SIM_STALE_ANSWER, /* as it was before it was written last */
     SIM_LIE_CLOCK,
     /* destroy */
     SIM_LIE_ACK,
     SIM_CORRUPT_STORED,
     SIM_TRUNCATE_STORED,
     SIM_LOSE,
-    SIM_STALE, /* new objects and deletions are not seen for ever */
+    SIM_ROLLBACK, /* new objects and deletions are not seen for ever */
     SIM_FAULTS,
 };
 
@@ -56,6 +69,7 @@ struct sim_window {
 struct sim_object {
     char *key;
     struct c2_blob *body;
+    struct c2_blob *old; /* before it was overwritten; NULL = there was none */
 };
 
 struct sim_cloud {
@@ -94,6 +108,8 @@ struct sim_clouds {
 };
 
 const char *sim_fault_name(enum sim_fault f);
+/* FAULT_KIND_COUNT for what the fault layer does not have. */
+enum fault_kind sim_fault_kind(enum sim_fault f);
 
 struct sim_clouds *sim_clouds_new(struct sim_world *w, unsigned n);
 void sim_clouds_free(struct sim_clouds *c);

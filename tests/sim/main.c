@@ -199,6 +199,35 @@ report(const struct options *o, const struct slot *slot, int status)
             (unsigned long long)r.seed, name);
 }
 
+static uint64_t
+struck(const struct slot *slots, unsigned n, enum sim_fault f)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < n; i++)
+        sum += slots[i].tally.struck[f];
+    return sum;
+}
+
+/* Every kind of fault that belongs to one of T01 to T15. Returns how many never struck. */
+static uint64_t
+check_threats(const struct slot *slots, unsigned n)
+{
+    uint64_t missing = 0;
+    for (unsigned t = 0; t < FAULT_THREATS; t++) {
+        unsigned left = fault_threat_kinds(t);
+        for (unsigned f = 0; f < SIM_FAULTS; f++) {
+            enum fault_kind kind = sim_fault_kind((enum sim_fault)f);
+            if (kind < FAULT_KIND_COUNT && struck(slots, n, (enum sim_fault)f) > 0)
+                left &= ~(1u << kind);
+        }
+        if (left != 0)
+            fprintf(stderr, "c2sim: %s (%s) never struck\n", fault_threats[t].name,
+                    fault_threats[t].what);
+        missing += left != 0;
+    }
+    return missing;
+}
+
 /* A full run in which a fault never struck or a branch was never taken tests less than it says.
  * Returns the number of those. */
 static uint64_t
@@ -206,15 +235,13 @@ check_tally(const struct options *o, const struct slot *slots, unsigned n)
 {
     uint64_t events = 0;
     uint64_t batches = 0;
-    uint64_t missing = 0;
+    uint64_t missing = check_threats(slots, n);
     for (unsigned f = 0; f < SIM_FAULTS; f++) {
-        uint64_t struck = 0;
-        for (unsigned i = 0; i < n; i++)
-            struck += slots[i].tally.struck[f];
-        if (struck == 0)
+        bool never = struck(slots, n, (enum sim_fault)f) == 0;
+        if (never)
             fprintf(stderr, "c2sim: fault \"%s\" never struck\n",
                     sim_fault_name((enum sim_fault)f));
-        missing += struck == 0;
+        missing += never;
     }
     for (size_t m = 0; m < C2_ARRAY_LEN(marks); m++) {
         uint64_t hits = 0;
