@@ -137,10 +137,34 @@ ds_client_f(const struct ds_client *c)
     return c->f;
 }
 
+/* Seats of the first `count` that an object should be in. */
+static unsigned
+goal_among(const struct ds_client *c, unsigned count, uint32_t placed)
+{
+    unsigned goal = 0;
+    if (!c->config->write_all)
+        return c->w;
+    for (unsigned i = 0; i < C2_MIN(count, c->n); i++)
+        goal += ds_client_seat_takes(c, i) || (ds_seat_used(c, i) && (placed & 1u << i) != 0);
+    return C2_MAX(goal, c->w);
+}
+
 unsigned
 ds_client_goal(const struct ds_client *c)
 {
-    return c->config->write_all ? c->n : c->w;
+    return goal_among(c, c->n, 0);
+}
+
+/* Which seats there were when an object was written is not known. There were 3f+1 and those that it
+ * is placed in; for a seat that came later it has no share and cannot get one. A seat that does not
+ * take new shares counts where it has one. */
+unsigned
+ds_client_goal_of(const struct ds_client *c, uint32_t placed)
+{
+    unsigned there = 3 * c->f + 1;
+    for (unsigned i = there; i < c->n; i++)
+        there = (placed & 1u << i) != 0 ? i + 1 : there;
+    return goal_among(c, there, placed);
 }
 
 void

@@ -272,8 +272,11 @@ struct ds_seat_status {
 
 unsigned ds_client_n(const struct ds_client *c);
 unsigned ds_client_f(const struct ds_client *c);
-/* Verified shares that an object should have: w = k + f, or all of n with write_all. */
+/* Verified shares that a new object should have: w = k + f, or with write_all one in every seat
+ * that takes them. */
 unsigned ds_client_goal(const struct ds_client *c);
+/* The same for one that is there: no more than it can have, since seats come and go. */
+unsigned ds_client_goal_of(const struct ds_client *c, uint32_t placed);
 /* The client is about to be drained: from now on checks, rebuilds and patient lists end soon,
  * without success. Puts and gets go on. */
 void ds_client_quiesce(struct ds_client *c);

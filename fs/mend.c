@@ -21,10 +21,16 @@ bits(uint32_t set)
     return (unsigned)__builtin_popcount(set);
 }
 
+static unsigned
+goal(const struct fs_mend *m)
+{
+    return ds_client_goal_of(m->ds, m->placed | m->good);
+}
+
 static void
 finish(struct fs_mend *m)
 {
-    bool enough = m->fill != 0 ? m->failed == 0 : bits(m->good) >= ds_client_goal(m->ds);
+    bool enough = m->fill != 0 ? m->failed == 0 : bits(m->good) >= goal(m);
     m->placed_now = m->placed | m->rebuilt;
     /* Not there, cannot be put there, and not needed there any more: the record tells the truth. */
     if (enough)
@@ -110,7 +116,7 @@ to_spares(struct fs_mend *m)
     m->spares = true;
     for (unsigned pass = 0; pass < 2; pass++) {
         uint32_t seats = pass == 0 ? fine : any & ~fine;
-        for (; seats != 0 && have < ds_client_goal(m->ds); seats &= seats - 1, have++) {
+        for (; seats != 0 && have < goal(m); seats &= seats - 1, have++) {
             C2_MARK("mend: another seat takes the share");
             m->todo |= seats & (~seats + 1);
         }

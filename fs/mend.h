@@ -20,9 +20,10 @@ struct fs_mend {
     void (*done)(struct fs_mend *m);
 
     /*
-     * out: OK = the query after the work found as many shares as ds_client_goal() wants, or those
-     * in fill. UNREACHABLE = what is missing could not be asked. NOT_FOUND, QUORUM = too few good
-     * shares to rebuild from. INVALID = no such object can be. CANCELED. Else why a target failed.
+     * out: OK = the query after the work found as many shares as ds_client_goal_of() wants, or
+     * those in fill. UNREACHABLE = what is missing could not be asked. NOT_FOUND, QUORUM = too few
+     * good shares to rebuild from. INVALID = no such object can be. CANCELED. Else why a target
+     * failed.
      */
     enum c2_err err;
     uint32_t good;         /* verified, after the work */

@@ -160,7 +160,7 @@ void
 fs_repair_found(struct fs *fs, const struct ds_ref *ref, uint32_t placed, uint32_t lost)
 {
     struct fs_repair *r = fs->repair;
-    bool few = bits(placed) < ds_client_goal(fs->part.ds);
+    bool few = bits(placed) < ds_client_goal_of(fs->part.ds, placed);
     if (r->stopped || placed == 0 || ((lost & placed) == 0 && !few))
         return;
     struct entry *e = find(r, &ref->oid);

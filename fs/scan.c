@@ -147,14 +147,14 @@ count(struct fs_scan_window *w, const struct seen *o)
 {
     const struct ds_client *ds = w->s->fs->part.ds;
     uint32_t lost = o->missing | o->bad;
-    bool healthy = bits(o->good) >= ds_client_goal(ds) && lost == 0;
+    bool healthy = bits(o->good) >= ds_client_goal_of(ds, o->rec->placed) && lost == 0;
     w->counts.objects++;
     w->counts.healthy += healthy;
     w->counts.below += !healthy;
     w->counts.verified += o->full;
     w->counts.unreadable += bits(o->good | o->unknown) < ds_client_f(ds) + 1;
     count_seats(w, o);
-    if (lost != 0 || bits(o->rec->placed) < ds_client_goal(ds))
+    if (lost != 0 || bits(o->rec->placed) < ds_client_goal_of(ds, o->rec->placed))
         fs_repair_found(w->s->fs, &o->rec->ref, o->rec->placed, lost);
 }
 

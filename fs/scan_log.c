@@ -146,7 +146,7 @@ looked_again(struct ds_list *l)
     if (now == 0) {
         r->s->objects--; /* it was on its way out */
         advance(r);
-    } else if (bits(now) >= ds_client_goal(r->s->fs->part.ds)) {
+    } else if (bits(now) >= ds_client_goal_of(r->s->fs->part.ds, now)) {
         advance(r);
     } else if (!r->s->mend) {
         r->s->below++;
@@ -198,7 +198,7 @@ listed(struct ds_list *l)
     r->s->objects += l->nitems;
     r->suspects = c2_calloc(l->nitems, sizeof(*r->suspects));
     for (size_t k = 0; k < l->nitems; k++)
-        if (bits(l->items[k].seats) < ds_client_goal(r->s->fs->part.ds))
+        if (bits(l->items[k].seats) < ds_client_goal_of(r->s->fs->part.ds, l->items[k].seats))
             r->suspects[r->n++] = k;
     if (r->n == 0)
         next(r);

@@ -238,6 +238,36 @@ health__suspect_seat_earns_trust_by_good_shares(void **state)
     ds_rig_done(&rig);
 }
 
+static void
+goal__is_what_an_object_can_have(void **state)
+{
+    (void)state;
+    struct ds_rig rig;
+    ds_rig_init(&rig, 4, 1);
+    rig.config.write_all = true;
+    ds_rig_open(&rig);
+    assert_int_equal(ds_client_goal(rig.c), 4);
+    assert_int_equal(ds_client_goal_of(rig.c, 0x7), 4);
+
+    struct provider *late = prov_mem_new(rig.env, "late");
+    ds_client_set_seat(rig.c, 4, late, DS_USE_ALL);
+    assert_int_equal(ds_client_goal(rig.c), 5);
+    assert_int_equal(ds_client_goal_of(rig.c, 0xf), 4); /* older than the seat, as far as we know */
+    assert_int_equal(ds_client_goal_of(rig.c, 0x1e), 5);
+
+    ds_client_set_seat(rig.c, 2, rig.seat[2], DS_USE_READ); /* it is being emptied */
+    assert_int_equal(ds_client_goal(rig.c), 4);
+    assert_int_equal(ds_client_goal_of(rig.c, 0xf), 4);
+    assert_int_equal(ds_client_goal_of(rig.c, 0xb), 3);
+    ds_client_set_seat(rig.c, 2, rig.seat[2], DS_USE_OFF); /* and is gone */
+    assert_int_equal(ds_client_goal_of(rig.c, 0xb), 3);
+    assert_int_equal(ds_client_goal_of(rig.c, 0x1b), 4);
+    ds_client_set_seat(rig.c, 3, rig.seat[3], DS_USE_OFF); /* fewer than k+f are never enough */
+    assert_int_equal(ds_client_goal_of(rig.c, 0x3), 3);
+    ds_rig_done(&rig);
+    prov_close(late);
+}
+
 struct waited_probe {
     struct ds_probe p;
     bool done;
@@ -327,6 +357,7 @@ main(void)
         cmocka_unit_test(health__slow_seat_is_ranked_last_and_gets_another_chance),
         cmocka_unit_test(health__broken_seats_are_asked_when_nothing_else_is_left),
         cmocka_unit_test(health__suspect_seat_earns_trust_by_good_shares),
+        cmocka_unit_test(goal__is_what_an_object_can_have),
         cmocka_unit_test(probe__tells_who_answers),
         cmocka_unit_test(client__refuses_what_cannot_tolerate_f_faults),
         cmocka_unit_test(client__drains_stragglers_and_probes),
