@@ -121,7 +121,9 @@ char *
 c2_os_current_dir(void)
 {
     char *dir = getcwd(NULL, 0);
-    return dir == NULL ? c2_strdup("/") : dir;
+    char *copy = c2_strdup(dir == NULL ? "/" : dir); /* c2_free takes what c2_alloc gave */
+    free(dir);
+    return copy;
 }
 
 unsigned
