@@ -40,6 +40,16 @@
 static const char *const counter_names[] = { "shares_moved", "bytes_written", "bytes_read",
                                              "shares_lost",  "walks",         NULL };
 
+C2_RESULT
+seat_run_open(struct seat_run *r, const char *name, struct provider **ret_provider,
+              char **ret_error)
+{
+    struct volume *v = seat_run_volume(r);
+    if (r->x->open != NULL)
+        return r->x->open(r->x->arg, name, ret_provider, ret_error);
+    return prov_open(v->env, v->os, v->conf, name, ret_provider, ret_error);
+}
+
 void
 seat_run_say(struct seat_run *r, const char *text)
 {
@@ -241,7 +251,7 @@ enter(struct seat_run *r)
         return;
     }
     seat_run_say(r, "the new provider is tested");
-    enum c2_err err = prov_open(v->env, v->os, v->conf, r->name, &r->opened, &text);
+    enum c2_err err = seat_run_open(r, r->name, &r->opened, &text);
     if (err != C2_E_OK) {
         failed_for_good(r, err, text);
         return;

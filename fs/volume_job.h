@@ -15,6 +15,9 @@ struct seat_jobs {
     struct fs *fs;
     /* Reads the configuration again, for providers that came later; may be NULL. */
     C2_RESULT (*reload)(void *arg, char **ret_error);
+    /* Opens the provider of a section; NULL = as configured. */
+    C2_RESULT (*open)(void *arg, const char *name, struct provider **ret_provider,
+                      char **ret_error);
     void *arg;
     struct job_kind replace, drain; /* for jobs_register; filled by seat_jobs_init */
 };

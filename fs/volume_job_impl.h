@@ -62,6 +62,8 @@ seat_run_volume(const struct seat_run *r)
     return r->x->volume;
 }
 
+C2_RESULT seat_run_open(struct seat_run *r, const char *name, struct provider **ret_provider,
+                        char **ret_error);
 void seat_run_say(struct seat_run *r, const char *text);
 void seat_run_say_end(struct seat_run *r);
 /* The end of a step, never from inside it. */

@@ -44,7 +44,7 @@ find_source(struct seat_run *r)
     if (p != NULL || !c2_conf_has_section(v->conf, "provider", s->old_provider) ||
         strcmp(c2_conf_str(v->conf, "provider", s->old_provider, "url"), s->old_url) != 0)
         return p;
-    if (prov_open(v->env, v->os, v->conf, s->old_provider, &p, &text) == C2_E_OK)
+    if (seat_run_open(r, s->old_provider, &p, &text) == C2_E_OK)
         volume_retire(v, p);
     else
         c2_log(WARN, "seat", "provider=%s is not asked: %s", s->old_provider,
@@ -101,6 +101,15 @@ walk_over(struct seat_run *r)
 }
 
 static void
+say_trouble(struct seat_run *r, enum c2_err why)
+{
+    char *text =
+        c2_asprintf("%s does not tell what it has (%s), trying again", r->name, c2_err_text(why));
+    seat_run_say(r, text);
+    c2_free(text);
+}
+
+static void
 walked(struct seat_walk *w)
 {
     struct seat_run *r = C2_CONTAINER_OF(w, struct seat_run, walk);
@@ -111,6 +120,8 @@ walked(struct seat_walk *w)
     rec->counter[SEAT_JOB_READ] += w->read_bytes;
     job_spend(r->j, w->moved_bytes);
     if (w->err != C2_E_OK) {
+        if (w->why != C2_E_OK && w->why != C2_E_CANCELED)
+            say_trouble(r, w->why);
         seat_run_step_over(r, w->err, false);
         return;
     }

@@ -193,6 +193,8 @@ meets(struct trip *t, enum sim_fault f)
     if ((t->faults & (1u << f)) == 0)
         return false;
     t->cloud->clouds->struck[f]++;
+    if (f >= SIM_LIE_ABSENT)
+        t->cloud->lied = true;
     if (f >= SIM_LIE_ACK)
         t->cloud->destroyed = true;
     sim_trace(t->cloud->clouds->w, t->cloud->name, "%s %s: %s", prov_verb_name(t->verb),
@@ -536,7 +538,7 @@ depart(struct sim_cloud *c, struct op *op, const struct prov_req *r)
     struct trip *t = trip_new(c, op, r);
     op->trip = t;
     if (r->verb == PROV_PUT)
-        sim_ledger_put(c->clouds, c->index, r->key, c2_blob_slice(r->body));
+        sim_ledger_put(c->clouds, r->key, c2_blob_slice(r->body));
     t->faults = draw_faults(c) & (1u << SIM_HANG | 1u << SIM_DOWN | 1u << SIM_SLOW);
     if (meets(t, SIM_HANG)) {
         t->arrived = true;
@@ -646,25 +648,38 @@ sim_clouds_attach(struct sim_clouds *c, struct sim_hook *hook, struct sim_node *
     sim_node_hook(n, hook);
 }
 
+static struct sim_cloud *
+cloud_init(struct sim_clouds *c, unsigned index, struct sim_rng *rng, uint64_t latency_ns)
+{
+    struct sim_cloud *cloud = &c->cloud[index];
+    cloud->clouds = c;
+    cloud->index = index;
+    snprintf(cloud->name, sizeof cloud->name, "cloud%u", index);
+    cloud->if_absent = sim_rng_chance(rng, 75);
+    cloud->latency_ns = sim_rng_between(rng, latency_ns / 2, 2 * latency_ns);
+    cloud->wall_ns = SIM_WALL_BASE_NS + sim_rng_below(rng, SIM_CLOCK_NS_MAX);
+    c2_list_init(&cloud->calls);
+    return cloud;
+}
+
+struct sim_cloud *
+sim_clouds_add(struct sim_clouds *c, struct sim_rng *rng)
+{
+    C2_ASSERT(c->n < SIM_CLOUDS_MAX);
+    return cloud_init(c, c->n++, rng, C2_MAX(c->cloud[0].latency_ns, 2));
+}
+
 struct sim_clouds *
 sim_clouds_new(struct sim_world *w, unsigned n)
 {
     C2_ASSERT(n <= SIM_CLOUDS_MAX);
     struct sim_clouds *c = c2_calloc(1, sizeof *c);
     c->w = w;
-    c->n = n;
+    c->n = c->planned = n;
     c->rng = sim_rng_fork(&w->rng, 3);
     uint64_t latency_ns = sim_rng_scale(&c->rng, C2_NS_PER_MS, 200 * C2_NS_PER_MS);
-    for (unsigned i = 0; i < n; i++) {
-        struct sim_cloud *cloud = &c->cloud[i];
-        cloud->clouds = c;
-        cloud->index = i;
-        snprintf(cloud->name, sizeof cloud->name, "cloud%u", i);
-        cloud->if_absent = sim_rng_chance(&c->rng, 75);
-        cloud->latency_ns = sim_rng_between(&c->rng, latency_ns / 2, 2 * latency_ns);
-        cloud->wall_ns = SIM_WALL_BASE_NS + sim_rng_below(&c->rng, SIM_CLOCK_NS_MAX);
-        c2_list_init(&cloud->calls);
-    }
+    for (unsigned i = 0; i < n; i++)
+        cloud_init(c, i, &c->rng, latency_ns);
     sim_ledger_init(c);
     return c;
 }

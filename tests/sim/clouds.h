@@ -81,6 +81,7 @@ struct sim_cloud {
     size_t count, cap;
     struct sim_window windows[SIM_WINDOWS_MAX];
     unsigned nwindows;
+    bool lied;      /* a fault that is more than silence has struck */
     bool destroyed; /* a fault that destroys has struck */
     uint64_t latency_ns;
     uint64_t wall_ns; /* its clock minus the virtual one */
@@ -99,7 +100,7 @@ enum sim_weather {
 struct sim_clouds {
     struct sim_world *w;
     struct sim_rng rng;
-    unsigned n;
+    unsigned n, planned; /* clouds; those that plans are about */
     enum sim_weather weather;
     struct sim_cloud cloud[SIM_CLOUDS_MAX];
     struct c2_map ledger;  /* by key */
@@ -112,6 +113,8 @@ const char *sim_fault_name(enum sim_fault f);
 enum fault_kind sim_fault_kind(enum sim_fault f);
 
 struct sim_clouds *sim_clouds_new(struct sim_world *w, unsigned n);
+/* One more, with no plans. */
+struct sim_cloud *sim_clouds_add(struct sim_clouds *c, struct sim_rng *rng);
 void sim_clouds_free(struct sim_clouds *c);
 /* A crash of the node detaches its requests. Once per node. */
 void sim_clouds_attach(struct sim_clouds *c, struct sim_hook *hook, struct sim_node *n);
@@ -119,6 +122,8 @@ void sim_clouds_attach(struct sim_clouds *c, struct sim_hook *hook, struct sim_n
 struct provider *sim_cloud_provider(struct sim_clouds *c, unsigned index, struct sim_node *n);
 
 void sim_clouds_plan(struct sim_clouds *c, enum sim_weather weather, unsigned f, uint64_t until_ns);
+/* Passing faults of one cloud, from now on. */
+void sim_cloud_plan(struct sim_cloud *c, uint64_t until_ns);
 /* From now on everybody behaves; what was destroyed stays so. */
 void sim_clouds_heal(struct sim_clouds *c);
 

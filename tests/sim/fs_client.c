@@ -245,7 +245,7 @@ client_free_handle(struct fs_scene *s)
 bool
 scene_tolerates(const struct fs_scene *s, enum c2_err err)
 {
-    return s->weather == SIM_STORM && !s->healed &&
+    return ((s->weather == SIM_STORM && !s->healed) || s->change.frail) &&
            (c2_err_class(err) == C2_CLASS_RETRY || c2_err_class(err) == C2_CLASS_DATA ||
             err == C2_E_NOT_FOUND);
 }

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One mount of one volume on a simulated machine: local coordination store (LMDB, real files in a
- * temporary folder), DepSky client over simulated clouds, cache and journal on the simulated disk.
- * What wire_up.c is for the daemon, without kernel and configuration.
+ * temporary folder), DepSky client over simulated clouds, cache and journal on the simulated disk,
+ * the jobs that change providers. What wire_up.c is for the daemon, without kernel and
+ * configuration.
  */
 #ifndef C2_TESTS_SIM_FS_MOUNT_H
 #define C2_TESTS_SIM_FS_MOUNT_H
 
 #include "fs/coord_keys.h"
 #include "fs/fs.h"
+#include "fs/job.h"
+#include "fs/volume_job.h"
 #include "tests/sim/clouds.h"
 
 struct sim_mount {
@@ -21,7 +24,8 @@ struct sim_mount {
     char *store; /* folder of the coordination store */
     bool formatted;
     uint8_t volume_key[C2_KEY_LEN];
-    struct ds_config ds_config;
+    struct ds_config ds_config; /* n, voters and epoch come from the volume's configuration */
+    struct c2_conf *sections;   /* of all clouds, by their names */
     struct fs_config conf;
     uint64_t journal_size, journal_segment_size;
     bool stacked, cache_on_disk;
@@ -32,16 +36,20 @@ struct sim_mount {
     struct keys *keys;
     struct cache *cache;
     struct ds_client *ds;
-    struct provider *seat[DS_SEATS_MAX];
     struct fs *fs;
-    uint64_t session, token;
-    struct ck fence_key;
+    struct volume volume; /* as much of it as a change of providers needs */
+    struct seat_jobs kinds;
+    struct jobs *jobs;
     struct fs_open_report report;
     struct coord_req req;
     bool flag;
     enum c2_err err;
 };
 
+/* The cloud in a seat; NULL = nobody. */
+struct sim_cloud *sim_mount_cloud(const struct sim_mount *m, unsigned seat);
+/* A new way to a cloud, for a seat. In the name of the node. */
+struct provider *sim_mount_open_cloud(struct sim_mount *m, const char *name);
 /* dir: where the folder of the store is made; it must not exist from an earlier run. */
 struct sim_mount *sim_mount_new(struct sim_world *w, struct sim_clouds *clouds, const char *dir);
 /* Runs the world until the flag is set; false when the node died. */

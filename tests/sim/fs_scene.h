@@ -11,11 +11,26 @@
 
 #define SCENE_HANDLES_MAX 12
 #define SCENE_LOCKS_MAX   4
+#define SCENE_CLOUDS      4
+#define SCENE_SPARES      2
 
 struct scene_handle {
     struct fs_handle *handle; /* NULL = free slot */
     uint64_t ino;
     bool writes, busy;
+};
+
+/* Of providers, fs_change.c. */
+struct scene_change {
+    struct sim_rng rng;
+    struct c2_timer due;
+    unsigned left; /* to begin */
+    struct job_ask ask;
+    unsigned seat;
+    struct volume_change add;
+    bool asking, adding, refused;
+    bool drained; /* the drain at the end was started */
+    bool frail;   /* another seat fails while shares are not in their places */
 };
 
 struct fs_scene {
@@ -34,6 +49,7 @@ struct fs_scene {
     uint64_t stamp; /* makes written bytes distinct */
     struct c2_timer next, crash;
     enum sim_crash crash_how;
+    struct scene_change change;
     bool idle;
 };
 
@@ -53,6 +69,16 @@ bool verify_store(struct fs_scene *s);
 /* After the collector has had its way: the clouds hold objects that have a record, and no others
  * (I11). */
 bool verify_clouds(struct fs_scene *s);
+
+/* Of providers: adds spare clouds and decides how many changes there will be; plans the next one
+ * after the mount came up; forgets what ran when the node died. */
+void change_init(struct fs_scene *s);
+void change_plan(struct fs_scene *s);
+void change_stop(struct fs_scene *s);
+void change_died(struct fs_scene *s);
+bool change_runs(const struct fs_scene *s);
+/* Without faults: what was begun comes to its end. False when the node died. */
+bool change_settle(struct fs_scene *s);
 
 /* Everybody behaves from now on; every object comes back to its goal. False when the node died. */
 bool repair_all(struct fs_scene *s);

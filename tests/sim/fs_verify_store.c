@@ -101,11 +101,17 @@ check_placement(struct fs_scene *s, const struct coord_entry *e)
                           .seq = c2_get_be64(e->key.data + 9) };
     SIM_CHECK(s->w, fs_object_record_decode(e->value, &o) == C2_E_OK, "an object record is broken");
     ds_object_key(s->m->ds, DS_KIND_OBJECT, oid, key);
-    for (unsigned i = 0; i < s->clouds->n; i++) {
-        const struct sim_cloud *cloud = &s->clouds->cloud[i];
+    for (unsigned i = 0; i < s->m->volume.config.n && !change_runs(s); i++) {
+        const struct sim_cloud *cloud = sim_mount_cloud(s->m, i);
         bool said = (o.placed & 1u << i) != 0;
+        if (!said || s->m->volume.config.seats[i].state == VOLUME_SEAT_REBUILDING)
+            continue;
+        SIM_CHECK(s->w, cloud != NULL, "I11: seat %u is empty and should hold %s", i, key);
+        /* A new one that lied in its lists was believed. */
+        bool believed = cloud->index >= SCENE_CLOUDS && cloud->lied;
         SIM_CHECK(s->w,
-                  !said || (cloud->destroyed && !s->repaired) || sim_cloud_peek(cloud, key) != NULL,
+                  ((cloud->destroyed || believed) && !s->repaired) ||
+                      sim_cloud_peek(cloud, key) != NULL,
                   "I11: %s does not hold %s", cloud->name, key);
     }
 }
@@ -242,9 +248,9 @@ verify_clouds(struct fs_scene *s)
     struct coord_req r;
     if (!read_letter(s, 'O', &r))
         return false;
-    for (unsigned i = 0; i < s->clouds->n; i++) {
-        const struct sim_cloud *cloud = &s->clouds->cloud[i];
-        for (size_t k = 0; !cloud->destroyed && k < cloud->count; k++) {
+    for (unsigned i = 0; i < s->m->volume.config.n; i++) {
+        const struct sim_cloud *cloud = sim_mount_cloud(s->m, i);
+        for (size_t k = 0; cloud != NULL && !cloud->destroyed && k < cloud->count; k++) {
             const char *key = cloud->objects[k].key;
             SIM_CHECK(s->w, strstr(key, "/o/") == NULL || is_recorded(s, &r, key),
                       "I11: %s holds %s, which no record names", cloud->name, key);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The ledger of clouds.h. Per key: what it is an object of, and the hash of the share each cloud
- * was ever asked to store; what is no share is remembered by its bytes alone. A second map goes
- * from the commitment to a content key back to the one key that may have it: a content key is used
- * once, and so is every nonce under it.
+ * The ledger of clouds.h. Per key: what it is an object of, and the hash of the share of each seat
+ * that a cloud was ever asked to store; what is no share is remembered by its bytes alone. A second
+ * map goes from the commitment to a content key back to the one key that may have it: a content key
+ * is used once, and so is every nonce under it.
  */
 #include "tests/sim/ledger.h"
 
@@ -20,7 +20,7 @@ struct entry {
     struct ds_oid oid;
     uint8_t root[DS_ROOT_LEN];
     uint8_t commit[C2_SHA256_LEN];
-    uint32_t seen; /* clouds with a hash */
+    uint32_t seen; /* seats with a hash */
     uint8_t share[SIM_CLOUDS_MAX][C2_SHA256_LEN];
 };
 
@@ -129,7 +129,7 @@ check_revision(struct sim_clouds *c, const char *key)
 }
 
 void
-sim_ledger_put(struct sim_clouds *c, unsigned cloud, const char *key, struct c2_slice body)
+sim_ledger_put(struct sim_clouds *c, const char *key, struct c2_slice body)
 {
     if (strstr(key, "/probe/") != NULL)
         return;
@@ -146,11 +146,13 @@ sim_ledger_put(struct sim_clouds *c, unsigned cloud, const char *key, struct c2_
               key);
     SIM_CHECK(c->w, plain || memcmp(e->root, sh.object_root, sizeof e->root) == 0,
               "I4: %s is put with another content", key);
-    cloud = plain ? 0 : cloud;
+    /* By seat: a share that is moved to another cloud is the one that it was (I12). */
+    unsigned seat = plain ? 0 : sh.seat;
     c2_sha256(body, hash);
-    if ((e->seen & (1u << cloud)) != 0)
-        SIM_CHECK(c->w, memcmp(e->share[cloud], hash, sizeof hash) == 0,
+    SIM_CHECK(c->w, seat < SIM_CLOUDS_MAX, "PUT of %s: seat %u", key, seat);
+    if ((e->seen & (1u << seat)) != 0)
+        SIM_CHECK(c->w, memcmp(e->share[seat], hash, sizeof hash) == 0,
                   "I4: %s is put with other bytes", key);
-    e->seen |= 1u << cloud;
-    memcpy(e->share[cloud], hash, sizeof hash);
+    e->seen |= 1u << seat;
+    memcpy(e->share[seat], hash, sizeof hash);
 }

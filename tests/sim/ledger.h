@@ -10,6 +10,6 @@
 void sim_ledger_init(struct sim_clouds *c);
 void sim_ledger_done(struct sim_clouds *c);
 /* Fails the run when the PUT breaks an invariant. */
-void sim_ledger_put(struct sim_clouds *c, unsigned cloud, const char *key, struct c2_slice body);
+void sim_ledger_put(struct sim_clouds *c, const char *key, struct c2_slice body);
 
 #endif

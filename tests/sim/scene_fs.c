@@ -13,6 +13,7 @@
  *   I11        at the end it has its way, and the clouds hold nothing that no record names
  *   I4, I7     ledger.c
  *   I12, I14   fs_repair.c: in the end every object is at its goal, byte for byte as it was
+ *   I13        fs_change.c: providers are replaced, added, drained and removed meanwhile
  *   leaks      an orderly end gives back everything
  */
 #include "tests/sim/scene.h"
@@ -107,6 +108,7 @@ crash_due(struct c2_timer *t)
     model_tick(&s->model);
     sim_node_crash(s->m->node, s->crash_how);
     client_died(s);
+    change_died(s);
     sim_stop(s->w, &s->next);
 }
 
@@ -171,11 +173,13 @@ work(struct fs_scene *s)
     for (;;) {
         s->idle = false;
         plan_crash(s);
+        change_plan(s);
         sim_arm(s->w, &s->next, s->w->now_ns);
         uint64_t heal_ns = s->w->now_ns + RUN_NS_MAX;
         while (!s->idle && !s->m->died) {
             SIM_CHECK(s->w, sim_step(s->w), "nothing is pending");
-            if (s->weather == SIM_STORM && !s->healed && s->w->now_ns > heal_ns)
+            bool heavy = s->weather == SIM_STORM || s->change.frail;
+            if (heavy && !s->healed && s->w->now_ns > heal_ns)
                 heal(s);
         }
         if (!s->m->died)
@@ -184,6 +188,7 @@ work(struct fs_scene *s)
     }
     sim_stop(s->w, &s->crash);
     sim_stop(s->w, &s->next);
+    change_stop(s);
 }
 
 static void
@@ -234,16 +239,20 @@ finish(struct fs_scene *s)
 {
     /* What is compared with the store must not change meanwhile. */
     s->m->conf.compact = s->m->fs->conf.compact = false;
-    if (s->weather == SIM_STORM && !s->healed)
+    bool alive = true;
+    if ((s->weather == SIM_STORM || s->change.frail) && !s->healed) {
         heal(s);
-    bool alive = sync_all(s) && verify_mount(s, -1) && verify_store(s) && sim_mount_down(s->m) &&
-                 sim_mount_up(s->m) && verify_mount(s, -1) && verify_store(s);
+        alive = change_settle(s);
+        C2_ASSERT(alive);
+    }
+    alive = sync_all(s) && verify_mount(s, -1) && verify_store(s) && sim_mount_down(s->m) &&
+            sim_mount_up(s->m) && verify_mount(s, -1) && verify_store(s);
     C2_ASSERT(alive);
     if (!s->healed)
         heal(s);
-    alive = repair_all(s) && collect_all(s) && sync_all(s) && verify_clouds(s) && verify_store(s) &&
-            sim_mount_down(s->m) && sim_mount_up(s->m) && verify_mount(s, -1) &&
-            sim_mount_down(s->m);
+    alive = change_settle(s) && repair_all(s) && collect_all(s) && sync_all(s) &&
+            verify_clouds(s) && verify_store(s) && sim_mount_down(s->m) && sim_mount_up(s->m) &&
+            verify_mount(s, -1) && sim_mount_down(s->m);
     C2_ASSERT(alive);
 }
 
@@ -274,7 +283,8 @@ sim_scene_fs(uint64_t seed, const struct sim_options *o, struct sim_tally *tally
     struct fs_scene *s = c2_calloc(1, sizeof *s);
     s->w = sim_world_new("fs", seed, o->trace);
     s->rng = sim_rng_fork(&s->w->rng, 6);
-    s->clouds = sim_clouds_new(s->w, 4);
+    s->clouds = sim_clouds_new(s->w, SCENE_CLOUDS);
+    change_init(s);
     s->m = sim_mount_new(s->w, s->clouds, o->dir);
     s->weather = weathers[sim_rng_below(&s->rng, C2_ARRAY_LEN(weathers))];
     configure(s);
