@@ -221,7 +221,7 @@ was_read(struct journal_read *r)
     struct fs_chunk *c = u->chunks[u->next];
     if (r->err == C2_E_OK && r->data->len != c->len)
         r->err = C2_E_DAMAGED;
-    if (r->err == C2_E_OK && u->fs->packer->stopping) {
+    if (u->fs->packer->stopping) { /* a piece that is lost is found again by the next mount */
         c2_blob_unref(r->data);
         r->err = C2_E_CANCELED;
         r->data = NULL;

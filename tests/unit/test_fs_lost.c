@@ -16,6 +16,7 @@
 #include "base/mark.h"
 #include "base/wire.h"
 #include "fs/journal_segment.h"
+#include "fs/pack.h"
 #include "tests/lib/fs_check.h"
 #include "tests/lib/fs_fixture.h"
 
@@ -230,6 +231,56 @@ damage__of_a_part_leaves_the_rest_of_the_file(void **state)
     c2_free(data);
 }
 
+static enum c2_err
+count_bad_reads(void *arg, const struct c2_disk_req *r)
+{
+    if (r->verb == C2_DISK_PREAD && r->len_max >= BAD_LEN && r->len_max < GOOD_LEN)
+        (*(unsigned *)arg)++;
+    return C2_E_OK;
+}
+
+static void
+packer_stopped(void *arg)
+{
+    *(bool *)arg = true;
+}
+
+/* The end comes during the read that makes the packer give the piece up: it must not begin to
+ * upload the rest then, with clouds that do not answer. */
+static void
+damage__found_while_the_packer_ends_does_not_hold_it_up(void **state)
+{
+    struct fsx *x = *state;
+    unsigned reads = 0;
+    bool stopped = false;
+    clouds(x, "error");
+    put(x, "good", GOOD_LEN);
+    put(x, "bad", BAD_LEN); /* the last that is read */
+    make_durable(x);
+    (void)fsx_mkdir(x, FS_ROOT_INO, "dir");
+    make_durable(x);
+    fsx_stop(x);
+    fsx_mount(x);
+    damage(x);
+    test_env_set_disk_hook(x->t, count_bad_reads, &reads);
+    while (reads < 2)
+        assert_true(test_env_step(x->t));
+    test_env_run_for(x->t, 5 * C2_NS_PER_S - 1);
+    assert_true(test_env_step(x->t)); /* the read is on its way */
+    assert_int_equal(reads, 2);
+    fs_packer_stop(x->fs, packer_stopped, &stopped);
+    test_env_run_for(x->t, 60 * C2_NS_PER_S);
+    assert_int_equal(reads, 3);
+    assert_true(stopped);
+    test_env_set_disk_hook(x->t, NULL, NULL);
+    fsx_stop(x);
+    clouds(x, "");
+    fsx_mount(x);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    assert_lost(x);
+    expect(x, "good", GOOD_LEN);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -239,6 +290,7 @@ main(void)
         T(damage__before_the_mount_takes_one_file),
         T(damage__while_mounted_does_not_stop_the_uploads),
         T(damage__of_a_part_leaves_the_rest_of_the_file),
+        T(damage__found_while_the_packer_ends_does_not_hold_it_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
