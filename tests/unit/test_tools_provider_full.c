@@ -82,7 +82,7 @@ full__says_which_promise_is_not_kept(void **state)
     } cases[] = {
         { "get.corrupt", FULL_READ_AFTER_WRITE, C2_E_CORRUPT },
         { "put.lie", FULL_READ_AFTER_WRITE, C2_E_NOT_FOUND },
-        { "get.stale", FULL_READ_AFTER_REPLACE, C2_E_CORRUPT },
+        { "get.stale", FULL_READ_AFTER_REPLACE, C2_E_NOT_FOUND },
         { "list.empty", FULL_LIST_AFTER_WRITE, C2_E_PROTOCOL },
         { "list.forge", FULL_LIST_ORDER, C2_E_PROTOCOL },
         { "get.truncate", FULL_RANGES, C2_E_CORRUPT },
