@@ -41,6 +41,23 @@ change_runs(const struct fs_scene *s)
     return c->asking || c->adding || runs(s, "replace") || runs(s, "drain");
 }
 
+/* A job syncs once or more, and what is held is published then. */
+static void
+sync_begin(struct fs_scene *s)
+{
+    if (!s->change.syncs)
+        model_sync_begin(&s->model, s->change.marks);
+    s->change.syncs = true;
+}
+
+static void
+sync_end(struct fs_scene *s)
+{
+    if (s->change.syncs)
+        model_sync_end(&s->model, s->change.marks, false);
+    s->change.syncs = false;
+}
+
 /* ---- choosing -------------------------------------------------------------------------------- */
 
 static bool
@@ -131,6 +148,7 @@ start(struct fs_scene *s, const char *kind, unsigned seat, const char *params)
     s->change.ask = (struct job_ask){ .done = answered };
     s->change.asking = true;
     s->change.seat = seat;
+    sync_begin(s);
     struct sim_life *before = sim_node_enter(s->m->node);
     jobs_start(s->m->jobs, kind, params, 0, &s->change.ask);
     sim_life_leave(before);
@@ -213,9 +231,12 @@ change_due(struct c2_timer *t)
     struct fs_scene *s = C2_CONTAINER_OF(t, struct fs_scene, change.due);
     if (!s->m->up)
         return;
-    if (!change_runs(s))
-        begin_one(s);
-    if (s->change.left > 0)
+    if (!change_runs(s)) {
+        sync_end(s);
+        if (s->change.left > 0)
+            begin_one(s);
+    }
+    if (s->change.left > 0 || s->change.syncs)
         sim_arm(s->w, t, s->w->now_ns + sim_rng_below(&s->change.rng, 4 * PAUSE_NS));
 }
 
@@ -234,9 +255,11 @@ void
 change_plan(struct fs_scene *s)
 {
     struct scene_change *c = &s->change;
-    if (s->m->up && (runs(s, "replace") || runs(s, "drain")))
+    if (change_runs(s)) {
         C2_MARK("sim: a change of providers goes on after a crash");
-    if (c->left > 0)
+        sync_begin(s);
+    }
+    if (c->left > 0 || c->syncs)
         sim_arm(s->w, &c->due, s->w->now_ns + sim_rng_below(&c->rng, 2 * PAUSE_NS));
 }
 
@@ -244,13 +267,14 @@ void
 change_stop(struct fs_scene *s)
 {
     sim_stop(s->w, &s->change.due);
+    sync_end(s);
 }
 
 void
 change_died(struct fs_scene *s)
 {
-    change_stop(s);
-    s->change.asking = s->change.adding = false;
+    sim_stop(s->w, &s->change.due);
+    s->change.asking = s->change.adding = s->change.syncs = false;
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
@@ -294,6 +318,7 @@ change_settle(struct fs_scene *s)
         SIM_CHECK(s->w, !alive || !s->change.refused || s->change.drained,
                   "I13: a replacement that was begun is refused");
     }
+    sync_end(s);
     s->change.frail = false;
     return alive;
 }

@@ -18,7 +18,7 @@
 
 #define MODEL_NODES_MAX   64
 #define MODEL_ENTRIES_MAX 128
-#define MODEL_MAYBE_MAX   48
+#define MODEL_MAYBE_MAX   192 /* a file may change so often while a job runs */
 #define MODEL_NAME_MAX    16
 
 struct fs;

@@ -30,7 +30,9 @@ struct scene_change {
     struct volume_change add;
     bool asking, adding, refused;
     bool drained; /* the drain at the end was started */
-    bool frail;   /* another seat fails while shares are not in their places */
+    bool syncs;   /* a job commits held files at a moment of its own */
+    struct model_mark marks[MODEL_NODES_MAX];
+    bool frail; /* another seat fails while shares are not in their places */
 };
 
 struct fs_scene {
