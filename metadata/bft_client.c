@@ -181,6 +181,8 @@ client_session_lost(struct bft_client *c)
         bool again = call->req != NULL && call->kind == MSG_REQ_QUERY;
         if (!again) {
             C2_MARK("client: unknown outcome");
+            if (call->admin != NULL)
+                client_admin_end(call, C2_E_UNAVAILABLE, c2_slice(NULL, 0));
             client_complete_err(call, C2_E_UNAVAILABLE);
             client_call_free(call);
             continue;
@@ -350,6 +352,11 @@ static void
 client_close(struct coord *base)
 {
     struct bft_client *c = client_of(base);
+    C2_LIST_FOREACH (&c->waiting, struct bft_call, call, link) {
+        C2_ASSERT(call->admin != NULL);
+        client_unlist(call);
+        client_call_free(call);
+    }
     C2_ASSERT(c2_list_empty(&c->waiting) && c2_list_empty(&c->reading));
     c->closing = true;
     say_goodbye(c);
@@ -389,6 +396,7 @@ bft_client_new(struct c2_env *env, const struct bft_client_options *o)
     c->next_rseq = 1;
     c->next_cseq = 1;
     client_watch_init(c);
+    client_epoch_init(c);
     client_connect(c);
     client_open_again(c, 0);
     return &c->base;
@@ -411,7 +419,7 @@ const_client_of(const struct coord *c)
 const char *
 bft_client_address(const struct coord *base, unsigned seat)
 {
-    return const_client_of(base)->config.member[seat].address;
+    return const_client_of(base)->replicas[seat].address;
 }
 
 void
@@ -419,6 +427,7 @@ bft_client_info(const struct coord *base, struct bft_client_info *ret_info)
 {
     const struct bft_client *c = const_client_of(base);
     struct bft_client_info i = { .replicas = c->config.n, .f = c->config.f, .session = c->open };
+    i.epoch = c->config.epoch;
     i.view = client_view(c);
     i.requests = c->requests;
     i.repeated = c->repeated;

@@ -5,6 +5,9 @@
  *
  * LOG_READ and LOG_TRIM are UNSUPPORTED: the replicas have a log of their own. A change that ends
  * with TIMEOUT or UNAVAILABLE may have happened or happen yet.
+ *
+ * It follows the service when replicas are added, removed or replaced, from the configuration that
+ * it was given on, as long as one of the replicas that it knows is still one.
  */
 #ifndef C2_METADATA_BFT_CLIENT_H
 #define C2_METADATA_BFT_CLIENT_H
@@ -15,7 +18,8 @@
 
 /* Times in ns; 0 = the default. */
 struct bft_client_options {
-    const struct bft_config *config; /* what is trusted; copied */
+    const struct bft_config *config; /* what is trusted, of any epoch; copied */
+    const char *const *addresses;    /* of its members, instead of those in it; NULL = those */
     const uint8_t *secret;           /* our Ed25519 key; copied */
     const uint8_t *cert;             /* the client authority's signature on it; copied */
     struct c2_net *net;              /* with our key; freed when the client is closed */
@@ -30,6 +34,7 @@ struct coord *bft_client_new(struct c2_env *env, const struct bft_client_options
 
 struct bft_client_info {
     unsigned replicas, f;
+    uint32_t epoch;
     unsigned connected;
     bool session;
     uint64_t view; /* what f + 1 replicas say */
@@ -42,11 +47,26 @@ bool bft_client_is(const struct coord *c);
 /* Below: only for what bft_client_new returned. */
 
 const char *bft_client_address(const struct coord *base, unsigned seat); /* borrowed */
+/* Of the latest epoch that is known; borrowed until the next turn of the loop. */
+const struct bft_config *bft_client_config(const struct coord *base);
 void bft_client_info(const struct coord *base, struct bft_client_info *ret_info);
 
 /* Asks every connected replica for its status; told gets the JSON of each that answers, in any
  * order, until the next question or the end. It says about itself what it likes. */
 void bft_client_ask_status(struct coord *base,
                            void (*told)(void *arg, unsigned seat, struct c2_slice json), void *arg);
+
+/* A change of the configuration, see bft_admin_hash. */
+struct bft_admin_req {
+    struct c2_slice op; /* borrowed for the call */
+    void (*done)(struct bft_admin_req *a);
+    enum c2_err
+        err; /* out: OK; NOT_PERMITTED: result says why; UNAVAILABLE: it may have happened */
+    struct c2_buf result; /* out, the caller's; OK: u64 number of the epoch's last batch */
+    struct c2_task task;  /* private */
+};
+
+/* The client may not be closed before it is done, or nothing of it is done any more. */
+void bft_client_admin(struct coord *base, struct bft_admin_req *a);
 
 #endif

@@ -153,11 +153,15 @@ call_answered(struct bft_call *call, const struct call_vote *v)
         ask_anew(c, call);
         return;
     }
-    if (v->code == MSG_OK) {
+    if (v->code == MSG_OK || call->admin != NULL) {
         struct c2_buf *result = result_of(call, v);
         if (result == NULL)
             return; /* whoever was to send it did not: all will, when asked again */
-        client_complete(call, result);
+        if (call->admin != NULL)
+            client_admin_end(call, v->code == MSG_OK ? C2_E_OK : C2_E_NOT_PERMITTED,
+                             c2_buf_slice(result));
+        else
+            client_complete(call, result);
     } else {
         client_complete_err(call, C2_E_PROTOCOL);
     }

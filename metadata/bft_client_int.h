@@ -37,7 +37,8 @@ struct bft_call {
     struct c2_link link;  /* of list */
     struct c2_list *list; /* c->waiting or c->reading; NULL = neither */
     struct bft_client *c;
-    struct coord_req *req; /* NULL: its caller has given up, its number still counts */
+    struct coord_req *req;       /* NULL: its caller has given up, its number still counts */
+    struct bft_admin_req *admin; /* instead of req */
     enum call_state state;
     enum msg_request_kind kind;
     struct c2_buf op;    /* owned: the encoded command */
@@ -71,6 +72,7 @@ struct client_stream {
 struct client_replica {
     struct bft_client *c;
     unsigned seat;
+    char address[BFT_ADDRESS_MAX];
     struct c2_net_link *net; /* owned */
     uint64_t view;           /* it says */
     uint64_t srtt_ns;        /* of reads; 0 = unknown */
@@ -79,9 +81,12 @@ struct client_replica {
 
 struct bft_client {
     struct coord base;
-    struct bft_client_options o; /* pointers are not used after opening */
-    struct bft_config config;
-    struct c2_net *net; /* owned */
+    struct bft_client_options o;   /* pointers are not used after opening */
+    struct bft_config config;      /* of the epoch that we are in */
+    struct bft_config next_config; /* verified */
+    struct c2_task epoch_task;     /* moves there */
+    uint64_t epoch_ask_ns;         /* not before */
+    struct c2_net *net;            /* owned */
     uint8_t secret[C2_ED25519_SECRET_LEN];
     uint8_t key[MSG_KEY_LEN];
     uint8_t cert[MSG_SIG_LEN];
@@ -156,6 +161,7 @@ void client_call_link_up(struct bft_client *c, unsigned seat);
 
 /* bft_client_link.c */
 void client_connect(struct bft_client *c);
+void client_dial(struct bft_client *c, unsigned seat);
 void client_disconnect(struct bft_client *c);
 bool client_is_up(const struct bft_client *c, unsigned seat);
 void client_send(struct bft_client *c, unsigned seat, struct c2_blob *m);
@@ -170,5 +176,12 @@ void client_on_event(struct client_replica *r, struct c2_slice m);
 void client_stream_up(struct client_replica *r);
 void client_stream_down(struct client_replica *r);
 void client_watches_changed(struct bft_client *c);
+
+/* bft_client_epoch.c */
+void client_epoch_init(struct bft_client *c);
+/* Somebody is in another epoch. */
+void client_other_epoch(struct bft_client *c, uint32_t epoch);
+void client_on_epoch(struct client_replica *r, struct c2_slice m);
+void client_admin_end(struct bft_call *call, enum c2_err err, struct c2_slice result);
 
 #endif

@@ -3,6 +3,7 @@
  * The client's links to the replicas. A link that has come up first shows the certificate, by the
  * OPEN request of the session (which opens it once only), then gets what it may have missed.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -84,7 +85,11 @@ link_message(struct c2_net_link *l, struct c2_slice m)
     struct msg_head h;
     if (msg_read_head(m, &h) != C2_E_OK || h.cluster != r->c->config.cluster)
         return;
-    if (h.type == MSG_REPLY)
+    if (h.type == MSG_EPOCH)
+        client_on_epoch(r, m);
+    else if (h.epoch != r->c->config.epoch)
+        client_other_epoch(r->c, h.epoch);
+    else if (h.type == MSG_REPLY)
         client_on_reply(r, m);
     else if (h.type == MSG_READ_REPLY)
         client_on_read_reply(r, m);
@@ -99,22 +104,31 @@ static const struct c2_net_events link_events = { .up = link_up,
                                                   .down = link_down };
 
 void
+client_dial(struct bft_client *c, unsigned seat)
+{
+    struct client_replica *r = &c->replicas[seat];
+    struct c2_net_dial d = { .address = r->address };
+    r->c = c;
+    r->seat = seat;
+    memcpy(d.peer, c->config.member[seat].identity_key, sizeof d.peer);
+    d.as = (struct c2_net_admission){ .events = &link_events,
+                                      .user = r,
+                                      .policy = C2_NET_DROP,
+                                      .queue_max = QUEUE_MAX,
+                                      .frame_max = MSG_BYTES_MAX };
+    r->net = c2_net_dial(c->net, &d);
+}
+
+void
 client_connect(struct bft_client *c)
 {
     for (unsigned i = 0; i < c->config.n; i++) {
-        struct client_replica *r = &c->replicas[i];
-        const struct bft_member *m = &c->config.member[i];
-        struct c2_net_dial d = { .address = m->address };
-        r->c = c;
-        r->seat = i;
-        memcpy(d.peer, m->identity_key, sizeof d.peer);
-        d.as = (struct c2_net_admission){ .events = &link_events,
-                                          .user = r,
-                                          .policy = C2_NET_DROP,
-                                          .queue_max = QUEUE_MAX,
-                                          .frame_max = MSG_BYTES_MAX };
-        r->net = c2_net_dial(c->net, &d);
+        const char *other = c->o.addresses != NULL ? c->o.addresses[i] : NULL;
+        snprintf(c->replicas[i].address, BFT_ADDRESS_MAX, "%s",
+                 other != NULL ? other : c->config.member[i].address);
+        client_dial(c, i);
     }
+    c->o.addresses = NULL;
 }
 
 void

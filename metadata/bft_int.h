@@ -26,7 +26,7 @@
 #define BFT_SESSIONS_KEY 32     /* sessions of one client key: a mount, and commands beside it */
 #define BFT_BACKOFF_MAX  6      /* timeouts double up to 64 times */
 #define BFT_SECRETS_MAX  4
-#define BFT_EPOCHS_KEPT  8 /* certificates for those who were away */
+#define BFT_EPOCHS_KEPT  64 /* certificates for those who were away */
 
 /* A piece of a shared blob. */
 struct bft_bytes {

@@ -7,10 +7,16 @@
 #include "base/alloc.h"
 #include "base/str.h"
 #include "metadata/bft_client.h"
+#include "metadata/cluster_int.h"
 #include "metadata/identity.h"
 #include "metadata/node.h"
 
 _Static_assert(CLUSTER_REPLICAS_MAX == MSG_REPLICAS_MAX, "one bound");
+
+const char cluster_first_start[] =
+    "This replica has never run. Its first start removes this file; without it, an\n"
+    "empty folder means that the replica has lost its memory, and may not vote\n"
+    "until the others have moved on. Never put it back.\n";
 
 struct plan {
     const char *name;
@@ -21,8 +27,8 @@ struct plan {
     bool nearby; /* every address is of this machine */
 };
 
-static bool
-good_address(const char *a)
+bool
+cluster_good_address(const char *a)
 {
     const char *colon = strrchr(a, ':');
     uint64_t port = 0;
@@ -31,8 +37,8 @@ good_address(const char *a)
            c2_u64_parse(c2_slice_str(colon + 1), UINT16_MAX, &port) == C2_E_OK && port != 0;
 }
 
-static bool
-is_loopback(const char *a)
+bool
+cluster_is_loopback(const char *a)
 {
     return strncmp(a, "127.", 4) == 0 || strncmp(a, "localhost:", 10) == 0 ||
            strncmp(a, "[::1]:", 6) == 0;
@@ -48,7 +54,7 @@ check_addresses(const char *const *addresses, size_t n, unsigned f, char **ret_e
         return C2_E_CONFIG;
     }
     for (size_t i = 0; i < n; i++) {
-        if (!good_address(addresses[i])) {
+        if (!cluster_good_address(addresses[i])) {
             *ret_error = c2_asprintf("\"%s\" is not of the form HOST:PORT", addresses[i]);
             return C2_E_CONFIG;
         }
@@ -86,7 +92,7 @@ make_keys(struct plan *p)
         c2_ed25519_keypair(k->identity_seed, secret, m->identity_key);
         c2_ed25519_keypair(k->sign_seed, secret, m->sign_key);
         c2_sha256(c2_slice(m->identity_key, MSG_KEY_LEN), m->tls_hash[0]);
-        p->nearby = p->nearby && is_loopback(m->address);
+        p->nearby = p->nearby && cluster_is_loopback(m->address);
     }
     c2_wipe(secret, sizeof secret);
 }
@@ -124,10 +130,7 @@ write_texts(const struct plan *p, struct cluster_files *f)
     for (unsigned i = 0; i < c->n; i++)
         c2_buf_printf(&f->client_conf, " %s", c->member[i].address);
     c2_buf_printf(&f->client_conf, "\ntrust    = root.pub\nidentity = client.key\n");
-    c2_buf_printf(&f->first_start,
-                  "This replica has never run. Its first start removes this file; without it, an\n"
-                  "empty folder means that the replica has lost its memory, and may not vote\n"
-                  "until the others have moved on. Never put it back.\n");
+    c2_buf_puts(&f->first_start, cluster_first_start);
     for (unsigned i = 0; i < c->n; i++) {
         C2_AUTO(c2_free_auto)
         char *what =
@@ -168,8 +171,8 @@ cluster_make(const char *name, const char *const *addresses, size_t n, unsigned 
     return err;
 }
 
-static void
-wipe(struct c2_buf *b)
+void
+cluster_wipe(struct c2_buf *b)
 {
     if (b->data != NULL)
         c2_wipe(b->data, b->cap);
@@ -182,10 +185,10 @@ cluster_files_done(struct cluster_files *f)
     c2_buf_done(&f->trust);
     c2_buf_done(&f->client_conf);
     c2_buf_done(&f->first_start);
-    wipe(&f->client);
-    wipe(&f->admin);
+    cluster_wipe(&f->client);
+    cluster_wipe(&f->admin);
     for (size_t i = 0; i < CLUSTER_REPLICAS_MAX; i++) {
-        wipe(&f->key[i]);
+        cluster_wipe(&f->key[i]);
         c2_buf_done(&f->conf[i]);
     }
 }
@@ -198,6 +201,7 @@ cluster_look(struct coord *c, struct cluster_info *ret_info)
         return false;
     bft_client_info(c, &i);
     *ret_info = (struct cluster_info){ .n = i.replicas, .f = i.f, .view = i.view };
+    ret_info->epoch = i.epoch;
     ret_info->session = i.session;
     for (unsigned s = 0; s < i.replicas; s++)
         ret_info->replica[s] = (struct cluster_replica){ .address = bft_client_address(c, s),

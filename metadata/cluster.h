@@ -40,8 +40,9 @@ struct cluster_replica {
 
 struct cluster_info {
     unsigned n, f;
-    uint64_t view; /* what f + 1 replicas say */
-    bool session;  /* requests can be answered */
+    uint32_t epoch; /* version of the configuration */
+    uint64_t view;  /* what f + 1 replicas say */
+    bool session;   /* requests can be answered */
     struct cluster_replica replica[CLUSTER_REPLICAS_MAX];
 };
 
@@ -51,5 +52,43 @@ bool cluster_look(struct coord *c, struct cluster_info *ret_info);
  * the end. Replicas say about themselves what they like. */
 void cluster_ask(struct coord *c, void (*told)(void *arg, unsigned seat, struct c2_slice json),
                  void *arg);
+
+/* ---- other members ----------------------------------------------------------------------------
+ */
+
+struct cluster_change {
+    const char *address; /* HOST:PORT of a new replica; NULL = none comes */
+    unsigned leaves;     /* the place of the one that goes, from 1; 0 = none does */
+};
+
+/* What a change needs. */
+struct cluster_plan {
+    uint32_t epoch;            /* that it makes */
+    unsigned id;               /* of the new replica; 0 = none comes */
+    struct c2_buf request;     /* signed */
+    struct c2_buf key;         /* replica.key of the new replica: secret */
+    struct c2_buf conf;        /* its c2fs-metad.conf */
+    struct c2_buf first_start; /* its data/first-start */
+};
+
+/*
+ * Signs a change of the configuration that the client knows, with the text of admin.key. CONFIG
+ * with a sentence (c2_free) when it makes no sense, KEY when the key is of another service.
+ */
+C2_RESULT cluster_plan_change(const struct coord *c, const struct cluster_change *change,
+                              struct c2_slice admin, struct cluster_plan *ret_plan,
+                              char **ret_error);
+void cluster_plan_done(struct cluster_plan *p); /* wipes and frees */
+
+/* Asks the service for the change. */
+struct cluster_request {
+    struct c2_slice request; /* borrowed for the call */
+    void (*done)(struct cluster_request *q);
+    enum c2_err err; /* out: OK; NOT_PERMITTED: why says it; UNAVAILABLE: it may have happened */
+    uint64_t last;   /* out: the old epoch ends with this batch */
+    char why[160];   /* out */
+};
+
+void cluster_submit(struct coord *c, struct cluster_request *q);
 
 #endif

@@ -22,6 +22,7 @@ struct service {
     const struct c2_conf *conf;
     const char *name;
     struct bft_config config;
+    char addresses[MSG_REPLICAS_MAX][BFT_ADDRESS_MAX]; /* as configured; empty = as in config */
     struct identity_client client;
 };
 
@@ -97,8 +98,8 @@ take_addresses(struct service *s, char **ret_error)
         size_t len = strcspn(at, " \t,");
         fits = fits && n < s->config.n && len < BFT_ADDRESS_MAX;
         if (fits) {
-            memcpy(s->config.member[n].address, at, len);
-            s->config.member[n].address[len] = '\0';
+            memcpy(s->addresses[n], at, len);
+            s->addresses[n][len] = '\0';
         }
         n++;
         at += len;
@@ -117,7 +118,11 @@ connect_service(struct c2_env *env, const struct service *s, struct coord **ret_
 {
     uint8_t secret[C2_ED25519_SECRET_LEN], key[C2_ED25519_PUBLIC_LEN];
     struct c2_os *os = c2_os_of(env);
+    const char *addresses[MSG_REPLICAS_MAX] = { NULL };
     struct bft_client_options o = { .config = &s->config, .secret = secret };
+    for (unsigned i = 0; i < s->config.n; i++)
+        addresses[i] = s->addresses[i][0] != '\0' ? s->addresses[i] : NULL;
+    o.addresses = addresses;
     C2_ASSERT(os != NULL); /* other environments make their own network, see bft_client.h */
     c2_ed25519_keypair(s->client.seed, secret, key);
     const struct c2_os_net_options net = { .secret = secret, .protocol = NODE_PROTOCOL };

@@ -34,8 +34,10 @@ coord_fixture_close(struct coord_fixture *f)
     coord_close(f->c);
     f->c = NULL;
     test_env_run_ready(f->t);
-    for (unsigned i = 0; f->rig != NULL && i < f->rig->n; i++)
-        bft_rig_stop(f->rig, i);
+    for (unsigned i = 0; f->rig != NULL && i < f->rig->n; i++) {
+        if (f->rig->replica[i].node != NULL) /* else the test has ended it */
+            bft_rig_stop(f->rig, i);
+    }
 }
 
 void
