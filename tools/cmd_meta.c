@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * meta init, status, add-client: coordination services.
+ * meta init, status: coordination services.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +16,7 @@
 #include "base/str.h"
 #include "metadata/cluster.h"
 #include "tools/cmd.h"
+#include "tools/meta.h"
 #include "tools/service.h"
 
 #define STATUS_NS      (3 * C2_NS_PER_S)
@@ -33,29 +34,42 @@ struct init {
     char name[NAME_MAX_CHARS + 1];
 };
 
-static int
-make_dir(const struct init *a, const char *path)
+int
+meta_make_dir(const struct cmd_ctx *x, const char *what, const char *path)
 {
     if (mkdir(path, 0700) == 0)
         return CTL_EXIT_OK;
-    return cmd_fail(a->x, c2_err_from_errno(errno), "meta init", path,
+    return cmd_fail(x, c2_err_from_errno(errno), what, path,
                     errno == EEXIST ? "exists already" : strerror(errno),
                     errno == EEXIST ? "choose a new folder" : NULL);
+}
+
+int
+meta_put_file(const struct cmd_ctx *x, const char *what, const struct meta_file *f)
+{
+    C2_AUTO(c2_free_auto) char *path = c2_asprintf("%s/%s", f->dir, f->name);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, f->mode);
+    if (fd < 0)
+        return cmd_fail(x, c2_err_from_errno(errno), what, path, strerror(errno), NULL);
+    enum c2_err err = c2_os_write_all(fd, f->text->data, f->text->len);
+    if (err == C2_E_OK && fsync(fd) != 0)
+        err = c2_err_from_errno(errno);
+    close(fd);
+    return err == C2_E_OK ? CTL_EXIT_OK : cmd_fail(x, err, what, path, NULL, NULL);
 }
 
 /* A new file below the folder. */
 static int
 put_file(const struct init *a, const char *name, unsigned mode, const struct c2_buf *text)
 {
-    C2_AUTO(c2_free_auto) char *path = c2_asprintf("%s/%s", a->dir, name);
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
-    if (fd < 0)
-        return cmd_fail(a->x, c2_err_from_errno(errno), "meta init", path, strerror(errno), NULL);
-    enum c2_err err = c2_os_write_all(fd, text->data, text->len);
-    if (err == C2_E_OK && fsync(fd) != 0)
-        err = c2_err_from_errno(errno);
-    close(fd);
-    return err == C2_E_OK ? CTL_EXIT_OK : cmd_fail(a->x, err, "meta init", path, NULL, NULL);
+    const struct meta_file f = { .dir = a->dir, .name = name, .mode = mode, .text = text };
+    return meta_put_file(a->x, "meta init", &f);
+}
+
+static int
+make_dir(const struct init *a, const char *path)
+{
+    return meta_make_dir(a->x, "meta init", path);
 }
 
 static int
@@ -211,7 +225,7 @@ static void
 told(void *arg, unsigned seat, struct c2_slice json)
 {
     struct look *l = arg;
-    if (l->json[seat] != NULL)
+    if (l->json[seat] != NULL || seat >= l->info.n)
         return;
     l->json[seat] = c2_strndup((const char *)json.data, json.len);
     l->answers++;
@@ -229,14 +243,21 @@ static void
 look_again(struct c2_timer *t)
 {
     struct look *l = C2_CONTAINER_OF(t, struct look, poll);
+    uint32_t epoch = l->info.epoch;
+    (void)cluster_look(l->s.coord, &l->info);
+    for (unsigned i = 0; l->info.epoch != epoch && i < CLUSTER_REPLICAS_MAX; i++) {
+        c2_free(l->json[i]); /* their places have changed */
+        l->json[i] = NULL;
+        l->answers = 0;
+    }
     cluster_ask(l->s.coord, told, l);
     look_enough(l);
     c2_timer_arm(l->s.env, t, c2_now_ns(l->s.env) + 100 * C2_NS_PER_MS);
 }
 
 /* The value of a key in the flat object that a replica sent: it may be anything. */
-static char *
-json_field(const char *json, const char *key)
+char *
+meta_field(const char *json, const char *key)
 {
     C2_AUTO(c2_free_auto) char *quoted = c2_asprintf("\"%s\":", key);
     const char *at = json == NULL ? NULL : strstr(json, quoted);
@@ -263,8 +284,8 @@ print_replicas(const struct look *l)
         char *v[C2_ARRAY_LEN(keys)];
         char number[16];
         for (size_t k = 0; k < C2_ARRAY_LEN(keys); k++)
-            v[k] = json_field(l->json[i], keys[k]);
-        C2_AUTO(c2_free_auto) char *primary = json_field(l->json[i], "primary");
+            v[k] = meta_field(l->json[i], keys[k]);
+        C2_AUTO(c2_free_auto) char *primary = meta_field(l->json[i], "primary");
         const struct cluster_replica *r = &l->info.replica[i];
         (void)snprintf(number, sizeof number, "%u", i + 1);
         const char *state = l->json[i] != NULL ? v[0] : r->up ? "silent" : "unreachable";
@@ -283,7 +304,7 @@ count_running(const struct look *l)
 {
     unsigned running = 0;
     for (unsigned i = 0; i < l->info.n; i++) {
-        C2_AUTO(c2_free_auto) char *mode = json_field(l->json[i], "mode");
+        C2_AUTO(c2_free_auto) char *mode = meta_field(l->json[i], "mode");
         running += strcmp(mode, "running") == 0;
     }
     return running;
@@ -317,13 +338,14 @@ print_look(const struct look *l, const char *state, unsigned running)
     c2_json_str(&j, "state", state);
     c2_json_u64(&j, "f", l->info.f);
     c2_json_bool(&j, "session", l->info.session);
+    c2_json_u64(&j, "epoch", l->info.epoch);
     c2_json_u64(&j, "view", l->info.view);
     c2_json_array(&j, "replicas");
     for (unsigned i = 0; i < l->info.n; i++) {
         const struct cluster_replica *r = &l->info.replica[i];
         static const char *const numbers[] = { "view",     "executed",     "stable", "clients",
                                                "requests", "view_changes", "syncs" };
-        C2_AUTO(c2_free_auto) char *mode = json_field(l->json[i], "mode");
+        C2_AUTO(c2_free_auto) char *mode = meta_field(l->json[i], "mode");
         c2_json_object(&j, NULL);
         c2_json_u64(&j, "replica", i + 1);
         c2_json_str(&j, "address", r->address);
@@ -331,7 +353,7 @@ print_look(const struct look *l, const char *state, unsigned running)
         c2_json_str(&j, "error", r->up ? NULL : c2_err_name(r->error));
         c2_json_str(&j, "mode", l->json[i] == NULL ? NULL : mode);
         for (size_t k = 0; l->json[i] != NULL && k < C2_ARRAY_LEN(numbers); k++) {
-            C2_AUTO(c2_free_auto) char *v = json_field(l->json[i], numbers[k]);
+            C2_AUTO(c2_free_auto) char *v = meta_field(l->json[i], numbers[k]);
             uint64_t value = 0;
             if (c2_u64_parse(c2_slice_str(v), UINT64_MAX, &value) == C2_E_OK)
                 c2_json_u64(&j, numbers[k], value);
@@ -370,7 +392,7 @@ run_status(struct cmd_ctx *x, int argc, char **argv)
     code = strcmp(state, "ONLINE") == 0     ? CTL_EXIT_OK
            : strcmp(state, "DEGRADED") == 0 ? CTL_EXIT_DEGRADED
                                             : CTL_EXIT_UNAVAILABLE;
-    for (unsigned i = 0; i < l.info.n; i++)
+    for (unsigned i = 0; i < CLUSTER_REPLICAS_MAX; i++)
         c2_free(l.json[i]);
     service_close(&l.s);
     return code;

@@ -1,0 +1,93 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# A replica is replaced during an rsync (FILES=), one is added, one is removed; dump, load, checkpoint.
+# shellcheck source=tests/lib/integration.sh
+. "$(dirname "$0")/../lib/integration.sh"
+# shellcheck source=tests/lib/copy_at_work.sh
+. "$(dirname "$0")/../lib/copy_at_work.sh"
+METADATA=bft
+begin "$@"
+FILES=${FILES:-200}
+VOLUME_EXTRA=("pack_delay = 100ms")
+volume_new
+mount_start
+copy_sample
+replicas_are() { # NUMBER
+    [ "$(meta --json meta status | json 'len(d["replicas"])')" = "$1" ]
+}
+stable_is_above() { # NUMBER
+    [ "$(replica_says 2 stable)" -gt "$1" ]
+}
+
+note "a replica is replaced during a copy"
+copy_start
+check "the copy is being committed" goes_on
+port=$(free_ports 1)
+check "without the administrator's key nothing is changed" \
+    ends_with 4 meta meta replica replace 4 "127.0.0.1:$port" --admin "$WORK/none"
+check "too few replicas are refused" ends_with 3 meta meta replica remove 4
+check "a plan changes nothing" meta --dry-run meta replica replace 4 "127.0.0.1:$port"
+check "nothing was written" [ ! -e "$COORD/replica-17" ]
+check "replica 4 is replaced" meta meta replica replace 4 "127.0.0.1:$port"
+replica_start 17
+replica_stop 4
+check "commits go on" goes_on
+check "the new one runs" wait_for 60 replica_runs 4
+check "at its address" [ "$(replica_says 4 address)" = "127.0.0.1:$port" ]
+copy_end "a replica was replaced"
+check "all replicas run" wait_for 60 replicas_run
+check "the mount knows them" wait_for 30 status_is 'sum(r["connected"] for r in d["coordination"]["replicas"])' 4
+replica_kill 1
+echo needed >"$MNT/needed"
+check "the new one is needed, and there" timeout 60 "$C2FSCTL" -C "$CONF" -V t flush
+replica_start 1
+check "replica 1 runs again" wait_for 60 replica_runs 1
+
+note "one comes, one goes"
+port=$(free_ports 1)
+check "one is added" meta meta replica add "127.0.0.1:$port"
+replica_start 18
+check "there are five" wait_for 30 replicas_are 5
+check "all of them run" wait_for 60 replicas_run
+check "one is removed" meta meta replica remove 1
+replica_stop 1
+check "there are four" wait_for 30 replicas_are 4
+check "all of the rest run" wait_for 60 replicas_run
+replica_stop 17
+replica_start 17
+check "a replica that came later starts again" wait_for 60 replicas_run
+echo later >"$MNT/later"
+flush
+mount_stop
+mount_start
+check "a new mount finds those of today" grep -q later "$MNT/later"
+
+note "checkpoint, dump and load"
+before=$(replica_says 2 stable)
+echo more >"$MNT/later2"
+flush
+check "a checkpoint" meta meta checkpoint
+check "it is a new one" wait_for 60 stable_is_above "$before"
+check "while a mount is there, too" meta meta dump "$WORK/mounted.dump"
+mount_stop
+check "a dump" meta meta dump "$WORK/dump"
+check "it does not replace a file" ends_with 10 meta meta dump "$WORK/dump"
+check "a service with keys takes none" ends_with 10 meta meta load "$WORK/dump"
+for i in 2 3 17 18; do replica_stop "$i"; done
+mv "$COORD" "$WORK/first"
+replicas_new
+replicas_start
+check "all replicas of a new service run" wait_for 60 replicas_run
+sed '3s/value":"../value":"00/' "$WORK/dump" >"$WORK/damaged.dump"
+check "a damaged dump is refused" ends_with 8 meta meta load "$WORK/damaged.dump"
+head -n -1 "$WORK/dump" >"$WORK/cut.dump"
+check "half a dump, too" ends_with 8 meta meta load "$WORK/cut.dump"
+check "a load" meta meta load "$WORK/dump"
+check "the same keys" meta meta dump "$WORK/dump2"
+check "and values" cmp "$WORK/dump" "$WORK/dump2"
+mount_start
+check "the volume is there" grep -q later "$MNT/later"
+check "every byte" grep -q needed "$MNT/needed"
+mount_stop
+replicas_stop
+finish

@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * meta replica, meta checkpoint: changes of a coordination service at work.
+ *
+ *   connect ─► plan and sign ─► files of the newcomer ─► ordered ─► (batches) ─► the next epoch
+ *
+ * A change takes effect at a checkpoint that lies a window of batches ahead. A busy service gets
+ * there by itself; here it is made busy with requests that change nothing.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/os_file.h"
+#include "base/str.h"
+#include "metadata/cluster.h"
+#include "tools/meta.h"
+
+#define KEY_FILE_MAX (64u << 10)
+#define BATCHES_MAX  4096 /* more than a window and a checkpoint interval */
+#define ASK_EVERY    16   /* batches between two looks at the replicas */
+#define ASK_NS       (500 * C2_NS_PER_MS)
+
+/* ---- batches --------------------------------------------------------------------------------- */
+
+/* A request that is ordered and changes nothing: a session that nobody has is kept alive. */
+static enum c2_err
+push(struct service *s)
+{
+    struct service_call c = { .req = { .verb = COORD_SESSION_KEEPALIVE, .session = UINT64_MAX } };
+    enum c2_err err = service_run(s, &c);
+    coord_req_done(&c.req);
+    return err == C2_E_SESSION ? C2_E_OK : err;
+}
+
+/* Connected, and in the epoch that the service is in. */
+static int
+connect_to(struct service *s, struct cluster_info *ret_info)
+{
+    if (!cluster_look(s->coord, ret_info))
+        return cmd_fail(s->x, C2_E_UNSUPPORTED, s->what, s->url, "this is not a replicated service",
+                        NULL);
+    enum c2_err err = push(s);
+    if (err != C2_E_OK)
+        return service_fail(s, err, s->url);
+    (void)cluster_look(s->coord, ret_info);
+    return CTL_EXIT_OK;
+}
+
+/* ---- meta replica ---------------------------------------------------------------------------- */
+
+struct change {
+    const struct cmd_ctx *x;
+    const char *verb;
+    struct cluster_change c;
+    const char *service; /* NULL = the only one */
+    const char *admin_path, *out_dir;
+    struct service s;
+    const char *trust_path;
+    char *admin_default, *dir; /* owned */
+    struct cluster_plan plan;
+    bool has_dir; /* made by us */
+};
+
+static const char what[] = "meta replica";
+
+/* A file beside the trust file. */
+static char *
+beside(const char *trust, const char *name)
+{
+    const char *slash = strrchr(trust, '/');
+    return c2_asprintf("%.*s%s", slash == NULL ? 0 : (int)(slash - trust + 1), trust, name);
+}
+
+static int
+read_admin(struct change *a, struct c2_buf *text)
+{
+    struct c2_os_file_info info;
+    if (a->admin_path == NULL)
+        a->admin_path = a->admin_default = beside(a->trust_path, "admin.key");
+    enum c2_err err = c2_os_read_file(a->admin_path, KEY_FILE_MAX, text, &info);
+    if (err != C2_E_OK)
+        return cmd_fail(a->x, err, what, a->admin_path, NULL,
+                        "the administrator's key signs the change: --admin FILE");
+    if ((info.mode & 077) != 0)
+        return cmd_fail(a->x, C2_E_ACCESS, what, a->admin_path, "others may read it", "chmod 600");
+    return CTL_EXIT_OK;
+}
+
+static int
+plan(struct change *a)
+{
+    struct c2_buf text = { 0 };
+    char *error = NULL;
+    int code = read_admin(a, &text);
+    if (code == CTL_EXIT_OK) {
+        enum c2_err err =
+            cluster_plan_change(a->s.coord, &a->c, c2_buf_slice(&text), &a->plan, &error);
+        if (err != C2_E_OK)
+            code = cmd_fail(a->x, err, what, err == C2_E_KEY ? a->admin_path : NULL, error,
+                            "c2fsctl meta status shows the replicas");
+    }
+    if (text.data != NULL)
+        c2_wipe(text.data, text.cap);
+    c2_buf_done(&text);
+    c2_free(error);
+    return code;
+}
+
+/* In the order in which they are removed when the service refuses. */
+static const char *const names[] = { "data/" CLUSTER_FIRST_START, "data", "c2fs-metad.conf",
+                                     "replica.key", "root.pub" };
+
+static void
+remove_files(const struct change *a)
+{
+    for (size_t i = 0; a->has_dir && i < C2_ARRAY_LEN(names); i++) {
+        C2_AUTO(c2_free_auto) char *path = c2_asprintf("%s/%s", a->dir, names[i]);
+        if (unlink(path) != 0)
+            (void)rmdir(path);
+    }
+    if (a->has_dir)
+        (void)rmdir(a->dir);
+}
+
+static int
+put_files(struct change *a)
+{
+    C2_AUTO(c2_buf_done) struct c2_buf trust = { 0 };
+    const struct meta_file files[] = {
+        { a->dir, names[4], 0644, &trust },
+        { a->dir, names[3], 0600, &a->plan.key },
+        { a->dir, names[2], 0644, &a->plan.conf },
+        { a->dir, names[0], 0600, &a->plan.first_start },
+    };
+    C2_AUTO(c2_free_auto) char *data = c2_asprintf("%s/data", a->dir);
+    enum c2_err err = c2_os_read_file(a->trust_path, KEY_FILE_MAX, &trust, NULL);
+    if (err != C2_E_OK)
+        return cmd_fail(a->x, err, what, a->trust_path, NULL, NULL);
+    int code = meta_make_dir(a->x, what, a->dir);
+    a->has_dir = code == CTL_EXIT_OK;
+    if (code == CTL_EXIT_OK)
+        code = meta_make_dir(a->x, what, data);
+    for (size_t i = 0; code == CTL_EXIT_OK && i < C2_ARRAY_LEN(files); i++)
+        code = meta_put_file(a->x, what, &files[i]);
+    return code;
+}
+
+struct asked {
+    struct cluster_request q;
+    bool done;
+};
+
+static void
+asked_done(struct cluster_request *q)
+{
+    C2_CONTAINER_OF(q, struct asked, q)->done = true;
+}
+
+static int
+order(struct change *a)
+{
+    struct asked k = { .q = { .request = c2_buf_slice(&a->plan.request), .done = asked_done } };
+    cluster_submit(a->s.coord, &k.q);
+    c2_os_run_until(a->s.os, &k.done);
+    if (k.q.err == C2_E_OK)
+        return CTL_EXIT_OK;
+    if (k.q.err == C2_E_NOT_PERMITTED) {
+        remove_files(a);
+        return cmd_fail(a->x, C2_E_CONFLICT, what, NULL, k.q.why, "try again in a moment");
+    }
+    return cmd_fail(a->x, k.q.err, what, NULL, "it is not known whether the change was accepted",
+                    "c2fsctl meta status shows the replicas");
+}
+
+static int
+wait_for_epoch(struct change *a, struct cluster_info *info)
+{
+    enum c2_err err = C2_E_OK;
+    for (unsigned i = 0; err == C2_E_OK && i < BATCHES_MAX && info->epoch < a->plan.epoch; i++) {
+        err = push(&a->s);
+        (void)cluster_look(a->s.coord, info);
+    }
+    if (info->epoch >= a->plan.epoch)
+        return CTL_EXIT_OK;
+    return cmd_fail(a->x, err == C2_E_OK ? C2_E_TIMEOUT : err, what, NULL,
+                    "the change is accepted, and will take effect when the service has done some "
+                    "more",
+                    "c2fsctl meta status shows the replicas");
+}
+
+static void
+print_change(const struct change *a, const struct cluster_info *info)
+{
+    struct c2_buf out = { 0 };
+    struct c2_json j;
+    if (a->x->json) {
+        cmd_json_begin(&j, &out, "c2fs.meta-replica/1");
+        c2_json_u64(&j, "epoch", a->plan.epoch);
+        c2_json_u64(&j, "replicas", info->n);
+        c2_json_str(&j, "folder", a->c.address != NULL ? a->dir : NULL);
+        cmd_json_print(&j, &out);
+        return;
+    }
+    (void)printf("%s: epoch %u has %u replicas\n", a->x->dry_run ? "planned" : "done",
+                 a->plan.epoch, info->n);
+    if (a->c.address != NULL)
+        (void)printf("  %s  for %s: move it there; c2fs-metad -C c2fs-metad.conf\n", a->dir,
+                     a->c.address);
+    if (a->c.leaves != 0)
+        (void)printf("  the replica that was number %u is not needed any more: end it\n",
+                     a->c.leaves);
+}
+
+static int
+run_change(struct change *a)
+{
+    struct cluster_info info;
+    const char *name = strncmp(a->s.url, "bft:", 4) == 0 ? a->s.url + 4 : a->s.url;
+    int code = connect_to(&a->s, &info);
+    a->trust_path = c2_conf_str(a->x->conf, "metadata", name, "trust");
+    if (code == CTL_EXIT_OK)
+        code = plan(a);
+    if (code != CTL_EXIT_OK)
+        return code;
+    if (a->c.address != NULL) {
+        C2_AUTO(c2_free_auto) char *folder = c2_asprintf("replica-%u", a->plan.id);
+        a->dir = a->out_dir != NULL ? c2_strdup(a->out_dir) : beside(a->trust_path, folder);
+    }
+    if (!a->x->dry_run) {
+        if (a->dir != NULL)
+            code = put_files(a);
+        if (code == CTL_EXIT_OK)
+            code = order(a);
+        if (code == CTL_EXIT_OK)
+            code = wait_for_epoch(a, &info);
+    }
+    if (code == CTL_EXIT_OK)
+        print_change(a, &info);
+    return code;
+}
+
+static bool
+parse_change(struct change *a, int argc, char **argv)
+{
+    uint64_t number = 0;
+    if (argc < 2)
+        return false;
+    a->verb = argv[0];
+    bool add = strcmp(a->verb, "add") == 0, replace = strcmp(a->verb, "replace") == 0;
+    if (!add && !replace && strcmp(a->verb, "remove") != 0)
+        return false;
+    if (argc != (replace ? 3 : 2))
+        return false;
+    if (!add && (c2_u64_parse(c2_slice_str(argv[1]), CLUSTER_REPLICAS_MAX, &number) != C2_E_OK ||
+                 number == 0))
+        return false;
+    a->c.leaves = (unsigned)number;
+    a->c.address = add ? argv[1] : replace ? argv[2] : NULL;
+    return true;
+}
+
+static int
+run_replica(struct cmd_ctx *x, int argc, char **argv)
+{
+    static const struct option longs[] = { { "admin", required_argument, NULL, 'a' },
+                                           { "out", required_argument, NULL, 'o' },
+                                           { "service", required_argument, NULL, 's' },
+                                           { NULL, 0, NULL, 0 } };
+    struct change a = { .x = x };
+    const struct cmd *c = cmd_find(what);
+    int flag;
+    optind = 0;
+    while ((flag = getopt_long(argc, argv, "s:", longs, NULL)) != -1) {
+        if (flag == 'a')
+            a.admin_path = optarg;
+        else if (flag == 'o')
+            a.out_dir = optarg;
+        else if (flag == 's')
+            a.service = optarg;
+        else
+            return cmd_usage(c, "unknown option");
+    }
+    if (!parse_change(&a, argc - optind, argv + optind))
+        return cmd_usage(c, "add HOST:PORT, remove NUMBER or replace NUMBER HOST:PORT");
+    int code = service_open(x, what, a.service, &a.s);
+    if (code != CTL_EXIT_OK)
+        return code;
+    code = run_change(&a);
+    service_close(&a.s);
+    cluster_plan_done(&a.plan);
+    c2_free(a.admin_default);
+    c2_free(a.dir);
+    return code;
+}
+
+/* ---- meta checkpoint ------------------------------------------------------------------------- */
+
+struct look {
+    struct service s;
+    struct cluster_info info;
+    uint64_t executed[CLUSTER_REPLICAS_MAX], stable[CLUSTER_REPLICAS_MAX];
+    bool have[CLUSTER_REPLICAS_MAX];
+    unsigned answers;
+    bool over;
+    struct c2_timer timer;
+};
+
+static uint64_t
+number_of(const char *json, const char *key)
+{
+    C2_AUTO(c2_free_auto) char *text = meta_field(json, key);
+    uint64_t number = 0;
+    return c2_u64_parse(c2_slice_str(text), UINT64_MAX, &number) == C2_E_OK ? number : 0;
+}
+
+static void
+told(void *arg, unsigned seat, struct c2_slice json)
+{
+    struct look *l = arg;
+    if (seat >= l->info.n || l->have[seat])
+        return;
+    C2_AUTO(c2_free_auto) char *text = c2_strndup((const char *)json.data, json.len);
+    l->executed[seat] = number_of(text, "executed");
+    l->stable[seat] = number_of(text, "stable");
+    l->have[seat] = true;
+    l->over = l->over || ++l->answers == l->info.n;
+}
+
+static void
+look_over(struct c2_timer *t)
+{
+    C2_CONTAINER_OF(t, struct look, timer)->over = true;
+}
+
+static void
+look_at_all(struct look *l)
+{
+    memset(l->have, 0, sizeof l->have);
+    l->answers = 0;
+    l->over = false;
+    cluster_ask(l->s.coord, told, l);
+    c2_timer_arm(l->s.env, &l->timer, c2_now_ns(l->s.env) + ASK_NS);
+    c2_os_run_until(l->s.os, &l->over);
+    c2_timer_stop(l->s.env, &l->timer);
+}
+
+/* The highest number that so many replicas have reached. */
+static uint64_t
+reached_by(const struct look *l, const uint64_t *numbers, unsigned count)
+{
+    uint64_t best = 0;
+    for (unsigned i = 0; i < l->info.n; i++) {
+        unsigned as_high = 0;
+        for (unsigned k = 0; k < l->info.n; k++)
+            as_high += l->have[k] && numbers[k] >= numbers[i];
+        if (l->have[i] && as_high >= count)
+            best = C2_MAX(best, numbers[i]);
+    }
+    return best;
+}
+
+static int
+make_checkpoint(struct look *l, uint64_t *ret_stable)
+{
+    int code = connect_to(&l->s, &l->info);
+    if (code != CTL_EXIT_OK)
+        return code;
+    look_at_all(l);
+    uint64_t wanted = reached_by(l, l->executed, l->info.f + 1);
+    for (unsigned i = 0; i < BATCHES_MAX; i++) {
+        *ret_stable = reached_by(l, l->stable, l->info.n - l->info.f);
+        if (wanted > 0 && *ret_stable >= wanted)
+            return CTL_EXIT_OK;
+        enum c2_err err = push(&l->s);
+        if (err != C2_E_OK)
+            return service_fail(&l->s, err, l->s.url);
+        if (i % ASK_EVERY == ASK_EVERY - 1)
+            look_at_all(l);
+        if (wanted == 0)
+            wanted = reached_by(l, l->executed, l->info.f + 1);
+    }
+    return cmd_fail(l->s.x, C2_E_TIMEOUT, l->s.what, l->s.url,
+                    "too few replicas have made a checkpoint",
+                    "c2fsctl meta status shows the replicas");
+}
+
+static int
+run_checkpoint(struct cmd_ctx *x, int argc, char **argv)
+{
+    struct look l = { .timer = { .fire = look_over } };
+    uint64_t stable = 0;
+    if (argc > 2)
+        return cmd_usage(cmd_find("meta checkpoint"), "takes the name of one service");
+    int code = service_open(x, "meta checkpoint", argc == 2 ? argv[1] : NULL, &l.s);
+    if (code != CTL_EXIT_OK)
+        return code;
+    code = make_checkpoint(&l, &stable);
+    if (code == CTL_EXIT_OK && x->json) {
+        struct c2_buf out = { 0 };
+        struct c2_json j;
+        cmd_json_begin(&j, &out, "c2fs.meta-checkpoint/1");
+        c2_json_u64(&j, "stable", stable);
+        cmd_json_print(&j, &out);
+    } else if (code == CTL_EXIT_OK) {
+        (void)printf("the state after batch %llu is on the disks of %u replicas\n",
+                     (unsigned long long)stable, l.info.n - l.info.f);
+    }
+    service_close(&l.s);
+    return code;
+}
+
+const struct cmd cmds_meta_change[] = {
+    { .name = "meta replica",
+      .args = "[-s SERVICE] add HOST:PORT|remove NUMBER|replace NUMBER HOST:PORT [--admin FILE] "
+              "[--out DIR]",
+      .summary = "add, remove or replace a replica while the service works",
+      .help =
+          "NUMBER is the place that c2fsctl meta status shows. --admin is the key that c2fsctl\n"
+          "meta init wrote (default: admin.key beside root.pub). The files of a new replica\n"
+          "come into --out (default: a folder beside root.pub): move it to its machine and\n"
+          "start c2fs-metad; it gets the state from the others. Clients find the new members\n"
+          "by themselves. One change at a time; until a new replica runs, one less may fail.\n",
+      .options = "-s --admin --out",
+      .needs = CMD_NEEDS_CONF,
+      .run = run_replica },
+    { .name = "meta checkpoint",
+      .args = "[SERVICE]",
+      .summary = "have the replicas write their state to disk now",
+      .help = "Returns when all but f have on disk what was done before the command. Replicas do\n"
+              "it by themselves all the time; then their logs are short, and they start fast.\n",
+      .options = "",
+      .needs = CMD_NEEDS_CONF,
+      .run = run_checkpoint },
+    { .name = NULL },
+};

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * meta dump, meta load: all keys of a coordination service as a file, and back.
+ *
+ *   {"c2fs_meta_dump":1}
+ *   {"key":"6b","value":"76"}             for each key, in their order; hex digits
+ *   {"keys":1,"sha256":"..."}             of the lines between
+ *
+ * Ephemeral keys belong to sessions and stay out. A dump is of one moment: everything is read, in
+ * pages, until two readings in a row are the same, with the same versions: then nothing has changed
+ * between them. A load first checks the whole file; what is written first and removed last is a
+ * mark, so that one that was interrupted may be done again.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/crypto.h"
+#include "base/str.h"
+#include "tools/meta.h"
+
+#define HEADER    "{\"c2fs_meta_dump\":1}\n"
+#define READS_MAX 8
+#define MARK      ".c2fs-load" /* the key that says that a load is under way: the dump's hash */
+#define OPS_MAX   1000
+#define BATCH_MAX (COORD_TXN_BYTES_MAX / 2)
+#define LINE_LEN  (2 * (COORD_KEY_MAX + COORD_VALUE_MAX) + 64)
+#define HEX_CHARS (2 * C2_SHA256_LEN)
+
+/* ---- dump ------------------------------------------------------------------------------------ */
+
+struct dump {
+    struct service s;
+    const char *path;
+    char *temporary; /* owned */
+    FILE *out;
+    struct c2_sha256_stream *lines, *versions; /* owned */
+    uint64_t keys;
+    unsigned pages;
+};
+
+static void
+put_entry(struct dump *d, const struct coord_entry *e)
+{
+    struct c2_buf line = { 0 };
+    uint8_t version[8];
+    if (e->session != 0 || c2_slice_equal(e->key, c2_slice_str(MARK)))
+        return;
+    c2_buf_puts(&line, "{\"key\":\"");
+    c2_hex_encode(e->key.data, e->key.len, (char *)c2_buf_extend(&line, 2 * e->key.len + 1));
+    line.len--; /* the zero */
+    c2_buf_puts(&line, "\",\"value\":\"");
+    c2_hex_encode(e->value.data, e->value.len, (char *)c2_buf_extend(&line, 2 * e->value.len + 1));
+    line.len--;
+    c2_buf_puts(&line, "\"}\n");
+    (void)fwrite(line.data, 1, line.len, d->out); /* ferror is asked at the end */
+    c2_sha256_stream_add(d->lines, c2_buf_slice(&line));
+    for (unsigned k = 0; k < 8; k++)
+        version[k] = (uint8_t)(e->version >> (8 * k));
+    c2_sha256_stream_add(d->versions, c2_slice(version, sizeof version));
+    c2_buf_done(&line);
+    d->keys++;
+}
+
+static enum c2_err
+read_pages(struct dump *d)
+{
+    const struct c2_slice everything = c2_slice(NULL, 0);
+    C2_AUTO(c2_buf_done) struct c2_buf after = { 0 };
+    bool more = true;
+    while (more) {
+        struct service_call c = { .req = { .verb = COORD_RANGE, .keys = &everything, .nkeys = 1 } };
+        c.req.after = c2_buf_slice(&after);
+        enum c2_err err = service_run(&d->s, &c);
+        for (size_t i = 0; err == C2_E_OK && i < c.req.nentries; i++)
+            put_entry(d, &c.req.entries[i]);
+        more = err == C2_E_OK && c.req.more && c.req.nentries > 0;
+        if (more) {
+            struct c2_slice last = c.req.entries[c.req.nentries - 1].key;
+            c2_buf_clear(&after);
+            c2_buf_append(&after, last.data, last.len);
+        }
+        coord_req_done(&c.req);
+        if (err != C2_E_OK)
+            return err;
+        d->pages++;
+    }
+    return C2_E_OK;
+}
+
+/* Everything once, into the file; `ret_state` is the same for the same keys, values, versions. */
+static enum c2_err
+read_all(struct dump *d, uint8_t ret_state[C2_SHA256_LEN])
+{
+    uint8_t hash[2][C2_SHA256_LEN];
+    char hex[HEX_CHARS + 1];
+    d->out = fopen(d->temporary, "we");
+    if (d->out == NULL)
+        return c2_err_from_errno(errno);
+    (void)fputs(HEADER, d->out);
+    d->lines = c2_sha256_stream_new();
+    d->versions = c2_sha256_stream_new();
+    d->keys = 0;
+    d->pages = 0;
+    enum c2_err err = read_pages(d);
+    c2_sha256_stream_finish(d->lines, hash[0]);
+    c2_sha256_stream_finish(d->versions, hash[1]);
+    c2_hex_encode(hash[0], sizeof hash[0], hex);
+    c2_sha256(c2_slice(hash, sizeof hash), ret_state);
+    (void)fprintf(d->out, "{\"keys\":%llu,\"sha256\":\"%s\"}\n", (unsigned long long)d->keys, hex);
+    if (err == C2_E_OK && (fflush(d->out) != 0 || fsync(fileno(d->out)) != 0 || ferror(d->out)))
+        err = C2_E_IO;
+    if (fclose(d->out) != 0 && err == C2_E_OK)
+        err = C2_E_IO;
+    return err;
+}
+
+static enum c2_err
+dump_one_moment(struct dump *d)
+{
+    uint8_t before[C2_SHA256_LEN], now[C2_SHA256_LEN] = { 0 };
+    enum c2_err err = C2_E_OK;
+    for (unsigned i = 0; err == C2_E_OK && i < READS_MAX; i++) {
+        memcpy(before, now, sizeof before);
+        err = read_all(d, now);
+        bool same = i > 0 && memcmp(before, now, sizeof now) == 0;
+        if (err == C2_E_OK && (same || d->pages == 1))
+            return rename(d->temporary, d->path) == 0 ? C2_E_OK : c2_err_from_errno(errno);
+    }
+    return err == C2_E_OK ? C2_E_BUSY : err;
+}
+
+static int
+dump(struct dump *d)
+{
+    if (access(d->path, F_OK) == 0)
+        return cmd_fail(d->s.x, C2_E_EXISTS, d->s.what, d->path, "exists already",
+                        "choose another file");
+    d->temporary = c2_asprintf("%s.tmp", d->path);
+    enum c2_err err = dump_one_moment(d);
+    (void)unlink(d->temporary);
+    c2_free(d->temporary);
+    if (err == C2_E_BUSY)
+        return cmd_fail(d->s.x, err, d->s.what, d->path, "the service changes all the time",
+                        "try again when its clients are quiet");
+    if (err == C2_E_TIMEOUT)
+        return service_fail(&d->s, err, d->s.url);
+    if (err != C2_E_OK)
+        return cmd_fail(d->s.x, err, d->s.what, d->path, NULL, NULL);
+    if (d->s.x->json) {
+        struct c2_buf out = { 0 };
+        struct c2_json j;
+        cmd_json_begin(&j, &out, "c2fs.meta-dump/1");
+        c2_json_str(&j, "file", d->path);
+        c2_json_u64(&j, "keys", d->keys);
+        cmd_json_print(&j, &out);
+    } else {
+        (void)printf("%llu keys are in %s\n", (unsigned long long)d->keys, d->path);
+    }
+    return CTL_EXIT_OK;
+}
+
+static int
+run_dump(struct cmd_ctx *x, int argc, char **argv)
+{
+    struct dump d = { .path = argc > 1 ? argv[1] : NULL };
+    if (argc < 2 || argc > 3)
+        return cmd_usage(cmd_find("meta dump"), "which file?");
+    int code = service_open(x, "meta dump", argc == 3 ? argv[2] : NULL, &d.s);
+    if (code != CTL_EXIT_OK)
+        return code;
+    code = dump(&d);
+    service_close(&d.s);
+    return code;
+}
+
+/* ---- load ------------------------------------------------------------------------------------ */
+
+struct load {
+    struct service s;
+    const char *path;
+    FILE *in;
+    char line[LINE_LEN];
+    char hash[HEX_CHARS + 1]; /* the whole file's, as its last line says */
+    uint64_t keys;            /* in the file */
+
+    /* The next transaction. */
+    struct c2_buf bytes; /* keys and values */
+    struct coord_op ops[OPS_MAX + 1];
+    size_t at[OPS_MAX][3]; /* key, value, end: in bytes */
+    size_t nops;
+};
+
+static bool
+take(const char **at, const char *literal)
+{
+    size_t len = strlen(literal);
+    if (strncmp(*at, literal, len) != 0)
+        return false;
+    *at += len;
+    return true;
+}
+
+static bool
+take_hex(const char **at, size_t len_max, struct c2_buf *out)
+{
+    size_t digits = strspn(*at, "0123456789abcdef"), len = digits / 2;
+    if (digits % 2 != 0 || len > len_max)
+        return false;
+    uint8_t *room = c2_buf_extend(out, len);
+    if (len > 0 && c2_hex_decode(c2_slice(*at, digits), room, len) != C2_E_OK)
+        return false;
+    *at += digits;
+    return true;
+}
+
+/* Appends the key and the value of a line; false when it is not an entry. */
+static bool
+parse_entry(const char *line, struct c2_buf *out, size_t at[3])
+{
+    at[0] = out->len;
+    bool good = take(&line, "{\"key\":\"") && take_hex(&line, COORD_KEY_MAX, out);
+    at[1] = out->len;
+    good = good && at[1] > at[0] && take(&line, "\",\"value\":\"") &&
+           take_hex(&line, COORD_VALUE_MAX, out) && take(&line, "\"}\n") && *line == '\0';
+    at[2] = out->len;
+    if (!good)
+        out->len = at[0];
+    return good;
+}
+
+static bool
+parse_end(struct load *l, const char *line)
+{
+    char number[32];
+    size_t digits = 0;
+    if (!take(&line, "{\"keys\":"))
+        return false;
+    digits = strspn(line, "0123456789");
+    snprintf(number, sizeof number, "%.*s", (int)C2_MIN(digits, sizeof number - 1), line);
+    line += digits;
+    if (c2_u64_parse(c2_slice_str(number), UINT64_MAX, &l->keys) != C2_E_OK ||
+        !take(&line, ",\"sha256\":\"") || strspn(line, "0123456789abcdef") != HEX_CHARS)
+        return false;
+    memcpy(l->hash, line, HEX_CHARS);
+    line += HEX_CHARS;
+    return take(&line, "\"}\n") && *line == '\0';
+}
+
+/* The next line, with its end if it has one; false at the end of the file. */
+static bool
+next_line(struct load *l, struct c2_slice *ret)
+{
+    if (fgets(l->line, sizeof l->line, l->in) == NULL)
+        return false;
+    *ret = c2_slice(l->line, strlen(l->line));
+    return true;
+}
+
+/* Reads the whole file; what is wrong, or NULL. */
+static const char *
+check_file(struct load *l)
+{
+    struct c2_slice line;
+    C2_AUTO(c2_buf_done) struct c2_buf entry = { 0 };
+    uint8_t hash[C2_SHA256_LEN];
+    char hex[HEX_CHARS + 1];
+    uint64_t keys = 0;
+    bool ended = false;
+    if (!next_line(l, &line) || strcmp(l->line, HEADER) != 0)
+        return "it is not a dump of a coordination service";
+    struct c2_sha256_stream *lines = c2_sha256_stream_new();
+    while (!ended && next_line(l, &line)) {
+        size_t at[3];
+        ended = parse_end(l, l->line);
+        c2_buf_clear(&entry);
+        if (!ended && !parse_entry(l->line, &entry, at))
+            break;
+        if (!ended)
+            c2_sha256_stream_add(lines, line);
+        keys += !ended;
+    }
+    c2_sha256_stream_finish(lines, hash);
+    c2_hex_encode(hash, sizeof hash, hex);
+    if (!ended)
+        return "it is malformed, or its end is missing";
+    if (next_line(l, &line) || keys != l->keys || strcmp(hex, l->hash) != 0)
+        return "it was changed";
+    return NULL;
+}
+
+static enum c2_err
+commit(struct load *l, const struct coord_op *ops, size_t nops)
+{
+    struct service_call c = { .req = { .verb = COORD_TXN, .ops = ops, .nops = nops } };
+    enum c2_err err = service_run(&l->s, &c);
+    coord_req_done(&c.req);
+    return err;
+}
+
+static enum c2_err
+commit_batch(struct load *l)
+{
+    for (size_t i = 0; i < l->nops; i++) {
+        const size_t *at = l->at[i];
+        l->ops[i] = (struct coord_op){ .kind = COORD_PUT,
+                                       .key = c2_slice(l->bytes.data + at[0], at[1] - at[0]),
+                                       .value = c2_slice(l->bytes.data + at[1], at[2] - at[1]) };
+    }
+    enum c2_err err = l->nops == 0 ? C2_E_OK : commit(l, l->ops, l->nops);
+    l->nops = 0;
+    c2_buf_clear(&l->bytes);
+    return err;
+}
+
+static enum c2_err
+write_all(struct load *l)
+{
+    struct c2_slice line;
+    rewind(l->in);
+    if (!next_line(l, &line))
+        return C2_E_IO;
+    for (uint64_t k = 0; k < l->keys; k++) {
+        if (!next_line(l, &line) || !parse_entry(l->line, &l->bytes, l->at[l->nops]))
+            return C2_E_CORRUPT; /* it was good a moment ago */
+        l->nops++;
+        if (l->nops == OPS_MAX || l->bytes.len > BATCH_MAX)
+            C2_TRY(commit_batch(l));
+    }
+    return commit_batch(l);
+}
+
+/* OK: the service is empty, or has what an interrupted load of this file has left. */
+static enum c2_err
+look_at_service(struct load *l)
+{
+    const struct c2_slice keys[] = { c2_slice_str(MARK) };
+    struct service_call c = { .req = { .verb = COORD_GET, .keys = keys, .nkeys = 1 } };
+    C2_TRY(service_run(&l->s, &c));
+    bool again = c2_slice_equal(c.req.entries[0].value, c2_slice_str(l->hash));
+    coord_req_done(&c.req);
+    if (again)
+        return C2_E_OK;
+    const struct c2_slice everything = c2_slice(NULL, 0);
+    c = (struct service_call){ .req = { .verb = COORD_RANGE, .keys = &everything, .nkeys = 1 } };
+    C2_TRY(service_run(&l->s, &c));
+    bool empty = !c.req.more;
+    for (size_t i = 0; i < c.req.nentries; i++)
+        empty = empty && c.req.entries[i].session != 0;
+    coord_req_done(&c.req);
+    return empty ? C2_E_OK : C2_E_EXISTS;
+}
+
+static enum c2_err
+load(struct load *l)
+{
+    struct coord_op mark = { .kind = COORD_PUT, .key = c2_slice_str(MARK) };
+    mark.value = c2_slice_str(l->hash);
+    C2_TRY(look_at_service(l));
+    if (l->s.x->dry_run)
+        return C2_E_OK;
+    C2_TRY(commit(l, &mark, 1));
+    C2_TRY(write_all(l));
+    mark = (struct coord_op){ .kind = COORD_DELETE, .key = mark.key };
+    return commit(l, &mark, 1);
+}
+
+static int
+load_file(struct load *l)
+{
+    const char *why = check_file(l);
+    if (why != NULL)
+        return cmd_fail(l->s.x, C2_E_CORRUPT, l->s.what, l->path, why, NULL);
+    enum c2_err err = load(l);
+    if (err == C2_E_EXISTS)
+        return cmd_fail(l->s.x, err, l->s.what, l->s.url, "the service has keys already",
+                        "load into a new service");
+    if (err != C2_E_OK)
+        return service_fail(&l->s, err, l->path);
+    if (l->s.x->json) {
+        struct c2_buf out = { 0 };
+        struct c2_json j;
+        cmd_json_begin(&j, &out, "c2fs.meta-load/1");
+        c2_json_u64(&j, "keys", l->keys);
+        cmd_json_print(&j, &out);
+    } else {
+        (void)printf("%llu keys%s\n", (unsigned long long)l->keys,
+                     l->s.x->dry_run ? " would be loaded" : " are loaded");
+    }
+    return CTL_EXIT_OK;
+}
+
+static int
+run_load(struct cmd_ctx *x, int argc, char **argv)
+{
+    if (argc < 2 || argc > 3)
+        return cmd_usage(cmd_find("meta load"), "which file?");
+    FILE *in = fopen(argv[1], "re");
+    if (in == NULL)
+        return cmd_fail(x, c2_err_from_errno(errno), "meta load", argv[1], strerror(errno), NULL);
+    struct load *l = c2_calloc(1, sizeof *l);
+    l->path = argv[1];
+    l->in = in;
+    int code = service_open(x, "meta load", argc == 3 ? argv[2] : NULL, &l->s);
+    if (code == CTL_EXIT_OK) {
+        code = load_file(l);
+        service_close(&l->s);
+    }
+    (void)fclose(in);
+    c2_buf_done(&l->bytes);
+    c2_free(l);
+    return code;
+}
+
+const struct cmd cmds_meta_dump[] = {
+    { .name = "meta dump",
+      .args = "FILE [SERVICE]",
+      .summary = "write all keys of a coordination service to a file",
+      .help =
+          "Of one moment; only keys of sessions, such as locks, are left out. Values of volumes\n"
+          "stay sealed. The versions of keys are not in it.\n",
+      .options = "",
+      .needs = CMD_NEEDS_CONF,
+      .run = run_dump },
+    { .name = "meta load",
+      .args = "FILE [SERVICE]",
+      .summary = "write the keys of a dump into an empty coordination service",
+      .help = "Checks the whole file first. When it was interrupted, do it again.\n",
+      .options = "",
+      .needs = CMD_NEEDS_CONF,
+      .run = run_load },
+    { .name = NULL },
+};

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the commands on coordination services share.
+ */
+#ifndef C2_TOOLS_META_H
+#define C2_TOOLS_META_H
+
+#include "tools/cmd.h"
+#include "tools/service.h"
+
+/* A new folder, private; an exit code. */
+int meta_make_dir(const struct cmd_ctx *x, const char *what, const char *path);
+
+struct meta_file {
+    const char *dir, *name;
+    unsigned mode;
+    const struct c2_buf *text;
+};
+
+/* A new file, durable; an exit code. */
+int meta_put_file(const struct cmd_ctx *x, const char *what, const struct meta_file *f);
+
+/* The value of a key in the flat object that a replica sent: it may be anything. The caller's to
+ * free; "-" = it is not there. */
+char *meta_field(const char *json, const char *key);
+
+#endif
