@@ -87,8 +87,13 @@ ARCHIVES_tools := $(foreach l,$(DEPS_tools),$(BUILD)/lib$(l).a)
 LIBDEPSKY_LAYERS := base backends depsky
 LIBDEPSKY_HEADERS := $(wildcard depsky/depsky.h depsky/unit.h depsky/clouds.h backends/provider.h \
                      $(patsubst %,base/%.h,alloc base buf env err list log os_loop wire) base/err.def)
-LIBDEPSKY := $(BUILD)/lib/libdepsky.a $(BUILD)/lib/libdepsky.so.0
 LIBDEPSKY_LIBS := $(filter-out -lfuse3 -llmdb -lssl,$(LIBS))
+# libc2coord: the client of the coordination service, and the service itself in a folder.
+LIBC2COORD_LAYERS := base metadata
+LIBC2COORD_HEADERS := $(wildcard metadata/coord.h metadata/coord_service.h \
+                      $(patsubst %,base/%.h,alloc base buf env err list log os_loop wire) base/err.def)
+LIBC2COORD_LIBS := $(filter-out -lfuse3 -lcurl -lisal -lJerasure -lgf_complete,$(LIBS))
+LIBRARIES := $(foreach l,depsky c2coord,$(BUILD)/lib/lib$(l).a $(BUILD)/lib/lib$(l).so.0)
 
 PROGRAMS := $(patsubst %.c,$(BUILD)/%,\
               $(notdir $(patsubst fs/main.c,c2fs.c,$(patsubst metadata/metad_main.c,c2fs-metad.c,$(wildcard $(MAINS))))))
@@ -120,20 +125,20 @@ AGAIN = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
 
 # ---- programs -----------------------------------------------------------------------------------
 
-.PHONY: help all libdepsky objects clean
+.PHONY: help all libraries objects clean
 ##   all                   the programs (default), in build/<compiler>-<variant>/
 all: $(PROGRAMS)
 
-##   libdepsky             the library, static and shared, in build/<compiler>-<variant>/lib/
-libdepsky: $(LIBDEPSKY)
+##   libraries             libdepsky, libc2coord; static and shared, in build/<compiler>-<variant>/lib/
+libraries: $(LIBRARIES)
 
 help:
 	@echo "make [TARGET] [VARIANT=asan|tsan|debug|cov|release] [CC=gcc|clang] [V=1]"
 	@sed -n 's/^##//p' $(firstword $(MAKEFILE_LIST))
 
-# What is in libdepsky may become part of a shared object.
+# What is in a library may become part of a shared object.
 PIC := -fPIC -fno-semantic-interposition
-$(foreach d,$(LIBDEPSKY_LAYERS),$(BUILD)/$(d)/%.o): LAYER_FLAGS := $(PIC)
+$(foreach d,$(sort $(LIBDEPSKY_LAYERS) $(LIBC2COORD_LAYERS)),$(BUILD)/$(d)/%.o): LAYER_FLAGS := $(PIC)
 $(BUILD)/%.o: %.c Makefile
 	$(call run,CC,$(CC) $(CFLAGS_ALL) $(LAYER_FLAGS) -MMD -MP -c -o $@ $<)
 
@@ -151,18 +156,22 @@ $(BUILD)/c2fs-metad: $(BUILD)/metadata/metad_main.o $(ARCHIVES_metadata)
 $(BUILD)/c2fsctl: $(BUILD)/tools/c2fsctl.o $(ARCHIVES_tools)
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS))
 
-$(BUILD)/lib/libdepsky.a: $(foreach d,$(LIBDEPSKY_LAYERS),$(patsubst %.c,$(BUILD)/%.o,$(wildcard $(d)/*.c)))
-	@rm -f $@
-	$(call run,AR,ar rcD $@ $^)
-$(BUILD)/lib/libdepsky.symbols: packaging/libdepsky-symbols $(LIBDEPSKY_HEADERS)
-	$(call run,GEN,packaging/libdepsky-symbols $(filter %.h,$^) >$@)
-$(BUILD)/lib/libdepsky.map: $(BUILD)/lib/libdepsky.symbols
-	$(call run,GEN,{ echo '{ global:'; sed 's/$$/;/' $<; echo 'local: *; };'; } >$@)
 # What is not declared in a public header is pulled in only where it is called.
-$(BUILD)/lib/libdepsky.so.0: $(BUILD)/lib/libdepsky.a $(BUILD)/lib/libdepsky.map
-	$(call run,LD,$(CC) $(filter-out -pie,$(LDFLAGS_ALL)) -shared -Wl$(,)-soname$(,)$(@F) \
-	    -Wl$(,)--version-script=$(@D)/libdepsky.map $$(sed 's/^/-Wl$(,)-u$(,)/' $(@D)/libdepsky.symbols) \
-	    -o $@ $< -Wl$(,)--as-needed $(LIBDEPSKY_LIBS))
+define library_rule
+$(BUILD)/lib/lib$(1).a: $(foreach d,$($(2)_LAYERS),$(patsubst %.c,$(BUILD)/%.o,$(call LIBSRC,$(d))))
+	@rm -f $$@
+	$$(call run,AR,ar rcD $$@ $$^)
+$(BUILD)/lib/lib$(1).symbols: packaging/library-symbols $($(2)_HEADERS)
+	$$(call run,GEN,packaging/library-symbols $$(filter %.h,$$^) >$$@)
+$(BUILD)/lib/lib$(1).map: $(BUILD)/lib/lib$(1).symbols
+	$$(call run,GEN,{ echo '{ global:'; sed 's/$$$$/;/' $$<; echo 'local: *; };'; } >$$@)
+$(BUILD)/lib/lib$(1).so.0: $(BUILD)/lib/lib$(1).a $(BUILD)/lib/lib$(1).map
+	$$(call run,LD,$$(CC) $$(filter-out -pie,$$(LDFLAGS_ALL)) -shared -Wl$$(,)-soname$$(,)$$(@F) \
+	    -Wl$$(,)--version-script=$$(@D)/lib$(1).map $$$$(sed 's/^/-Wl$$(,)-u$$(,)/' $$(@D)/lib$(1).symbols) \
+	    -o $$@ $$< -Wl$$(,)--as-needed $$($(2)_LIBS))
+endef
+$(eval $(call library_rule,depsky,LIBDEPSKY))
+$(eval $(call library_rule,c2coord,LIBC2COORD))
 
 objects: $(patsubst %.c,$(BUILD)/%.o,$(PRODUCT_SRC))
 
@@ -248,7 +257,7 @@ check-integration:
 	+@$(AGAIN) $(BUILD)/integration-ready
 	@C2FS_BUILD=$(BUILD) tests/integration/run $(T)
 .PHONY: $(BUILD)/integration-ready
-$(BUILD)/integration-ready: all $(HELPERS) $(LIAR) $(S3_DRIVER) $(LIBDEPSKY)
+$(BUILD)/integration-ready: all $(HELPERS) $(LIAR) $(S3_DRIVER) $(LIBRARIES)
 
 ##   check-posix           calls x errors x side effects on a mount and on a native file system
 check-posix:
@@ -381,23 +390,29 @@ bench-bft:
 	+@$(AGAIN) VARIANT=release all build/gcc-release/helpers/kvload build/gcc-release/bench/etcd_load
 	@C2FS_BUILD=build/gcc-release tests/bench/bft
 
-##   install               programs, libdepsky, manual pages, units, completion; DESTDIR=
+##   install               programs, libraries, manual pages, units, completion; DESTDIR=
 ##                         PREFIX=/usr/local LIBDIR=PREFIX/lib
 install:
-	+@$(AGAIN) CC=$(CC) VARIANT=release BUILD=build/$(notdir $(CC))-release all libdepsky
+	+@$(AGAIN) CC=$(CC) VARIANT=release BUILD=build/$(notdir $(CC))-release all libraries
 	+@$(AGAIN) BUILD=build/$(notdir $(CC))-release install-files
 .PHONY: install-files
 install-files:
 	@BUILD='$(BUILD)' DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' SBINDIR='$(SBINDIR)' \
 	    SYSCONFDIR='$(SYSCONFDIR)' packaging/install $(filter-out %.3,$(MAN))
 	@BUILD='$(BUILD)' DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' \
-	    VERSION='$(VERSION)' LIBS_PRIVATE='$(LIBDEPSKY_LIBS)' \
-	    packaging/install-libdepsky $(LIBDEPSKY_HEADERS) $(filter %.3,$(MAN))
+	    VERSION='$(VERSION)' LIBS_PRIVATE='$(LIBDEPSKY_LIBS)' NAME=depsky \
+	    packaging/install-library 'dependable and secure storage over several clouds (DepSky-A, DepSky-CA)' \
+	    $(LIBDEPSKY_HEADERS) docs/examples/notes.c docs/examples/objects.c \
+	    $(filter-out %coord.3 %coord_submit.3,$(filter %.3,$(MAN)))
+	@BUILD='$(BUILD)' DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' \
+	    VERSION='$(VERSION)' LIBS_PRIVATE='$(LIBC2COORD_LIBS)' NAME=c2coord \
+	    packaging/install-library 'a key-value store on replicas of which some may lie: transactions, locks, watches' \
+	    $(LIBC2COORD_HEADERS) docs/examples/kv.c $(filter %coord.3 %coord_submit.3,$(MAN))
 
-##   deb                   Debian packages in build/: c2fs, libdepsky-dev
+##   deb                   Debian packages in build/: c2fs, libdepsky-dev, libc2coord-dev
 deb:
 	@tools/dev/install-deps build deb
-	+@$(AGAIN) CC=gcc VARIANT=release BUILD=build/gcc-release all libdepsky
+	+@$(AGAIN) CC=gcc VARIANT=release BUILD=build/gcc-release all libraries
 	@BUILD=build/gcc-release VERSION=$(VERSION) MAKE='$(MAKE)' packaging/deb
 
 ##   clean                 remove everything that was built

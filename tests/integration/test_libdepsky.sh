@@ -23,7 +23,7 @@ check "manual pages" test -s "$root/opt/c2/share/man/man3/libdepsky.3"
 lib=$root/opt/c2/lib
 include=$root/opt/c2/include/depsky-0
 mapfile -t headers < <(cd "$include" && find . -name '*.h')
-(cd "$include" && "$TOP/packaging/libdepsky-symbols" "${headers[@]}") >"$WORK/declared"
+(cd "$include" && "$TOP/packaging/library-symbols" "${headers[@]}") >"$WORK/declared"
 nm -D --defined-only "$lib/libdepsky.so.0" | awk '$2 ~ /[TDRB]/ { print $3 }' |
     grep -vE '^(__|_init|_fini)' | LC_ALL=C sort -u >"$WORK/exported"
 check "headers were installed" test "${#headers[@]}" -ge 12
