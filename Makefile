@@ -130,7 +130,9 @@ AGAIN = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
 all: $(PROGRAMS)
 
 ##   libraries             libdepsky, libc2coord; static and shared, in build/<compiler>-<variant>/lib/
-libraries: $(LIBRARIES)
+.PHONY: libdepsky libc2coord
+libraries: libdepsky libc2coord
+libdepsky libc2coord: %: $(BUILD)/lib/%.a $(BUILD)/lib/%.so.0
 
 help:
 	@echo "make [TARGET] [VARIANT=asan|tsan|debug|cov|release] [CC=gcc|clang] [V=1]"
