@@ -502,9 +502,7 @@ cleaned(struct c2_disk_req *r)
                                         .journal = s->rec.at };
     c->cost_before = s->rec.cost;
     c->log_before = s->rec.log_bytes;
-    const struct fs_parts *part = &s->fs->part;
-    struct coord *store = part->store != NULL ? part->store : part->coord;
-    c->dump = (struct dump){ .coord = store, .path = c->path, .file = -1 };
+    c->dump = (struct dump){ .coord = s->fs->part.store, .path = c->path, .file = -1 };
     c->dump.work.run = dump_run;
     c->dump.work.done = dump_done;
     c2_work(s->fs->part.env, &c->dump.work);

@@ -312,6 +312,8 @@ fs_new(const struct fs_parts *parts, const struct fs_config *config)
     struct fs *fs = c2_calloc(1, sizeof(*fs));
     uint64_t seed;
     fs->part = *parts;
+    if (fs->part.store == NULL)
+        fs->part.store = parts->coord;
     fs->conf = *config;
     if (fs->conf.inodes_max == 0)
         fs->conf.inodes_max = FS_INODES_MAX;

@@ -21,6 +21,7 @@
 #include "metadata/cluster.h"
 #include "tools/meta.h"
 
+#define FIRST_START  "data/" CLUSTER_FIRST_START
 #define KEY_FILE_MAX (64u << 10)
 #define BATCHES_MAX  4096 /* more than a window and a checkpoint interval */
 #define ASK_EVERY    16   /* batches between two looks at the replicas */
@@ -113,8 +114,8 @@ plan(struct change *a)
 }
 
 /* In the order in which they are removed when the service refuses. */
-static const char *const names[] = { "data/" CLUSTER_FIRST_START, "data", "c2fs-metad.conf",
-                                     "replica.key", "root.pub" };
+static const char *const names[] = { FIRST_START, "data", "c2fs-metad.conf", "replica.key",
+                                     "root.pub" };
 
 static void
 remove_files(const struct change *a)

@@ -264,7 +264,7 @@ change__that_makes_no_sense_is_refused(void **state)
 
 /* An EPOCH message in which the newcomer has taken the place of the fourth, signed by `count`. */
 static struct c2_buf
-forge(struct coord_fixture *f, uint32_t count)
+forge(struct coord_fixture *f, uint16_t count)
 {
     struct bft_rig *r = f->rig;
     struct bft_config next = r->config;
@@ -298,7 +298,7 @@ client__believes_a_quorum_and_nothing_less(void **state)
 {
     struct coord_fixture *f = *state;
     put(f, "k", "v");
-    for (uint32_t count = 2; count <= 3; count++) {
+    for (uint16_t count = 2; count <= 3; count++) {
         C2_AUTO(c2_buf_done) struct c2_buf m = forge(f, count);
         test_hub_inject(f->rig->hub, 0, BFT_RIG_CLIENT, c2_buf_slice(&m));
         test_env_run_for(f->t, C2_NS_PER_S);
