@@ -21,7 +21,7 @@
 #include "metadata/cluster.h"
 #include "tools/meta.h"
 
-#define FIRST_START  "data/" CLUSTER_FIRST_START
+#define FIRST_START  "data/first-start" /* CLUSTER_FIRST_START in the data folder */
 #define KEY_FILE_MAX (64u << 10)
 #define BATCHES_MAX  4096 /* more than a window and a checkpoint interval */
 #define ASK_EVERY    16   /* batches between two looks at the replicas */
