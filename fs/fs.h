@@ -53,8 +53,7 @@ struct fs_config {
                                       * what is used */
     unsigned gc_rate;                /* objects deleted in a second */
     uint64_t gc_orphan_ns;           /* orphans are looked for so often, and left so long after the
-                                      * end of their session; 0 = never: another machine's journal
-                                      * may name them */
+                                      * end of their session; 0 = never */
     size_t inodes_max;               /* clean ones kept in memory; 0 = FS_INODES_MAX */
     size_t dentries_max;             /* the same; 0 = FS_DENTRIES_MAX */
 };
@@ -100,6 +99,8 @@ struct fs {
     uint64_t chunk_bytes_in_use;                     /* of those: read by running uploads */
     uint64_t chunk_order;
     uint64_t ready_bytes, ready_items; /* for the next transaction group */
+    uint64_t ready_attr_bytes;         /* the same: what its records have of varying length */
+    uint64_t waiting_since_ns;         /* the first change that is in no group; 0 = there is none */
     uint64_t queued_items;             /* inodes and entries in groups that are not committed */
     uint64_t next_ino;
     uint64_t commit_version;         /* of the commit marker, see anchor.c */

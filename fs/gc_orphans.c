@@ -13,6 +13,9 @@
  * is a commit of ours that reaches the clouds after the LIST: had another machine taken the volume
  * over and written these objects, its seal would be in the place of ours, and we would be fenced.
  *
+ * The journal of another device can name objects until this one has committed something (see
+ * gc_condemn.c); it can never be replayed any more then. Until then no orphan is looked for.
+ *
  * A LIST that fails ends the round: nothing follows from what is not in it. And it is done once a
  * day, for ever: what arrives late is found by the next one.
  */
@@ -264,7 +267,8 @@ gc_orphans_start(struct fs_gc *g)
     const struct fs_config *conf = &g->fs->conf;
     uint64_t last_ns = g->clock.orphans_wall_ns;
     bool due = last_ns == 0 || g->wall_ns - last_ns >= conf->gc_orphan_ns;
-    if (conf->gc_orphan_ns == 0 || g->ended_session == 0 || (g->run == NULL && !due)) {
+    bool named = g->fs->foreign; /* by another journal, perhaps */
+    if (conf->gc_orphan_ns == 0 || named || g->ended_session == 0 || (g->run == NULL && !due)) {
         gc_round_over(g, C2_E_OK);
         return;
     }

@@ -255,7 +255,10 @@ fs_inode_dirty(struct fs *fs, struct fs_inode *i)
     }
     if (!i->dirty_commit) {
         i->dirty_commit = true;
+        if (fs->waiting_since_ns == 0)
+            fs->waiting_since_ns = c2_now_ns(fs->part.env);
         fs->ready_items++;
+        fs->ready_attr_bytes += i->xattrs.len;
         c2_list_append(&fs->commit_inodes, &i->commit_link);
     }
     if (c2_link_linked(&i->lru))

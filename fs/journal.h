@@ -116,6 +116,7 @@ void journal_trim(struct journal *j, uint64_t seq);
 
 struct journal_stats {
     uint64_t size_max, used_bytes; /* of segment files */
+    uint64_t segment_size;         /* that a new one grows to */
     uint64_t last_seq, synced_seq, trimmed_seq;
     uint64_t oldest_ns; /* monotonic time of the oldest untrimmed group, 0 = none */
     uint64_t appends, syncs, bytes_written; /* since open */

@@ -200,6 +200,7 @@ journal_stats(const struct journal *j, struct journal_stats *ret_stats)
     const struct journal_age *oldest = C2_LIST_FIRST(&j->ages, struct journal_age, link);
     *ret_stats = j->stats;
     ret_stats->size_max = j->size_max;
+    ret_stats->segment_size = j->segment_size;
     ret_stats->used_bytes = journal_used_bytes(j);
     ret_stats->last_seq = j->seq;
     ret_stats->oldest_ns = oldest == NULL ? 0 : oldest->since_ns;

@@ -12,13 +12,19 @@ fs_live_init(struct fs_live *l)
 }
 
 void
+fs_live_forget(struct fs_live *l, struct fs_live_change *c)
+{
+    c2_list_remove(&l->changes, &c->link);
+    c2_map_remove(&l->by_object, &c->node);
+    fs_source_unref(&c->object->source);
+    c2_free(c);
+}
+
+void
 fs_live_done(struct fs_live *l)
 {
     C2_LIST_FOREACH (&l->changes, struct fs_live_change, c, link) {
-        c2_list_remove(&l->changes, &c->link);
-        c2_map_remove(&l->by_object, &c->node);
-        fs_source_unref(&c->object->source);
-        c2_free(c);
+        fs_live_forget(l, c);
     }
     c2_map_done(&l->by_object);
 }
@@ -42,6 +48,12 @@ change_of(struct fs_live *l, struct fs_object *o)
     return c;
 }
 
+void
+fs_live_add(struct fs_live *l, struct fs_object *o, int64_t bytes)
+{
+    change_of(l, o)->bytes += bytes;
+}
+
 static void
 count(struct fs_live *l, const struct fs_extent *e, int sign)
 {
@@ -52,7 +64,7 @@ count(struct fs_live *l, const struct fs_extent *e, int sign)
     C2_ASSERT(s->kind == FS_SOURCE_OBJECT);
     struct fs_object *o = C2_CONTAINER_OF(s, struct fs_object, source);
     if (!fs_object_is_nowhere(o))
-        change_of(l, o)->bytes += sign * (int64_t)e->len;
+        fs_live_add(l, o, sign * (int64_t)e->len);
 }
 
 static void

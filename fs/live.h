@@ -24,6 +24,8 @@ struct fs_live {
 
 void fs_live_init(struct fs_live *l);
 void fs_live_done(struct fs_live *l);
+void fs_live_add(struct fs_live *l, struct fs_object *o, int64_t bytes);
+void fs_live_forget(struct fs_live *l, struct fs_live_change *c); /* one of its changes */
 /* A file whose content was `from` is `to` now; NULL = nothing. Everything must be in objects. */
 void fs_live_content(struct fs_live *l, const struct fs_map *from, const struct fs_map *to);
 /* The leaves of a manifest (NULL = none) came (1) or went (-1). */

@@ -97,6 +97,7 @@ fs_op_symlink(struct fs_req *r)
     C2_TRY(fs_change_admit(r, FS_CHANGE_BYTES + len));
     struct fs_inode *i = make(r, dir, e, S_IFLNK | 0777);
     i->symlink = c2_strdup(r->name2);
+    r->fs->ready_attr_bytes += strlen(i->symlink);
     i->attr.size = len;
     return answer(r, i);
 }

@@ -246,6 +246,7 @@ fs_op_setxattr(struct fs_req *r)
         c2_buf_done(&list);
         return err;
     }
+    r->fs->ready_attr_bytes += list.len;
     replace_list(r, i, &list);
     follow_acl(r, i, r->data);
     return C2_E_OK;

@@ -218,13 +218,29 @@ txg_free(struct fs *fs, struct txg *t)
     c2_free(t);
 }
 
-/* The journal fills with data of files that are held: a group that only moves the position lets it
- * go, as far as it is uploaded. */
+/*
+ * A group that only moves the position lets go what the journal has and nobody needs any more:
+ *   - it fills with data of files that are held;
+ *   - everything is in the store, and its last groups say so once more: they were written between
+ *     a cut and its commit, or had nothing but data. What they name would stay for ever.
+ */
 static bool
 position_wanted(const struct fs_txgs *q, const struct journal_stats *js)
 {
-    return c2_list_empty(&q->queue) && js->last_seq > q->cut_seq &&
-           js->used_bytes > js->size_max / 100 * POSITION_PERCENT;
+    const struct fs *fs = q->fs;
+    bool settled = c2_list_empty(&fs->commit_inodes) && c2_list_empty(&fs->commit_dentries);
+    uint64_t enough = settled ? js->segment_size : js->size_max / 100 * POSITION_PERCENT;
+    return c2_list_empty(&q->queue) && js->last_seq > q->cut_seq && js->used_bytes > enough;
+}
+
+/* What is left is held. */
+static void
+note_waiting(struct fs *fs)
+{
+    const struct fs_inode *i = C2_LIST_FIRST(&fs->commit_inodes, struct fs_inode, commit_link);
+    fs->waiting_since_ns = i == NULL                      ? 0
+                           : i->unpublished_since_ns != 0 ? i->unpublished_since_ns
+                                                          : c2_now_ns(fs->part.env);
 }
 
 static void
@@ -234,8 +250,9 @@ cut(struct fs_txgs *q, bool position)
     if (fs_deferred_files(fs) > 0)
         return;
     c2_timer_stop(fs->part.env, &q->cut_timer);
-    fs->ready_bytes = fs->ready_items = 0;
+    fs->ready_bytes = fs->ready_items = fs->ready_attr_bytes = 0;
     struct txg *t = c2_calloc(1, sizeof(*t));
+    uint64_t since_ns = fs->waiting_since_ns;
     t->id = q->last_id + 1;
     t->inodes = c2_calloc(fs->commit_inodes.count, sizeof(*t->inodes));
     t->dentries = c2_calloc(fs->commit_dentries.count, sizeof(*t->dentries));
@@ -245,6 +262,7 @@ cut(struct fs_txgs *q, bool position)
     C2_LIST_FOREACH (&fs->commit_dentries, struct fs_dentry, e, commit_link) {
         cut_dentry(fs, t, e);
     }
+    note_waiting(fs);
     fs_pack_flush(fs);
     struct journal_stats js;
     journal_stats(fs->journal, &js);
@@ -256,7 +274,7 @@ cut(struct fs_txgs *q, bool position)
     q->last_id = t->id;
     q->cut_seq = t->journal_seq = js.last_seq;
     t->next_ino = fs->next_ino;
-    t->cut_ns = c2_now_ns(fs->part.env);
+    t->since_ns = since_ns != 0 ? since_ns : c2_now_ns(fs->part.env);
     fs->queued_items += t->ninodes + t->ndentries;
     c2_list_append(&q->queue, &t->link);
 }
@@ -276,10 +294,13 @@ void
 fs_txg_changed(struct fs *fs)
 {
     struct fs_txgs *q = fs->txgs;
+    struct journal_stats js;
     bool dirty = !c2_list_empty(&fs->commit_inodes) || !c2_list_empty(&fs->commit_dentries);
-    if (!dirty || q->stopped)
+    journal_stats(fs->journal, &js);
+    if ((!dirty && !position_wanted(q, &js)) || q->stopped || fs->fenced)
         return;
-    bool full = fs->ready_items >= FS_TXG_ITEMS || fs->ready_bytes >= fs->conf.pack_size;
+    bool full = fs->ready_items >= FS_TXG_ITEMS || fs->ready_attr_bytes >= FS_TXG_BYTES ||
+                fs->ready_bytes >= fs->conf.pack_size;
     if (full) { /* whatever waits: a group must fit one transaction, FS_DIRTY_MAX bounds them */
         cut(q, false);
         fs_txg_progress(fs);
@@ -437,6 +458,7 @@ anchored(struct anchor *a)
         end_syncs(q);
         fs_unblock(fs);
         fs_txg_progress(fs);
+        fs_txg_changed(fs); /* was it the last one, and the journal has more? */
         return;
     }
     if (a->err == C2_E_FENCED) {
@@ -594,8 +616,9 @@ fs_txgs_numbers(const struct fs *fs, struct fs_txgs_numbers *ret)
                                      .committed = q->committed,
                                      .txns = q->txns,
                                      .last_error = q->committing ? q->anchor.last_error : C2_E_OK };
-    if (first != NULL)
-        ret->oldest_ns = c2_now_ns(fs->part.env) - first->cut_ns;
+    uint64_t since_ns = first != NULL ? first->since_ns : fs->waiting_since_ns;
+    if (since_ns != 0)
+        ret->oldest_ns = c2_now_ns(fs->part.env) - since_ns;
     C2_LIST_FOREACH (&q->queue, struct txg, t, link) {
         ret->inodes += t->ninodes;
     }

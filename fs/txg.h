@@ -8,9 +8,10 @@
 
 #include "fs/fs.h"
 
-#define FS_TXG_ITEMS 1500  /* inodes and entries: a group is cut when there are that many */
-#define FS_TXGS_MAX  64    /* queued; beyond that only full groups are cut */
-#define FS_DIRTY_MAX 80000 /* not committed inodes and entries, 1.5 KiB each: changes wait */
+#define FS_TXG_ITEMS 1500         /* inodes and entries: a group is cut when there are that many */
+#define FS_TXG_BYTES (256u << 10) /* or extended attributes and targets of so many bytes */
+#define FS_TXGS_MAX  64           /* queued; beyond that only full groups are cut */
+#define FS_DIRTY_MAX 80000        /* not committed inodes and entries, 1.5 KiB each: changes wait */
 
 #define FS_COMMIT_MARKER     "/commit" /* ck_session: u64 session, u64 number of the commit */
 #define FS_COMMIT_MARKER_LEN 16
@@ -37,7 +38,7 @@ struct txg {
     uint64_t id;
     uint64_t journal_seq; /* journal groups up to it are covered */
     uint64_t next_ino;
-    uint64_t cut_ns;
+    uint64_t since_ns; /* its oldest change */
     struct txg_inode *inodes;
     size_t ninodes;
     struct txg_dentry *dentries;
@@ -60,7 +61,7 @@ bool fs_txgs_committing(const struct fs *fs);
 struct fs_txgs_numbers {
     uint64_t cut, committed; /* groups */
     uint64_t txns;
-    uint64_t inodes, oldest_ns; /* waiting in groups; age of the first group, 0 = none */
+    uint64_t inodes, oldest_ns; /* waiting in groups; age of the oldest change, 0 = none */
     enum c2_err last_error;     /* of the running commit */
 };
 void fs_txgs_numbers(const struct fs *fs, struct fs_txgs_numbers *ret);

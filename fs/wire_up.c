@@ -60,8 +60,7 @@ fs_settings(const struct wire *w)
     c.gc_rate = (unsigned)conf_u64(w, "gc_rate");
     c.compact = !w->read_only && c2_conf_bool(w->conf, "volume", w->volume_name, "compact");
     c.compact_rate = conf_u64(w, "compact_rate");
-    /* The store is on this machine, so is every journal that can name objects. */
-    c.gc_orphan_ns = strncmp(conf_str(w, "metadata"), "local:", 6) == 0 ? GC_ORPHAN_NS : 0;
+    c.gc_orphan_ns = GC_ORPHAN_NS;
     return c;
 }
 

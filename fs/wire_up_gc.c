@@ -67,12 +67,20 @@ wire_gc_request(struct wire *w, struct ctl_call *call, const struct ctl_request 
         ctl_result(call, C2_E_NOT_MOUNTED, "the mount is ending", none);
         return;
     }
+    bool delete = c2_slice_equal(q->text, c2_slice_str("delete"));
+    if (delete &&(w->read_only || w->fs->fenced)) {
+        ctl_result(call, C2_E_READ_ONLY,
+                   w->read_only ? "the volume is mounted read-only, nothing can be deleted\n"
+                                  "hint: mount it for writing, or leave out --delete"
+                                : "another mount may have the volume, nothing can be deleted\n"
+                                  "hint: unmount, and mount again",
+                   none);
+        return;
+    }
     struct wire_gc *g = c2_calloc(1, sizeof(*g));
     g->w = w;
     g->call = call;
-    g->run = (struct fs_gc_run){ .dry_run = !c2_slice_equal(q->text, c2_slice_str("delete")),
-                                 .retention_ns = q->number,
-                                 .done = ended };
+    g->run = (struct fs_gc_run){ .dry_run = !delete, .retention_ns = q->number, .done = ended };
     c2_list_append(&w->gcs, &g->link);
     fs_gc_run_start(w->fs, &g->run);
 }

@@ -170,7 +170,9 @@ ask_daemon(const struct cmd_ctx *x, const struct ctl_request *q, struct result *
     } else if (a.err != C2_E_OK) {
         char *message =
             c2_strndup(a.message.len > 0 ? (const char *)a.message.data : "", a.message.len);
-        code = cmd_fail(x, a.err, "gc", x->volume, message, "c2fsctl status shows what is wrong");
+        const char *hint = ctl_split_hint(message);
+        code = cmd_fail(x, a.err, "gc", x->volume, message,
+                        hint != NULL ? hint : "c2fsctl status shows what is wrong");
         c2_free(message);
     } else if (ctl_counters_decode(a.body, take_counter, ret) != C2_E_OK) {
         code = cmd_fail(x, C2_E_PARSE, "gc", x->volume, "the daemon's answer is malformed", NULL);

@@ -174,6 +174,9 @@ detach_and_wait(const struct cmd_ctx *x, struct ctl_client *client, const char *
     if (err_no == EBUSY)
         return cmd_fail(x, C2_E_BUSY, "umount", mountpoint, "programs still use it",
                         "fuser -vm shows which; --lazy takes it out of sight at once");
+    if (err_no == ENOPKG)
+        return cmd_fail(x, C2_E_UNSUPPORTED, "umount", mountpoint, "fusermount3 cannot be run",
+                        "install fuse3, or unmount as root");
     if (err_no != 0)
         return cmd_fail(x, c2_err_from_errno(err_no), "umount", mountpoint, strerror(err_no), NULL);
     /* The daemon ends by itself now. It may have done so before it reads this: then it had nothing

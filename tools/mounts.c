@@ -2,6 +2,7 @@
 #include "tools/mounts.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include "base/os_file.h"
 
 #define MOUNTINFO_MAX (8u << 20)
+#define NOT_RUN       127 /* how a child ends that could not become fusermount3 */
 
 /* Decodes the \040 of mountinfo in place. */
 static void
@@ -115,22 +117,48 @@ mounts_at(const struct mounts *m, const char *mountpoint)
 
 /* ---- unmounting ------------------------------------------------------------------------------ */
 
-/* fusermount3 for those who may not call umount(2). */
+int
+mounts_fusermount_errno(int exit_code, const char *said)
+{
+    if (exit_code == 0)
+        return 0;
+    if (exit_code == NOT_RUN)
+        return ENOPKG;
+    if (strstr(said, "busy") != NULL)
+        return EBUSY;
+    if (strstr(said, "permitted") != NULL || strstr(said, "denied") != NULL)
+        return EPERM;
+    return strstr(said, "not found") != NULL || strstr(said, "not mounted") != NULL ? EINVAL : EIO;
+}
+
+/* fusermount3 for those who may not call umount(2). It only says in words why it failed. */
 static int
 run_fusermount(const char *mountpoint, bool lazy)
 {
+    char said[512] = "";
+    size_t len = 0;
+    ssize_t n;
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return errno;
     pid_t pid = fork();
     if (pid == 0) {
+        (void)dup2(ends[1], STDERR_FILENO);
         if (lazy)
-            execlp("fusermount3", "fusermount3", "-u", "-q", "-z", "--", mountpoint, (char *)NULL);
+            execlp("fusermount3", "fusermount3", "-u", "-z", "--", mountpoint, (char *)NULL);
         else
-            execlp("fusermount3", "fusermount3", "-u", "-q", "--", mountpoint, (char *)NULL);
-        _exit(127);
+            execlp("fusermount3", "fusermount3", "-u", "--", mountpoint, (char *)NULL);
+        _exit(NOT_RUN);
     }
+    (void)close(ends[1]);
+    while (len + 1 < sizeof(said) && (n = read(ends[0], said + len, sizeof(said) - 1 - len)) > 0)
+        len += (size_t)n;
+    (void)close(ends[0]);
+    said[len] = '\0';
     int status = 0;
     if (pid < 0 || waitpid(pid, &status, 0) != pid)
         return EIO;
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : EBUSY;
+    return WIFEXITED(status) ? mounts_fusermount_errno(WEXITSTATUS(status), said) : EIO;
 }
 
 int

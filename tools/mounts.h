@@ -27,5 +27,7 @@ const struct mount_entry *mounts_at(const struct mounts *m, const char *mountpoi
 
 /* Takes a mount out of the name space; lazy: even while it is in use. 0 or an errno. */
 int mounts_detach(const char *mountpoint, bool lazy);
+/* What fusermount3 meant: an errno; ENOPKG: it could not be run. */
+int mounts_fusermount_errno(int exit_code, const char *said);
 
 #endif

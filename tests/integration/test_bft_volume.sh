@@ -121,6 +121,23 @@ check "state of the file" [ "$(getfattr --absolute-names --only-values -n user.c
 check "all replicas run" wait_for 30 replicas_run
 remount_cold
 check "every byte and attribute" same_tree "$WORK/src" "$MNT/src"
+large_attributes() { # more of them than one transaction takes
+    python3 - "$MNT/attributes" <<'END'
+import os, sys
+os.mkdir(sys.argv[1])
+for i in range(60):
+    path = f"{sys.argv[1]}/{i}"
+    open(path, "w").close()
+    os.setxattr(path, "user.large", bytes([i]) * 30000)
+END
+}
+attributes_are_there() {
+    [ "$(getfattr --absolute-names --only-values -n user.large "$MNT/attributes/59" | wc -c)" -eq 30000 ]
+}
+check "large attributes" large_attributes
+check_fsck
+remount_cold
+check "large attributes are there" attributes_are_there
 check_fsck
 mount_stop
 replicas_stop

@@ -109,4 +109,11 @@ check "it happens by itself" wait_for 30 collected
 check "everything is there in the end" same_tree "$WORK/src" "$MNT/kept"
 check_fsck
 mount_stop
+
+note "read-only"
+mount_start -o ro
+refused() { ! c2 gc --delete >"$WORK/refused" 2>&1 && grep "mounted read-only" "$WORK/refused"; }
+check "nothing is deleted on a read-only mount" refused
+check "looking is fine" c2 gc
+mount_stop
 finish
