@@ -17,6 +17,7 @@
 #define PUT_TIMEOUT_NS (60 * C2_NS_PER_S)
 #define GET_TIMEOUT_NS (30 * C2_NS_PER_S)
 #define HEADERS_MAX    4096
+#define HEDGE_PERCENT  5
 #define PATIENCE_RATE  (64u << 10)
 #define PATIENCE_BYTES ((size_t)4 << 20)
 
@@ -30,6 +31,7 @@ ds_config_default(struct ds_config *c)
         .compress = DS_COMPRESS_ISAL,
         .put_hedge_min_ns = PUT_HEDGE_NS,
         .get_hedge_min_ns = GET_HEDGE_NS,
+        .hedge_percent = HEDGE_PERCENT,
         .put_timeout_ns = PUT_TIMEOUT_NS,
         .get_timeout_ns = GET_TIMEOUT_NS,
         .header_cache_max = HEADERS_MAX,
@@ -89,6 +91,7 @@ ds_client_new(struct c2_env *env, const struct ds_config *config, struct provide
     c2_random(env, &seed, sizeof(seed));
     ds_cache_init(&c->cache, seed, config->header_cache_max);
     c2_list_init(&c->calls);
+    ds_hedge_init(c);
     c->expect_raw = config->compress == DS_COMPRESS_NONE;
     c->probe_timer.fire = probe_again;
     c->drain_task.run = drain_ready;
@@ -311,6 +314,7 @@ ds_call_start(struct ds_call *call, uint64_t timeout_ns)
     call->req.done = call_done;
     c2_blob_ref(call->req.body);
     c2_list_append(&c->calls, &call->link);
+    ds_hedge_earn(c, call);
     prov_submit(call->provider, &call->req);
     if (c->drain_done != NULL || (c->quiescing && call->background))
         cancel(call);

@@ -61,7 +61,8 @@ struct ds_client {
     struct ds_evidence evidence[DS_EVIDENCE_MAX];
     size_t nevidence;
     uint64_t evidence_version;
-    bool quiescing; /* background calls are canceled at once */
+    uint32_t hedge_credit[DS_CLASS_COUNT]; /* hundredths of a request, see hedge.c */
+    bool quiescing;                        /* background calls are canceled at once */
     struct c2_timer probe_timer;
     struct c2_task drain_task;
     void (*drain_done)(void *arg); /* NULL = not draining */
@@ -122,6 +123,15 @@ bool ds_health_closed(const struct ds_client *c, enum ds_class class, unsigned s
 bool ds_health_good(const struct ds_client *c, enum ds_class class, unsigned seat);
 /* When a request of that size counts as late: max(p95 of a typical seat, the configured least). */
 uint64_t ds_health_hedge_ns(const struct ds_client *c, enum ds_class class, size_t bytes);
+
+/* ---- hedging (hedge.c) ----------------------------------------------------------------- */
+
+void ds_hedge_init(struct ds_client *c);
+void ds_hedge_earn(struct ds_client *c, const struct ds_call *call);
+/* A request sent at that time is late: true when another seat may be asked as well. Else the timer
+ * is armed to ask again. */
+bool ds_hedge_now(struct ds_client *c, enum ds_class class, uint64_t sent_ns, size_t bytes,
+                  struct c2_timer *again);
 
 /* False for a reference that no object can have; it may come from damaged metadata. */
 bool ds_ref_possible(const struct ds_ref *ref);

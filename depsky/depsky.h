@@ -67,6 +67,8 @@ struct ds_config {
     enum ds_compress compress;
     uint64_t put_hedge_min_ns; /* spare seat starts after max(p95, this); default 2 s */
     uint64_t get_hedge_min_ns; /* default 200 ms */
+    unsigned hedge_percent;    /* most requests more, of all, that are sent because others are late;
+                                * default 5. What takes the place of a failed one does not count */
     /* Per attempt on one seat, and 1 s more for each 64 KiB of body up to 4 MiB: slow lines are no
      * faults. Default 60 s and 30 s. */
     uint64_t put_timeout_ns;

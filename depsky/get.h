@@ -38,6 +38,7 @@ struct get_seat {
     struct ds_row_bytes have; /* verified; points into have_blob */
     struct c2_blob *have_blob;
     struct c2_timer hedge;
+    size_t hedge_bytes; /* for which it was armed */
 };
 
 struct get {

@@ -301,6 +301,9 @@ hedge_fired(struct c2_timer *t)
     struct get *op = s->op;
     if (s->verifying || s->held != NULL)
         return; /* the seat has answered */
+    const struct ds_call *call = s->head != NULL ? s->head : s->body;
+    if (call != NULL && !ds_hedge_now(op->c, DS_CLASS_GET, call->started_ns, s->hedge_bytes, t))
+        return;
     C2_MARK("get: a seat is late");
     s->late = true;
     op->g->seats_slow |= 1u << s->index;
@@ -334,6 +337,7 @@ arm_hedge(struct get_seat *s, size_t bytes)
 {
     struct ds_client *c = s->op->c;
     s->late = false;
+    s->hedge_bytes = bytes;
     c2_timer_arm(c->env, &s->hedge, c2_now_ns(c->env) + ds_health_hedge_ns(c, DS_CLASS_GET, bytes));
 }
 

@@ -85,6 +85,8 @@ hedge_fired(struct c2_timer *t)
         c2_timer_arm(c->env, t, c2_now_ns(c->env) + more);
         return;
     }
+    if (!ds_hedge_now(c, DS_CLASS_PUT, s->call->started_ns, p->body->len, t))
+        return;
     C2_MARK("unit: a put is late");
     s->late = true;
     ds_health_late(c, s->index);

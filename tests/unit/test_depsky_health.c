@@ -12,6 +12,7 @@
 
 #include "backends/mem.h"
 #include "backends/registry.h"
+#include "base/mark.h"
 #include "tests/lib/ds_rig.h"
 #include "tests/lib/test_env.h"
 
@@ -268,6 +269,76 @@ goal__is_what_an_object_can_have(void **state)
     prov_close(late);
 }
 
+/* A slow day: some answers come much later than usual. Gives how often one more was asked. */
+static uint64_t
+hedges_of_a_slow_day(unsigned percent, unsigned reads, uint64_t *ret_late)
+{
+    struct ds_rig rig;
+    ds_rig_init(&rig, 4, 1);
+    rig.config.hedge_percent = percent;
+    rig.config.write_all = true;
+    ds_rig_open(&rig);
+    struct ds_ref ref = ds_rig_store(&rig, "abc", 3);
+    for (unsigned i = 0; i < 4; i++) /* fewer than one of 20: not what is usual */
+        ds_rig_fault(&rig, i, "get.delay:4%:700ms");
+    c2_mark_reset();
+    for (unsigned i = 0; i < reads; i++) {
+        struct ds_get g = ds_rig_get(&rig, &ref, 0, 0);
+        assert_int_equal(g.err, C2_E_OK);
+        assert_int_equal(g.data->len, 3);
+        c2_blob_unref(g.data);
+    }
+    *ret_late = 0;
+    for (unsigned i = 0; i < 4; i++)
+        *ret_late += prov_fault_count_kind(rig.seat[i], "delay");
+    ds_rig_done(&rig);
+    return c2_mark_count("get: a seat is late");
+}
+
+static void
+hedge__budget_bounds_what_a_slow_day_costs(void **state)
+{
+    (void)state;
+    enum { READS = 1000, GETS = 2 * READS, BURST = 20 };
+    uint64_t late;
+    uint64_t hedges = hedges_of_a_slow_day(100, READS, &late);
+    assert_in_range(hedges, 2 * BURST, late); /* each late one is helped */
+    hedges = hedges_of_a_slow_day(0, READS, &late);
+    assert_true(late > 2 * BURST);
+    assert_int_equal(hedges, BURST);
+    hedges = hedges_of_a_slow_day(1, READS, &late);
+    assert_in_range(hedges, BURST + 1, BURST + (GETS + BURST + GETS / 100) / 100 + 1);
+}
+
+/* What hangs is no matter of budgets: it is replaced, and its breaker opens. */
+static void
+hedge__a_seat_that_hangs_is_replaced_without_budget(void **state)
+{
+    (void)state;
+    struct ds_rig rig;
+    ds_rig_init(&rig, 4, 1);
+    rig.config.hedge_percent = 0;
+    rig.config.write_all = true;
+    ds_rig_open(&rig);
+    struct ds_ref ref = ds_rig_store(&rig, "abc", 3);
+    for (unsigned round = 0; round < 12; round++) { /* uses the budget up */
+        ds_rig_fault(&rig, round % 2, "get.hang");
+        for (unsigned i = 0; i < 3; i++) {
+            uint64_t start = c2_now_ns(rig.env);
+            struct ds_get g = ds_rig_get(&rig, &ref, 0, 0);
+            assert_int_equal(g.err, C2_E_OK);
+            c2_blob_unref(g.data);
+            assert_true(c2_now_ns(rig.env) - start <= 4 * rig.config.get_hedge_min_ns);
+        }
+        assert_int_equal(state_of(&rig, round % 2), DS_SEAT_UNREACH);
+        ds_rig_fault(&rig, round % 2, "");
+        test_env_run_for(rig.t, 200 * C2_NS_PER_S);
+        assert_int_equal(state_of(&rig, round % 2), DS_SEAT_ONLINE);
+    }
+    assert_true(c2_mark_count("hedge: no budget") > 0);
+    ds_rig_done(&rig);
+}
+
 struct waited_probe {
     struct ds_probe p;
     bool done;
@@ -358,6 +429,8 @@ main(void)
         cmocka_unit_test(health__broken_seats_are_asked_when_nothing_else_is_left),
         cmocka_unit_test(health__suspect_seat_earns_trust_by_good_shares),
         cmocka_unit_test(goal__is_what_an_object_can_have),
+        cmocka_unit_test(hedge__budget_bounds_what_a_slow_day_costs),
+        cmocka_unit_test(hedge__a_seat_that_hangs_is_replaced_without_budget),
         cmocka_unit_test(probe__tells_who_answers),
         cmocka_unit_test(client__refuses_what_cannot_tolerate_f_faults),
         cmocka_unit_test(client__drains_stragglers_and_probes),
