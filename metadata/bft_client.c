@@ -27,6 +27,8 @@
 #include "metadata/bft_client_int.h"
 #include "metadata/cmd.h"
 
+#define TOGETHER_BYTES (64u << 10) /* of commands with one signature */
+
 static const struct coord_ops client_ops;
 
 static struct bft_client *
@@ -108,24 +110,38 @@ client_unlist(struct bft_call *call)
 
 /* ---- the session ----------------------------------------------------------------------------- */
 
+static struct c2_blob *
+make_request(struct bft_client *c, enum msg_request_kind kind, uint64_t number, struct c2_slice op)
+{
+    struct msg_request m = {
+        .kind = (uint8_t)kind,
+        .session = kind == MSG_REQ_OPEN ? 0 : c->session,
+        .cseq = number,
+        .ack_low = kind == MSG_REQ_OPEN ? 0 : c->ack_low,
+        .op = op,
+    };
+    struct c2_buf out = { 0 };
+    memcpy(m.key, c->key, sizeof m.key);
+    msg_write_request(&out, c->config.cluster, &m);
+    msg_sign(&bft_crypto_ed25519, c->secret, &out, 0);
+    struct c2_blob *msg = c2_blob_copy(out.data, out.len);
+    c2_buf_done(&out);
+    return msg;
+}
+
 static void
 encode_request(struct bft_client *c, struct bft_call *call, struct c2_slice op)
 {
-    const struct msg_request m = {
-        .kind = (uint8_t)call->kind,
-        .session = call->kind == MSG_REQ_OPEN ? 0 : c->session,
-        .cseq = call->number,
-        .ack_low = call->kind == MSG_REQ_OPEN ? 0 : c->ack_low,
-        .op = op,
-    };
-    struct msg_request keyed = m;
-    struct c2_buf out = { 0 };
-    memcpy(keyed.key, c->key, sizeof keyed.key);
-    msg_write_request(&out, c->config.cluster, &keyed);
-    msg_sign(&bft_crypto_ed25519, c->secret, &out, 0);
     c2_blob_unref(call->msg);
-    call->msg = c2_blob_copy(out.data, out.len);
-    c2_buf_done(&out);
+    call->msg = make_request(c, call->kind, call->number, op);
+}
+
+struct c2_blob *
+client_call_msg(struct bft_call *call)
+{
+    if (call->msg == NULL)
+        encode_request(call->c, call, c2_buf_slice(&call->op));
+    return call->msg;
 }
 
 static void
@@ -201,21 +217,66 @@ read_slot_free(const struct bft_client *c)
     return c->reads[c->next_rseq % READS_MAX] == NULL;
 }
 
+/* The next one of those that wait for a number, if one may go now. */
+static struct bft_call *
+next_waiting(const struct bft_client *c)
+{
+    bool may = c->open && c->next_cseq <= c->ack_low + CALLS_MAX;
+    return may ? C2_LIST_FIRST(&c->waiting, struct bft_call, link) : NULL;
+}
+
+static void
+number_call(struct bft_client *c, struct bft_call *call)
+{
+    client_unlist(call);
+    call->number = c->next_cseq++;
+    call->state = CALL_ORDERED;
+    call->tries = 0;
+    C2_ASSERT(c->calls[call->number % CALLS_MAX] == NULL);
+    c->calls[call->number % CALLS_MAX] = call;
+    c2_blob_unref(call->msg);
+    call->msg = NULL;
+    c->requests++;
+}
+
+/* Commands that wait together go with one signature, which is most of what they cost. Each is
+ * answered, and repeated, alone. */
+static void
+send_waiting(struct bft_client *c, struct bft_call *first)
+{
+    struct c2_buf ops = { 0 };
+    struct bft_call *next = first;
+    unsigned count = 0;
+    bool room = true;
+    while (next != NULL && next->kind == MSG_REQ_COMMAND && count < MSG_COMMANDS_MAX && room) {
+        number_call(c, next);
+        msg_put_bytes(&ops, c2_buf_slice(&next->op));
+        count++;
+        next = next_waiting(c);
+        room = next != NULL && ops.len + next->op.len < TOGETHER_BYTES;
+    }
+    if (count > 1) {
+        C2_MARK("client: commands with one signature");
+        struct c2_blob *msg = make_request(c, MSG_REQ_COMMANDS, first->number, c2_buf_slice(&ops));
+        client_calls_send(c, first->number, count, msg);
+        c2_blob_unref(msg);
+    } else {
+        if (count == 0)
+            number_call(c, first);
+        client_call_send(first, false);
+    }
+    c2_buf_done(&ops);
+}
+
 static void
 pump_task(struct c2_task *t)
 {
     struct bft_client *c = C2_CONTAINER_OF(t, struct bft_client, pump);
-    while (c->open && !c2_list_empty(&c->waiting) && c->next_cseq <= c->ack_low + CALLS_MAX) {
-        struct bft_call *call = C2_LIST_FIRST(&c->waiting, struct bft_call, link);
-        client_unlist(call);
-        call->number = c->next_cseq++;
-        call->state = CALL_ORDERED;
-        call->tries = 0;
-        C2_ASSERT(c->calls[call->number % CALLS_MAX] == NULL);
-        c->calls[call->number % CALLS_MAX] = call;
-        encode_request(c, call, c2_buf_slice(&call->op));
-        client_call_send(call, false);
-        c->requests++;
+    for (;;) {
+        struct bft_call *call = next_waiting(c);
+        if (call == NULL)
+            break;
+        send_waiting(c, call);
     }
     while (!c2_list_empty(&c->reading) && read_slot_free(c)) {
         struct bft_call *call = C2_LIST_FIRST(&c->reading, struct bft_call, link);

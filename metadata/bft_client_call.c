@@ -111,10 +111,26 @@ client_call_send(struct bft_call *call, bool all)
         all = true;
     for (unsigned i = 0; i < c->config.n; i++) {
         if (all || i == primary)
-            client_send(c, i, call->msg);
+            client_send(c, i, client_call_msg(call));
     }
     call->sent_ns = c2_now_ns(c->base.env);
     wait_longer(call);
+}
+
+void
+client_calls_send(struct bft_client *c, uint64_t first, unsigned count, struct c2_blob *msg)
+{
+    unsigned primary = client_primary(c);
+    bool all = !client_is_up(c, primary);
+    for (unsigned i = 0; i < c->config.n; i++) {
+        if (all || i == primary)
+            client_send(c, i, msg);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        struct bft_call *call = c->calls[(first + i) % CALLS_MAX];
+        call->sent_ns = c2_now_ns(c->base.env);
+        wait_longer(call);
+    }
 }
 
 /* Numbers that are answered in a row need not be remembered by the service any more. */
@@ -416,7 +432,7 @@ client_call_link_up(struct bft_client *c, unsigned seat)
     if (seat == client_primary(c)) {
         for (unsigned i = 0; i < CALLS_MAX; i++) {
             if (c->calls[i] != NULL)
-                client_send(c, seat, c->calls[i]->msg);
+                client_send(c, seat, client_call_msg(c->calls[i]));
         }
     }
     for (unsigned i = 0; i < READS_MAX; i++) {

@@ -42,7 +42,7 @@ struct bft_call {
     enum call_state state;
     enum msg_request_kind kind;
     struct c2_buf op;    /* owned: the encoded command */
-    struct c2_blob *msg; /* owned reference: as it was sent */
+    struct c2_blob *msg; /* owned reference: as a request of its own; NULL = not needed yet */
     uint64_t number;     /* cseq or rseq */
     struct c2_timer timer;
     uint64_t wait_ns;  /* until the next repetition */
@@ -140,6 +140,8 @@ void client_complete(struct bft_call *call, struct c2_buf *answer);
 void client_complete_err(struct bft_call *call, enum c2_err err);
 void client_pump(struct bft_client *c);
 void client_call_free(struct bft_call *call);
+/* The call as a request of its own; borrowed. */
+struct c2_blob *client_call_msg(struct bft_call *call);
 /* The session is gone; what was sent in it may have happened. */
 void client_session_lost(struct bft_client *c);
 void client_opened(struct bft_client *c, uint64_t session);
@@ -149,6 +151,8 @@ void client_order(struct bft_call *call);
 
 /* bft_client_call.c */
 void client_call_send(struct bft_call *call, bool all);
+/* One message for the calls with these numbers, for the first time. */
+void client_calls_send(struct bft_client *c, uint64_t first, unsigned count, struct c2_blob *msg);
 void client_call_timer(struct c2_timer *t);
 void client_read_start(struct bft_call *call);
 void client_on_reply(struct client_replica *r, struct c2_slice m);

@@ -101,8 +101,8 @@ answer_cached(struct bft_replica *r, const struct msg_request *m, struct bft_ses
     send_answer(r, m->key, conn, &out);
 }
 
-bool
-bft_answer_again(struct bft_replica *r, const struct msg_request *m, uint64_t conn)
+static bool
+answer_one_again(struct bft_replica *r, const struct msg_request *m, uint64_t conn)
 {
     struct bft_session *s = NULL;
     switch (bft_session_check(r, m, &s)) {
@@ -128,12 +128,28 @@ bft_answer_again(struct bft_replica *r, const struct msg_request *m, uint64_t co
     C2_UNREACHABLE();
 }
 
+bool
+bft_answer_again(struct bft_replica *r, const struct msg_request *m, uint64_t conn)
+{
+    struct c2_slice rest = m->op;
+    struct msg_request one;
+    bool all = true;
+    for (uint32_t i = 0; msg_next_command(m, i, &rest, &one); i++)
+        all = answer_one_again(r, &one, conn) && all;
+    return all;
+}
+
 /* ---- issue ----------------------------------------------------------------------------------- */
 
 static void
 add_command(struct bft_job *job, const struct msg_request *m)
 {
-    struct bft_command *c = &job->commands[job->ncommands++];
+    uint32_t n = job->ncommands++;
+    if ((n & (n - 1)) == 0) /* full: the room doubles */
+        job->commands =
+            c2_realloc(job->commands, n == 0 ? 1 : 2 * (size_t)n, sizeof *job->commands);
+    struct bft_command *c = &job->commands[n];
+    *c = (struct bft_command){ 0 };
     c->op = m->op;
     c->query = m->kind == MSG_REQ_QUERY;
     c->session = m->session;
@@ -178,6 +194,8 @@ run_new(struct bft_replica *r, struct bft_job *job, const struct msg_request *m,
         bft_admin(r, m, job->n, s, a);
         answer_cached(r, m, s, 0);
         return;
+    case MSG_REQ_COMMANDS:
+        break; /* they come one by one */
     }
     C2_UNREACHABLE();
 }
@@ -208,6 +226,16 @@ run_request(struct bft_replica *r, struct bft_job *job, const struct msg_request
 }
 
 static void
+run_commands(struct bft_replica *r, struct bft_job *job, const struct msg_request *m,
+             unsigned place)
+{
+    struct c2_slice rest = m->op;
+    struct msg_request one;
+    for (uint32_t i = 0; msg_next_command(m, i, &rest, &one); i++)
+        run_request(r, job, &one, place);
+}
+
+static void
 extend_log_hash(struct bft_replica *r, const struct bft_slot *s)
 {
     uint8_t number[8];
@@ -233,7 +261,6 @@ issue(struct bft_replica *r, struct bft_slot *s)
     job->n = r->issued = s->n;
     job->time_ns = b.time_ns;
     job->body = s->final.blob != NULL ? c2_blob_ref(s->final.blob) : NULL;
-    job->commands = c2_calloc(b.count, sizeof *job->commands);
     r->time_ns = C2_MAX(r->time_ns, b.time_ns);
     r->last_time_ns = C2_MAX(r->last_time_ns, b.time_ns);
     extend_log_hash(r, s);
@@ -243,7 +270,7 @@ issue(struct bft_replica *r, struct bft_slot *s)
         struct msg_request m;
         if (msg_next_bytes(&rest, &item) != C2_E_OK || msg_read_request(item, &m) != C2_E_OK)
             continue;
-        run_request(r, job, &m, i);
+        run_commands(r, job, &m, i);
         bft_pace_request(r, s, m.session, bft_request_done(r, &m));
     }
     r->count.executed_batches++;

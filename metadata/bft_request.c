@@ -15,6 +15,18 @@
 
 #define FORWARDS_MAX 256 /* to a new primary at once */
 
+/* The state knows of all that the request asks for. */
+static bool
+is_done(struct bft_replica *r, const struct msg_request *m)
+{
+    struct c2_slice rest = m->op;
+    struct msg_request one;
+    bool done = true;
+    for (uint32_t i = 0; msg_next_command(m, i, &rest, &one); i++)
+        done = done && bft_session_check(r, &one, NULL) == BFT_DONE;
+    return done;
+}
+
 /* ---- validity: never depends on the state, which may lag ------------------------------------- */
 
 static bool
@@ -273,7 +285,7 @@ bft_requests_recheck(struct bft_replica *r)
             link = link->next;
             enum c2_err err = msg_read_request(bft_bytes_slice(&req->msg), &m);
             C2_ASSERT(err == C2_E_OK);
-            if (bft_session_check(r, &m, NULL) == BFT_DONE)
+            if (is_done(r, &m))
                 remove_request(r, req); /* may free the queue, with the last one */
         }
         q = C2_CONTAINER_OF(next, struct bft_queue, by_age);

@@ -250,7 +250,11 @@ enum msg_request_kind {
     MSG_REQ_OPEN,        /* op: msg_open; session = 0, cseq = nonce */
     MSG_REQ_CLOSE,       /* ends the session */
     MSG_REQ_ADMIN,       /* op: admin.h; signed by administrators inside */
+    MSG_REQ_COMMANDS, /* op: commands as byte strings, numbered from cseq on; one signature for all.
+                       * Each is executed and answered as if it had come alone */
 };
+
+#define MSG_COMMANDS_MAX 64 /* in one request */
 
 /* Signed with the client's key, executed at most once per (session, cseq). */
 struct msg_request {
@@ -413,6 +417,10 @@ C2_RESULT msg_read_tell_status(struct c2_slice in, struct c2_slice *ret_json);
 /* The list inside a batch, a certificate or a message: the next item, PARSE at a malformed one;
  * an empty rest is the end. */
 C2_RESULT msg_next_bytes(struct c2_slice *rest, struct c2_slice *ret_item);
+/* The i-th command of a request that was read, as a request of its own; a request of another kind
+ * is its only one. `rest` begins as m->op. False at the end. */
+bool msg_next_command(const struct msg_request *m, uint32_t i, struct c2_slice *rest,
+                      struct msg_request *ret_one);
 C2_RESULT msg_next_prepared(struct c2_slice *rest, struct msg_prepared *ret);
 void msg_put_prepared(struct c2_buf *out, const struct msg_prepared *p);
 

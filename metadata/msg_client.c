@@ -138,6 +138,37 @@ msg_write_request(struct c2_buf *out, uint64_t cluster, const struct msg_request
     c2_wr_bytes(out, m->op);
 }
 
+bool
+msg_next_command(const struct msg_request *m, uint32_t i, struct c2_slice *rest,
+                 struct msg_request *ret_one)
+{
+    struct c2_slice op;
+    if (m->kind != MSG_REQ_COMMANDS) {
+        *ret_one = *m;
+        return i == 0;
+    }
+    if (rest->len == 0 || msg_next_bytes(rest, &op) != C2_E_OK)
+        return false;
+    *ret_one = *m;
+    ret_one->kind = MSG_REQ_COMMAND;
+    ret_one->cseq += i;
+    ret_one->op = op;
+    return true;
+}
+
+static bool
+commands_are_good(const struct msg_request *m)
+{
+    struct c2_slice rest = m->op;
+    struct c2_slice op;
+    uint32_t count = 0;
+    while (rest.len > 0) {
+        if (msg_next_bytes(&rest, &op) != C2_E_OK || ++count > MSG_COMMANDS_MAX)
+            return false;
+    }
+    return count > 0 && m->cseq <= UINT64_MAX - count;
+}
+
 C2_RESULT
 msg_read_request(struct c2_slice in, struct msg_request *ret)
 {
@@ -157,8 +188,9 @@ msg_read_request(struct c2_slice in, struct msg_request *ret)
     m.op = c2_rd_bytes(&r, MSG_REQUEST_MAX);
     C2_TRY(c2_rd_finish(&r));
     bool open = m.kind == MSG_REQ_OPEN;
-    if (m.kind < MSG_REQ_COMMAND || m.kind > MSG_REQ_ADMIN || open != (m.session == 0) ||
-        m.cseq == 0 || m.ack_low >= m.cseq || (open && m.op.len != MSG_SIG_LEN))
+    if (m.kind < MSG_REQ_COMMAND || m.kind > MSG_REQ_COMMANDS || open != (m.session == 0) ||
+        m.cseq == 0 || m.ack_low >= m.cseq || (open && m.op.len != MSG_SIG_LEN) ||
+        (m.kind == MSG_REQ_COMMANDS && !commands_are_good(&m)))
         return C2_E_PARSE;
     *ret = m;
     return C2_E_OK;

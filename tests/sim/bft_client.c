@@ -200,9 +200,35 @@ send_command(struct bs_op *op)
         c2_sha256(c2_buf_slice(&cmd), is->op);
     }
     op->cseq = m.cseq;
-    op->msg = sign_request(c, &m, c2_buf_slice(&cmd));
+    bool hold = c->nheld > 0 || sim_rng_chance(&s->rng, 50);
+    if (m.kind == MSG_REQ_COMMAND && op->kind == BS_OP_ADD && hold) {
+        msg_put_bytes(&c->held_ops, c2_buf_slice(&cmd));
+        c->held[c->nheld++] = op;
+    } else {
+        op->msg = sign_request(c, &m, c2_buf_slice(&cmd));
+        transmit(op);
+    }
     c2_buf_done(&cmd);
-    transmit(op);
+}
+
+/* What was held goes with one signature; their numbers are in a row. */
+static void
+send_held(struct bs_client *c)
+{
+    if (c->nheld == 0)
+        return;
+    struct msg_request m = { .kind = MSG_REQ_COMMANDS, .session = c->session };
+    m.cseq = c->held[0]->cseq;
+    m.ack_low = c->ack_low;
+    struct c2_blob *msg = sign_request(c, &m, c2_buf_slice(&c->held_ops));
+    for (unsigned i = 0; i < c->nheld; i++) {
+        c->held[i]->msg = c2_blob_ref(msg);
+        transmit(c->held[i]);
+    }
+    C2_MARK("sim: commands with one signature");
+    c2_blob_unref(msg);
+    c2_buf_clear(&c->held_ops);
+    c->nheld = 0;
 }
 
 static void
@@ -252,6 +278,8 @@ start_op(struct bs_client *c)
     else
         op->kind = sim_rng_chance(&s->rng, 60) ? BS_OP_ADD : BS_OP_GET;
     op->read = op->kind == BS_OP_GET && c->session != 0;
+    if (op->kind != BS_OP_ADD)
+        send_held(c); /* before another one gets the next number */
     if (op->read)
         send_read(op);
     else
@@ -265,6 +293,7 @@ next_due(struct c2_timer *t)
     unsigned window = c->session == 0 || c->locker ? 1 : c->window;
     while (c->left > 0 && c->outstanding < window && c->cseq + 1 < BS_CSEQ_MAX)
         start_op(c);
+    send_held(c);
 }
 
 static void
@@ -595,6 +624,7 @@ void
 bs_client_stop(struct bs_client *c)
 {
     sim_stop(c->s->w, &c->next);
+    c2_buf_done(&c->held_ops);
     for (unsigned k = 0; k < BS_OUT_MAX; k++) {
         sim_stop(c->s->w, &c->op[k].again);
         c2_blob_unref(c->op[k].msg);

@@ -122,6 +122,9 @@ struct bs_client {
     uint64_t session, cseq, ack_low, rseq;
     uint64_t nonce;
     unsigned left, outstanding, window;
+    struct bs_op *held[BS_OUT_MAX]; /* to go with one signature */
+    unsigned nheld;
+    struct c2_buf held_ops; /* byte strings */
     struct bs_op op[BS_OUT_MAX];
     struct bs_issued issued[BS_CSEQ_MAX];
     struct c2_timer next;

@@ -109,6 +109,7 @@ static const char *const marks[] = {
     "sim: lie: a flood",
     "sim: lie: a wrong answer",
     "sim: a client lies",
+    "sim: commands with one signature",
     "sim: evidence against a liar",
     "sim: a replica crashes",
     "sim: a link is cut",

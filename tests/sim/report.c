@@ -16,6 +16,7 @@ static const char *const kinds[] = {
     "bft: a held checkpoint becomes durable",
     "bft: decided without the batch",
     "bft: a fast read waits",
+    "sim: commands with one signature",
     "sim: a fast read",
     "sim: a fast read is ordered instead",
     "sim: a new epoch",

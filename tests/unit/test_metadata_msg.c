@@ -374,6 +374,74 @@ record__decodes_to_what_was_encoded(void **state)
     assert_int_equal(wal_record_read(WAL_MODE + 1, c2_slice_str("12345"), &r), C2_E_PARSE);
 }
 
+/* A request of kind COMMANDS with these ops, signed with nothing. */
+static enum c2_err
+read_commands(struct c2_buf *msg, uint64_t cseq, struct c2_slice ops, struct msg_request *ret)
+{
+    struct msg_request m = { .kind = MSG_REQ_COMMANDS, .session = 77, .cseq = cseq, .ack_low = 2 };
+    m.op = ops;
+    c2_buf_clear(msg);
+    msg_write_request(msg, 1, &m);
+    memset(c2_buf_extend(msg, MSG_SIG_LEN), 0, MSG_SIG_LEN);
+    return msg_read_request(c2_buf_slice(msg), ret);
+}
+
+static void
+commands__come_one_by_one_with_numbers_in_a_row(void **state)
+{
+    struct c2_buf ops = { 0 };
+    struct c2_buf msg = { 0 };
+    struct msg_request m;
+    struct msg_request one;
+    (void)state;
+    msg_put_bytes(&ops, c2_slice_str("one"));
+    msg_put_bytes(&ops, c2_slice_str(""));
+    msg_put_bytes(&ops, c2_slice_str("three"));
+    assert_int_equal(read_commands(&msg, 4, c2_buf_slice(&ops), &m), C2_E_OK);
+    static const char *const want[] = { "one", "", "three" };
+    struct c2_slice rest = m.op;
+    for (uint32_t i = 0; i < C2_ARRAY_LEN(want); i++) {
+        assert_true(msg_next_command(&m, i, &rest, &one));
+        assert_int_equal(one.kind, MSG_REQ_COMMAND);
+        assert_int_equal(one.session, 77);
+        assert_int_equal(one.cseq, 4 + i);
+        assert_int_equal(one.ack_low, 2);
+        assert_true(c2_slice_equal(one.op, c2_slice_str(want[i])));
+    }
+    assert_false(msg_next_command(&m, 3, &rest, &one));
+
+    m.kind = MSG_REQ_QUERY; /* any other kind is one */
+    rest = m.op;
+    assert_true(msg_next_command(&m, 0, &rest, &one));
+    assert_int_equal(one.kind, MSG_REQ_QUERY);
+    assert_true(c2_slice_equal(one.op, m.op));
+    assert_false(msg_next_command(&m, 1, &rest, &one));
+    c2_buf_done(&ops);
+    c2_buf_done(&msg);
+}
+
+static void
+commands__that_are_none_or_too_many_or_cut_are_refused(void **state)
+{
+    struct c2_buf ops = { 0 };
+    struct c2_buf msg = { 0 };
+    struct msg_request m;
+    (void)state;
+    assert_int_equal(read_commands(&msg, 4, c2_slice(NULL, 0), &m), C2_E_PARSE);
+    for (unsigned i = 0; i < MSG_COMMANDS_MAX; i++)
+        msg_put_bytes(&ops, c2_slice_str("op"));
+    assert_int_equal(read_commands(&msg, 4, c2_buf_slice(&ops), &m), C2_E_OK);
+    assert_int_equal(read_commands(&msg, 4, c2_slice(ops.data, ops.len - 1), &m), C2_E_PARSE);
+    assert_int_equal(read_commands(&msg, UINT64_MAX - MSG_COMMANDS_MAX, c2_buf_slice(&ops), &m),
+                     C2_E_OK);
+    assert_int_equal(read_commands(&msg, UINT64_MAX - MSG_COMMANDS_MAX + 1, c2_buf_slice(&ops), &m),
+                     C2_E_PARSE);
+    msg_put_bytes(&ops, c2_slice_str("op"));
+    assert_int_equal(read_commands(&msg, 4, c2_buf_slice(&ops), &m), C2_E_PARSE);
+    c2_buf_done(&ops);
+    c2_buf_done(&msg);
+}
+
 int
 main(void)
 {
@@ -386,6 +454,8 @@ main(void)
         cmocka_unit_test(signature__of_a_checkpoint_is_rebuilt_from_the_certificate),
         cmocka_unit_test(batch__of_nothing_is_the_null_batch),
         cmocka_unit_test(record__decodes_to_what_was_encoded),
+        cmocka_unit_test(commands__come_one_by_one_with_numbers_in_a_row),
+        cmocka_unit_test(commands__that_are_none_or_too_many_or_cut_are_refused),
     };
     if (c2_crypto_init() != C2_E_OK)
         return 1;
