@@ -10,6 +10,7 @@
  *   linearizable  a read shows a state between the last one known before it began and now
  *   fencing       tokens of the lock grow; a commit with a token happens only while it is the last
  *   no double     no correct replica signs two different things for one purpose, across restarts
+ *   no amnesia    a VIEW-CHANGE shows everything that its author has sent a COMMIT for
  *   bounded       the core's memory
  */
 #include <string.h>
@@ -57,6 +58,44 @@ once(struct bs_proc *p, const struct msg_head *h, uint64_t view, uint64_t n, con
     }
 }
 
+static struct bs_commit *
+commit_of(struct bs *s, uint16_t id, uint64_t n)
+{
+    SIM_CHECK(s->w, n < BS_LOG_MAX, "too many batches");
+    if (s->commits == NULL)
+        s->commits = c2_calloc((size_t)BS_IDS * BS_LOG_MAX, sizeof *s->commits);
+    return &s->commits[(size_t)id * BS_LOG_MAX + n];
+}
+
+static void
+has_committed(struct bs_proc *p, const struct msg_head *h, const struct msg_votes *v)
+{
+    for (uint32_t i = 0; i < v->count && h->type == MSG_COMMIT; i++)
+        *commit_of(p->s, p->id, v->vote[i].n) = (struct bs_commit){ h->epoch, v->view + 1 };
+}
+
+static void
+shows_commits(struct bs_proc *p, const struct msg_head *h, const struct msg_view_change *vc)
+{
+    struct bs *s = p->s;
+    bool shown[2 * BS_INTERVAL] = { false };
+    struct c2_slice rest = vc->prepared;
+    for (uint32_t i = 0; i < vc->nprepared; i++) {
+        struct msg_prepared one;
+        bool good = msg_next_prepared(&rest, &one) == C2_E_OK && one.p.n > vc->h &&
+                    one.p.n <= vc->h + 2 * BS_INTERVAL;
+        SIM_CHECK(s->w, good, "replica %u sends a malformed VIEW-CHANGE", p->index);
+        const struct bs_commit *c = commit_of(s, p->id, one.p.n);
+        shown[one.p.n - vc->h - 1] = c->epoch != h->epoch || one.p.view + 1 >= c->view_1;
+    }
+    for (unsigned i = 0; i < 2 * BS_INTERVAL; i++) {
+        const struct bs_commit *c = commit_of(s, p->id, vc->h + 1 + i);
+        bool sent = c->view_1 != 0 && c->epoch == h->epoch && c->view_1 <= vc->view;
+        SIM_CHECK(s->w, !sent || shown[i], "replica %u has forgotten that it committed to %llu",
+                  p->index, (unsigned long long)(vc->h + 1 + i));
+    }
+}
+
 void
 bs_check_sent(struct bs_proc *p, struct c2_slice msg)
 {
@@ -71,6 +110,7 @@ bs_check_sent(struct bs_proc *p, struct c2_slice msg)
     if (msg_read_votes(msg, &h, &v) == C2_E_OK) {
         for (uint32_t i = 0; i < v.count; i++)
             once(p, &h, v.view, v.vote[i].n, v.vote[i].digest);
+        has_committed(p, &h, &v);
     } else if (msg_read_checkpoint(msg, &c) == C2_E_OK) {
         once(p, &h, 0, c.n, c.digest);
     } else if (msg_read_pre_prepare(msg, &pp) == C2_E_OK) {
@@ -81,6 +121,7 @@ bs_check_sent(struct bs_proc *p, struct c2_slice msg)
     } else if (msg_read_view_change(msg, &vc) == C2_E_OK) {
         msg_digest(msg, digest);
         once(p, &h, vc.view, 0, digest);
+        shows_commits(p, &h, &vc);
     }
 }
 

@@ -90,6 +90,8 @@ bs_new(const char *name, uint64_t seed, const struct sim_options *o, unsigned f)
     s->rng = sim_rng_fork(&s->w->rng, 9);
     snprintf(s->dir, sizeof s->dir, "%s/%s-%llx", o->dir, name, (unsigned long long)seed);
     s->victim = -1;
+    s->sudden_ids = UINT32_MAX;
+    s->sudden_types = UINT64_MAX;
     bft_timing_lan(&s->timing);
     bft_limits_default(&s->limits);
     s->limits.bodies_bytes = 2u << 20;
@@ -147,5 +149,6 @@ bs_free(struct bs *s, struct sim_tally *tally)
     tally->batches += s->model_n;
     sim_world_free(s->w);
     c2_free(s->votes);
+    c2_free(s->commits);
     c2_free(s);
 }

@@ -177,6 +177,21 @@ forge(struct bs_proc *p, struct c2_buf *msg, const struct msg_head *h, struct ms
     c2_buf_done(&prepared);
 }
 
+/* The VIEW-CHANGE without certificates. */
+static void
+show_nothing(struct bs_proc *p, struct c2_buf *msg, const struct msg_head *h,
+             struct msg_view_change *m)
+{
+    struct c2_buf out = { 0 };
+    m->nprepares = m->nprepared = 0;
+    m->prepares = m->prepared = c2_slice(NULL, 0);
+    msg_write_view_change(&out, h, m);
+    c2_buf_extend(&out, MSG_SIG_LEN);
+    c2_buf_done(msg);
+    *msg = out;
+    bs_resign(p, msg);
+}
+
 static void
 hide(struct bs_proc *p, struct c2_buf *msg)
 {
@@ -185,6 +200,10 @@ hide(struct bs_proc *p, struct c2_buf *msg)
     struct c2_slice in = c2_buf_slice(msg);
     if (msg_read_view_change(in, &m) != C2_E_OK || msg_read_head(in, &h) != C2_E_OK)
         return;
+    if (tells(p, BS_LIE_FORGET)) {
+        show_nothing(p, msg, &h, &m);
+        return;
+    }
     if (sim_rng_chance(&p->s->rng, 40)) {
         forge(p, msg, &h, &m);
         return;
@@ -197,18 +216,11 @@ hide(struct bs_proc *p, struct c2_buf *msg)
         return;
     }
     C2_MARK("sim: lie: a hidden certificate");
-    struct c2_buf out = { 0 };
-    m.nprepares = m.nprepared = 0;
-    m.prepares = m.prepared = c2_slice(NULL, 0);
     if (sim_rng_chance(&p->s->rng, 30)) {
         m.h = bft_current_config(p->core)->base;
         m.stable = c2_slice(NULL, 0);
     }
-    msg_write_view_change(&out, &h, &m);
-    c2_buf_extend(&out, MSG_SIG_LEN);
-    c2_buf_done(msg);
-    *msg = out;
-    bs_resign(p, msg);
+    show_nothing(p, msg, &h, &m);
 }
 
 static void
@@ -291,7 +303,7 @@ twist(struct bs_proc *p, const struct bs_proc *to, unsigned type, struct c2_buf 
                 type == MSG_PREPARE; /* of this the signature */
     if (tells(p, BS_LIE_BODY) && body && sim_rng_chance(rng, 50))
         spoil_body(p, msg);
-    if (tells(p, BS_LIE_HIDE) && type == MSG_VIEW_CHANGE)
+    if ((tells(p, BS_LIE_HIDE) || tells(p, BS_LIE_FORGET)) && type == MSG_VIEW_CHANGE)
         hide(p, msg);
     if (tells(p, BS_LIE_SELECT) && type == MSG_NEW_VIEW)
         leave_out(p, msg);

@@ -41,7 +41,8 @@ maybe_die(struct bs_proc *p, struct c2_slice msg)
     struct bs *s = p->s;
     struct msg_head h;
     if (s->sudden == 0 || p->faulty || (s->sudden_ids >> p->id & 1) == 0 ||
-        msg_read_head(msg, &h) != C2_E_OK || !msg_is_signed(h.type) || c2_timer_armed(&p->die) ||
+        msg_read_head(msg, &h) != C2_E_OK || !msg_is_signed(h.type) ||
+        (s->sudden_types >> h.type & 1) == 0 || c2_timer_armed(&p->die) ||
         !sim_rng_chance(&s->rng, s->sudden))
         return;
     C2_MARK("sim: a replica crashes right after it has signed");

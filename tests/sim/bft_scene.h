@@ -54,6 +54,7 @@ enum bs_lie {
     BS_LIE_STABLE,  /* certificates of checkpoints that nobody else has signed */
     BS_LIE_SELECT,  /* NEW-VIEWs without what was prepared */
     BS_LIE_OVER,    /* proposals beyond the end of an epoch */
+    BS_LIE_FORGET,  /* VIEW-CHANGEs of somebody who has never prepared anything */
     BS_LIE_AGAIN,   /* another proposal to whoever was away: it may have forgotten the first one */
     BS_LIES,
 };
@@ -114,6 +115,11 @@ struct bs_issued {
     bool done;
 };
 
+struct bs_commit {
+    uint32_t epoch;
+    uint64_t view_1; /* view + 1; 0 = none */
+};
+
 struct bs_client {
     struct bs *s;
     unsigned i;
@@ -162,6 +168,7 @@ struct bs {
      * often (percent). */
     unsigned sudden;
     uint32_t sudden_ids;
+    uint64_t sudden_types; /* of messages */
     /* A script's own rule: true = the message is not delivered. */
     bool (*filter)(struct bs *s, const struct bs_proc *from, const struct bs_proc *to,
                    unsigned type, struct c2_slice msg);
@@ -179,6 +186,7 @@ struct bs {
     uint64_t acked[BS_KEYS];
     uint64_t last_token;
     uint8_t *votes;
+    struct bs_commit *commits; /* of each id and number, what it sent a COMMIT for last */
     uint64_t fast_reads;
     bool clean; /* no evidence of anything may appear */
 

@@ -189,7 +189,6 @@ set_up(struct bs *s)
     s->delay_ns = sim_rng_scale(rng, 100000, 40 * C2_NS_PER_MS);
     s->chaos_left = (unsigned)sim_rng_below(rng, 12);
     s->sudden = sim_rng_chance(rng, 30) ? (unsigned)sim_rng_between(rng, 1, 3) : 0;
-    s->sudden_ids = UINT32_MAX;
     s->admin_kind = sim_rng_chance(rng, 30) ? (unsigned)sim_rng_between(rng, 1, 3) : 0;
     s->admin_at = (unsigned)sim_rng_below(rng, 12);
     make_liars(s);

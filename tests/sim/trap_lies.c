@@ -119,6 +119,67 @@ third_knows_the_first_only(struct bs *s, const struct bs_proc *from, const struc
            type != MSG_STATUS && type != MSG_BODY;
 }
 
+/* ---- power is cut right after a COMMIT, and the view is left --------------------------------- */
+
+static void
+one_cut(struct bs *s)
+{
+    s->sudden = 30;
+    s->sudden_ids = 1u << 1;
+    s->sudden_types = 1ull << MSG_COMMIT;
+}
+
+static void
+cut_then_view(struct bs *s, unsigned *stage)
+{
+    if (*stage != 0 || s->proc[1].lives == 0)
+        return;
+    *stage = 1;
+    s->sudden = 0;
+    bs_put_down(s, 0);
+    if (!s->proc[1].up)
+        bs_start(&s->proc[1]);
+}
+
+/* Nobody tells it what it has known. */
+static bool
+first_is_not_told(struct bs *s, const struct bs_proc *from, const struct bs_proc *to, unsigned type,
+                  struct c2_slice msg)
+{
+    (void)from;
+    (void)type;
+    return s->stage == 1 && to->index == 1 && bs_is_vote_before_view(type, MSG_PREPARE, msg, 1);
+}
+
+/* ---- two COMMITs, one of a liar that will not know of it ------------------------------------- */
+
+#define TWO_ARRIVE 60 /* polls until both have arrived */
+
+static void
+two_commit(struct bs *s, unsigned *stage)
+{
+    if (*stage == 0 && bs_info(s, 3).committed_to >= 1 && bs_info(s, 2).committed_to >= 1)
+        *stage = 1;
+    else if (*stage > 0 && *stage < TWO_ARRIVE)
+        ++*stage;
+    else if (*stage == TWO_ARRIVE && bs_info(s, 0).executed >= 1)
+        *stage = TWO_ARRIVE + 1;
+}
+
+static bool
+two_are_not_enough(struct bs *s, const struct bs_proc *from, const struct bs_proc *to,
+                   unsigned type, struct c2_slice msg)
+{
+    bool third = from->index == 3 || to->index == 3;
+    if (bs_is_vote_before_view(type, MSG_PREPARE, msg, 1) && to->index < 2)
+        return true;
+    if (bs_is_vote_before_view(type, MSG_COMMIT, msg, 1) && !(from->index == 2 && to->index == 3))
+        return true;
+    if (s->stage < TWO_ARRIVE)
+        return is_view_change(type) || type == MSG_DECIDED;
+    return s->stage == TWO_ARRIVE && third;
+}
+
 /* ---- the new primary leaves out what was prepared, and decided at one ----------------------- */
 
 static void
@@ -255,6 +316,20 @@ const struct bs_trap bs_lie_traps[] = {
       .requests = 40,
       .stages = 1,
       .lies = 1u << BS_LIE_OVER },
+    { .name = "a power cut after a COMMIT",
+      .prepare = one_cut,
+      .poll = cut_then_view,
+      .filter = first_is_not_told,
+      .requests = 60,
+      .stages = 1,
+      .view = 1 },
+    { .name = "two COMMITs are no decision",
+      .poll = two_commit,
+      .filter = two_are_not_enough,
+      .stages = TWO_ARRIVE + 1,
+      .view = 1,
+      .lies = 1u << BS_LIE_FORGET,
+      .liar = 2 },
     { .name = "a slow primary",
       .prepare = slow_below_patience,
       .requests = 100,
