@@ -186,6 +186,8 @@ const struct msg_checkpoint *
 bft_sync_target(const struct bft_replica *r)
 {
     const struct msg_checkpoint *best = &r->stable_c;
+    if (bft_holds_base(r))
+        return best; /* what everybody serves; newer ones are held */
     for (unsigned i = 0; i < r->config.n * BFT_CKPT_VOTES; i++) {
         const struct msg_checkpoint *c = &r->ckpt[i / BFT_CKPT_VOTES][i % BFT_CKPT_VOTES].c;
         unsigned signers = 0;

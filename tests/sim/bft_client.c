@@ -102,7 +102,8 @@ encode_admin(struct bs *s, struct c2_buf *out)
     for (unsigned i = 0; i < c.n; i++)
         member = member || c.member[i].id == spare;
     if (s->admin_kind >= 2 && !member)
-        c.member[sim_rng_below(&s->rng, c.n)].id = spare;
+        c.member[s->admin_seat >= 0 ? (uint64_t)s->admin_seat : sim_rng_below(&s->rng, c.n)].id =
+            spare;
     for (unsigned i = 0; i < c.n; i++) {
         const uint8_t *secret = s->secret[c.member[i].id];
         if (s->admin_kind != 2 && last % 2 == 0)

@@ -89,7 +89,7 @@ bs_new(const char *name, uint64_t seed, const struct sim_options *o, unsigned f)
     s->w = sim_world_new(name, seed, o->trace);
     s->rng = sim_rng_fork(&s->w->rng, 9);
     snprintf(s->dir, sizeof s->dir, "%s/%s-%llx", o->dir, name, (unsigned long long)seed);
-    s->victim = -1;
+    s->victim = s->admin_seat = -1;
     s->sudden_ids = UINT32_MAX;
     s->sudden_types = UINT64_MAX;
     bft_timing_lan(&s->timing);

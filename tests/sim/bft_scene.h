@@ -197,6 +197,7 @@ struct bs {
     int victim;          /* process whose disk is damaged in this run; -1 = none */
     unsigned admin_kind; /* 0 = no reconfiguration; 1 = keys, 2 = a member, 3 = both */
     unsigned admin_at;
+    int admin_seat;  /* whose member goes; -1 = anybody's */
     unsigned admins; /* configurations that were really asked for */
 };
 

@@ -265,6 +265,42 @@ epoch_has_begun(struct bs *s, unsigned *stage)
     *stage = s->have_epoch[1];
 }
 
+/* ---- one correct member has the state with which an epoch begins -------------------------------
+ */
+
+static void
+replace_third(struct bs *s)
+{
+    s->admin_kind = 2;
+    s->admin_seat = 3;
+    s->admin_at = 80;
+    bs_start(&s->proc[s->config.n]); /* the new one */
+}
+
+/* The only holder goes as far as it can without a stable checkpoint of the epoch. */
+static void
+holder_goes_on(struct bs *s, unsigned *stage)
+{
+    if (*stage == 0 && s->have_epoch[1])
+        *stage = 1;
+    else if (*stage == 1 && bs_info(s, 0).executed >= s->epochs[1].base + WINDOW)
+        *stage = 2;
+}
+
+/* The liar serves no state; in half of the runs it signs no checkpoints either. */
+static bool
+second_lags(struct bs *s, const struct bs_proc *from, const struct bs_proc *to, unsigned type,
+            struct c2_slice msg)
+{
+    (void)msg;
+    bool batch = type == MSG_PRE_PREPARE || type == MSG_DECIDED || type == MSG_BODY;
+    bool checkpoint = type == MSG_CHECKPOINT || type == MSG_STABLE;
+    if (s->stage == 0)
+        return to->index == 2 && bs_highest_executed(s) >= 20 && (batch || type == MSG_STATE);
+    return (type == MSG_STATE && (from->index == 1 || s->stage == 1)) ||
+           (checkpoint && from->index == 1 && s->w->seed % 2 == 0);
+}
+
 /* ---- the primary is slow, but nobody has to wait for too long ---------------------------------
  */
 
@@ -330,6 +366,14 @@ const struct bs_trap bs_lie_traps[] = {
       .view = 1,
       .lies = 1u << BS_LIE_FORGET,
       .liar = 2 },
+    { .name = "one has the state of an epoch",
+      .prepare = replace_third,
+      .poll = holder_goes_on,
+      .filter = second_lags,
+      .requests = 100,
+      .stages = 2,
+      .lies = 1u << BS_LIE_FIRST,
+      .liar = 1 },
     { .name = "a slow primary",
       .prepare = slow_below_patience,
       .requests = 100,
