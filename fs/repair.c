@@ -408,13 +408,17 @@ mended(struct fs_mend *m)
         ask_record(e, record_after_failure);
 }
 
-/* Shares that cannot be found may be those of an object that the collector has deleted meanwhile:
- * then nothing is lost. */
+/* Shares that cannot be found may be those of an object that the collector has deleted meanwhile,
+ * or is deleting: then nothing is lost. */
 static void
 record_after_failure(struct coord_req *q)
 {
     struct entry *e = C2_CONTAINER_OF(q, struct entry, record);
+    struct fs_object_record rec;
+    bool known = q->err == C2_E_OK && q->entries[0].version != 0;
     bool gone = q->err == C2_E_OK && q->entries[0].version == 0;
+    if (known && fs_object_rec_decode(q->entries[0].value, &rec) == C2_E_OK)
+        gone = rec.state != 0 || rec.placed == 0;
     coord_req_done(q);
     if (gone)
         C2_MARK("repair: deleted while it was mended");

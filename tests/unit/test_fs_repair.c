@@ -337,6 +337,43 @@ object__that_is_deleted_meanwhile_leaves_no_share_behind(void **state)
     fsx_stop(x);
 }
 
+/* Its record says so, and some of its shares are deleted already. */
+static void
+object__that_is_condemned_meanwhile_is_no_failure(void **state)
+{
+    struct fsx *x = *state;
+    fsx_mount(x);
+    struct fso o = fso_put(x, "a");
+    unsigned lost = fso_seat(&o);
+    for (unsigned s = 0; s < FSX_SEATS; s++)
+        if (s != lost && (o.placed >> s & 1) != 0)
+            fsx_fault(x, s, "get.delay:100ms");
+    prov_mem_delete(x->mem[lost], o.key);
+    found(x, &o, 1u << lost);
+    struct run w = { .r = { .id = 1, .max = 1, .done = run_done } };
+    fs_repair_run_start(x->fs, &w.r);
+    test_env_run_for(x->t, 50 * C2_NS_PER_MS); /* the record was read */
+    for (unsigned s = 0; s < FSX_SEATS; s++)
+        prov_mem_delete(x->mem[s], o.key);
+    struct ck key = ck_object(&o.ref.oid);
+    struct fs_object_record rec = {
+        .state = 1, .placed = o.placed, .ref = o.ref, .has_root = true
+    };
+    struct c2_buf value = { 0 };
+    fs_object_rec_encode(&rec, &value);
+    struct coord_op op = { .kind = COORD_PUT,
+                           .key = ck_slice(&key),
+                           .value = c2_buf_slice(&value) };
+    fsx_txn(x, &op, 1);
+    c2_buf_done(&value);
+    test_env_run_until(x->t, &w.done);
+    assert_true(c2_mark_count("repair: deleted while it was mended") > 0);
+    assert_int_equal(w.r.gone, 1);
+    assert_int_equal(w.r.last_error, C2_E_OK);
+    fso_done(&o);
+    fsx_stop(x);
+}
+
 static void
 rate__is_kept(void **state)
 {
@@ -461,6 +498,7 @@ main(int argc, char **argv)
         T(queue__begins_with_the_object_that_lost_most),
         T(run__takes_over_what_is_being_mended),
         T(object__that_is_deleted_meanwhile_leaves_no_share_behind),
+        T(object__that_is_condemned_meanwhile_is_no_failure),
         T(rate__is_kept),
         T(mount__that_ends_does_not_wait_for_a_target_that_hangs),
         T(placement__is_changed_only_as_it_was_read),
