@@ -16,8 +16,9 @@
 #include "metadata/bft_client_int.h"
 #include "metadata/cmd.h"
 
-#define VERSION_AT 3           /* in an encoded answer */
-#define UNKNOWN_NS C2_NS_PER_S /* patience with a replica that never answered a read */
+#define VERSION_AT  3           /* in an encoded answer */
+#define QUERY_TRIES 4           /* of an ordered read, then it gets another number */
+#define UNKNOWN_NS  C2_NS_PER_S /* patience with a replica that never answered a read */
 
 void
 client_votes_clear(struct bft_call *call)
@@ -408,6 +409,21 @@ give_up(struct bft_call *call)
     client_pump(c);
 }
 
+/* An ordered read changes nothing, so it need not wait for the answer to this very number: with
+ * another one it is another replica's turn to send the result. */
+static void
+query_differently(struct bft_call *call)
+{
+    struct bft_client *c = call->c;
+    C2_MARK("client: an ordered read gets another number");
+    if (call->req != NULL) {
+        ask_anew(c, call);
+        return;
+    }
+    finish_number(c, call); /* nobody waits for it any more */
+    client_call_free(call);
+}
+
 void
 client_call_timer(struct c2_timer *t)
 {
@@ -418,7 +434,9 @@ client_call_timer(struct c2_timer *t)
         give_up(call);
         return;
     }
-    if (call->state == CALL_ORDERED) {
+    if (call->state == CALL_ORDERED && call->kind == MSG_REQ_QUERY && call->tries >= QUERY_TRIES) {
+        query_differently(call);
+    } else if (call->state == CALL_ORDERED) {
         c->repeated++;
         client_call_send(call, true);
     } else if (call->state == CALL_READING) {

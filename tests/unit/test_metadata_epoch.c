@@ -311,6 +311,46 @@ client__believes_a_quorum_and_nothing_less(void **state)
     assert_int_equal(epoch_of(f->c), 1);
 }
 
+/* The answers to the first ordered request that comes are lost for ever, and all fast reads. */
+struct lost {
+    uint64_t cseq;
+    unsigned count;
+};
+
+static bool
+lose(void *arg, unsigned from, unsigned to, struct c2_slice m)
+{
+    struct lost *l = arg;
+    struct msg_head h;
+    struct msg_reply reply;
+    (void)from;
+    if (to < BFT_RIG_CLIENT || msg_read_head(m, &h) != C2_E_OK)
+        return true;
+    if (h.type == MSG_READ_REPLY)
+        return false;
+    if (h.type != MSG_REPLY || msg_read_reply(m, &reply) != C2_E_OK || reply.session == 0)
+        return true;
+    if (l->cseq == 0)
+        l->cseq = reply.cseq;
+    l->count += reply.cseq == l->cseq;
+    return reply.cseq != l->cseq;
+}
+
+static void
+client__reads_with_another_number_when_one_is_not_answered(void **state)
+{
+    struct coord_fixture *f = *state;
+    struct lost lost = { 0 };
+    put(f, "k", "v");
+    test_env_run_for(f->t, C2_NS_PER_S);
+    test_hub_filter(f->rig->hub, lose, &lost);
+    assert_value(f, "k", "v");
+    assert_true(lost.count > 0);
+    put(f, "k", "w");
+    assert_value(f, "k", "w");
+    test_hub_filter(f->rig->hub, NULL, NULL);
+}
+
 int
 main(void)
 {
@@ -323,6 +363,7 @@ main(void)
         R(change__adds_and_removes),
         R(change__that_makes_no_sense_is_refused),
         R(client__believes_a_quorum_and_nothing_less),
+        R(client__reads_with_another_number_when_one_is_not_answered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
