@@ -438,6 +438,7 @@ const struct cmd cmds_seats[] = {
       "rebuilt\n"
       "from the others when OLD cannot give it, and OLD is not asked any more at the end. May be\n"
       "interrupted anywhere: the job goes on with the mount; the same command shows it again.\n"
+      "After job cancel replace it goes on with that, too; NEW and OLD exchanged take it back.\n"
       "  --limit RATE  bytes per second to move, like 10M\n"
       "  --detach      do not wait for the end\n",
       "--limit --detach", CMD_NEEDS_VOLUME, run_replace },

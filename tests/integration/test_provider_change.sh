@@ -104,7 +104,8 @@ check "p2 has its seat" status_is '[p["state"] for p in d["providers"] if p["nam
 rm -rf "$WORK/p5"
 mkdir "$WORK/p5"
 must "start to replace p2 again" c2 --yes provider replace p2 p5 --limit 16K --detach
-check "a plan is possible meanwhile" c2 provider plan replace p2 p5
+must "p5 gets its seat again" wait_for 60 status_is '[p["state"] for p in d["providers"] if p["name"] == "p5"]' "['rebuilding']"
+check "a plan meanwhile does not count on p2" [ "$(c2 --json provider plan replace p2 p5 | json 'd["old_answers"]')" = false ]
 check "the same command goes on with it" c2 --yes provider replace p2 p5 --limit "$RATE" --detach
 for ((k = 0; k < KILLS; k++)); do
     sleep "0.$((RANDOM % 9))"

@@ -159,12 +159,14 @@ interrupt() { # HOW OLD NEW
 
 # ---- what was uploaded --------------------------------------------------------------------------
 
-# uploaded OLD NEW : of the objects that OLD had, see $WORK/had-OLD: all are at NEW, byte for byte,
-# but for those that came too late to OLD to count, and the bodies of requests that brought them, cut off or not, are as many bytes, within 3 %; in a
-# small size, what may have been under way when something broke comes on top.
+# uploaded OLD NEW : of the objects that OLD had, see $WORK/had-OLD, all are at NEW, byte for byte,
+# except as many as came too late to OLD to be counted on; and the bodies of the requests that
+# brought them, cut off or not, are as many bytes, within 3 %. In a small size, what may have been
+# under way when something broke comes on top.
 uploaded() {
     s3_objects "$2" >"$WORK/has-$2" || return 1
-    python3 - "$WORK/had-$1" "$WORK/has-$2" "$WORK/relay-$2.log" "$FULL" "$KILLS" "$(cat "$WORK/late-$1")" <<'END'
+    python3 - "$WORK/had-$1" "$WORK/has-$2" "$WORK/relay-$2.log" "$FULL" "$KILLS" \
+        "$(cat "$WORK/late-$1")" <<'END'
 import sys
 had, has = ({k: (int(s), t) for k, s, t in map(str.split, open(f))} for f in sys.argv[1:3])
 full, kills, late = map(int, sys.argv[4:])
@@ -204,7 +206,8 @@ replace_at_work() {
     flush
     s3_objects "$old" >"$WORK/had-$old" || die "cannot list $old"
     must "$how: a look at lists" c2 --progress=none scrub start --exists
-    c2 --json scrub report | json "[p['extra'] + p['orphan_shares'] for p in d['providers'] if p['name'] == '$old'][0]" >"$WORK/late-$old"
+    c2 --json scrub report |
+        json "[p['extra'] + p['orphan_shares'] for p in d['providers'] if p['name'] == '$old'][0]" >"$WORK/late-$old"
     check "$how: it has something to bring" [ -s "$WORK/had-$old" ]
     touch "$WORK/working"
     : >"$WORK/reads"
