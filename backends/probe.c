@@ -399,6 +399,17 @@ prov_probe_start(struct prov_probe *p)
     c2_defer(s->env, &s->task);
 }
 
+const char *
+prov_probe_reason(const struct prov_probe *p)
+{
+    for (unsigned k = 0; k < PROV_CHECK_COUNT; k++) {
+        const struct prov_probe_check *c = &p->checks[k];
+        if (c->required && c->ran && c->err != C2_E_OK)
+            return c->detail;
+    }
+    return c2_err_text(p->err);
+}
+
 void
 prov_probe_cancel(struct prov_probe *p)
 {

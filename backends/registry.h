@@ -106,6 +106,8 @@ struct prov_probe {
 
 /* done runs exactly once, never from inside the call; the struct is the caller's. */
 void prov_probe_start(struct prov_probe *p);
+/* For people: why the provider cannot be used; of the first required check that failed. */
+const char *prov_probe_reason(const struct prov_probe *p);
 /* done will run soon with C2_E_CANCELED. */
 void prov_probe_cancel(struct prov_probe *p);
 

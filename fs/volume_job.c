@@ -33,9 +33,7 @@
 #include "fs/seat_rules.h"
 #include "fs/seat_walk.h"
 
-#define POLL_NS      (200 * C2_NS_PER_MS)
-#define PROBE_NS     (60 * C2_NS_PER_S)
-#define PROBE_PREFIX "v1"
+#define POLL_NS (200 * C2_NS_PER_MS)
 
 static const char *const counter_names[] = { "shares_moved", "bytes_written", "bytes_read",
                                              "shares_lost",  "walks",         NULL };
@@ -209,22 +207,19 @@ static void
 probed(struct prov_probe *p)
 {
     struct seat_run *r = C2_CONTAINER_OF(p, struct seat_run, probe);
-    const char *detail = "";
     r->probing = false;
     if (p->err == C2_E_OK && !r->stopping) {
         enter_epoch(r);
         return;
     }
-    for (unsigned k = PROV_CHECK_COUNT; k-- > 0;)
-        if (p->checks[k].required && p->checks[k].ran && p->checks[k].err != C2_E_OK)
-            detail = p->checks[k].detail;
     prov_close(r->opened);
     r->opened = NULL;
     if (r->stopping)
         seat_run_step_over(r, C2_E_CANCELED, false);
     else
-        failed_for_good(r, p->err,
-                        c2_asprintf("provider \"%s\" is not usable: %s", r->name, detail));
+        failed_for_good(
+            r, p->err,
+            c2_asprintf("provider \"%s\" is not usable: %s", r->name, prov_probe_reason(p)));
 }
 
 static void
@@ -258,8 +253,8 @@ enter(struct seat_run *r)
     }
     r->probing = true;
     r->probe = (struct prov_probe){ .provider = r->opened,
-                                    .key_prefix = PROBE_PREFIX,
-                                    .deadline_ns = c2_now_ns(v->env) + PROBE_NS,
+                                    .key_prefix = PROV_PROBE_PREFIX,
+                                    .deadline_ns = c2_now_ns(v->env) + PROV_PROBE_NS,
                                     .done = probed };
     prov_probe_start(&r->probe);
 }

@@ -18,9 +18,7 @@
 #include "fs/seat_walk.h"
 #include "fs/wire_up_impl.h"
 
-#define PROBE_NS     (60 * C2_NS_PER_S)
-#define PROBE_PREFIX "v1"
-#define PATIENCE_NS  (3 * C2_NS_PER_S) /* who does not answer until then counts as not working */
+#define PATIENCE_NS (3 * C2_NS_PER_S) /* who does not answer until then counts as not working */
 
 enum action { ADD, OFFLINE, ONLINE, REOPEN, ACTIONS };
 
@@ -135,16 +133,12 @@ static void
 probed(struct prov_probe *p)
 {
     struct wire_change *c = C2_CONTAINER_OF(p, struct wire_change, probe);
-    const char *detail = c2_err_text(p->err);
     c->probing = false;
-    for (unsigned k = PROV_CHECK_COUNT; k-- > 0;)
-        if (p->checks[k].required && p->checks[k].ran && p->checks[k].err != C2_E_OK)
-            detail = p->checks[k].detail;
     if (p->err != C2_E_OK) {
         refuse(c, p->err,
                c2_asprintf("provider \"%s\" is not usable: %s\nhint: c2fsctl provider "
                            "test %s",
-                           c->name, detail, c->name));
+                           c->name, prov_probe_reason(p), c->name));
     } else if (c->action == REOPEN) {
         volume_seat_reopen(c->w->volume, c->seat, c->opened);
         c->opened = NULL;
@@ -166,8 +160,8 @@ open_and_probe(struct wire_change *c)
     }
     c->probing = true;
     c->probe = (struct prov_probe){ .provider = c->opened,
-                                    .key_prefix = PROBE_PREFIX,
-                                    .deadline_ns = c2_now_ns(v->env) + PROBE_NS,
+                                    .key_prefix = PROV_PROBE_PREFIX,
+                                    .deadline_ns = c2_now_ns(v->env) + PROV_PROBE_NS,
                                     .done = probed };
     prov_probe_start(&c->probe);
 }
