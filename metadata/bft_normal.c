@@ -76,7 +76,8 @@ bft_take_proposal(struct bft_replica *r, struct bft_slot *s, const struct msg_pr
         s->have_proposal = false;
         if (p->view < s->decided_view)
             return; /* what this view proposed was given up */
-        if (reissued)
+        /* In the view of the decision: its primary has sent two NEW-VIEWs, on different proofs. */
+        if (reissued && p->view > s->decided_view)
             bft_halt(r, "a new view proposes something else for what was decided");
         accuse(r, "a primary proposes something else for what was decided");
     }
