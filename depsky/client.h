@@ -149,7 +149,8 @@ void ds_probe_key(const struct ds_client *c, char out[PROV_KEY_MAX]);
 static inline bool
 ds_seat_used(const struct ds_client *c, unsigned seat)
 {
-    return c->seat[seat].provider != NULL && c->seat[seat].use != DS_USE_OFF;
+    enum ds_seat_use use = c->seat[seat].use;
+    return c->seat[seat].provider != NULL && use != DS_USE_OFF && use != DS_USE_GONE;
 }
 
 static inline unsigned

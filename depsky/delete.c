@@ -72,9 +72,11 @@ ds_delete_start(struct ds_client *c, struct ds_delete *d)
     ds_op_begin(c);
     write_keys(op);
     for (unsigned i = 0; i < c->n; i++) {
+        bool gone = c->seat[i].use == DS_USE_GONE;
+        d->confirmed |= gone ? 1u << i : 0;
+        op->wanted |= gone || ds_seat_used(c, i) ? 1u << i : 0;
         if (!ds_seat_used(c, i))
             continue;
-        op->wanted |= 1u << i;
         if (c->seat[i].open || d->noids == 0)
             continue;
         struct ds_call *call = ds_call_new(c, i, PROV_DELETE_MANY, NULL);

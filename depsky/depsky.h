@@ -96,11 +96,12 @@ enum ds_seat_use {
     DS_USE_NEW,  /* written; read only when no other seat helps: shares are still being moved in */
     DS_USE_READ, /* no new objects */
     DS_USE_OFF,  /* not asked for anything, as if the seat were empty */
+    DS_USE_GONE, /* it is empty, for good: as OFF, and nobody waits for what was there */
 };
 
 /* This provider is in the seat from now on; NULL only if there was none. Requests that another one
  * has been sent end as they end; it may be closed when ds_client_uses says no. seat <= n: a new
- * last one. A seat that is to be empty stays occupied with DS_USE_OFF: operations that chose it
+ * last one. A seat that is to be empty stays occupied with DS_USE_GONE: operations that chose it
  * before may still have a request for it. */
 void ds_client_set_seat(struct ds_client *c, unsigned seat, struct provider *p,
                         enum ds_seat_use use);
@@ -174,7 +175,7 @@ struct ds_delete {
     size_t noids;
     void (*done)(struct ds_delete *d);
     enum c2_err err;    /* out: OK only when every occupied seat confirmed */
-    uint32_t confirmed; /* out: bitmap of seats */
+    uint32_t confirmed; /* out: bitmap of seats, those that are gone included */
     void *priv;
 };
 

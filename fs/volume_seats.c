@@ -125,6 +125,7 @@ use_of(enum volume_seat_state state)
     case VOLUME_SEAT_DRAINING:
         return DS_USE_READ;
     case VOLUME_SEAT_EMPTY:
+        return DS_USE_GONE;
     case VOLUME_SEAT_OFFLINE:
         break;
     }

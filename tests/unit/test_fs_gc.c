@@ -275,6 +275,25 @@ round__of_many_objects_goes_page_by_page(void **state)
 
 /* ---- seats ---------------------------------------------------------------------------------- */
 
+/* A provider that was removed confirms nothing any more; one that is offline will. */
+static void
+delete__does_not_wait_for_a_seat_that_is_gone(void **state)
+{
+    struct fsx *x = *state;
+    fsx_mount(x);
+    waste(x, "a");
+    ds_client_set_seat(x->ds, 1, x->seat[1], DS_USE_OFF);
+    struct fs_gc_report r = collect(x, NOW);
+    assert_int_equal(r.deleted_objects, 0);
+    assert_int_equal(r.held_up_objects, 1);
+    ds_client_set_seat(x->ds, 1, x->seat[1], DS_USE_GONE);
+    r = collect(x, NOW);
+    assert_int_equal(r.deleted_objects, 1);
+    assert_int_equal(r.held_up_objects, 0);
+    assert_int_equal(check(x).condemned, 0);
+    fsx_stop(x);
+}
+
 static void
 delete__waits_for_every_seat(void **state)
 {
@@ -808,6 +827,7 @@ main(void)
         T(dry_run__changes_nothing),
         T(round__of_many_objects_goes_page_by_page),
         T(delete__waits_for_every_seat),
+        T(delete__does_not_wait_for_a_seat_that_is_gone),
         T(delete__takes_absent_shares_for_deleted),
         T(condemn__leaves_alone_what_an_open_file_names),
         T(condemn__is_not_stopped_by_the_leaves_of_a_file_in_memory),
