@@ -39,7 +39,7 @@ check "all replicas run" wait_for 60 replicas_run
 check "the mount knows them" wait_for 30 status_is 'sum(r["connected"] for r in d["coordination"]["replicas"])' 4
 replica_kill 1
 echo needed >"$MNT/needed"
-check "the new one is needed, and there" timeout 60 "$C2FSCTL" -C "$CONF" -V t flush
+check "the new one is needed, and there" timeout 300 "$C2FSCTL" -C "$CONF" -V t flush
 replica_start 1
 check "replica 1 runs again" wait_for 60 replica_runs 1
 
@@ -63,6 +63,7 @@ mount_start
 check "a new mount finds those of today" grep -q later "$MNT/later"
 
 note "checkpoint, dump and load"
+check "what is stable" wait_for 60 replica_counted 2 stable 0
 before=$(replica_says 2 stable)
 echo more >"$MNT/later2"
 flush
@@ -78,7 +79,7 @@ mv "$COORD" "$WORK/first"
 replicas_new
 replicas_start
 check "all replicas of a new service run" wait_for 60 replicas_run
-sed '3s/value":"../value":"00/' "$WORK/dump" >"$WORK/damaged.dump"
+sed -E '3s/value":"0/value":"1/;t;3s/value":"./value":"0/' "$WORK/dump" >"$WORK/damaged.dump"
 check "a damaged dump is refused" ends_with 8 meta meta load "$WORK/damaged.dump"
 head -n -1 "$WORK/dump" >"$WORK/cut.dump"
 check "half a dump, too" ends_with 8 meta meta load "$WORK/cut.dump"

@@ -44,6 +44,7 @@ check "verify looks at every file" same "$files" "$(verify_field 'd["good"]' "$M
 check "verify of nothing of ours" fails c2 verify "$WORK/src"
 check "verify without a path" ends_with 2 c2 verify
 
+mapfile -t has < <(providers_of "$MNT/data/studies/recording-0.bin")
 note "without the mount"
 mount_stop
 check "fsck without a mount" c2 fsck --deep
@@ -51,7 +52,7 @@ check "it says so" same false "$(fsck_field 'd["mounted"]')"
 check "it repairs nothing" fails c2 fsck --repair
 
 note "a provider lost everything"
-find "$WORK/p1" -path '*/o/*' -type f -delete
+find "$WORK/${has[0]}" -path '*/o/*' -type f -delete
 mount_start
 check "the metadata is whole" c2 fsck
 check "shares are missing" ends_with 6 c2 fsck --deep
@@ -60,8 +61,8 @@ check "verify: degraded" ends_with 6 c2 verify "$MNT/data"
 check "every file is readable" same_tree "$WORK/src" "$MNT/data"
 
 note "a second one, too"
-find "$WORK/p2" -path '*/o/*' -type f -delete
-find "$WORK/p3" -path '*/o/*' -type f -delete
+find "$WORK/${has[1]}" -path '*/o/*' -type f -delete
+find "$WORK/${has[2]}" -path '*/o/*' -type f -delete
 check "files are lost" ends_with 8 c2 fsck --deep
 check "verify: unreadable" ends_with 8 c2 verify "$MNT/data"
 check "verify says which" [ "$(verify_field 'd["findings"][0]["verdict"]' "$MNT/data")" = unreadable ]
