@@ -181,6 +181,7 @@ struct ctl_status {
     struct ctl_replica replicas[CTL_REPLICAS_MAX];
     uint32_t njobs;
     struct ctl_job jobs[CTL_JOBS_MAX];
+    char conflicts[1024]; /* c2fsctl's own, not sent: journals that were set aside, a line each */
 };
 
 /* Should have data and is not "online". */

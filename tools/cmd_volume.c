@@ -16,6 +16,7 @@
 #include "base/str.h"
 #include "fs/format.h"
 #include "tools/cmd.h"
+#include "tools/outside.h"
 #include "tools/session.h"
 #include "tools/status.h"
 
@@ -194,6 +195,7 @@ status_of(const struct cmd_ctx *x, const char *volume, const struct status_optio
     char *error = NULL;
     enum c2_err err = status_get(x, volume, s, &mounted, &error);
     int code;
+    outside_conflicts(x, volume, s->conflicts, sizeof(s->conflicts));
     if (err != C2_E_OK) {
         code = o->check ? 3 : cmd_fail(x, err, "status", volume, error, NULL);
         if (o->check)

@@ -47,6 +47,24 @@ outside_folder_bytes(const struct cmd_ctx *x, const char *volume, const char *fo
     return bytes;
 }
 
+void
+outside_conflicts(const struct cmd_ctx *x, const char *volume, char *out, size_t size)
+{
+    static const char prefix[] = "journal.conflict-";
+    const char *cache_dir = cmd_cache_dir(x, volume);
+    DIR *d = cache_dir == NULL ? NULL : opendir(cache_dir);
+    const struct dirent *e;
+    struct c2_buf text = { 0 };
+    while (d != NULL && (e = readdir(d)) != NULL)
+        if (strncmp(e->d_name, prefix, sizeof(prefix) - 1) == 0 &&
+            text.len + strlen(cache_dir) + strlen(e->d_name) + 2 < size)
+            c2_buf_printf(&text, "%s/%s\n", cache_dir, e->d_name);
+    if (d != NULL)
+        closedir(d);
+    ctl_set(out, size, c2_buf_cstr(&text));
+    c2_buf_done(&text);
+}
+
 /* ---- asking the providers ---------------------------------------------------------------------
  */
 

@@ -325,13 +325,28 @@ print_errors(const struct ctl_status *s)
             (void)printf("          %s: %s\n", s->providers[k].name, s->providers[k].last_detail);
 }
 
+/* What was written here and overtaken by another machine. */
+static void
+print_conflicts(const struct ctl_status *s)
+{
+    size_t len;
+    for (const char *line = s->conflicts; (len = strcspn(line, "\n")) > 0; line += len + 1) {
+        (void)printf("conflict: %.*s has changes that another machine was faster than; they were "
+                     "never\n"
+                     "          uploaded and are read by nothing: bring them in again from where "
+                     "they came\n"
+                     "          from, then type: rm -r %.*s\n",
+                     (int)len, line, (int)len, line);
+    }
+}
+
 int
 status_print(const struct ctl_status *s, bool mounted, bool brief)
 {
     struct health h;
     char up[C2_SIZE_TEXT_MAX];
     health_of(s, &h);
-    if (brief && h.state == HEALTH_ONLINE)
+    if (brief && h.state == HEALTH_ONLINE && s->conflicts[0] == '\0')
         return CTL_EXIT_OK;
     (void)printf("  volume: %s\n", s->volume);
     (void)printf("   state: %s\n", health_name(h.state));
@@ -357,6 +372,7 @@ status_print(const struct ctl_status *s, bool mounted, bool brief)
         print_garbage(s);
     }
     print_errors(s);
+    print_conflicts(s);
     return (int)health_exit(h.state);
 }
 
@@ -443,6 +459,17 @@ json_repair(struct c2_json *j, const struct ctl_status *s)
     c2_json_object_end(j);
 }
 
+static void
+json_lines(struct c2_json *j, const char *lines)
+{
+    size_t len;
+    for (; (len = strcspn(lines, "\n")) > 0; lines += len + 1) {
+        char *line = c2_strndup(lines, len);
+        c2_json_str(j, NULL, line);
+        c2_free(line);
+    }
+}
+
 int
 status_print_json(const struct ctl_status *s, bool mounted)
 {
@@ -472,6 +499,9 @@ status_print_json(const struct ctl_status *s, bool mounted)
     c2_json_array(&j, "jobs");
     for (uint32_t k = 0; k < s->njobs; k++)
         job_json(&j, &s->jobs[k]);
+    c2_json_array_end(&j);
+    c2_json_array(&j, "conflicts");
+    json_lines(&j, s->conflicts);
     c2_json_array_end(&j);
     json_repair(&j, s);
     replicas_json(&j, s);

@@ -44,6 +44,13 @@ check "verify looks at every file" same "$files" "$(verify_field 'd["good"]' "$M
 check "verify of nothing of ours" fails c2 verify "$WORK/src"
 check "verify without a path" ends_with 2 c2 verify
 
+note "journals that were set aside"
+mkdir "$WORK/cache/journal.conflict-17"
+check "status names them" bash -c "'$C2FSCTL' -C '$CONF' -V t status | grep 'rm -r $WORK/cache/journal.conflict-17'"
+check "status names them, as JSON" status_is 'd["conflicts"]' "['$WORK/cache/journal.conflict-17']"
+rmdir "$WORK/cache/journal.conflict-17"
+check "else it is silent" status_is 'd["conflicts"]' "[]"
+
 mapfile -t has < <(providers_of "$MNT/data/studies/recording-0.bin")
 note "without the mount"
 mount_stop
