@@ -48,7 +48,10 @@ copy_of(struct c2_slice s)
 static C2_RESULT
 read_view(struct bft_replica *r, const struct wal_record *rec)
 {
-    if (rec->view < r->view)
+    /* A checkpoint that became stable between our own NEW-VIEW and its installation has written
+     * again that the view before was left. */
+    bool entered = rec->view == r->view && r->phase == BFT_NORMAL && rec->leaving != 0;
+    if (rec->view < r->view || entered)
         return C2_E_OK;
     r->view = rec->view;
     r->phase = rec->leaving != 0 ? BFT_LEAVING : BFT_NORMAL;
