@@ -109,8 +109,10 @@ reader() { # NUMBER
 
 # ---- who interrupts -----------------------------------------------------------------------------
 
-job_field() { # EXPRESSION of the replacement j; empty when there is none
-    c2 --json job list | json "next(($1 for j in d['jobs'] if j['kind'] == 'replace'), '')" 2>/dev/null
+REPLACED=
+job_field() { # EXPRESSION of the replacement j of $REPLACED; empty when there is none
+    c2 --json job list |
+        json "next(($1 for j in d['jobs'] if j['kind'] == 'replace' and j['params'].startswith('old=$REPLACED ')), '')" 2>/dev/null
 }
 job_goes_on() {
     local state
@@ -203,6 +205,7 @@ same_files() { # WANT GOT : the two trees have common files, so link counts diff
 # replace_at_work OLD NEW alive|dead STATE : while the tree becomes STATE
 replace_at_work() {
     local old=$1 new=$2 how=$3 k point way ways=(line daemon command job) workers=()
+    REPLACED=$old
     flush
     s3_objects "$old" >"$WORK/had-$old" || die "cannot list $old"
     must "$how: a look at lists" c2 --progress=none scrub start --exists
