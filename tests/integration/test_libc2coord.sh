@@ -5,24 +5,10 @@
 . "$(dirname "$0")/../lib/integration.sh"
 begin "$@"
 
-case $BUILD in *clang*) CC=${CC:-clang} ;; *) CC=${CC:-gcc} ;; esac
-sanitize=()
-case $BUILD in
-*-asan) sanitize=("-fsanitize=address,undefined") ;;
-*-tsan) sanitize=("-fsanitize=thread") ;;
-esac
-root=$WORK/root
-must "install" make -C "$TOP" -s --no-print-directory "BUILD=$BUILD" "DESTDIR=$root" PREFIX=/opt/c2 \
-    SYSCONFDIR=/opt/c2/etc SBINDIR=/opt/c2/sbin install-files
-export PKG_CONFIG_PATH=$root/opt/c2/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$root
-check "pkg-config knows c2coord" [ "$(pkg-config --modversion c2coord)" = "$(cat "$TOP/VERSION")" ]
-lib=$root/opt/c2/lib
-include=$root/opt/c2/include/c2coord-0
-mapfile -t headers < <(cd "$include" && find . -name '*.h')
-(cd "$include" && "$TOP/packaging/library-symbols" "${headers[@]}") >"$WORK/declared"
-nm -D --defined-only "$lib/libc2coord.so.0" | awk '$2 ~ /[TDRB]/ { print $3 }' |
-    grep -vE '^(__|_init|_fini)' | LC_ALL=C sort -u >"$WORK/exported"
-check "exports are the declarations" diff "$WORK/declared" "$WORK/exported"
+PACKAGE=c2coord
+# shellcheck source=tests/lib/installed_library.sh
+. "$LIB/installed_library.sh"
+check "exports are the declarations" library_exports_declarations
 manual() {
     local name
     for name in $(grep '^coord_' "$WORK/declared"); do
@@ -31,28 +17,8 @@ manual() {
     done
 }
 check "every function has a manual page" manual
-each_header() {
-    local header
-    for header in "${headers[@]}"; do
-        echo "#include <${header#./}>" >"$WORK/one.c"
-        "$CC" -std=c11 -Wall -Wextra -pedantic -Werror -fsyntax-only -I "$include" "$WORK/one.c" || return 1
-    done
-}
-check "every header compiles alone, in plain C11" each_header
-build() { # shared|static
-    local flags=() libs=()
-    read -r -a flags <<<"$(pkg-config --cflags c2coord)"
-    if [ "$1" = static ]; then
-        read -r -a libs <<<"$(pkg-config --static --libs c2coord)"
-        libs=("${libs[@]/#-lc2coord/-l:libc2coord.a}")
-    else
-        read -r -a libs <<<"$(pkg-config --libs c2coord)"
-        libs+=("-Wl,-rpath,$lib")
-    fi
-    "$CC" -std=c11 -Wall -Wextra -Werror "${sanitize[@]}" "${flags[@]}" \
-        "$root/opt/c2/share/doc/libc2coord/examples/kv.c" -o "$WORK/kv-$1" "${libs[@]}"
-}
-for kind in shared static; do must "kv builds, $kind" build "$kind"; done
+check "every header compiles alone, in plain C11" library_headers_compile
+for kind in shared static; do must "kv builds, $kind" library_build kv "$kind"; done
 
 says() { # TEXT COMMAND...
     local want=$1 got

@@ -5,29 +5,14 @@
 . "$(dirname "$0")/../lib/integration.sh"
 begin "$@"
 
-case $BUILD in *clang*) CC=${CC:-clang} ;; *) CC=${CC:-gcc} ;; esac
-sanitize=()
-case $BUILD in
-*-asan) sanitize=("-fsanitize=address,undefined") ;;
-*-tsan) sanitize=("-fsanitize=thread") ;;
-esac
-root=$WORK/root
-must "install" make -C "$TOP" -s --no-print-directory "BUILD=$BUILD" "DESTDIR=$root" PREFIX=/opt/c2 \
-    SYSCONFDIR=/opt/c2/etc SBINDIR=/opt/c2/sbin install-files
-export PKG_CONFIG_PATH=$root/opt/c2/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$root
-must "pkg-config knows depsky" pkg-config --exists depsky
-check "and its version" [ "$(pkg-config --modversion depsky)" = "$(cat "$TOP/VERSION")" ]
+PACKAGE=depsky
+# shellcheck source=tests/lib/installed_library.sh
+. "$LIB/installed_library.sh"
 check "manual pages" test -s "$root/opt/c2/share/man/man3/libdepsky.3"
 
 # What the headers declare is what the library exports, and is in the manual.
-lib=$root/opt/c2/lib
-include=$root/opt/c2/include/depsky-0
-mapfile -t headers < <(cd "$include" && find . -name '*.h')
-(cd "$include" && "$TOP/packaging/library-symbols" "${headers[@]}") >"$WORK/declared"
-nm -D --defined-only "$lib/libdepsky.so.0" | awk '$2 ~ /[TDRB]/ { print $3 }' |
-    grep -vE '^(__|_init|_fini)' | LC_ALL=C sort -u >"$WORK/exported"
 check "headers were installed" test "${#headers[@]}" -ge 12
-check "exports are the declarations" diff "$WORK/declared" "$WORK/exported"
+check "exports are the declarations" library_exports_declarations
 manual() {
     local name
     for name in $(grep -E '^ds_(clouds|unit|wait)_|_start$' "$WORK/declared"); do
@@ -36,33 +21,12 @@ manual() {
     done
 }
 check "every request has a manual page" manual
-each_header() {
-    local header
-    for header in "${headers[@]}"; do
-        echo "#include <${header#./}>" >"$WORK/one.c"
-        "$CC" -std=c11 -Wall -Wextra -pedantic -Werror -fsyntax-only -I "$include" "$WORK/one.c" || return 1
-    done
-}
-check "every header compiles alone, in plain C11" each_header
+check "every header compiles alone, in plain C11" library_headers_compile
 
-# The examples as a user builds them: nothing of the source tree but the two files.
-build() { # NAME shared|static
-    local flags=() libs=()
-    read -r -a flags <<<"$(pkg-config --cflags depsky)"
-    if [ "$2" = static ]; then
-        read -r -a libs <<<"$(pkg-config --static --libs depsky)"
-        libs=("${libs[@]/#-ldepsky/-l:libdepsky.a}")
-    else
-        read -r -a libs <<<"$(pkg-config --libs depsky)"
-        libs+=("-Wl,-rpath,$lib")
-    fi
-    "$CC" -std=c11 -Wall -Wextra -Werror "${sanitize[@]}" "${flags[@]}" \
-        "$root/opt/c2/share/doc/libdepsky/examples/$1.c" -o "$WORK/$1-$2" "${libs[@]}"
-}
 cd "$WORK" || exit 1
 for name in notes objects; do
     for kind in shared static; do
-        must "$name builds, $kind" build "$name" "$kind"
+        must "$name builds, $kind" library_build "$name" "$kind"
     done
 done
 check "the shared one uses the library" bash -c "ldd '$WORK/notes-shared' | grep -q libdepsky.so.0"
