@@ -28,6 +28,7 @@ struct ds_latency {
 struct ds_seat {
     struct provider *provider; /* borrowed; NULL = empty */
     enum ds_seat_use use;
+    uint64_t changed; /* ds_client.changes at the latest one that concerned it */
     enum ds_seat_state state;
     bool open;           /* circuit breaker: asked only when nothing else is left */
     unsigned fails, oks; /* in a row */
@@ -54,6 +55,7 @@ struct ds_client {
     unsigned n, f, k, w;
     unsigned voters;
     struct ds_seat seat[DS_SEATS_MAX];
+    uint64_t changes;     /* of seats, counted */
     struct c2_list calls; /* outstanding struct ds_call, oldest first */
     size_t ops;           /* internal states alive: operations and their pool jobs */
     struct ds_cache cache;

@@ -107,6 +107,10 @@ void ds_client_set_seat(struct ds_client *c, unsigned seat, struct provider *p,
                         enum ds_seat_use use);
 /* Objects are written under this epoch from now on. */
 void ds_client_set_epoch(struct ds_client *c, unsigned voters, uint32_t config_epoch);
+/* Seats that belong to another provider than at an earlier moment, or are being left since: that a
+ * share was put there before, or was not there, says nothing about the seat any more. */
+uint64_t ds_client_changes(const struct ds_client *c); /* the moment */
+uint32_t ds_client_changed(const struct ds_client *c, uint64_t since);
 /* Whether new shares may be put into the seat. */
 bool ds_client_seat_takes(const struct ds_client *c, unsigned seat);
 bool ds_client_uses(const struct ds_client *c, const struct provider *p);

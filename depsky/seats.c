@@ -23,6 +23,13 @@ replace_config(struct ds_client *c, unsigned voters, uint32_t config_epoch)
     c->config = next;
 }
 
+/* By name: with other credentials it is another object and has the same shares. */
+static bool
+is_same(const struct provider *a, const struct provider *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a->name, b->name) == 0);
+}
+
 void
 ds_client_set_seat(struct ds_client *c, unsigned seat, struct provider *p, enum ds_seat_use use)
 {
@@ -33,11 +40,16 @@ ds_client_set_seat(struct ds_client *c, unsigned seat, struct provider *p, enum 
         replace_config(c, c->voters, c->config->config_epoch);
     }
     C2_ASSERT(p != NULL || s->provider == NULL);
+    bool leaves = (use == DS_USE_READ || use == DS_USE_GONE) && s->use != use;
+    if (leaves || !is_same(s->provider, p))
+        s->changed = ++c->changes;
     s->use = use;
     if (s->provider == p)
         return;
     unsigned stragglers = s->stragglers; /* of calls that are still out */
-    *s = (struct ds_seat){ .provider = p, .use = use, .stragglers = stragglers };
+    *s = (struct ds_seat){
+        .provider = p, .use = use, .changed = s->changed, .stragglers = stragglers
+    };
     s->state = p != NULL ? DS_SEAT_ONLINE : DS_SEAT_EMPTY;
 }
 
@@ -47,6 +59,21 @@ ds_client_set_epoch(struct ds_client *c, unsigned voters, uint32_t config_epoch)
     C2_ASSERT(voters >= 1 && voters <= c->n);
     c->voters = voters;
     replace_config(c, voters, config_epoch);
+}
+
+uint64_t
+ds_client_changes(const struct ds_client *c)
+{
+    return c->changes;
+}
+
+uint32_t
+ds_client_changed(const struct ds_client *c, uint64_t since)
+{
+    uint32_t seats = 0;
+    for (unsigned i = 0; i < c->n; i++)
+        seats |= c->seat[i].changed > since ? 1u << i : 0;
+    return seats;
 }
 
 bool

@@ -15,6 +15,7 @@ struct slot {
     struct fs_fill_batch *b;
     const struct fs_object_record *rec;
     struct ds_check look;
+    uint64_t since; /* of the look */
     struct fs_mend mend;
     bool busy;
 };
@@ -47,7 +48,10 @@ finish(struct fs_fill_batch *b, enum c2_err err)
 static void
 placed(struct fs_place *p)
 {
-    finish(C2_CONTAINER_OF(p, struct fs_fill_batch, place), p->err);
+    struct fs_fill_batch *b = C2_CONTAINER_OF(p, struct fs_fill_batch, place);
+    for (size_t k = 0; p->err == C2_E_OK && k < p->n; k++)
+        b->f->failed += p->item[k].stale && !p->item[k].gone;
+    finish(b, p->err);
 }
 
 static void
@@ -85,7 +89,8 @@ mended(struct fs_mend *m)
         f->filled++;
     }
     if (m->err == C2_E_OK && (s->rec->placed & m->fill) == 0)
-        s->b->place.item[s->b->place.n++] = (struct fs_place_item){ .ref = m->ref, .set = m->fill };
+        s->b->place.item[s->b->place.n++] =
+            (struct fs_place_item){ .ref = m->ref, .set = m->fill, .since = m->since };
     slot_over(s);
 }
 
@@ -114,7 +119,8 @@ looked(struct ds_check *k)
         C2_MARK("fill: the share is there already");
         f->present++;
         if ((s->rec->placed & bit) == 0)
-            s->b->place.item[s->b->place.n++] = (struct fs_place_item){ .ref = k->ref, .set = bit };
+            s->b->place.item[s->b->place.n++] =
+                (struct fs_place_item){ .ref = k->ref, .set = bit, .since = s->since };
         slot_over(s);
         return;
     }
@@ -135,6 +141,7 @@ begin(struct fs_fill_batch *b, const struct fs_object_record *rec)
         mend(s);
         return;
     }
+    s->since = ds_client_changes(b->f->fs->part.ds);
     s->look = (struct ds_check){ .kind = DS_KIND_OBJECT,
                                  .ref = rec->ref,
                                  .seats = 1u << b->f->seat,

@@ -244,6 +244,7 @@ fs_mend_start(struct fs_mend *m)
     m->good = m->missing = m->bad = m->unknown = m->rebuilt = m->failed = m->todo = 0;
     m->bytes_read = m->bytes_written = 0;
     m->spares = m->fill != 0;
+    m->since = ds_client_changes(m->ds);
     m->why = C2_E_OK;
     if (fs_ref_has_root(&m->ref)) {
         look(m);

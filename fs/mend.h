@@ -32,6 +32,7 @@ struct fs_mend {
     uint32_t rebuilt;      /* and verified; a seat outside `placed` took the place of another */
     uint32_t failed;       /* should have been rebuilt and is not */
     uint32_t placed_now;   /* what the record should say */
+    uint64_t since;        /* ds_client_changes() when it began: placed_now holds for those seats */
     uint64_t bytes_read, bytes_written;
 
     /* private */

@@ -239,6 +239,19 @@ undo(struct fs_repair *r)
     ds_delete_start(r->fs->part.ds, &r->undo);
 }
 
+/* What was rebuilt is where nobody looks any more. */
+static void
+find_stale(struct fs_repair *r)
+{
+    for (size_t k = 0; k < r->place.n; k++) {
+        const struct fs_place_item *it = &r->place.item[k];
+        if (!it->stale || it->gone)
+            continue;
+        C2_MARK("repair: a seat has changed while an object was mended");
+        fs_repair_found(r->fs, &it->ref, it->placed, it->set | it->clear);
+    }
+}
+
 static void
 placed(struct fs_place *p)
 {
@@ -246,6 +259,7 @@ placed(struct fs_place *p)
     r->placing = false;
     if (p->err == C2_E_OK) {
         undo(r);
+        find_stale(r);
     } else {
         r->place_again = p->err != C2_E_FENCED && !r->stopped;
         c2_log(WARN, "repair", "objects=%zu err=%s their records are not up to date%s", p->n,
@@ -290,7 +304,8 @@ add_placement(struct fs_repair *r, const struct fs_mend *m)
     C2_ASSERT(r->npending < FS_PLACE_MAX);
     r->pending[r->npending++] = (struct fs_place_item){ .ref = m->ref,
                                                         .set = m->placed_now & ~m->placed,
-                                                        .clear = m->placed & ~m->placed_now };
+                                                        .clear = m->placed & ~m->placed_now,
+                                                        .since = m->since };
     if (r->stopped)
         flush_placement(r);
     else if (!c2_timer_armed(&r->place_timer))

@@ -121,6 +121,8 @@ static void
 placed(struct fs_place *p)
 {
     struct seat_walk *w = C2_CONTAINER_OF(p, struct seat_walk, place);
+    for (size_t k = 0; p->err == C2_E_OK && k < p->n; k++)
+        w->failed += p->item[k].stale && !p->item[k].gone;
     if (p->err != C2_E_OK)
         finish(w, p->err); /* the batch is repeated */
     else
@@ -138,7 +140,7 @@ all_done(struct seat_walk *w)
         const struct seat_walk_item *it = &w->item[k];
         w->objects++;
         w->bytes += share_bytes(&it->rec);
-        struct fs_place_item change = { .ref = it->rec.ref };
+        struct fs_place_item change = { .ref = it->rec.ref, .since = w->since };
         w->moved += it->outcome == MOVED;
         w->failed += it->outcome == FAILED;
         w->lost += it->outcome == LOST;
@@ -502,6 +504,7 @@ seat_walk_start(struct seat_walk *w)
     w->n = w->next = 0;
     w->why = C2_E_OK;
     w->at_risks = 0;
+    w->since = ds_client_changes(client(w));
     w->canceled = w->at_end = false;
     w->prefix_key = ck_letter('O');
     w->prefix = ck_slice(&w->prefix_key);

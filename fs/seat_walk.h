@@ -49,6 +49,7 @@ struct seat_walk {
     enum c2_err why;   /* of the last failure */
 
     /* private */
+    uint64_t since; /* ds_client_changes() at the start */
     bool canceled;
     struct coord_req req;
     struct ck prefix_key;

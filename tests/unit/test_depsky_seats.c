@@ -228,6 +228,35 @@ journal__needs_so_many_seats_that_two_writers_meet_in_more_than_f(void **state)
     close_fix(&f);
 }
 
+/* Whose shares are not what they were: other bytes, or soon none. */
+static void
+change__is_remembered_where_what_was_known_of_a_seat_does_not_hold_any_more(void **state)
+{
+    (void)state;
+    struct fix f;
+    open_fix(&f);
+    uint64_t start = ds_client_changes(f.rig.c);
+    assert_int_equal(ds_client_changed(f.rig.c, start), 0);
+    ds_client_set_seat(f.rig.c, 0, f.rig.seat[0], DS_USE_OFF); /* comes back with all it has */
+    ds_client_set_seat(f.rig.c, 0, f.rig.seat[0], DS_USE_ALL);
+    struct provider *again = prov_mem_new(f.rig.env, f.rig.seat[2]->name); /* other credentials */
+    ds_client_set_seat(f.rig.c, 2, again, DS_USE_ALL);
+    assert_int_equal(ds_client_changed(f.rig.c, start), 0);
+    ds_client_set_seat(f.rig.c, 1, f.extra, DS_USE_NEW);
+    assert_int_equal(ds_client_changed(f.rig.c, start), 1u << 1);
+    uint64_t between = ds_client_changes(f.rig.c);
+    ds_client_set_seat(f.rig.c, 1, f.extra, DS_USE_ALL);
+    ds_client_set_seat(f.rig.c, 0, f.rig.seat[0], DS_USE_READ);
+    assert_int_equal(ds_client_changed(f.rig.c, start), 1u << 0 | 1u << 1);
+    assert_int_equal(ds_client_changed(f.rig.c, between), 1u << 0);
+    uint64_t late = ds_client_changes(f.rig.c);
+    ds_client_set_seat(f.rig.c, 0, f.rig.seat[0], DS_USE_GONE);
+    assert_int_equal(ds_client_changed(f.rig.c, late), 1u << 0);
+    ds_client_set_seat(f.rig.c, 2, f.rig.seat[2], DS_USE_ALL);
+    prov_close(again);
+    close_fix(&f);
+}
+
 int
 main(void)
 {
@@ -237,6 +266,8 @@ main(void)
         cmocka_unit_test(seat__that_is_read_only_gets_no_new_shares),
         cmocka_unit_test(seat__that_is_added_serves_new_objects_only),
         cmocka_unit_test(seat__may_be_added_while_an_object_is_written),
+        cmocka_unit_test(
+            change__is_remembered_where_what_was_known_of_a_seat_does_not_hold_any_more),
         cmocka_unit_test(journal__needs_so_many_seats_that_two_writers_meet_in_more_than_f),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

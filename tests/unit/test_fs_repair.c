@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "backends/mem.h"
+#include "backends/registry.h"
 #include "base/alloc.h"
 #include "base/mark.h"
 #include "fs/coord_keys.h"
@@ -481,6 +482,113 @@ placement__of_a_mount_that_lost_its_right_changes_nothing(void **state)
     fsx_stop(x);
 }
 
+struct get {
+    struct coord_req r;
+    bool done;
+};
+
+static void
+got(struct coord_req *r)
+{
+    C2_CONTAINER_OF(r, struct get, r)->done = true;
+}
+
+/* What the store says, of a mount that goes on. */
+static uint32_t
+in_store(struct fsx *x, const struct fso *o)
+{
+    struct ck key = ck_object(&o->ref.oid);
+    struct c2_slice slice = ck_slice(&key);
+    struct get g = {
+        .r = { .verb = COORD_GET, .keys = &slice, .nkeys = 1, .deadline_ns = C2_NEVER, .done = got }
+    };
+    struct fs_object_record rec;
+    coord_submit(x->coord, &g.r);
+    test_env_run_until(x->t, &g.done);
+    assert_int_equal(fs_object_rec_decode(g.r.entries[0].value, &rec), C2_E_OK);
+    coord_req_done(&g.r);
+    return rec.placed;
+}
+
+/* The share went to a provider that left the seat before the record was written. */
+static void
+seat__that_gets_another_provider_does_not_have_what_the_one_before_was_given(void **state)
+{
+    struct fsx *x = *state;
+    struct provider *other = prov_mem_new(x->env, "other");
+    fsx_mount(x);
+    struct fso o = fso_put(x, "a");
+    unsigned lost = fso_seat(&o), spare = fso_spare(&o);
+    prov_mem_delete(x->mem[lost], o.key);
+    fsx_fault(x, lost, "put.error");
+    found(x, &o, 1u << lost);
+    while (status(x).shares_total == 0)
+        assert_true(test_env_step(x->t));
+    assert_non_null(prov_mem_peek(x->mem[spare], o.key));
+    assert_int_equal(status(x).objects, 0);
+    assert_int_equal(in_store(x, &o), o.placed);
+    ds_client_set_seat(x->ds, spare, other, DS_USE_NEW);
+    test_env_run_for(x->t, 5 * C2_NS_PER_S);
+    assert_int_equal(c2_mark_count("repair: a seat has changed while an object was mended"), 1);
+    assert_int_equal(status(x).objects, 1);
+    assert_int_equal(in_store(x, &o), o.placed);
+    assert_int_equal(fs_object_peek(x->fs, &o.ref.oid)->placed, o.placed);
+    struct fs_repair_run r = run(x, 1, 10);
+    assert_int_equal(r.healthy, 1);
+    assert_non_null(prov_mem_peek(other, o.key));
+    assert_int_equal(in_store(x, &o), (o.placed & ~(1u << lost)) | 1u << spare);
+    fso_done(&o);
+    fsx_stop(x);
+    prov_close(other);
+}
+
+/* The next epoch is in the store, and this mount has not moved to it. */
+static void
+placement__under_an_old_epoch_waits_and_leaves_out_the_seat_that_changes(void **state)
+{
+    struct fsx *x = *state;
+    struct provider *other = prov_mem_new(x->env, "other");
+    fsx_mount(x);
+    struct fso o = fso_put(x, "a"), unconcerned = fso_put(x, "b");
+    unsigned first = fso_seat(&o), spare = fso_spare(&o);
+    struct placed *a = c2_calloc(1, sizeof(*a));
+    a->p = (struct fs_place){ .fs = x->fs, .n = 2, .done = place_done };
+    a->p.item[0] = (struct fs_place_item){
+        .ref = o.ref, .set = 1u << spare, .clear = 1u << first, .since = ds_client_changes(x->ds)
+    };
+    a->p.item[1] = a->p.item[0];
+    a->p.item[1].ref = unconcerned.ref;
+    a->p.item[1].set = 0;
+    const struct coord_op op = { .kind = COORD_PUT,
+                                 .key = c2_slice_str("C"),
+                                 .value = c2_slice_str("another configuration") };
+    struct get put = {
+        .r = { .verb = COORD_TXN, .ops = &op, .nops = 1, .deadline_ns = C2_NEVER, .done = got }
+    };
+    coord_submit(x->coord, &put.r);
+    test_env_run_until(x->t, &put.done);
+    fs_place_start(&a->p);
+    test_env_run_for(x->t, C2_NS_PER_S);
+    assert_false(a->done);
+    assert_true(c2_mark_count("placement: under an old configuration") > 0);
+    assert_int_equal(in_store(x, &o), o.placed);
+    ds_client_set_seat(x->ds, spare, other, DS_USE_NEW);
+    x->config_version = put.r.version;
+    coord_req_done(&put.r);
+    test_env_run_until(x->t, &a->done);
+    assert_int_equal(a->p.err, C2_E_OK);
+    assert_true(a->p.item[0].stale);
+    assert_int_equal(a->p.item[0].placed, o.placed);
+    assert_int_equal(in_store(x, &o), o.placed);
+    assert_false(a->p.item[1].stale);
+    assert_int_equal(in_store(x, &unconcerned), unconcerned.placed & ~(1u << first));
+    c2_free(a);
+    fso_done(&o);
+    fso_done(&unconcerned);
+    fsx_stop(x);
+    prov_close(other);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -502,6 +610,8 @@ main(int argc, char **argv)
         T(rate__is_kept),
         T(mount__that_ends_does_not_wait_for_a_target_that_hangs),
         T(placement__is_changed_only_as_it_was_read),
+        T(seat__that_gets_another_provider_does_not_have_what_the_one_before_was_given),
+        T(placement__under_an_old_epoch_waits_and_leaves_out_the_seat_that_changes),
         T(placement__of_a_mount_that_lost_its_right_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -424,6 +424,31 @@ leave__without_a_place_to_go_to_changes_nothing(void **state)
     fsx_fault(&f->x, 3, "");
 }
 
+/* The records go on naming the seat that is left. */
+static void
+leave__that_moved_to_a_seat_which_changes_meanwhile_has_not_moved(void **state)
+{
+    struct fix *f = *state;
+    struct fs_object *o = any_object(f);
+    ds_client_set_seat(f->x.ds, SEAT, f->x.seat[SEAT], DS_USE_READ);
+    f->walk =
+        (struct seat_walk){ .fs = f->x.fs, .what = SEAT_WALK_LEAVE, .seat = SEAT, .done = walked };
+    f->done = false;
+    seat_walk_start(&f->walk);
+    while (f->walk.moved_bytes == 0)
+        assert_true(test_env_step(f->x.t));
+    ds_client_set_seat(f->x.ds, 3, f->extra, DS_USE_NEW);
+    test_env_run_until(f->x.t, &f->done);
+    assert_int_equal(f->walk.err, C2_E_OK);
+    assert_int_equal(f->walk.failed, FILES);
+    assert_int_equal(o->placed, 0x7);
+    walk(f, SEAT_WALK_LEAVE, NULL, false);
+    assert_int_equal(f->walk.moved, FILES);
+    assert_int_equal(o->placed, 0xd);
+    char key[PROV_KEY_MAX];
+    assert_non_null(prov_mem_peek(f->extra, key_of(f, o, key)));
+}
+
 /* No seat may take anything: each item is over at once. */
 static void
 leave__with_no_seat_that_takes_ends_once(void **state)
@@ -498,6 +523,7 @@ main(void)
         T(leave__moves_shares_to_the_spare_and_says_so_in_the_records),
         T(commit__under_an_old_epoch_waits_until_the_mount_has_moved_on),
         T(leave__without_a_place_to_go_to_changes_nothing),
+        T(leave__that_moved_to_a_seat_which_changes_meanwhile_has_not_moved),
         T(leave__with_no_seat_that_takes_ends_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
