@@ -211,6 +211,7 @@ start(struct node *n)
     struct bft_event ev = { .kind = BFT_EV_START, .lsn = n->last_lsn };
     ev.health = n->log_damaged ? BFT_WAL_DAMAGED : BFT_WAL_GOOD;
     n->started = true;
+    c2_defer(n->env, &n->resume);
     node_connect(n, bft_current_config(n->core));
     node_step(n, &ev);
     if (n->failed)

@@ -8,7 +8,8 @@
  * does not do so in time is disconnected.
  *
  * No connection gets more than NODE_TURN_MAX messages in a row: then it rests until the next turn
- * of the loop, so that a flood of one client delays the others by that much and no more.
+ * of the loop, so that a flood of one client delays the others by that much and no more. Whoever
+ * comes before the log was read rests until then.
  */
 #include <string.h>
 
@@ -61,6 +62,29 @@ find_conn(const struct node *n, uint64_t id)
             return c;
     }
     return NULL;
+}
+
+static void
+free_conn(struct node_conn *c)
+{
+    struct node *n = c->owner;
+    c2_map_remove(&n->conns, &c->node);
+    c2_list_remove(&n->conn_list, &c->link);
+    if (c2_link_linked(&c->rest))
+        c2_list_remove(&n->resting, &c->rest);
+    if (!c->replica)
+        n->nclients--;
+    node_unwatch(c);
+    c2_free(c);
+}
+
+/* No event of it comes any more. */
+static void
+end_conn(struct node_conn *c)
+{
+    struct c2_net_link *l = c->net;
+    free_conn(c);
+    c2_net_close(l);
 }
 
 /* ---- what comes ------------------------------------------------------------------------------ */
@@ -122,7 +146,7 @@ client_message(struct node *n, struct node_conn *c, struct c2_slice m)
     struct msg_head h;
     n->requests++;
     if (msg_read_head(m, &h) != C2_E_OK) {
-        c2_net_close(c->net);
+        end_conn(c);
         return;
     }
     if (h.type == MSG_EPOCH_FETCH) {
@@ -133,6 +157,8 @@ client_message(struct node *n, struct node_conn *c, struct c2_slice m)
         c->known = shows_certificate(n, c, m);
     if (!c->known) {
         C2_MARK("node: a client without certificate");
+        if (c2_now_ns(n->env) - c->since_ns >= SHOW_NS)
+            end_conn(c); /* on the next one it begins with its certificate */
         return;
     }
     if (h.type == MSG_ASK_STATUS)
@@ -161,8 +187,9 @@ conn_message(struct c2_net_link *l, struct c2_slice m)
 {
     struct node_conn *c = l->user;
     struct node *n = c->owner;
-    if (!n->started || n->failed)
+    if (n->failed)
         return;
+    C2_ASSERT(n->started);
     if (++c->turn >= NODE_TURN_MAX && !c2_link_linked(&c->rest)) {
         c2_net_pause(l, true);
         c2_list_append(&n->resting, &c->rest);
@@ -188,20 +215,6 @@ resume_all(struct c2_task *t)
 
 /* ---- connections that come ------------------------------------------------------------------- */
 
-static void
-free_conn(struct node_conn *c)
-{
-    struct node *n = c->owner;
-    c2_map_remove(&n->conns, &c->node);
-    c2_list_remove(&n->conn_list, &c->link);
-    if (c2_link_linked(&c->rest))
-        c2_list_remove(&n->resting, &c->rest);
-    if (!c->replica)
-        n->nclients--;
-    node_unwatch(c);
-    c2_free(c);
-}
-
 /* The link says `user` = node until it is up. */
 static struct node_conn *
 new_conn(struct node *n, struct c2_net_link *l)
@@ -225,14 +238,21 @@ new_conn(struct node *n, struct c2_net_link *l)
     return c;
 }
 
+/* What comes before the log was read waits: a client shows its certificate once. */
 static void
 conn_up(struct c2_net_link *l)
 {
     struct node *n = l->user;
-    if (n->closing)
+    if (n->closing) {
         c2_net_close(l); /* it was shaking hands when all others were closed */
-    else
-        new_conn(n, l);
+        return;
+    }
+    struct node_conn *c = new_conn(n, l);
+    if (n->started)
+        return;
+    C2_MARK("node: a connection before the start");
+    c2_net_pause(l, true);
+    c2_list_append(&n->resting, &c->rest);
 }
 
 static void
@@ -254,9 +274,7 @@ end_unknown(struct node *n)
     C2_LIST_FOREACH (&n->conn_list, struct node_conn, c, link) {
         if (c->replica || c->known || now_ns - c->since_ns < SHOW_NS)
             continue;
-        struct c2_net_link *l = c->net;
-        free_conn(c);
-        c2_net_close(l);
+        end_conn(c);
     }
 }
 
@@ -370,9 +388,7 @@ node_connect(struct node *n, const struct bft_config *config)
         bool member = seat < config->n;
         if (member == c->replica && (!member || config->member[seat].id == c->member))
             continue;
-        struct c2_net_link *l = c->net;
-        free_conn(c);
-        c2_net_close(l);
+        end_conn(c);
     }
 }
 
@@ -384,12 +400,8 @@ node_disconnect(struct node *n)
             c2_net_close(n->peers[i].net);
         n->peers[i].net = NULL;
     }
-    while (!c2_list_empty(&n->conn_list)) {
-        struct node_conn *c = C2_LIST_FIRST(&n->conn_list, struct node_conn, link);
-        struct c2_net_link *l = c->net;
-        free_conn(c);
-        c2_net_close(l);
-    }
+    while (!c2_list_empty(&n->conn_list))
+        end_conn(C2_LIST_FIRST(&n->conn_list, struct node_conn, link));
 }
 
 /* ---- what leaves ----------------------------------------------------------------------------- */

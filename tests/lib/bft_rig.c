@@ -117,7 +117,7 @@ on_closed(void *arg)
 }
 
 void
-bft_rig_start(struct bft_rig *r, unsigned i)
+bft_rig_open(struct bft_rig *r, unsigned i)
 {
     struct bft_rig_replica *p = &r->replica[i];
     char *error = NULL;
@@ -138,7 +138,13 @@ bft_rig_start(struct bft_rig *r, unsigned i)
     };
     if (node_open(r->env, &o, &p->node, &error) != C2_E_OK)
         fail_msg("replica %u: %s", i + 1, error);
-    test_env_run_until(r->t, &p->started);
+}
+
+void
+bft_rig_start(struct bft_rig *r, unsigned i)
+{
+    bft_rig_open(r, i);
+    test_env_run_until(r->t, &r->replica[i].started);
 }
 
 void

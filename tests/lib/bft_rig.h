@@ -43,6 +43,8 @@ struct bft_rig {
 /* 3f+1 replicas, none of them started. */
 struct bft_rig *bft_rig_new(struct test_env *t, unsigned f);
 void bft_rig_free(struct bft_rig *r); /* stops those that run */
+/* It listens, and has read nothing from its disk yet. */
+void bft_rig_open(struct bft_rig *r, unsigned i);
 /* Runs until it takes part. */
 void bft_rig_start(struct bft_rig *r, unsigned i);
 void bft_rig_start_all(struct bft_rig *r);

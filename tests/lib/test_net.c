@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The network of test_net.h. A connection is a pair of links that know each other; a message is a
- * deferred task. A dialled link that is not connected tries again every RETRY_NS.
+ * deferred task. A dialled link connects in the next turn, whatever the other end is doing; one
+ * that is not connected tries again every RETRY_NS, and as soon as somebody listens.
  */
 #include "tests/lib/test_net.h"
 
@@ -26,6 +27,7 @@ struct test_link {
     struct c2_list inbox; /* struct parcel */
     struct c2_task task;
     bool paused, closed;
+    bool dial_due; /* was never tried */
     bool down_due; /* the connection has ended, after what is in the inbox */
 };
 
@@ -148,7 +150,11 @@ link_run(struct c2_task *t)
         c2_free(l);
         return;
     }
-    if (!c2_list_empty(&l->inbox) && l->base.up && !l->paused) {
+    if (l->dial_due && !l->base.up && !l->down_due) {
+        l->dial_due = false;
+        c2_timer_stop(l->net->base.env, &l->retry);
+        link_retry(&l->retry);
+    } else if (!c2_list_empty(&l->inbox) && l->base.up && !l->paused) {
         struct parcel *p = C2_LIST_FIRST(&l->inbox, struct parcel, link);
         struct c2_blob *m = p->m;
         c2_list_remove(&l->inbox, &p->link);
@@ -239,6 +245,20 @@ test_send(struct c2_net_link *base, enum c2_net_class c, struct c2_blob *m)
     return C2_E_OK;
 }
 
+/* Whoever could not connect there tries in the next turn: as early as can be. */
+static void
+try_again(struct test_hub *h, const char *address)
+{
+    C2_LIST_FOREACH (&h->nets, struct test_net, n, link) {
+        C2_LIST_FOREACH (&n->links, struct test_link, l, link) {
+            if (!l->base.dialled || l->base.up || strcmp(l->address, address) != 0)
+                continue;
+            l->dial_due = true;
+            c2_defer(h->env, &l->task);
+        }
+    }
+}
+
 static C2_RESULT
 test_listen(struct c2_net *base, const struct c2_net_listen *how)
 {
@@ -249,6 +269,7 @@ test_listen(struct c2_net *base, const struct c2_net_listen *how)
     n->how = *how;
     n->how.address = NULL;
     n->base.port = ++n->hub->next_port;
+    try_again(n->hub, how->address);
     return C2_E_OK;
 }
 
@@ -262,7 +283,8 @@ test_dial(struct c2_net *base, const struct c2_net_dial *d)
     l->base.dialled = true;
     memcpy(l->base.peer, d->peer, sizeof l->base.peer);
     l->address = c2_strdup(d->address);
-    c2_timer_arm(base->env, &l->retry, c2_now_ns(base->env));
+    l->dial_due = true;
+    c2_defer(base->env, &l->task);
     return &l->base;
 }
 
