@@ -109,6 +109,46 @@ relay_requests() {
     grep -c /some/prefix/ "$WORK/relay-$1.log"
 }
 
+# Certificates of liars: the right one, one of nobody, one that is trusted and of another name.
+liar_certificates() {
+    local name dir=$WORK/liar
+    mkdir "$dir"
+    for name in good:127.0.0.1 self:127.0.0.1 other:127.0.0.2; do
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -keyout "$dir/key" \
+            -out "$dir/crt" -subj /CN=c2fs-test -addext "subjectAltName=IP:${name#*:}" 2>>"$LOG" || die "openssl"
+        cat "$dir/crt" "$dir/key" >"$dir/${name%:*}.pem"
+        [ "${name%:*}" = self ] || cat "$dir/crt" >>"$dir/trusted.crt"
+    done
+}
+
+# liar_start PROVIDER : what the volume asks of it goes, with TLS, through one who can lie (tests/lib/s3_liar).
+liar_start() {
+    local p=$1 server port
+    server=${S3_ENDPOINT[${S3_SERVER[$p]}]##*:}
+    [ -d "$WORK/liar" ] || liar_certificates
+    mkdir "$WORK/liar-$p"
+    port=$(free_ports)
+    PROVIDER_EXTRA[$p]="endpoint = https://127.0.0.1:$port
+region = ${S3_REGION_OF[${S3_SERVER[$p]}]}
+ca_file = $WORK/liar/trusted.crt"
+    lie "$p" ""
+    "$LIB/s3_liar" "$port" "$server" "$WORK/liar-$p" "$WORK/liar" >>"$LOG" 2>&1 &
+    started $!
+    wait_for 30 curl -so /dev/null --noproxy '*' --cacert "$WORK/liar/trusted.crt" "https://127.0.0.1:$port/" ||
+        die "no liar for $p"
+}
+
+# lie PROVIDER THREAT : from now on; "" = the truth, "mark" = what T03 goes back to.
+lie() {
+    echo "$2" >"$WORK/liar-$1/lie.new"
+    mv "$WORK/liar-$1/lie.new" "$WORK/liar-$1/lie"
+}
+
+# lies_told PROVIDER THREAT : so many so far
+lies_told() {
+    grep -c "^$2 " "$WORK/liar-$1/told"
+}
+
 # s3_objects PROVIDER : "KEY SIZE ETAG" of the file data in its bucket, asked of the server itself
 s3_objects() {
     python3 - "${S3_BUCKET_URL[$1]}" "${S3_REGION_OF[${S3_SERVER[$1]}]}" <<'END'
