@@ -125,6 +125,26 @@ struct prov_stats {
     uint64_t latency_p50_ns, latency_p99_ns; /* of recent successful requests */
 };
 
+/* What the cloud charges, as configured; all zero = nothing is known. */
+struct prov_price {
+    double put, get;        /* of 1,000 requests */
+    double egress, storage; /* of 1 GB (10^9 bytes); stored for a month */
+};
+
+/* Of one GET that brings so many bytes. */
+static inline double
+prov_price_read(const struct prov_price *p, uint64_t bytes)
+{
+    return p->get / 1e3 + p->egress * (double)bytes / 1e9;
+}
+
+/* Of one PUT of so many bytes, and of keeping them for a month. */
+static inline double
+prov_price_store(const struct prov_price *p, uint64_t bytes)
+{
+    return p->put / 1e3 + p->storage * (double)bytes / 1e9;
+}
+
 struct provider {
     const struct provider_ops *ops;
     struct c2_env *env;       /* borrowed */
@@ -132,6 +152,7 @@ struct provider {
     unsigned caps;            /* enum prov_caps */
     struct provider *inner;   /* layers: owned; NULL at the bottom */
     struct prov_stats *stats; /* of the stack's stats layer, or NULL; borrowed */
+    struct prov_price price;  /* of the whole stack: set at its top */
 };
 
 /* Checked entry points: assert the contract, then dispatch. */

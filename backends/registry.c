@@ -54,6 +54,12 @@ u64(const struct source *s, const char *key)
     return c2_conf_u64(s->conf, "provider", s->name, key);
 }
 
+static double
+price(const struct source *s, const char *key)
+{
+    return (double)u64(s, key) / 1e9; /* of billionths */
+}
+
 static enum c2_err
 refuse_unknown_name(const struct source *s)
 {
@@ -196,5 +202,9 @@ prov_open(struct c2_env *env, struct c2_os *os, const struct c2_conf *conf, cons
     C2_TRY(check_fault(&s));
     C2_TRY(open_bottom(&s, &bottom));
     *ret_provider = wrap(&s, bottom);
+    (*ret_provider)->price = (struct prov_price){ .put = price(&s, "price_put"),
+                                                  .get = price(&s, "price_get"),
+                                                  .egress = price(&s, "price_egress"),
+                                                  .storage = price(&s, "price_storage") };
     return C2_E_OK;
 }

@@ -40,6 +40,9 @@ struct ds_seat {
     uint64_t ewma_ns[DS_CLASS_COUNT];             /* 0 = nothing seen yet */
     bool slow[DS_CLASS_COUNT];                    /* ranked behind the others */
     uint64_t slow_since_ns[DS_CLASS_COUNT];
+    unsigned trouble; /* share of recent requests that failed, see health.c */
+    bool flaky;       /* ranked behind the others */
+    uint64_t flaky_since_ns;
     unsigned stragglers;
     uint64_t puts_ok, gets_ok, errors, absent, corrupt;
     enum c2_err last_error;
@@ -117,7 +120,7 @@ void ds_evidence_add(struct ds_client *c, unsigned seat, const char *key, const 
                      struct c2_slice got);
 void ds_health_verified(struct ds_client *c, unsigned seat); /* a share that passed */
 
-/* Occupied seats, best first; returns their number. */
+/* Occupied seats, best first: health, then price; returns their number. */
 unsigned ds_health_rank(struct ds_client *c, enum ds_class class, unsigned out[DS_SEATS_MAX]);
 /* It is not asked now, unless nothing else is left. */
 bool ds_health_closed(const struct ds_client *c, enum ds_class class, unsigned seat);

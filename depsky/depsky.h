@@ -239,8 +239,9 @@ struct ds_rebuild {
     struct ds_ref ref;
     unsigned seat;
     uint32_t placed;         /* seats that should hold a share; 0 = unknown */
-    struct provider *source; /* asked first for that very share: the provider that leaves the seat;
-                              * NULL = none. Borrowed until done */
+    struct provider *source; /* asked first for that very share, unless k others are cheaper to
+                              * read: the provider that leaves the seat; NULL = none. Borrowed until
+                              * done */
     void (*done)(struct ds_rebuild *r);
     enum c2_err err; /* out: OK; NOT_FOUND, QUORUM, INVALID as for get (INVALID also when the object
                       * was written before the seat existed); else why the PUT failed */

@@ -13,6 +13,11 @@
  * or of rights has a breaker of its own for them: what it holds is read as before. Once a minute
  * the next PUT tries it again, before all others: no probe could tell. While a seat is not ONLINE
  * it is probed every 30 s.
+ *
+ * The order: first the seats that nothing speaks against; one with an open breaker, that lied, that
+ * is much slower than the others or fails often comes behind. Among equals the cheaper comes first,
+ * so a dear one is asked only when the cheap ones are not well or clearly slower; and at the same
+ * price the lower seat.
  */
 #include <stdio.h>
 #include <string.h>
@@ -29,6 +34,10 @@
 #define SLOW_FACTOR     2 /* slower than the typical seat by this factor and … */
 #define SLOW_EXTRA_NS   (20 * C2_NS_PER_MS)
 #define SLOW_RETRY_NS   (60 * C2_NS_PER_S) /* then it gets another chance */
+#define TROUBLE_ALL     1024               /* every recent request failed */
+#define FLAKY_FROM      (TROUBLE_ALL / 4)
+#define FLAKY_BELOW     (TROUBLE_ALL / 8)
+#define PRICED_BYTES    1000000 /* the request by which prices are compared */
 
 static void
 watch(struct ds_client *c)
@@ -40,6 +49,9 @@ watch(struct ds_client *c)
 static void
 went_well(struct ds_seat *s)
 {
+    s->trouble -= s->trouble >> EWMA_SHIFT;
+    if (s->trouble < FLAKY_BELOW)
+        s->flaky = false;
     s->fails = 0;
     s->open = false;
     if (s->oks < UINT32_MAX)
@@ -54,6 +66,11 @@ static void
 went_wrong(struct ds_client *c, struct ds_seat *s, bool answered)
 {
     s->oks = 0;
+    s->trouble += (TROUBLE_ALL - s->trouble) >> EWMA_SHIFT;
+    if (!s->flaky && s->trouble >= FLAKY_FROM) {
+        s->flaky = true;
+        s->flaky_since_ns = c2_now_ns(c->env);
+    }
     if (s->fails < UINT32_MAX)
         s->fails++;
     if (s->state == DS_SEAT_ONLINE)
@@ -253,7 +270,7 @@ ds_health_good(const struct ds_client *c, enum ds_class class, unsigned seat)
 {
     const struct ds_seat *s = &c->seat[seat];
     return ds_seat_used(c, seat) && !ds_health_closed(c, class, seat) &&
-           s->state != DS_SEAT_SUSPECT && !s->slow[class];
+           s->state != DS_SEAT_SUSPECT && !s->slow[class] && !s->flaky;
 }
 
 static unsigned
@@ -264,7 +281,37 @@ penalty(const struct ds_client *c, unsigned seat, enum ds_class class)
         return 0; /* before all others: else the fourth of four would never be tried */
     return 1 + (class == DS_CLASS_GET && s->use == DS_USE_NEW ? 8u : 0u) +
            (ds_health_closed(c, class, seat) ? 4u : 0u) + (s->state == DS_SEAT_SUSPECT ? 2u : 0u) +
-           (s->slow[class] ? 1u : 0u);
+           (s->slow[class] ? 1u : 0u) + (s->flaky ? 1u : 0u);
+}
+
+/* What is written is kept, and read one day: where it is cheap to read it should be. */
+static double
+price(const struct ds_client *c, unsigned seat, enum ds_class class)
+{
+    const struct prov_price *p = &c->seat[seat].provider->price;
+    double read = prov_price_read(p, PRICED_BYTES);
+    return class == DS_CLASS_PUT ? read + prov_price_store(p, PRICED_BYTES) : read;
+}
+
+static bool
+is_better(const struct ds_client *c, unsigned seat, unsigned than, enum ds_class class)
+{
+    unsigned a = penalty(c, seat, class), b = penalty(c, than, class);
+    return a != b ? a < b : price(c, seat, class) < price(c, than, class);
+}
+
+/* Of all others it is known by now how they are doing. */
+static void
+forgive(struct ds_seat *s, enum ds_class class, uint64_t now)
+{
+    if (s->slow[class] && now - s->slow_since_ns[class] > SLOW_RETRY_NS) {
+        s->slow[class] = false;
+        s->ewma_ns[class] = 0;
+    }
+    if (s->flaky && now - s->flaky_since_ns > SLOW_RETRY_NS) {
+        s->flaky = false;
+        s->trouble = 0;
+    }
 }
 
 /* Among equals the lower seat comes first: seats below k hold plain rows, which need no decoding.
@@ -278,12 +325,9 @@ ds_health_rank(struct ds_client *c, enum ds_class class, unsigned out[DS_SEATS_M
         struct ds_seat *s = &c->seat[i];
         if (!ds_seat_used(c, i) || (class == DS_CLASS_PUT && s->use == DS_USE_READ))
             continue;
-        if (s->slow[class] && now - s->slow_since_ns[class] > SLOW_RETRY_NS) {
-            s->slow[class] = false;
-            s->ewma_ns[class] = 0;
-        }
+        forgive(s, class, now);
         unsigned at = count++;
-        for (; at > 0 && penalty(c, out[at - 1], class) > penalty(c, i, class); at--)
+        for (; at > 0 && is_better(c, i, out[at - 1], class); at--)
             out[at] = out[at - 1];
         out[at] = i;
     }

@@ -77,6 +77,29 @@ expected_at(const struct get *op, unsigned seat)
     return op->g->placed == 0 || (op->g->placed & (1u << seat)) != 0;
 }
 
+/* From the k seats that would be asked for a window, instead of the seats of the data rows. */
+static bool
+decoding_is_cheaper(const struct get *op)
+{
+    const struct ds_client *c = op->c;
+    unsigned rank[DS_SEATS_MAX];
+    unsigned ranked = ds_health_rank(op->c, DS_CLASS_GET, rank);
+    unsigned asked = 0;
+    double direct = 0, decode = 0;
+    for (unsigned r = 0; r < c->k; r++) {
+        struct ds_span need = op->need[r];
+        if (need.lo != need.hi)
+            direct += prov_price_read(&c->seat[r].provider->price, need.hi - need.lo);
+    }
+    for (unsigned i = 0; i < ranked && asked < c->k; i++) {
+        if (!expected_at(op, rank[i]) || op->seat[rank[i]].failed)
+            continue;
+        decode += prov_price_read(&c->seat[rank[i]].provider->price, op->window.hi - op->window.lo);
+        asked++;
+    }
+    return asked == c->k && decode < direct;
+}
+
 static void
 make_plan(struct get *op, const struct ds_layout *l)
 {
@@ -95,7 +118,7 @@ make_plan(struct get *op, const struct ds_layout *l)
             !expected_at(op, r))
             direct = false;
     }
-    op->plan = direct ? PLAN_DIRECT : PLAN_DECODE;
+    op->plan = direct && !decoding_is_cheaper(op) ? PLAN_DIRECT : PLAN_DECODE;
 }
 
 static void

@@ -10,8 +10,10 @@
  *    │  └─── the liars are out ─── ACCUSE ──none lied──► CORRUPT
  *    └─ no seat left ──► NOT_FOUND, QUORUM
  *
- * COPY only with a source. What goes out was verified against the object's root in either case, so
- * a rebuilt share equals the lost one and nothing else changes: no reference, no other share.
+ * COPY only with a source. It comes before GATHER unless k shares of the others are cheaper to read
+ * than the source's one; then it is what is left when GATHER fails. What goes out was verified
+ * against the object's root in either case, so a rebuilt share equals the lost one and nothing else
+ * changes: no reference, no other share.
  *
  * The headers and tables of the k shares are verified as they arrive, their bodies are not: right
  * ones alone give a body that has the trusted row_root, so one hash of the result proves all. Only
@@ -27,7 +29,7 @@ enum { REBUILD_COPY, REBUILD_GATHER, REBUILD_RESHARE, REBUILD_ACCUSE, REBUILD_PU
 
 static const struct c2_sm_state states[] = {
     [REBUILD_COPY] = { "copy", C2_SM_TO(REBUILD_PUT) | C2_SM_TO(REBUILD_GATHER) },
-    [REBUILD_GATHER] = { "gather", C2_SM_TO(REBUILD_RESHARE) },
+    [REBUILD_GATHER] = { "gather", C2_SM_TO(REBUILD_RESHARE) | C2_SM_TO(REBUILD_COPY) },
     [REBUILD_RESHARE] = { "reshare", C2_SM_TO(REBUILD_PUT) | C2_SM_TO(REBUILD_ACCUSE) },
     [REBUILD_ACCUSE] = { "accuse", C2_SM_TO(REBUILD_GATHER) },
     [REBUILD_PUT] = { "put", 0 },
@@ -44,6 +46,7 @@ struct rebuild {
     uint32_t absent;       /* seats */
     uint32_t lied;         /* entries of good[]; set on the pool */
     uint32_t tried;        /* seats */
+    bool copied;           /* the source has been asked */
     unsigned running;      /* fetches */
     unsigned ngood;
     struct ds_fetch *good[DS_K_MAX]; /* owned */
@@ -221,6 +224,8 @@ ask_next(struct rebuild *op)
     return false;
 }
 
+static void copy(struct rebuild *op);
+
 static void
 step(struct rebuild *op)
 {
@@ -233,6 +238,10 @@ step(struct rebuild *op)
         finish(op, C2_E_INVALID); /* the object is older than the seat */
     } else if (op->ngood == c->k) {
         reshare(op);
+    } else if (op->r->source != NULL && !op->copied) {
+        C2_MARK("rebuild: the leaving provider after all");
+        c2_sm_go(&op->sm, REBUILD_COPY);
+        copy(op);
     } else {
         /* Fewer than k of the other seats can have it. */
         finish(op, ds_bits(op->absent) >= c->n - c->k ? C2_E_NOT_FOUND : C2_E_QUORUM);
@@ -259,6 +268,37 @@ copied(struct ds_fetch *f)
 }
 
 static void
+copy(struct rebuild *op)
+{
+    op->copied = true;
+    op->running++;
+    struct ds_fetch setup = fetch_of(op, op->r->seat, copied);
+    ds_fetch_start(&setup, op->key, op->r->source);
+}
+
+/* k shares of seats that are well, by the prices of the configuration. */
+static bool
+gathering_is_cheaper(const struct rebuild *op)
+{
+    struct ds_client *c = op->c;
+    unsigned rank[DS_SEATS_MAX];
+    unsigned ranked = ds_health_rank(c, DS_CLASS_GET, rank);
+    uint32_t placed = op->r->placed;
+    uint64_t len = ds_share_len_max(c->k, op->r->ref.plain_len);
+    unsigned found = 0;
+    double sum = 0;
+    for (unsigned i = 0; i < ranked && found < c->k; i++) {
+        uint32_t bit = 1u << rank[i];
+        if ((op->tried & bit) != 0 || (placed != 0 && (placed & bit) == 0) ||
+            !ds_health_good(c, DS_CLASS_GET, rank[i]))
+            continue;
+        sum += prov_price_read(&c->seat[rank[i]].provider->price, len);
+        found++;
+    }
+    return found == c->k && sum < prov_price_read(&op->r->source->price, len);
+}
+
+static void
 run_task(struct c2_task *t)
 {
     struct rebuild *op = C2_CONTAINER_OF(t, struct rebuild, task);
@@ -270,13 +310,13 @@ run_task(struct c2_task *t)
         finish(op, C2_E_UNREACHABLE); /* nowhere to put it */
         return;
     }
-    if (op->r->source == NULL) {
+    if (op->r->source == NULL || gathering_is_cheaper(op)) {
+        c2_sm_init(&op->sm, states, REBUILD_GATHER);
         step(op);
-        return;
+    } else {
+        c2_sm_init(&op->sm, states, REBUILD_COPY);
+        copy(op);
     }
-    op->running++;
-    struct ds_fetch setup = fetch_of(op, op->r->seat, copied);
-    ds_fetch_start(&setup, op->key, op->r->source);
 }
 
 void
@@ -287,7 +327,6 @@ ds_rebuild_start(struct ds_client *c, struct ds_rebuild *r)
     struct rebuild *op = c2_calloc(1, sizeof(*op));
     op->c = c;
     op->r = r;
-    c2_sm_init(&op->sm, states, r->source != NULL ? REBUILD_COPY : REBUILD_GATHER);
     op->task.run = run_task;
     op->tried = 1u << r->seat;
     r->priv = op;

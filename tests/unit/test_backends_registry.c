@@ -116,6 +116,19 @@ registry__statistics_count_every_attempt(void **state)
 }
 
 static void
+registry__prices_are_those_of_the_section(void **state)
+{
+    struct fixture *f = *state;
+    load(f, "[provider \"m\"]\nurl = mem:\nprice_put = 2000\nprice_get = 500\n"
+            "price_egress = 0.25\nprice_storage = 0.5\n");
+    struct provider *p = open_ok(f, "m");
+    assert_true(prov_price_read(&p->price, 0) == 0.5);
+    assert_true(prov_price_read(&p->price, 2000000000) == 1.0);
+    assert_true(prov_price_store(&p->price, 1000000000) == 2.5);
+    prov_close(p);
+}
+
+static void
 registry__retries_0_means_one_attempt(void **state)
 {
     struct fixture *f = *state;
@@ -219,6 +232,7 @@ main(void)
         TEST(registry__mem_stack_passes_the_contract),
         TEST(registry__dir_stack_with_every_layer_busy_passes_the_contract),
         TEST(registry__statistics_count_every_attempt),
+        TEST(registry__prices_are_those_of_the_section),
         TEST(registry__retries_0_means_one_attempt),
         TEST(registry__empty_fault_can_be_switched_on_later),
         TEST(registry__connections_limit_what_is_in_flight),
