@@ -44,7 +44,7 @@ struct ds_seat {
     bool flaky;       /* ranked behind the others */
     uint64_t flaky_since_ns;
     unsigned stragglers;
-    uint64_t puts_ok, gets_ok, errors, absent, corrupt;
+    uint64_t puts_ok, gets_ok, errors, absent, corrupt, hedges;
     enum c2_err last_error;
     char last_detail[160];
     uint64_t last_ok_ns;
@@ -133,10 +133,9 @@ uint64_t ds_health_hedge_ns(const struct ds_client *c, enum ds_class class, size
 
 void ds_hedge_init(struct ds_client *c);
 void ds_hedge_earn(struct ds_client *c, const struct ds_call *call);
-/* A request sent at that time is late: true when another seat may be asked as well. Else the timer
- * is armed to ask again. */
-bool ds_hedge_now(struct ds_client *c, enum ds_class class, uint64_t sent_ns, size_t bytes,
-                  struct c2_timer *again);
+/* This PUT or GET of so many bytes is late: true when other seats may be asked as well, which takes
+ * `more` requests. Else the timer is armed to ask again. */
+bool ds_hedge_now(const struct ds_call *call, size_t bytes, unsigned more, struct c2_timer *again);
 
 /* False for a reference that no object can have; it may come from damaged metadata. */
 bool ds_ref_possible(const struct ds_ref *ref);

@@ -272,6 +272,7 @@ struct ds_seat_status {
     uint64_t errors;  /* failed or late requests */
     uint64_t absent;  /* shares that should be there and are not */
     uint64_t corrupt; /* shares that failed verification */
+    uint64_t hedges;  /* requests that were late, so that another seat was asked as well */
     enum c2_err last_error;
     char last_detail[160];
     uint64_t last_ok_ns;            /* monotonic, 0 = never */

@@ -65,6 +65,8 @@ struct get {
 
 /* object_get.c */
 void get_step(struct get *op);
+/* How many requests replace this late one: more than one when a row is to be decoded instead. */
+unsigned get_helpers(const struct get_seat *late);
 /* The first verified header: the real layout is known now. */
 void get_layout_known(struct get *op);
 /* A job is over; frees the state when that was the last thing. */

@@ -302,7 +302,7 @@ hedge_fired(struct c2_timer *t)
     if (s->verifying || s->held != NULL)
         return; /* the seat has answered */
     const struct ds_call *call = s->head != NULL ? s->head : s->body;
-    if (call != NULL && !ds_hedge_now(op->c, DS_CLASS_GET, call->started_ns, s->hedge_bytes, t))
+    if (call != NULL && !ds_hedge_now(call, s->hedge_bytes, get_helpers(s), t))
         return;
     C2_MARK("get: a seat is late");
     s->late = true;

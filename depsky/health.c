@@ -386,6 +386,7 @@ ds_seat_status(const struct ds_client *c, unsigned seat, struct ds_seat_status *
         .errors = s->errors,
         .absent = s->absent,
         .corrupt = s->corrupt,
+        .hedges = s->hedges,
         .last_error = s->last_error,
         .last_ok_ns = s->last_ok_ns,
         .stats = s->provider != NULL ? s->provider->stats : NULL,

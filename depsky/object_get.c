@@ -265,6 +265,20 @@ brings_window(const struct get_seat *s)
     return s->whole || get_span_covers(s->want, s->op->window) || brings_head_only(s);
 }
 
+unsigned
+get_helpers(const struct get_seat *late)
+{
+    const struct get *op = late->op;
+    unsigned sure = 0;
+    if (op->plan != PLAN_DIRECT)
+        return 1;
+    for (unsigned i = 0; i < op->c->n; i++) {
+        const struct get_seat *s = &op->seat[i];
+        sure += s != late && (has_window(s) || brings_window(s));
+    }
+    return C2_MAX(op->c->k, sure + 1) - sure;
+}
+
 static void
 extend_window(struct get *op)
 {

@@ -204,7 +204,7 @@ hedge_fired(struct c2_timer *t)
         c2_timer_arm(op->c->env, t, c2_now_ns(op->c->env) + more);
         return;
     }
-    if (!ds_hedge_now(op->c, DS_CLASS_PUT, s->call->started_ns, op->seal.share[s->index]->len, t))
+    if (!ds_hedge_now(s->call, op->seal.share[s->index]->len, 1, t))
         return;
     C2_MARK("put: a seat is late");
     s->late = true;

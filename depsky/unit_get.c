@@ -114,7 +114,7 @@ hedge_fired(struct c2_timer *t)
 {
     struct get_a_seat *s = C2_CONTAINER_OF(t, struct get_a_seat, hedge);
     const struct unit_get *g = s->g;
-    if (!ds_hedge_now(g->u->c, DS_CLASS_GET, s->call->started_ns, g->version->size, t))
+    if (!ds_hedge_now(s->call, g->version->size, 1, t))
         return;
     C2_MARK("unit: a replica is late");
     s->late = true;

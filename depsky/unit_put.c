@@ -85,7 +85,7 @@ hedge_fired(struct c2_timer *t)
         c2_timer_arm(c->env, t, c2_now_ns(c->env) + more);
         return;
     }
-    if (!ds_hedge_now(c, DS_CLASS_PUT, s->call->started_ns, p->body->len, t))
+    if (!ds_hedge_now(s->call, p->body->len, 1, t))
         return;
     C2_MARK("unit: a put is late");
     s->late = true;

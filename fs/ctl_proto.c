@@ -212,14 +212,14 @@ static const struct field status_fields[] = {
 };
 
 static const struct field provider_fields[] = {
-    F_TEXT(ctl_provider, name),          F_U32(ctl_provider, seat),
-    F_TEXT(ctl_provider, state),         F_U64(ctl_provider, puts_ok),
-    F_U64(ctl_provider, gets_ok),        F_U64(ctl_provider, errors),
-    F_U64(ctl_provider, absent),         F_U64(ctl_provider, corrupt),
-    F_TEXT(ctl_provider, last_error),    F_TEXT(ctl_provider, last_detail),
-    F_U64(ctl_provider, last_ok_age_ns), F_U64(ctl_provider, p50_ns),
-    F_U64(ctl_provider, p99_ns),         F_U64(ctl_provider, bytes_up),
-    F_U64(ctl_provider, bytes_down),
+    F_TEXT(ctl_provider, name),        F_U32(ctl_provider, seat),
+    F_TEXT(ctl_provider, state),       F_U64(ctl_provider, puts_ok),
+    F_U64(ctl_provider, gets_ok),      F_U64(ctl_provider, errors),
+    F_U64(ctl_provider, absent),       F_U64(ctl_provider, corrupt),
+    F_U64(ctl_provider, hedges),       F_TEXT(ctl_provider, last_error),
+    F_TEXT(ctl_provider, last_detail), F_U64(ctl_provider, last_ok_age_ns),
+    F_U64(ctl_provider, p50_ns),       F_U64(ctl_provider, p99_ns),
+    F_U64(ctl_provider, bytes_up),     F_U64(ctl_provider, bytes_down),
 };
 
 static const struct field job_fields[] = {

@@ -95,7 +95,7 @@ struct ctl_provider {
     char name[CTL_NAME_MAX + 1];
     uint32_t seat;
     char state[CTL_NAME_MAX + 1]; /* "online" "degraded" "unreachable" "suspect" "empty" */
-    uint64_t puts_ok, gets_ok, errors, absent, corrupt;
+    uint64_t puts_ok, gets_ok, errors, absent, corrupt, hedges;
     char last_error[CTL_NAME_MAX + 1]; /* "" = none */
     char last_detail[160];
     uint64_t last_ok_age_ns; /* UINT64_MAX = never */

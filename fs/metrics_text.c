@@ -191,6 +191,12 @@ provider_errors(struct c2_buf *out, const struct ctl_status *s)
         metrics_count(out, "c2fs_provider_errors_total", request, p->errors);
         metrics_count(out, "c2fs_provider_errors_total", corrupt, p->corrupt);
     }
+    metrics_family(out, "c2fs_hedges_total", "counter",
+                   "How often another provider was asked because this one was late.");
+    for (uint32_t k = 0; k < s->nproviders; k++) {
+        const struct metrics_label labels[2] = { { "provider", s->providers[k].name } };
+        metrics_count(out, "c2fs_hedges_total", labels, s->providers[k].hedges);
+    }
     metrics_family(out, "c2fs_shares_missing_total", "counter",
                    "How often a share was not where it should be.");
     for (uint32_t k = 0; k < s->nproviders; k++) {

@@ -198,6 +198,7 @@ volume_client_new(struct volume *v, struct volume_error *e)
     c.write_all = v->config.redundancy_full;
     if (c2_conf_is_set(v->conf, "volume", v->name, "redundancy"))
         c.write_all = strcmp(c2_conf_str(v->conf, "volume", v->name, "redundancy"), "full") == 0;
+    c.hedge_percent = (unsigned)c2_conf_u64(v->conf, "volume", v->name, "hedge_budget");
     memcpy(c.volume, v->config.uuid, sizeof c.volume);
     c.keyless = v->config.keyless;
     c.key_epoch = v->config.key_epoch;

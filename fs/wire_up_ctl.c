@@ -35,6 +35,7 @@ fill_provider(const struct wire *w, unsigned seat, struct ctl_provider *p)
     p->errors = s.errors;
     p->absent = s.absent;
     p->corrupt = s.corrupt;
+    p->hedges = s.hedges;
     p->last_ok_age_ns = s.last_ok_ns == 0 ? UINT64_MAX : c2_now_ns(w->env) - s.last_ok_ns;
     if (s.last_error != C2_E_OK) {
         ctl_set(p->last_error, sizeof(p->last_error), c2_err_name(s.last_error));

@@ -124,6 +124,7 @@ status_providers_json(struct c2_json *j, const struct ctl_status *s)
         c2_json_u64(j, "errors", p->errors);
         c2_json_u64(j, "missing", p->absent);
         c2_json_u64(j, "corrupt", p->corrupt);
+        c2_json_u64(j, "hedges", p->hedges);
         c2_json_str(j, "last_error", p->last_error[0] != '\0' ? p->last_error : NULL);
         c2_json_str(j, "last_detail", p->last_detail[0] != '\0' ? p->last_detail : NULL);
         if (p->last_ok_age_ns != UINT64_MAX)

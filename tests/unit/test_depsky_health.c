@@ -269,45 +269,133 @@ goal__is_what_an_object_can_have(void **state)
     prov_close(late);
 }
 
-/* A slow day: some answers come much later than usual. Gives how often one more was asked. */
+struct slow_day {
+    uint64_t late;   /* answers that came much later than usual */
+    uint64_t hedges; /* by the seats' count */
+    uint64_t usual;  /* GETs of a day without late answers */
+    uint64_t more;   /* beyond these */
+};
+
+/* That left for the clouds, whether or not they were canceled before they arrived. */
 static uint64_t
-hedges_of_a_slow_day(unsigned percent, unsigned reads, uint64_t *ret_late)
+gets_sent(const struct ds_rig *rig)
+{
+    uint64_t sent = 0;
+    for (unsigned i = 0; i < 4; i++)
+        sent += rig->seat[i]->stats->requests[PROV_GET];
+    return sent;
+}
+
+static struct slow_day
+slow_day(unsigned percent, unsigned reads)
 {
     struct ds_rig rig;
+    struct slow_day d = { 0 };
     ds_rig_init(&rig, 4, 1);
     rig.config.hedge_percent = percent;
     rig.config.write_all = true;
+    for (unsigned i = 0; i < 4; i++)
+        rig.seat[i] = prov_stats_new(rig.seat[i]);
     ds_rig_open(&rig);
     struct ds_ref ref = ds_rig_store(&rig, "abc", 3);
-    for (unsigned i = 0; i < 4; i++) /* fewer than one of 20: not what is usual */
+    struct ds_get g = ds_rig_get(&rig, &ref, 0, 0); /* the headers are known from now on */
+    c2_blob_unref(g.data);
+    uint64_t before = gets_sent(&rig);
+    g = ds_rig_get(&rig, &ref, 0, 0);
+    c2_blob_unref(g.data);
+    uint64_t usual = gets_sent(&rig) - before; /* of a read */
+    for (unsigned i = 0; i < 4; i++)           /* fewer than one of 20 */
         ds_rig_fault(&rig, i, "get.delay:4%:700ms");
-    c2_mark_reset();
+    before = gets_sent(&rig);
     for (unsigned i = 0; i < reads; i++) {
-        struct ds_get g = ds_rig_get(&rig, &ref, 0, 0);
+        g = ds_rig_get(&rig, &ref, 0, 0);
         assert_int_equal(g.err, C2_E_OK);
         assert_int_equal(g.data->len, 3);
         c2_blob_unref(g.data);
     }
-    *ret_late = 0;
-    for (unsigned i = 0; i < 4; i++)
-        *ret_late += prov_fault_count_kind(rig.seat[i], "delay");
+    test_env_run_for(rig.t, C2_NS_PER_S); /* those that others were asked for arrive, too */
+    d.more = gets_sent(&rig) - before - reads * usual;
+    d.usual = reads * usual;
+    for (unsigned i = 0; i < 4; i++) {
+        struct ds_seat_status status;
+        ds_seat_status(rig.c, i, &status);
+        d.late += prov_fault_count_kind(rig.seat[i], "delay");
+        d.hedges += status.hedges;
+    }
     ds_rig_done(&rig);
-    return c2_mark_count("get: a seat is late");
+    return d;
 }
 
 static void
 hedge__budget_bounds_what_a_slow_day_costs(void **state)
 {
     (void)state;
-    enum { READS = 1000, GETS = 2 * READS, BURST = 20 };
-    uint64_t late;
-    uint64_t hedges = hedges_of_a_slow_day(100, READS, &late);
-    assert_in_range(hedges, 2 * BURST, late); /* each late one is helped */
-    hedges = hedges_of_a_slow_day(0, READS, &late);
-    assert_true(late > 2 * BURST);
-    assert_int_equal(hedges, BURST);
-    hedges = hedges_of_a_slow_day(1, READS, &late);
-    assert_in_range(hedges, BURST + 1, BURST + (GETS + BURST + GETS / 100) / 100 + 1);
+    enum { READS = 2000, BURST = 20, K = 2 };
+    struct slow_day d = slow_day(100, READS);
+    assert_in_range(d.hedges, BURST, d.late);         /* each late one is helped */
+    assert_in_range(d.more, 2 * BURST, K * d.hedges); /* far more than the reserve */
+    d = slow_day(0, READS);
+    assert_true(d.late > 2 * BURST);
+    assert_in_range(d.hedges, BURST / K, BURST);
+    assert_in_range(d.more, BURST / K, BURST);
+    d = slow_day(1, READS);
+    assert_in_range(d.more, BURST + 1, BURST + (d.usual + d.more) / 100 + 1);
+    assert_in_range(d.hedges, BURST / K + 1, d.late);
+}
+
+static uint64_t
+hedges_of(struct ds_rig *rig, unsigned seat)
+{
+    struct ds_seat_status status;
+    ds_seat_status(rig->c, seat, &status);
+    return status.hedges;
+}
+
+static void
+hedge__fires_after_the_measured_p95_and_is_counted_at_the_late_seat(void **state)
+{
+    (void)state;
+    struct ds_rig rig;
+    ds_rig_init(&rig, 4, 1);
+    rig.config.write_all = true;
+    ds_rig_open(&rig);
+    struct ds_ref ref = ds_rig_store(&rig, "abc", 3);
+    for (unsigned i = 0; i < 4; i++) /* always later than the configured least */
+        prov_mem_set_latency(rig.mem[i], 3 * rig.config.get_hedge_min_ns, 0);
+    for (unsigned i = 0; i < 100; i++) {
+        struct ds_get g = ds_rig_get(&rig, &ref, 0, 0);
+        c2_blob_unref(g.data);
+    }
+    for (unsigned i = 0; i < 4; i++)
+        prov_mem_set_latency(rig.mem[i], 3 * rig.config.get_hedge_min_ns - C2_NS_PER_MS, 0);
+    uint64_t unknown = 0; /* hedges before anything was measured */
+    for (unsigned i = 0; i < 4; i++)
+        unknown += hedges_of(&rig, i);
+    uint64_t before = ds_rig_requests(&rig, PROV_GET);
+    struct ds_get g = ds_rig_get(&rig, &ref, 0, 0);
+    c2_blob_unref(g.data);
+    uint64_t usual = ds_rig_requests(&rig, PROV_GET) - before; /* of a read */
+    for (unsigned i = 0; i < 100; i++) {
+        g = ds_rig_get(&rig, &ref, 0, 0);
+        assert_int_equal(g.seats_slow, 0);
+        c2_blob_unref(g.data);
+    }
+    assert_int_equal(ds_rig_requests(&rig, PROV_GET), before + 101 * usual);
+
+    uint64_t at_zero = hedges_of(&rig, 0);
+    prov_mem_set_latency(rig.mem[0], 60 * rig.config.get_hedge_min_ns, 0);
+    uint64_t start = c2_now_ns(rig.env);
+    g = ds_rig_get(&rig, &ref, 0, 0);
+    uint64_t took = c2_now_ns(rig.env) - start; /* p95, then the others' answers */
+    assert_int_equal(g.err, C2_E_OK);
+    assert_int_equal(g.seats_slow, 1);
+    c2_blob_unref(g.data);
+    assert_in_range(took, 5 * rig.config.get_hedge_min_ns, 8 * rig.config.get_hedge_min_ns);
+    assert_int_equal(hedges_of(&rig, 0), at_zero + 1);
+    for (unsigned i = 0; i < 4; i++)
+        unknown -= i == 0 ? at_zero : hedges_of(&rig, i);
+    assert_int_equal(unknown, 0);
+    ds_rig_done(&rig);
 }
 
 /* What hangs is no matter of budgets: it is replaced, and its breaker opens. */
@@ -430,6 +518,7 @@ main(void)
         cmocka_unit_test(health__suspect_seat_earns_trust_by_good_shares),
         cmocka_unit_test(goal__is_what_an_object_can_have),
         cmocka_unit_test(hedge__budget_bounds_what_a_slow_day_costs),
+        cmocka_unit_test(hedge__fires_after_the_measured_p95_and_is_counted_at_the_late_seat),
         cmocka_unit_test(hedge__a_seat_that_hangs_is_replaced_without_budget),
         cmocka_unit_test(probe__tells_who_answers),
         cmocka_unit_test(client__refuses_what_cannot_tolerate_f_faults),

@@ -52,6 +52,7 @@ sample_status(void)
     s->providers[1].errors = 3;
     s->providers[1].corrupt = 4;
     s->providers[1].absent = 5;
+    s->providers[1].hedges = 6;
     return s;
 }
 
@@ -90,6 +91,8 @@ text__has_what_the_status_says(void **state)
     assert_null(strstr(text, "c2fs_provider_seconds{provider=\"ovh\""));
     has_line(text, "c2fs_provider_errors_total{provider=\"ovh\",class=\"request\"} 3");
     has_line(text, "c2fs_provider_errors_total{provider=\"ovh\",class=\"corrupt\"} 4");
+    has_line(text, "c2fs_hedges_total{provider=\"aws\"} 0");
+    has_line(text, "c2fs_hedges_total{provider=\"ovh\"} 6");
     has_line(text, "c2fs_shares_missing_total{provider=\"ovh\"} 5");
     has_line(text, "c2fs_requests_total{provider=\"ovh\",verb=\"put\"} 11");
     assert_null(strstr(text, "c2fs_unshipped"));
