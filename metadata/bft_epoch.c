@@ -233,12 +233,9 @@ forget_agreement(struct bft_replica *r)
 static void
 begin_epoch(struct bft_replica *r, const struct bft_config *c, struct c2_slice stable)
 {
-    uint8_t old_key[MSG_KEY_LEN] = { 0 };
     struct msg_stable s;
     enum c2_err err = msg_get_stable(stable, &s);
     C2_ASSERT(err == C2_E_OK && s.c.n == c->base);
-    if (r->seat < r->config.n)
-        memcpy(old_key, r->config.member[r->seat].sign_key, MSG_KEY_LEN);
     C2_AUTO(c2_buf_done) struct c2_buf cert = { 0 };
     c2_buf_append(&cert, stable.data, stable.len); /* may be r->stable_cert itself */
     bft_use_config(r, c);
@@ -247,9 +244,7 @@ begin_epoch(struct bft_replica *r, const struct bft_config *c, struct c2_slice s
     r->stable = s.c.n;
     r->stable_c = s.c;
     r->committed_to = C2_MAX(r->committed_to, r->stable);
-    bool new_key = r->seat < c->n && memcmp(old_key, c->member[r->seat].sign_key, MSG_KEY_LEN) != 0;
-    if (r->quarantined && new_key)
-        r->quarantined = false;
+    bft_quarantine_epoch(r);
 }
 
 static void

@@ -518,6 +518,9 @@ void bft_enter_view(struct bft_replica *r);
 /* ---- bft_transfer.c ---- */
 /* Starts to fetch the state of the stable checkpoint. */
 void bft_sync_start(struct bft_replica *r);
+/* The application is incomplete, a fetch was interrupted: nothing is executed before it has a state
+ * again, even if no checkpoint is known yet (what told of it was not durable). */
+void bft_sync_resume(struct bft_replica *r);
 /* The state was loaded after a fetch. */
 void bft_sync_over(struct bft_replica *r);
 void bft_served(struct bft_replica *r, struct bft_job *job);
@@ -533,6 +536,8 @@ void bft_start(struct bft_replica *r, uint64_t lsn, enum bft_wal_health health);
 void bft_load_state(struct bft_replica *r, struct bft_job *job);
 /* What a quarantined replica learns from the others. */
 void bft_quarantine_hears(struct bft_replica *r, uint16_t seat, const struct msg_status *st);
+/* ... and what an epoch that begins means for it. */
+void bft_quarantine_epoch(struct bft_replica *r);
 /* Appends what the log must not forget: epoch, view, wish, stable checkpoint, mode. */
 void bft_log_again(struct bft_replica *r);
 

@@ -15,8 +15,10 @@
  *     the second highest. It had left for a view only if a quorum wished it, and wishes are durable
  *     before they are sent; at most f-1 of the others lie, so of a quorum of them two at least
  *     (one if f = 1) are correct and wished it.
- * An epoch with a new key for this replica ends the quarantine as well: the old key's votes are
- * void in it.
+ * H is known when a quorum of the others has reported in one epoch. An epoch that begins at H or
+ * later ends the quarantine as well: no vote of this replica can be in it. Any other epoch may be
+ * one that it was in before: there it begins again, even if it has a new key, which it may have
+ * used. (A replica that must vote at once comes as a new member.)
  */
 #include <string.h>
 
@@ -285,6 +287,16 @@ bft_quarantine_hears(struct bft_replica *r, uint16_t seat, const struct msg_stat
     maybe_leave_quarantine(r);
 }
 
+void
+bft_quarantine_epoch(struct bft_replica *r)
+{
+    if (!r->quarantined)
+        return;
+    r->quarantined = r->safe_n == 0 || r->config.base < r->safe_n;
+    r->safe_n = r->safe_view = 0;
+    r->heard = 0;
+}
+
 /* ---- start ----------------------------------------------------------------------------------- */
 
 void
@@ -365,8 +377,8 @@ bft_load_state(struct bft_replica *r, struct bft_job *job)
         resume_view(r);
     bft_requests_recheck(r);
     r->status_ns = r->now_ns;
-    if (!complete)
-        bft_sync_start(r);
+    if (!complete && r->mode != BFT_REMOVED)
+        bft_sync_resume(r);
 }
 
 void

@@ -43,6 +43,17 @@ give_sync_job(struct bft_replica *r, struct c2_blob *blob, uint16_t seat)
 }
 
 void
+bft_sync_resume(struct bft_replica *r)
+{
+    r->sync.n = 0;
+    r->sync.nitems = 0;
+    r->sync.finished = false;
+    r->mode = BFT_SYNCING;
+    r->syncing = true;
+    bft_sync_start(r);
+}
+
+void
 bft_sync_start(struct bft_replica *r)
 {
     struct bft_sync *y = &r->sync;
@@ -213,6 +224,10 @@ bft_sync_tick(struct bft_replica *r)
     struct bft_sync *y = &r->sync;
     if (r->mode != BFT_SYNCING || y->finished)
         return;
+    if (y->n == 0) { /* it has gone on without a target */
+        bft_sync_start(r);
+        return;
+    }
     for (unsigned i = 0; i < y->nitems; i++) {
         if (y->item[i].tries >= r->config.n && y->item[i].due_ns <= r->now_ns &&
             bft_sync_target(r)->n > y->n) {
