@@ -228,6 +228,8 @@ $(BUILD)/bench/rebuild: $(BUILD)/tests/bench/rebuild.o $(foreach l,$(DEPS_depsky
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS))
 $(filter-out $(BUILD)/helpers/posix $(BUILD)/helpers/kvload $(BUILD)/bench/%,$(HELPERS)): $(BUILD)/%: $(BUILD)/tests/%.o
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ -lm -lpthread)
+$(BUILD)/bench/bft_load: $(BUILD)/tests/bench/bft_load.o $(ARCHIVES_metadata)
+	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS))
 $(BUILD)/bench/etcd_load: $(BUILD)/tests/bench/etcd_load.o
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcurl -lpthread)
 
@@ -389,7 +391,8 @@ bench:
 ##   bench-bft             requests per second of four replicas, beside three etcd where installed
 bench-bft:
 	@tools/dev/install-deps build
-	+@$(AGAIN) VARIANT=release all build/gcc-release/helpers/kvload build/gcc-release/bench/etcd_load
+	+@$(AGAIN) VARIANT=release all build/gcc-release/helpers/kvload build/gcc-release/bench/bft_load \
+		build/gcc-release/bench/etcd_load
 	@C2FS_BUILD=build/gcc-release tests/bench/bft
 
 ##   install               programs, libraries, manual pages, units, completion; DESTDIR=

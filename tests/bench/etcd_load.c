@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * etcd_load PORT put|get OPS [CONNECTIONS [DEPTH [KEYS]]]
+ * etcd_load PORT put|get OPS [CONNECTIONS [DEPTH [KEYS [RATE]]]]
  *
- * The load of tests/helpers/kvload on an etcd that listens on this port of the loopback device, so
- * that both can be compared: the same keys, values of 256 bytes, and DEPTH requests under way on
- * each of CONNECTIONS connections. It speaks etcd's own interface (gRPC: protobuf in HTTP/2 over
- * TLS), gets are linearizable. Prints "ops=N errors=N seconds=S per_second=R p50_us=L p99_us=L";
- * exit code 1 when a request failed.
+ * The load of tests/helpers/kvload and bft_load on an etcd that listens on this port of the
+ * loopback device, so that both can be compared: the same keys, values of 256 bytes, and DEPTH
+ * requests under way on each of CONNECTIONS connections. With RATE the connections offer so many
+ * requests per second together, evenly, however long the answers take (as far as DEPTH allows);
+ * latencies count from the moment when a request was due. It speaks etcd's own interface (gRPC:
+ * protobuf in HTTP/2 over TLS), gets are linearizable. The clock starts when every connection has
+ * had an answer. Prints "ops=N errors=N seconds=S per_second=R p50_us=L p95_us=L p99_us=L"; exit
+ * code 1 when a request failed.
  */
 #include <curl/curl.h>
 #include <inttypes.h>
@@ -17,18 +20,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/timerfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #define VALUE_LEN       256
 #define MESSAGE_MAX     (VALUE_LEN + 128)
-#define CONNECTIONS_MAX 64
+#define CONNECTIONS_MAX 256
 #define DEPTH_MAX       1024
 
 struct load {
     char url[96];
     bool reads;
-    uint64_t ops, keys;
-    unsigned depth;
+    uint64_t ops, keys, rate; /* per second; 0 = no pace */
+    unsigned depth, connections;
+    uint64_t from_ns;
+    pthread_barrier_t ready, go;
     atomic_uint_fast64_t begun, ended, errors;
     uint64_t *latency_us;
     struct curl_slist *headers;
@@ -104,20 +111,17 @@ take_header(char *data, size_t size, size_t n, void *priv)
     return size * n;
 }
 
-static bool
-begin_next(CURLM *multi, struct stream *s, uint64_t *seed)
+static void
+begin(CURLM *multi, struct stream *s, uint64_t number, uint64_t *seed)
 {
-    uint64_t number = atomic_fetch_add(&s->load->begun, 1);
-    if (number >= s->load->ops)
-        return false;
     *seed = *seed * 6364136223846793005 + 1442695040888963407;
     size_t len = encode(s, number, *seed >> 33);
     s->answer_len = 0;
     s->status_ok = false;
-    s->begin_ns = now_ns();
     curl_easy_setopt(s->curl, CURLOPT_POSTFIELDS, s->message);
     curl_easy_setopt(s->curl, CURLOPT_POSTFIELDSIZE, (long)len);
-    return curl_multi_add_handle(multi, s->curl) == CURLM_OK;
+    if (curl_multi_add_handle(multi, s->curl) != CURLM_OK)
+        abort();
 }
 
 static void
@@ -126,7 +130,8 @@ end_one(struct stream *s, CURLcode code)
     struct load *l = s->load;
     if (code != CURLE_OK || !s->status_ok || s->answer_len < 5)
         atomic_fetch_add(&l->errors, 1);
-    l->latency_us[atomic_fetch_add(&l->ended, 1)] = (now_ns() - s->begin_ns) / 1000;
+    if (s->begin_ns != 0)
+        l->latency_us[atomic_fetch_add(&l->ended, 1)] = (now_ns() - s->begin_ns) / 1000;
 }
 
 static void
@@ -149,40 +154,147 @@ stream_init(struct stream *s, struct load *l)
 }
 
 /* One connection: curl shares a connection within a multi handle only. */
+struct connection {
+    struct load *load;
+    unsigned index;
+    pthread_t thread;
+    CURLM *multi;
+    struct stream *streams, **idle;
+    unsigned nidle;
+    uint64_t seed, next;
+    int timer; /* tells when the next one is due */
+    bool over; /* nothing is left to begin */
+};
+
+/* Whether another request may begin, and since when it is due. */
+static bool
+next_due(struct connection *c, uint64_t *ret_number, uint64_t *ret_due_ns)
+{
+    struct load *l = c->load;
+    *ret_number = l->rate == 0 ? atomic_fetch_add(&l->begun, 1) : c->next;
+    c->over = *ret_number >= l->ops;
+    *ret_due_ns = now_ns();
+    if (c->over || l->rate == 0)
+        return !c->over;
+    uint64_t due_ns = l->from_ns + *ret_number * 1000000000 / l->rate;
+    if (due_ns > *ret_due_ns) {
+        struct itimerspec at = { .it_value.tv_sec = (time_t)(due_ns / 1000000000) };
+        at.it_value.tv_nsec = (long)(due_ns % 1000000000);
+        timerfd_settime(c->timer, TFD_TIMER_ABSTIME, &at, NULL);
+        return false;
+    }
+    *ret_due_ns = due_ns;
+    c->next += l->connections;
+    return true;
+}
+
+static void
+wait_and_end(struct connection *c)
+{
+    struct curl_waitfd timer = { .fd = c->timer, .events = CURL_WAIT_POLLIN };
+    uint64_t expired;
+    int running, left;
+    curl_multi_poll(c->multi, &timer, 1, 1000, NULL);
+    if (timer.revents != 0 && read(c->timer, &expired, sizeof expired) < 0)
+        abort();
+    curl_multi_perform(c->multi, &running);
+    for (CURLMsg *m; (m = curl_multi_info_read(c->multi, &left)) != NULL;) {
+        struct stream *s;
+        CURLcode code = m->data.result;
+        curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&s);
+        curl_multi_remove_handle(c->multi, s->curl);
+        end_one(s, code);
+        c->idle[c->nidle++] = s;
+    }
+}
+
+static void
+wait_for_all(struct connection *c)
+{
+    while (c->nidle < c->load->depth)
+        wait_and_end(c);
+}
+
+static void
+begin_what_is_due(struct connection *c)
+{
+    uint64_t number, due_ns;
+    int running;
+    while (c->nidle > 0 && !c->over && next_due(c, &number, &due_ns)) {
+        struct stream *s = c->idle[--c->nidle];
+        s->begin_ns = due_ns;
+        begin(c->multi, s, number, &c->seed);
+    }
+    curl_multi_perform(c->multi, &running);
+}
+
 static void *
 run_connection(void *priv)
 {
-    struct load *l = priv;
-    CURLM *multi = curl_multi_init();
-    struct stream *streams = calloc(l->depth, sizeof *streams);
-    uint64_t seed = now_ns();
-    unsigned under_way = 0;
-    int running, left;
-    if (multi == NULL || streams == NULL)
-        abort();
-    curl_multi_setopt(multi, CURLMOPT_MAX_HOST_CONNECTIONS, 1L);
-    for (unsigned i = 0; i < l->depth; i++) {
-        stream_init(&streams[i], l);
-        under_way += begin_next(multi, &streams[i], &seed);
+    struct connection *c = priv;
+    struct load *l = c->load;
+    begin(c->multi, c->idle[--c->nidle], 0, &c->seed);
+    wait_for_all(c);
+    pthread_barrier_wait(&l->ready);
+    pthread_barrier_wait(&l->go);
+    while (!c->over) {
+        begin_what_is_due(c);
+        if (!c->over)
+            wait_and_end(c);
     }
-    while (under_way > 0) {
-        curl_multi_perform(multi, &running);
-        for (CURLMsg *m; (m = curl_multi_info_read(multi, &left)) != NULL;) {
-            struct stream *s;
-            CURLcode code = m->data.result;
-            curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&s);
-            curl_multi_remove_handle(multi, s->curl);
-            end_one(s, code);
-            under_way -= !begin_next(multi, s, &seed);
-        }
-        if (under_way > 0)
-            curl_multi_poll(multi, NULL, 0, 1000, NULL);
-    }
-    for (unsigned i = 0; i < l->depth; i++)
-        curl_easy_cleanup(streams[i].curl);
-    curl_multi_cleanup(multi);
-    free(streams);
+    wait_for_all(c);
     return NULL;
+}
+
+static void
+connection_init(struct connection *c, struct load *l, unsigned index)
+{
+    c->load = l;
+    c->index = index;
+    c->next = index;
+    c->seed = now_ns() + index;
+    c->multi = curl_multi_init();
+    c->streams = calloc(l->depth, sizeof *c->streams);
+    c->idle = calloc(l->depth, sizeof(struct stream *));
+    c->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (c->multi == NULL || c->streams == NULL || c->idle == NULL || c->timer < 0)
+        abort();
+    curl_multi_setopt(c->multi, CURLMOPT_MAX_HOST_CONNECTIONS, 1L);
+    for (unsigned i = 0; i < l->depth; i++) {
+        stream_init(&c->streams[i], l);
+        c->idle[c->nidle++] = &c->streams[i];
+    }
+}
+
+static void
+connection_done(struct connection *c)
+{
+    for (unsigned i = 0; i < c->load->depth; i++)
+        curl_easy_cleanup(c->streams[i].curl);
+    curl_multi_cleanup(c->multi);
+    close(c->timer);
+    free(c->streams);
+    free(c->idle);
+}
+
+/* The time it took, from when all were connected. */
+static uint64_t
+run(struct load *l, struct connection *connections)
+{
+    for (unsigned i = 0; i < l->connections; i++) {
+        connection_init(&connections[i], l, i);
+        if (pthread_create(&connections[i].thread, NULL, run_connection, &connections[i]) != 0)
+            abort();
+    }
+    pthread_barrier_wait(&l->ready);
+    l->from_ns = now_ns();
+    pthread_barrier_wait(&l->go);
+    for (unsigned i = 0; i < l->connections; i++)
+        pthread_join(connections[i].thread, NULL);
+    uint64_t taken_ns = now_ns() - l->from_ns;
+    for (unsigned i = 0; i < l->connections; i++)
+        connection_done(&connections[i]);
+    return taken_ns;
 }
 
 static int
@@ -201,14 +313,15 @@ number(int argc, char **argv, int at, uint64_t otherwise)
 int
 main(int argc, char **argv)
 {
+    static struct connection connections[CONNECTIONS_MAX];
     struct load l = { .depth = (unsigned)number(argc, argv, 5, 1) };
-    unsigned connections = (unsigned)number(argc, argv, 4, 1);
-    pthread_t threads[CONNECTIONS_MAX];
+    l.connections = (unsigned)number(argc, argv, 4, 1);
     l.ops = number(argc, argv, 3, 0);
     l.keys = number(argc, argv, 6, 1000);
-    if (argc < 4 || l.ops == 0 || l.keys == 0 || connections == 0 ||
-        connections > CONNECTIONS_MAX || l.depth == 0 || l.depth > DEPTH_MAX) {
-        fprintf(stderr, "usage: etcd_load PORT put|get OPS [CONNECTIONS [DEPTH [KEYS]]]\n");
+    l.rate = number(argc, argv, 7, 0);
+    if (argc < 4 || l.ops == 0 || l.keys == 0 || l.connections == 0 ||
+        l.connections > CONNECTIONS_MAX || l.depth == 0 || l.depth > DEPTH_MAX) {
+        fprintf(stderr, "usage: etcd_load PORT put|get OPS [CONNECTIONS [DEPTH [KEYS [RATE]]]]\n");
         return 2;
     }
     l.reads = strcmp(argv[2], "get") == 0;
@@ -218,20 +331,18 @@ main(int argc, char **argv)
     curl_global_init(CURL_GLOBAL_DEFAULT);
     l.headers = curl_slist_append(NULL, "content-type: application/grpc");
     l.headers = curl_slist_append(l.headers, "te: trailers");
-    if (l.latency_us == NULL || l.headers == NULL)
+    if (l.latency_us == NULL || l.headers == NULL ||
+        pthread_barrier_init(&l.ready, NULL, l.connections + 1) != 0 ||
+        pthread_barrier_init(&l.go, NULL, l.connections + 1) != 0)
         abort();
-    uint64_t from_ns = now_ns();
-    for (unsigned i = 0; i < connections; i++)
-        if (pthread_create(&threads[i], NULL, run_connection, &l) != 0)
-            abort();
-    for (unsigned i = 0; i < connections; i++)
-        pthread_join(threads[i], NULL);
-    double seconds = (double)(now_ns() - from_ns) / 1e9;
+    double seconds = (double)run(&l, connections) / 1e9;
     qsort(l.latency_us, l.ops, sizeof *l.latency_us, by_size);
     printf("ops=%" PRIu64 " errors=%" PRIuFAST64 " seconds=%.3f per_second=%.0f p50_us=%" PRIu64
-           " p99_us=%" PRIu64 "\n",
+           " p95_us=%" PRIu64 " p99_us=%" PRIu64 "\n",
            l.ops, l.errors, seconds, (double)l.ops / seconds, l.latency_us[l.ops / 2],
-           l.latency_us[l.ops * 99 / 100]);
+           l.latency_us[l.ops * 95 / 100], l.latency_us[l.ops * 99 / 100]);
+    pthread_barrier_destroy(&l.ready);
+    pthread_barrier_destroy(&l.go);
     curl_slist_free_all(l.headers);
     curl_global_cleanup();
     free(l.latency_us);

@@ -3,9 +3,10 @@
  * kvload CONF SERVICE KIND OPS [CONNECTIONS [DEPTH [KEYS [HISTORY]]]]
  *
  * Load on a coordination service: OPS requests in all, over CONNECTIONS clients with DEPTH requests
- * under way in each. KIND: put | get | mix. Prints "ops=N errors=N seconds=S p50_us=L p99_us=L".
- * Keys begin with $KVLOAD_PREFIX. With HISTORY, a line per request: client begin end op key value
- * version ("-" = unknown), for tests/lib/check_history. Exit code 1 when a request failed.
+ * under way in each. KIND: put | get | mix. Prints "ops=N errors=N seconds=S per_second=R p50_us=L
+ * p95_us=L p99_us=L". Keys begin with $KVLOAD_PREFIX. With HISTORY, a line per request: client
+ * begin end op key value version ("-" = unknown), for tests/lib/check_history. Exit code 1 when a
+ * request failed.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -129,9 +130,10 @@ report(struct load *l, uint64_t taken_ns)
 {
     qsort(l->latency_us, l->ops, sizeof *l->latency_us, by_size);
     printf("ops=%" PRIu64 " errors=%" PRIu64 " seconds=%.3f per_second=%.0f p50_us=%" PRIu64
-           " p99_us=%" PRIu64 "\n",
+           " p95_us=%" PRIu64 " p99_us=%" PRIu64 "\n",
            l->ops, l->errors, (double)taken_ns / 1e9, (double)l->ops * 1e9 / (double)taken_ns,
-           l->latency_us[l->ops / 2], l->latency_us[l->ops * 99 / 100]);
+           l->latency_us[l->ops / 2], l->latency_us[l->ops * 95 / 100],
+           l->latency_us[l->ops * 99 / 100]);
 }
 
 static unsigned
