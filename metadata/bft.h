@@ -230,6 +230,7 @@ struct bft_action {
     struct c2_blob *msg; /* borrowed until the next step: take a reference to keep it */
     uint64_t lsn;
     enum wal_type type;
+    bool later;            /* APPEND: nothing waits for it, it may go with a later one */
     struct c2_slice bytes; /* until the next step */
     struct c2_blob *body;  /* like msg; NULL = none. Only body_len bytes from body_at on */
     size_t body_at, body_len;

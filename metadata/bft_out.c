@@ -75,6 +75,8 @@ bft_append(struct bft_replica *r, enum wal_type type, const struct wal_record *r
     struct bft_action *a = action(r, BFT_ACT_APPEND);
     a->type = type;
     a->lsn = ++r->lsn;
+    /* The votes prove a decision again; the record only spares a restart from asking for them. */
+    a->later = type == WAL_DECIDED;
     a->body_at = from; /* offsets until bft_out_end */
     a->bytes.len = r->out.arena.len - from;
     if (body != NULL && body->blob != NULL) {

@@ -93,7 +93,8 @@ append(struct node *n, const struct bft_action *a)
     size_t nparts = 1;
     if (a->body != NULL)
         parts[nparts++] = c2_slice(a->body->data + a->body_at, a->body_len);
-    uint64_t lsn = wal_append(n->wal, a->type, parts, nparts);
+    uint64_t lsn = a->later ? wal_append_later(n->wal, a->type, parts, nparts)
+                            : wal_append(n->wal, a->type, parts, nparts);
     C2_ASSERT(lsn == a->lsn);
 }
 

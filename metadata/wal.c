@@ -5,6 +5,9 @@
  *              append            end of turn             written            synced
  *   record ───────────► group ─────────────────► WRITE ───────────► SYNC ───────────► told
  *
+ * Records that nobody waits for start no group: they go with the next one that somebody waits for,
+ * or after LATER_NS without one.
+ *
  * One group is under way at a time, so what a crash tears is always the last one. A group that does
  * not fit goes to the next segment, which wal_files.c has ready; if it is not, records wait.
  *
@@ -21,7 +24,7 @@
 #include "base/wire.h"
 #include "metadata/wal_impl.h"
 
-#define SEAL_DELAY_NS (20 * C2_NS_PER_MS)
+#define LATER_NS (20 * C2_NS_PER_MS) /* after the last group, or the first record */
 
 void
 wal_segment_free(struct wal_segment *s)
@@ -43,7 +46,7 @@ wal_free(struct wal *w)
         wal_segment_free(s);
     C2_LIST_FOREACH (&w->groups, struct wal_group, g, link)
         group_free(g);
-    c2_timer_stop(w->env, &w->seal_timer);
+    c2_timer_stop(w->env, &w->idle_timer);
     wal_files_done(w);
     wal_reader_free(w->reader);
     c2_free(w->seal);
@@ -56,7 +59,7 @@ wal_fail(struct wal *w, enum c2_err err)
     if (w->failed)
         return;
     w->failed = true;
-    c2_timer_stop(w->env, &w->seal_timer);
+    c2_timer_stop(w->env, &w->idle_timer);
     c2_log(ERROR, "wal", "path=%s err=%s; what is on the disk is unknown now", w->o.path,
            c2_err_name(err));
     w->o.failed(w->o.arg, err);
@@ -201,7 +204,8 @@ wal_kick(struct wal *w)
 {
     if (w->io != WAL_IO_IDLE || (w->reader != NULL && !w->failed))
         return;
-    if (w->ready && !w->failed && !c2_list_empty(&w->groups))
+    bool due = w->nurgent > 0 || w->closing;
+    if (w->ready && !w->failed && due && !c2_list_empty(&w->groups))
         next_group(w);
     else if (w->closing)
         go_on_closing(w);
@@ -217,8 +221,9 @@ group_synced(struct wal *w)
     w->seq++;
     w->ngroups++;
     w->synced = g->first_lsn + g->nrecords - 1;
+    w->nurgent -= g->urgent;
     group_free(g);
-    c2_timer_arm(w->env, &w->seal_timer, c2_now_ns(w->env) + SEAL_DELAY_NS);
+    c2_timer_arm(w->env, &w->idle_timer, c2_now_ns(w->env) + LATER_NS);
     if (!w->closing)
         w->o.synced(w->o.arg, w->synced);
 }
@@ -249,11 +254,22 @@ flush_task(struct c2_task *t)
 }
 
 static void
-seal_fired(struct c2_timer *t)
+make_urgent(struct wal *w, struct wal_group *g)
 {
-    struct wal *w = C2_CONTAINER_OF(t, struct wal, seal_timer);
-    if (w->io != WAL_IO_IDLE || !c2_list_empty(&w->groups) || w->sealed || !seal_fits(w) ||
-        w->closing)
+    w->nurgent += !g->urgent;
+    g->urgent = true;
+}
+
+static void
+idle_fired(struct c2_timer *t)
+{
+    struct wal *w = C2_CONTAINER_OF(t, struct wal, idle_timer);
+    if (!c2_list_empty(&w->groups)) {
+        make_urgent(w, C2_LIST_LAST(&w->groups, struct wal_group, link));
+        wal_kick(w);
+        return;
+    }
+    if (w->io != WAL_IO_IDLE || w->sealed || !seal_fits(w) || w->closing)
         return;
     w->sealed = true;
     write_seal(w);
@@ -275,15 +291,16 @@ wal_open(struct c2_env *env, const struct wal_options *o)
     c2_list_init(&w->groups);
     w->req.done = io_done;
     w->flush.run = flush_task;
-    w->seal_timer.fire = seal_fired;
+    w->idle_timer.fire = idle_fired;
     w->seal = c2_calloc(1, WAL_BLOCK);
     wal_files_init(w);
     wal_reader_start(w);
     return w;
 }
 
-uint64_t
-wal_append(struct wal *w, unsigned type, const struct c2_slice *parts, size_t nparts)
+/* Into the last group; returns it. */
+static struct wal_group *
+add_record(struct wal *w, unsigned type, const struct c2_slice *parts, size_t nparts)
 {
     C2_ASSERT(w->ready && !w->closing && !w->o.read_only);
     size_t len = 0;
@@ -303,8 +320,25 @@ wal_append(struct wal *w, unsigned type, const struct c2_slice *parts, size_t np
     for (size_t i = 0; i < nparts; i++)
         c2_wr_raw(&g->bytes, parts[i].data, parts[i].len);
     g->nrecords++;
+    w->lsn++;
+    return g;
+}
+
+uint64_t
+wal_append(struct wal *w, unsigned type, const struct c2_slice *parts, size_t nparts)
+{
+    make_urgent(w, add_record(w, type, parts, nparts));
     c2_defer(w->env, &w->flush);
-    return w->lsn++;
+    return w->lsn - 1;
+}
+
+uint64_t
+wal_append_later(struct wal *w, unsigned type, const struct c2_slice *parts, size_t nparts)
+{
+    add_record(w, type, parts, nparts);
+    if (!c2_timer_armed(&w->idle_timer))
+        c2_timer_arm(w->env, &w->idle_timer, c2_now_ns(w->env) + LATER_NS);
+    return w->lsn - 1;
 }
 
 /* The last segment that may be the first: everything up to lsn is behind its beginning. */
@@ -373,7 +407,7 @@ wal_close(struct wal *w, void (*done)(void *arg), void *arg)
     w->closing = true;
     w->closed = done;
     w->closed_arg = arg;
-    c2_timer_stop(w->env, &w->seal_timer);
+    c2_timer_stop(w->env, &w->idle_timer);
     c2_timer_stop(w->env, &w->files.retry);
     c2_defer(w->env, &w->flush);
 }

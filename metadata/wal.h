@@ -54,6 +54,10 @@ struct wal;
 struct wal *wal_open(struct c2_env *env, const struct wal_options *o);
 /* The parts are joined and copied. Returns the record's number: 1, 2, 3 … over the log's life. */
 uint64_t wal_append(struct wal *w, unsigned type, const struct c2_slice *parts, size_t nparts);
+/* The same for what nobody waits for: it goes with the next record that is not so, or by itself
+ * after a short while. */
+uint64_t wal_append_later(struct wal *w, unsigned type, const struct c2_slice *parts,
+                          size_t nparts);
 /* Records before lsn are not needed any more. */
 void wal_trim(struct wal *w, uint64_t lsn);
 uint64_t wal_last(const struct wal *w);   /* number of the last appended record */

@@ -29,6 +29,7 @@ struct wal_group {
     struct c2_buf bytes; /* room for the head, then the payload */
     uint64_t first_lsn;
     uint32_t nrecords;
+    bool urgent; /* somebody waits for it */
 };
 
 enum wal_io { WAL_IO_IDLE, WAL_IO_WRITE, WAL_IO_SYNC, WAL_IO_SEAL, WAL_IO_SEAL_SYNC };
@@ -94,11 +95,12 @@ struct wal {
     uint8_t prev[C2_SHA256_LEN];
 
     struct c2_list groups; /* waiting; the first one is under way when io says so */
+    unsigned nurgent;      /* of them */
     enum wal_io io;
     struct c2_disk_req req;
     struct c2_slice iov;
     struct c2_task flush;
-    struct c2_timer seal_timer;
+    struct c2_timer idle_timer;
     uint8_t *seal; /* owned; a block */
     bool sealed;   /* nothing was written since the last seal */
 

@@ -28,7 +28,9 @@ append(struct bs_proc *p, const struct bft_action *a)
     if (a->body != NULL)
         parts[1] = c2_slice(a->body->data + a->body_at, a->body_len);
     struct sim_life *before = sim_node_enter(p->node);
-    uint64_t lsn = wal_append(p->wal, a->type, parts, parts[1].len > 0 ? 2 : 1);
+    size_t nparts = parts[1].len > 0 ? 2 : 1;
+    uint64_t lsn = a->later ? wal_append_later(p->wal, a->type, parts, nparts)
+                            : wal_append(p->wal, a->type, parts, nparts);
     sim_life_leave(before);
     SIM_CHECK(p->s->w, lsn == a->lsn, "the log's record %llu is %llu to the core",
               (unsigned long long)lsn, (unsigned long long)a->lsn);

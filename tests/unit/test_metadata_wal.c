@@ -291,6 +291,37 @@ wal__one_turn_is_one_sync(void **state)
     assert_int_equal(wal_groups(f->w), 2);
 }
 
+static uint64_t
+append_later(struct fixture *f, const char *text)
+{
+    const struct c2_slice part = c2_slice_str(text);
+    return wal_append_later(f->w, 7, &part, 1);
+}
+
+static void
+wal__what_nobody_waits_for_goes_with_the_next_record_or_after_a_while(void **state)
+{
+    struct fixture *f = *state;
+    open_log(f);
+    put(f, "1");
+    test_env_run_for(f->t, C2_NS_PER_S);
+    append_later(f, "2");
+    append_later(f, "3");
+    test_env_run_ready(f->t);
+    assert_int_equal(f->synced, 1);
+    put(f, "4");
+    assert_int_equal(wal_groups(f->w), 2);
+    append(f, 7, "5");
+    test_env_run_ready(f->t);
+    append_later(f, "6");
+    test_env_run_for(f->t, C2_NS_PER_S);
+    assert_int_equal(f->synced, 6);
+    append_later(f, "7");
+    close_log(f);
+    open_log(f);
+    assert_string_equal(c2_buf_cstr(&f->texts), "1:7:1 2:7:2 3:7:3 4:7:4 5:7:5 6:7:6 7:7:7 ");
+}
+
 static void
 wal__nothing_is_told_before_the_sync(void **state)
 {
@@ -937,6 +968,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         T(wal__gives_records_back_in_order),
         T(wal__one_turn_is_one_sync),
+        T(wal__what_nobody_waits_for_goes_with_the_next_record_or_after_a_while),
         T(wal__nothing_is_told_before_the_sync),
         T(wal__goes_on_over_many_segments_and_large_records),
         T(wal__closing_makes_durable_what_was_appended),
