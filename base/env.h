@@ -42,7 +42,7 @@ enum c2_disk_verb {
     C2_DISK_OPEN,     /* path, flags -> file */
     C2_DISK_CLOSE,    /* file */
     C2_DISK_PREAD,    /* file, offset, len_max -> reply, shorter at the end */
-    C2_DISK_PWRITE,   /* file, offset, iov[niov]: all of it or an error */
+    C2_DISK_PWRITE,   /* file, offset, iov[niov], flags: all of it or an error */
     C2_DISK_SYNC,     /* file: fdatasync */
     C2_DISK_TRUNCATE, /* file, offset = new size */
     C2_DISK_READ,     /* path, offset, len_max -> reply, size; a small file or a range of one */
@@ -67,7 +67,8 @@ enum {
     C2_DISK_EXCL = 1 << 1,      /* OPEN, WRITE: fail with C2_E_EXISTS when present */
     C2_DISK_READ_ONLY = 1 << 2, /* OPEN */
     C2_DISK_MAKE_DIRS = 1 << 3, /* WRITE: create missing parents, mode 0700 */
-    C2_DISK_DURABLE = 1 << 4,   /* WRITE, MKDIR: fsync file and directories before done */
+    C2_DISK_DURABLE = 1 << 4,   /* WRITE, MKDIR: fsync file and directories before done;
+                                 * PWRITE: fdatasync */
     C2_DISK_MARK_DIRS = 1 << 5, /* LIST: the names of directories end in '/' */
 };
 

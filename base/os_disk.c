@@ -126,6 +126,13 @@ pwrite_all(int fd, const struct c2_slice *in, size_t n, uint64_t offset)
     }
 }
 
+static enum c2_err
+verb_pwrite(const struct c2_disk_req *r)
+{
+    C2_TRY(pwrite_all(r->file, r->iov, r->niov, r->offset));
+    return (r->flags & C2_DISK_DURABLE) != 0 ? check(fdatasync(r->file)) : C2_E_OK;
+}
+
 /* Up to len bytes into a new blob; shorter at the end of the file. */
 static enum c2_err
 pread_blob(int fd, uint64_t offset, size_t len, struct c2_blob **ret_blob)
@@ -313,7 +320,7 @@ run(struct c2_disk_req *r)
     case C2_DISK_PREAD:
         return pread_blob(r->file, r->offset, r->len_max, &r->reply);
     case C2_DISK_PWRITE:
-        return pwrite_all(r->file, r->iov, r->niov, r->offset);
+        return verb_pwrite(r);
     case C2_DISK_SYNC:
         return check(fdatasync(r->file));
     case C2_DISK_TRUNCATE:

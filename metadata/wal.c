@@ -2,8 +2,8 @@
 /*
  * Appending to the log.
  *
- *              append            end of turn             written            synced
- *   record ───────────► group ─────────────────► WRITE ───────────► SYNC ───────────► told
+ *              append            end of turn                   durable
+ *   record ───────────► group ─────────────────► write and sync ─────────► told
  *
  * Records that nobody waits for start no group: they go with the next one that somebody waits for,
  * or after LATER_NS without one.
@@ -68,24 +68,16 @@ wal_fail(struct wal *w, enum c2_err err)
 /* ---- writing --------------------------------------------------------------------------------- */
 
 static void
-start_write(struct wal *w, enum wal_io io, const void *bytes, size_t len)
+start_write(struct wal *w, enum wal_io io, bool durable, const void *bytes, size_t len)
 {
     w->io = io;
     w->iov = c2_slice(bytes, len);
     w->req.verb = C2_DISK_PWRITE;
+    w->req.flags = durable ? C2_DISK_DURABLE : 0;
     w->req.file = w->file;
     w->req.offset = w->pos;
     w->req.iov = &w->iov;
     w->req.niov = 1;
-    c2_disk(w->env, &w->req);
-}
-
-static void
-start_sync(struct wal *w, enum wal_io io)
-{
-    w->io = io;
-    w->req.verb = C2_DISK_SYNC;
-    w->req.file = w->file;
     c2_disk(w->env, &w->req);
 }
 
@@ -112,7 +104,7 @@ write_group(struct wal *w, struct wal_group *g)
     }
     memcpy(w->prev, h.hash, sizeof w->prev);
     w->sealed = false;
-    start_write(w, WAL_IO_WRITE, g->bytes.data, g->bytes.len);
+    start_write(w, WAL_IO_GROUP, true, g->bytes.data, g->bytes.len);
 }
 
 static void
@@ -122,7 +114,7 @@ write_seal(struct wal *w)
     h.first_lsn = w->lsn;
     memcpy(h.prev, w->prev, sizeof h.prev);
     wal_put_group_head(&h, c2_slice(NULL, 0), w->seal);
-    start_write(w, WAL_IO_SEAL, w->seal, WAL_BLOCK);
+    start_write(w, WAL_IO_SEAL, w->closing, w->seal, WAL_BLOCK);
 }
 
 static void
@@ -234,17 +226,11 @@ io_done(struct c2_disk_req *r)
     struct wal *w = C2_CONTAINER_OF(r, struct wal, req);
     enum wal_io io = w->io;
     w->io = WAL_IO_IDLE;
-    if (r->err != C2_E_OK) {
+    if (r->err != C2_E_OK)
         wal_fail(w, r->err);
-    } else if (io == WAL_IO_WRITE) {
-        start_sync(w, WAL_IO_SYNC);
-    } else if (io == WAL_IO_SEAL && w->closing) {
-        start_sync(w, WAL_IO_SEAL_SYNC);
-    } else if (io == WAL_IO_SYNC) {
+    else if (io == WAL_IO_GROUP)
         group_synced(w);
-    }
-    if (w->io == WAL_IO_IDLE)
-        wal_kick(w);
+    wal_kick(w);
 }
 
 static void
@@ -308,7 +294,7 @@ add_record(struct wal *w, unsigned type, const struct c2_slice *parts, size_t np
         len += parts[i].len;
     C2_ASSERT(len <= WAL_BODY_MAX);
     struct wal_group *g = C2_LIST_LAST(&w->groups, struct wal_group, link);
-    bool under_way = w->io == WAL_IO_WRITE || w->io == WAL_IO_SYNC;
+    bool under_way = w->io == WAL_IO_GROUP;
     if (g == NULL || (under_way && w->groups.count == 1) || g->bytes.len >= WAL_GROUP_MAX) {
         g = c2_calloc(1, sizeof *g);
         memset(c2_buf_extend(&g->bytes, WAL_HEAD_LEN), 0, WAL_HEAD_LEN);

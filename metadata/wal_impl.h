@@ -32,7 +32,7 @@ struct wal_group {
     bool urgent; /* somebody waits for it */
 };
 
-enum wal_io { WAL_IO_IDLE, WAL_IO_WRITE, WAL_IO_SYNC, WAL_IO_SEAL, WAL_IO_SEAL_SYNC };
+enum wal_io { WAL_IO_IDLE, WAL_IO_GROUP, WAL_IO_SEAL };
 
 enum wal_files_state {
     WAL_FILES_IDLE,

@@ -234,11 +234,8 @@ test_env_path(const struct test_env *t, const char *name)
 }
 
 static void
-run_disk(struct test_env *t, struct c2_disk_req *r)
+run_verb(struct test_env *t, struct c2_disk_req *r)
 {
-    size_t dir_len = strlen(t->dir);
-    C2_ASSERT(r->path == NULL || strncmp(r->path, t->dir, dir_len) == 0);
-    C2_ASSERT(r->path2 == NULL || strncmp(r->path2, t->dir, dir_len) == 0);
     t->disk_counts[r->verb]++;
     enum c2_err err = t->disk_hook == NULL ? C2_E_OK : t->disk_hook(t->disk_hook_arg, r);
     if (err == C2_E_OK) {
@@ -246,6 +243,21 @@ run_disk(struct test_env *t, struct c2_disk_req *r)
     } else {
         r->err = err;
         r->reply = NULL;
+    }
+}
+
+/* To hooks and counters, a durable PWRITE is a PWRITE and a SYNC. */
+static void
+run_disk(struct test_env *t, struct c2_disk_req *r)
+{
+    size_t dir_len = strlen(t->dir);
+    C2_ASSERT(r->path == NULL || strncmp(r->path, t->dir, dir_len) == 0);
+    C2_ASSERT(r->path2 == NULL || strncmp(r->path2, t->dir, dir_len) == 0);
+    run_verb(t, r);
+    if (r->err == C2_E_OK && r->verb == C2_DISK_PWRITE && (r->flags & C2_DISK_DURABLE) != 0) {
+        r->verb = C2_DISK_SYNC;
+        run_verb(t, r);
+        r->verb = C2_DISK_PWRITE;
     }
     r->done(r);
 }

@@ -589,6 +589,7 @@ struct order {
     struct sim_disk *d;
     struct sim_node *node;
     struct c2_disk_req *r;
+    bool written; /* of a durable PWRITE only the sync is left */
 };
 
 static void
@@ -606,7 +607,18 @@ order_due(struct c2_timer *t)
     struct sim_disk *d = o->d;
     struct c2_disk_req *r = o->r;
     struct sim_life *before = sim_life_enter(NULL);
+    enum c2_disk_verb verb = r->verb;
+    if (o->written)
+        r->verb = C2_DISK_SYNC;
     r->err = execute(d, o->node, r);
+    r->verb = verb;
+    bool durable = verb == C2_DISK_PWRITE && (r->flags & C2_DISK_DURABLE) != 0;
+    if (durable && r->err == C2_E_OK && !o->written) {
+        o->written = true;
+        sim_arm(d->w, &o->timer, d->w->now_ns + sim_rng_below(&d->rng, d->latency_max_ns));
+        sim_life_leave(before);
+        return;
+    }
     sim_life_leave(before);
     r->sim.fire = completed;
     sim_arm_node(o->node, &r->sim, d->w->now_ns + sim_rng_below(&d->rng, d->latency_max_ns));
@@ -638,6 +650,8 @@ finish_half(struct sim_disk *d, struct order *o)
 {
     struct c2_disk_req r = *o->r;
     struct c2_slice first;
+    if (o->written)
+        r.verb = C2_DISK_SYNC;
     if (r.verb == C2_DISK_OPEN || r.verb == C2_DISK_CLOSE || r.verb == C2_DISK_PREAD ||
         r.verb == C2_DISK_READ || r.verb == C2_DISK_LIST || sim_rng_chance(&d->rng, 50))
         return;

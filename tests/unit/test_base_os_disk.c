@@ -206,6 +206,22 @@ open__follows_its_flags(void **state)
     assert_int_equal(run(&r), C2_E_LOOP);
 }
 
+/* The null device takes every byte and cannot be synced: the error is the sync's. */
+static void
+file__a_durable_write_is_synced(void **state)
+{
+    (void)state;
+    struct c2_slice part = c2_slice_str("x");
+    struct c2_disk_req r = { .verb = C2_DISK_OPEN, .path = "/dev/null" };
+    assert_int_equal(run(&r), C2_E_OK);
+    struct c2_disk_req w = { .verb = C2_DISK_PWRITE, .file = r.file, .iov = &part, .niov = 1 };
+    assert_int_equal(run(&w), C2_E_OK);
+    w.flags = C2_DISK_DURABLE;
+    assert_int_equal(run(&w), C2_E_INVALID);
+    r = (struct c2_disk_req){ .verb = C2_DISK_CLOSE, .file = r.file };
+    assert_int_equal(run(&r), C2_E_OK);
+}
+
 static void
 file__reads_and_writes_at_offsets(void **state)
 {
@@ -360,6 +376,7 @@ main(void)
         CASE(write__joins_its_parts),
         CASE(write__over_a_directory_leaves_nothing_behind),
         CASE(open__follows_its_flags),
+        CASE(file__a_durable_write_is_synced),
         CASE(file__reads_and_writes_at_offsets),
         CASE(read__gives_ranges_and_the_whole_size),
         CASE(stat__tells_size_time_and_kind),
