@@ -4,8 +4,9 @@
  *
  *   store open ─► log opened (records) ─► first-start removed ─► START ─► events …
  *
- * Jobs run on the pool one after the other, in order, while the loop goes on. The log tells what is
- * durable; the core itself holds back what must not leave before that.
+ * Jobs run on the pool one after the other, in order, while the loop goes on; short ones that wait
+ * go there together, because waking each other costs both threads more than a read. The log tells
+ * what is durable; the core itself holds back what must not leave before that.
  */
 #include "metadata/node.h"
 
@@ -33,20 +34,52 @@ node_fail(struct node *n, enum c2_err err, const char *why)
 
 /* ---- jobs ------------------------------------------------------------------------------------ */
 
+/* Others can be wrong in what these work on. */
+static bool
+is_mild(const struct bft_job *job)
+{
+    return job->kind == BFT_JOB_SERVE || job->kind == BFT_JOB_SYNC;
+}
+
+static bool
+has_failed(const struct bft_job *job)
+{
+    return job->err == C2_E_DAMAGED || (job->err != C2_E_OK && !is_mild(job));
+}
+
+/* Nothing runs after a job that has failed. */
 static void
 job_run(struct c2_work *w)
 {
     struct node *n = C2_CONTAINER_OF(w, struct node, work);
-    bft_exec_run(n->exec, n->running);
+    C2_LIST_FOREACH (&n->running, struct bft_job, job, link) {
+        bft_exec_run(n->exec, job);
+        if (has_failed(job))
+            return;
+    }
 }
 
+static bool
+is_short(const struct bft_job *job)
+{
+    return job->kind == BFT_JOB_EXECUTE || job->kind == BFT_JOB_QUERY;
+}
+
+/* A job that may take long goes alone, so that nobody waits for an answer that is there. */
 static void
 next_job(struct node *n)
 {
-    if (n->running != NULL || n->failed || c2_list_empty(&n->jobs))
+    if (!c2_list_empty(&n->running) || n->failed || c2_list_empty(&n->jobs))
         return;
-    n->running = C2_LIST_FIRST(&n->jobs, struct bft_job, link);
-    c2_list_remove(&n->jobs, &n->running->link);
+    bool more = true;
+    while (more && !c2_list_empty(&n->jobs)) {
+        struct bft_job *job = C2_LIST_FIRST(&n->jobs, struct bft_job, link);
+        more = is_short(job) && n->running.count + 1 < NODE_JOBS_MAX;
+        if (!is_short(job) && !c2_list_empty(&n->running))
+            break;
+        c2_list_remove(&n->jobs, &job->link);
+        c2_list_append(&n->running, &job->link);
+    }
     c2_work(n->env, &n->work);
 }
 
@@ -58,30 +91,43 @@ says_damage(enum c2_err err)
 }
 
 static void
-job_done(struct c2_work *w)
+job_ended(struct node *n, struct bft_job *job)
 {
-    struct node *n = C2_CONTAINER_OF(w, struct node, work);
-    struct bft_job *job = n->running;
-    n->running = NULL;
-    if (n->closing || n->failed) {
-        bft_job_free(job);
-        if (n->closing)
-            node_go_on_closing(n);
-        return;
-    }
-    if (job->kind == BFT_JOB_EXECUTE && job->err == C2_E_OK)
-        node_tell(n, job->n, c2_buf_slice(&job->events), job->events_lost);
-    bool mild = job->kind == BFT_JOB_SERVE || job->kind == BFT_JOB_SYNC; /* others can be wrong */
-    if (job->err == C2_E_DAMAGED || (job->err != C2_E_OK && !mild)) {
+    if (has_failed(job)) {
         enum c2_err err = job->err;
         bft_job_free(job);
         n->store_damaged = says_damage(err);
         node_fail(n, err, "the store has failed");
         return;
     }
+    if (job->kind == BFT_JOB_EXECUTE && job->err == C2_E_OK)
+        node_tell(n, job->n, c2_buf_slice(&job->events), job->events_lost);
     struct bft_event ev = { .kind = BFT_EV_JOB, .job = job };
     node_step(n, &ev);
-    next_job(n);
+}
+
+static void
+jobs_done(struct c2_work *w)
+{
+    struct node *n = C2_CONTAINER_OF(w, struct node, work);
+    struct c2_list ended;
+    bool closing = n->closing;
+    c2_list_init(&ended);
+    C2_LIST_FOREACH (&n->running, struct bft_job, job, link) {
+        c2_list_remove(&n->running, &job->link);
+        c2_list_append(&ended, &job->link);
+    }
+    C2_LIST_FOREACH (&ended, struct bft_job, job, link) {
+        c2_list_remove(&ended, &job->link);
+        if (n->closing || n->failed)
+            bft_job_free(job);
+        else
+            job_ended(n, job);
+    }
+    if (closing)
+        node_go_on_closing(n);
+    else
+        next_job(n);
 }
 
 /* ---- actions --------------------------------------------------------------------------------- */
@@ -321,11 +367,12 @@ node_open(struct c2_env *env, const struct node_options *o, struct node **ret_no
     if (n->o.clients_max == 0)
         n->o.clients_max = NODE_CLIENTS_DEFAULT;
     c2_list_init(&n->jobs);
+    c2_list_init(&n->running);
     c2_list_init(&n->conn_list);
     c2_list_init(&n->resting);
     c2_map_init(&n->conns, o->setup->seed);
     n->work.run = job_run;
-    n->work.done = job_done;
+    n->work.done = jobs_done;
     n->tick.fire = tick_fired;
 
     C2_AUTO(c2_free_auto) char *store_path = c2_asprintf("%s/store", o->data);
@@ -403,7 +450,7 @@ wal_is_closed(void *arg)
 void
 node_go_on_closing(struct node *n)
 {
-    if (n->running != NULL || n->patrol.running)
+    if (!c2_list_empty(&n->running) || n->patrol.running)
         return;
     if (n->wal != NULL) {
         if (!n->wal_closed) {

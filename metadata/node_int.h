@@ -14,6 +14,7 @@
 
 #define NODE_PREFIXES_MAX 64
 #define NODE_TURN_MAX     32 /* messages of one connection in a row */
+#define NODE_JOBS_MAX     32 /* that the pool gets at once */
 
 /* A connection that somebody made to us. */
 struct node_conn {
@@ -68,8 +69,8 @@ struct node {
     struct wal *wal;                 /* owned */
     char *wal_path, *marker_path;
 
-    struct c2_list jobs; /* of bft_job.link */
-    struct bft_job *running;
+    struct c2_list jobs;    /* of bft_job.link */
+    struct c2_list running; /* those that the pool has now */
     struct c2_work work;
     struct c2_timer tick;
     struct node_patrol patrol;

@@ -156,12 +156,11 @@ stream_init(struct stream *s, struct load *l)
 /* One connection: curl shares a connection within a multi handle only. */
 struct connection {
     struct load *load;
-    unsigned index;
     pthread_t thread;
     CURLM *multi;
     struct stream *streams, **idle;
-    unsigned nidle;
     uint64_t seed, next;
+    unsigned index, nidle;
     int timer; /* tells when the next one is due */
     bool over; /* nothing is left to begin */
 };
