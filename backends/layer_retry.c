@@ -16,8 +16,8 @@
  *
  * The wait doubles from backoff_ns to backoff_max_ns, and a random half of it is taken off, so that
  * clients do not come back together. The cloud's own wish (retry_after_ns) is honoured when it is
- * longer, up to RETRY_AFTER_MAX_NS. When the wait would pass the deadline, the last error is
- * returned at once: it says more than "deadline passed".
+ * longer, up to RETRY_AFTER_MAX_NS. A request may be content with fewer attempts. When the wait
+ * would pass the deadline, the last error is returned at once: it says more than "deadline passed".
  *
  * PUT with if_absent: an attempt whose answer got lost may have stored the object, and then the
  * next one is refused because of it. So EXISTS after such an attempt is not believed at once: the
@@ -101,7 +101,9 @@ consider(struct op *op)
         finish_canceled(op);
         return;
     }
-    if (!may_help || op->attempts >= l->attempts_max) {
+    unsigned most =
+        r->attempts_max == 0 ? l->attempts_max : C2_MIN(r->attempts_max, l->attempts_max);
+    if (!may_help || op->attempts >= most) {
         finish(op);
         return;
     }

@@ -58,8 +58,9 @@ struct prov_list_entry {
 
 struct prov_req {
     enum prov_verb verb;
-    const char *key;      /* LIST: the prefix. Borrowed until done */
-    uint64_t deadline_ns; /* monotonic; C2_NEVER = the provider's own timeout */
+    const char *key;       /* LIST: the prefix. Borrowed until done */
+    uint64_t deadline_ns;  /* monotonic; C2_NEVER = the provider's own timeout */
+    unsigned attempts_max; /* 0 = as many as the provider's section says; never more than these */
 
     struct c2_blob *body;       /* PUT: the caller's reference is borrowed until done */
     const uint8_t *body_sha256; /* PUT: hash of the body when the caller has it, else NULL */

@@ -8,11 +8,13 @@
  *   any state ──a share that fails verification──► SUSPECT ──32 good shares──► DEGRADED
  *   ONLINE, DEGRADED ──3 PUTs in a row refused, GETs are not──► READONLY ──a PUT──► DEGRADED
  *
- * The breaker also opens after three refusals (credentials): such a seat answers, so it stays
- * DEGRADED, but it is not asked before the others either. One that refuses PUTs for want of space
- * or of rights has a breaker of its own for them: what it holds is read as before. Once a minute
- * the next PUT tries it again, before all others: no probe could tell. While a seat is not ONLINE
- * it is probed every 30 s.
+ * A seat that is gone is asked when nothing else is left, and by probes; then two attempts are
+ * enough, since three requests with all theirs were in vain: whoever needs it learns soon that it
+ * is not there. The breaker also opens after three refusals (credentials): such a seat answers, so
+ * it stays DEGRADED, but it is not asked before the others either. One that refuses PUTs for want
+ * of space or of rights has a breaker of its own for them: what it holds is read as before. Every
+ * 30 s the next PUT tries it again, before all others: no probe could tell. While a seat is not
+ * ONLINE it is probed every 30 s.
  *
  * The order: first the seats that nothing speaks against; one with an open breaker, that lied, that
  * is much slower than the others or fails often comes behind. Among equals the cheaper comes first,
@@ -29,7 +31,7 @@
 #define VERIFIED_TRUST  32
 #define P95_REFRESH     16
 #define DECAY_AT        1024
-#define READONLY_TRY_NS (60 * C2_NS_PER_S)
+#define READONLY_TRY_NS DS_PROBE_NS
 #define EWMA_SHIFT      3 /* weight 1/8 */
 #define SLOW_FACTOR     2 /* slower than the typical seat by this factor and … */
 #define SLOW_EXTRA_NS   (20 * C2_NS_PER_MS)
@@ -263,6 +265,16 @@ ds_health_closed(const struct ds_client *c, enum ds_class class, unsigned seat)
 {
     const struct ds_seat *s = &c->seat[seat];
     return s->open || (class == DS_CLASS_PUT && s->readonly && !half_open(c, s));
+}
+
+/* One that asks for patience is not gone. */
+bool
+ds_health_gone(const struct ds_client *c, unsigned seat)
+{
+    const struct ds_seat *s = &c->seat[seat];
+    return s->open && s->state == DS_SEAT_UNREACH &&
+           (s->last_error == C2_E_UNREACHABLE || s->last_error == C2_E_UNAVAILABLE ||
+            s->last_error == C2_E_TIMEOUT);
 }
 
 bool

@@ -126,6 +126,22 @@ retry__gives_up_after_the_last_attempt(void **state)
 }
 
 static void
+retry__request_may_be_content_with_fewer_attempts(void **state)
+{
+    struct fixture *f = *state;
+    static const unsigned most[] = { 1, 2, 99 };
+    for (size_t i = 0; i < C2_ARRAY_LEN(most); i++) {
+        struct test_prov_req t;
+        size_t before = attempts(f);
+        script(f, C2_E_UNREACHABLE, C2_MIN(most[i], 5u));
+        test_prov_req_init(&f->c, &t, PROV_GET, "a");
+        t.r.attempts_max = most[i];
+        assert_int_equal(test_prov_run(&f->c, &t), C2_E_UNREACHABLE);
+        assert_int_equal(attempts(f) - before, C2_MIN(most[i], 5u));
+    }
+}
+
+static void
 retry__waits_double_up_to_the_maximum_with_jitter(void **state)
 {
     struct fixture *f = *state;
@@ -353,6 +369,7 @@ main(void)
         TEST(retry__repeats_after_passing_errors),
         TEST(retry__final_errors_are_returned_at_once),
         TEST(retry__gives_up_after_the_last_attempt),
+        TEST(retry__request_may_be_content_with_fewer_attempts),
         TEST(retry__waits_double_up_to_the_maximum_with_jitter),
         TEST(retry__honours_the_wish_of_the_cloud_within_bounds),
         TEST(retry__does_not_wait_past_the_deadline),

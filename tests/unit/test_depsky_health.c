@@ -119,7 +119,7 @@ health__seat_that_refuses_writes_is_readonly_and_still_read(void **state)
 }
 
 static void
-health__readonly_seat_is_tried_once_a_minute(void **state)
+health__readonly_seat_is_tried_every_30_s(void **state)
 {
     (void)state;
     struct ds_rig rig;
@@ -140,7 +140,7 @@ health__readonly_seat_is_tried_once_a_minute(void **state)
     ds_rig_fault(&rig, 3, "");
     assert_int_equal(put_small(&rig), C2_E_OK);
     assert_int_equal(state_of(&rig, 3), DS_SEAT_READONLY);
-    test_env_run_for(rig.t, 61 * C2_NS_PER_S);
+    test_env_run_for(rig.t, 31 * C2_NS_PER_S);
     struct ds_put p = ds_rig_put(&rig, "abc", 3);
     assert_int_equal(p.placed, 0xb);
     assert_int_not_equal(state_of(&rig, 3), DS_SEAT_READONLY);
@@ -427,6 +427,48 @@ hedge__a_seat_that_hangs_is_replaced_without_budget(void **state)
     ds_rig_done(&rig);
 }
 
+/* More than f are gone: all retries are made until the breakers open, and two attempts later. */
+static void
+gone__seats_are_soon_given_up_and_soon_found_again(void **state)
+{
+    (void)state;
+    enum { ATTEMPTS = 5 };
+    struct ds_rig rig;
+    ds_rig_init(&rig, 4, 1);
+    for (unsigned i = 0; i < 4; i++)
+        rig.seat[i] = prov_retry_new(prov_stats_new(rig.seat[i]), ATTEMPTS, 100 * C2_NS_PER_MS,
+                                     10 * C2_NS_PER_S);
+    ds_rig_open(&rig);
+    struct ds_ref ref = ds_rig_store(&rig, "abc", 3); /* in seats 0, 1, 2 */
+    ds_rig_reopen(&rig);
+    ds_rig_fault(&rig, 0, "down");
+    ds_rig_fault(&rig, 1, "error");
+    const uint64_t *sent = &rig.seat[0]->inner->stats->requests[PROV_GET];
+    const uint64_t *sent1 = &rig.seat[1]->inner->stats->requests[PROV_GET];
+    assert_int_equal(ds_rig_get(&rig, &ref, 0, 0).err, C2_E_QUORUM);
+    assert_int_equal(*sent, ATTEMPTS);
+    assert_int_equal(*sent1, ATTEMPTS);
+    for (unsigned i = 0; i < 2; i++) /* each is late, too, and fails */
+        assert_int_equal(ds_rig_get(&rig, &ref, 0, 0).err, C2_E_QUORUM);
+    uint64_t before = *sent, before1 = *sent1, start = c2_now_ns(rig.env);
+    assert_int_equal(ds_rig_get(&rig, &ref, 0, 0).err, C2_E_QUORUM);
+    assert_int_equal(*sent, before + 2);
+    assert_int_equal(*sent1, before1 + 2);
+    assert_true(c2_now_ns(rig.env) - start <= 2 * 100 * C2_NS_PER_MS);
+
+    ds_rig_fault(&rig, 0, "");
+    struct ds_get g = ds_rig_get(&rig, &ref, 0, 0); /* without waiting for a probe */
+    assert_int_equal(g.err, C2_E_OK);
+    c2_blob_unref(g.data);
+    ds_rig_fault(&rig, 1, "throttle"); /* this one is there, it wants to be asked later */
+    ds_rig_fault(&rig, 0, "get.absent");
+    assert_int_equal(ds_rig_get(&rig, &ref, 0, 0).err, C2_E_QUORUM);
+    before1 = *sent1;
+    assert_int_equal(ds_rig_get(&rig, &ref, 0, 0).err, C2_E_QUORUM);
+    assert_int_equal(*sent1, before1 + ATTEMPTS);
+    ds_rig_done(&rig);
+}
+
 struct waited_probe {
     struct ds_probe p;
     bool done;
@@ -511,7 +553,7 @@ main(void)
         cmocka_unit_test(health__falls_step_by_step_and_recovers_by_probes),
         cmocka_unit_test(health__seat_that_refuses_is_degraded_and_skipped),
         cmocka_unit_test(health__seat_that_refuses_writes_is_readonly_and_still_read),
-        cmocka_unit_test(health__readonly_seat_is_tried_once_a_minute),
+        cmocka_unit_test(health__readonly_seat_is_tried_every_30_s),
         cmocka_unit_test(health__seat_that_refuses_everything_is_not_readonly),
         cmocka_unit_test(health__slow_seat_is_ranked_last_and_gets_another_chance),
         cmocka_unit_test(health__broken_seats_are_asked_when_nothing_else_is_left),
@@ -520,6 +562,7 @@ main(void)
         cmocka_unit_test(hedge__budget_bounds_what_a_slow_day_costs),
         cmocka_unit_test(hedge__fires_after_the_measured_p95_and_is_counted_at_the_late_seat),
         cmocka_unit_test(hedge__a_seat_that_hangs_is_replaced_without_budget),
+        cmocka_unit_test(gone__seats_are_soon_given_up_and_soon_found_again),
         cmocka_unit_test(probe__tells_who_answers),
         cmocka_unit_test(client__refuses_what_cannot_tolerate_f_faults),
         cmocka_unit_test(client__drains_stragglers_and_probes),
