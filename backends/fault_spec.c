@@ -39,6 +39,7 @@ static const struct {
     [FAULT_TLS] = { "tls", VERBS_ALL },
     [FAULT_DENIED] = { "denied", VERBS_ALL },
     [FAULT_FULL] = { "full", 1u << PROV_PUT },
+    [FAULT_FORBIDDEN] = { "forbidden", VERBS_ALL },
     [FAULT_SKEW] = { "skew", VERBS_ALL },
     [FAULT_CHECKSUM] = { "checksum", VERB(PUT) },
     [FAULT_ROLLBACK] = { "rollback", VERB(PUT) | VERB(DELETE) | VERB(DELETE_MANY) },

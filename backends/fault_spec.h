@@ -22,6 +22,7 @@
  *     redirect  all            sends us elsewhere, nothing done
  *     tls       all            its certificate is not its own, or it speaks no TLS, nothing done
  *     denied    all            refuses our signature (its clock is wrong, it says), nothing done
+ *     forbidden all            our key lacks the right to do that, nothing done
  *     full      put            refuses to store more: the quota is used up
  *     skew      all            its clock is a day ahead or behind
  *     lie       put            acknowledges without storing
@@ -75,6 +76,7 @@ enum fault_kind {
     FAULT_ROLLBACK,
     FAULT_LOOP,
     FAULT_FULL,
+    FAULT_FORBIDDEN,
     FAULT_KIND_COUNT,
 };
 

@@ -183,6 +183,7 @@ static const struct refusal {
     { FAULT_REDIRECT, C2_E_REDIRECT, 307, 0, "injected: go elsewhere" },
     { FAULT_DENIED, C2_E_AUTH, 403, 0, "injected: the request's time is too skewed" },
     { FAULT_FULL, C2_E_QUOTA, 403, 0, "injected: quota exceeded" },
+    { FAULT_FORBIDDEN, C2_E_ACCESS, 403, 0, "injected: access denied" },
     { FAULT_PROTOCOL, C2_E_PROTOCOL, 0, 0, "injected: malformed answer" },
     { FAULT_ABSENT, C2_E_NOT_FOUND, 404, 0, "injected: no such key" },
 };
@@ -304,9 +305,9 @@ static bool
 answers_without_asking(const struct op *op, enum fault_kind *ret_kind)
 {
     static const enum fault_kind kinds[] = {
-        FAULT_DOWN,   FAULT_TLS,    FAULT_ERROR,    FAULT_THROTTLE, FAULT_REDIRECT,
-        FAULT_DENIED, FAULT_FULL,   FAULT_PROTOCOL, FAULT_LIE,      FAULT_ROLLBACK,
-        FAULT_EMPTY,  FAULT_ABSENT, FAULT_STALE,
+        FAULT_DOWN,     FAULT_TLS,       FAULT_ERROR,  FAULT_THROTTLE, FAULT_REDIRECT,
+        FAULT_DENIED,   FAULT_FORBIDDEN, FAULT_FULL,   FAULT_PROTOCOL, FAULT_LIE,
+        FAULT_ROLLBACK, FAULT_EMPTY,     FAULT_ABSENT, FAULT_STALE,
     };
     const struct prov_req *r = op->call.r;
     for (size_t i = 0; i < C2_ARRAY_LEN(kinds); i++) {

@@ -18,7 +18,6 @@
 #define GET_TIMEOUT_NS (30 * C2_NS_PER_S)
 #define HEADERS_MAX    4096
 #define HEDGE_PERCENT  5
-#define GONE_ATTEMPTS  2
 #define PATIENCE_RATE  (64u << 10)
 #define PATIENCE_BYTES ((size_t)4 << 20)
 
@@ -313,9 +312,8 @@ ds_call_start(struct ds_call *call, uint64_t timeout_ns)
     call->started_ns = c2_now_ns(c->env);
     call->req.deadline_ns = call->started_ns + timeout_ns + patience_ns(call);
     call->req.done = call_done;
-    bool of_seat = call->provider == c->seat[call->seat].provider;
-    if (of_seat && call->req.verb != PROV_PUT && ds_health_gone(c, call->seat))
-        call->req.attempts_max = GONE_ATTEMPTS;
+    if (call->provider == c->seat[call->seat].provider)
+        ds_health_asked(c, call);
     c2_blob_ref(call->req.body);
     c2_list_append(&c->calls, &call->link);
     ds_hedge_earn(c, call);

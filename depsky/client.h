@@ -110,6 +110,8 @@ void ds_op_end(struct ds_client *c);
 
 /* ---- health (health.c) ----------------------------------------------------------------- */
 
+/* A request is about to be sent to its seat. */
+void ds_health_asked(struct ds_client *c, struct ds_call *call);
 /* How a request ended; CANCELED says nothing about the seat. */
 void ds_health_outcome(struct ds_client *c, const struct ds_call *call);
 void ds_health_late(struct ds_client *c, unsigned seat);    /* others were faster by far */
@@ -124,8 +126,6 @@ void ds_health_verified(struct ds_client *c, unsigned seat); /* a share that pas
 unsigned ds_health_rank(struct ds_client *c, enum ds_class class, unsigned out[DS_SEATS_MAX]);
 /* It is not asked now, unless nothing else is left. */
 bool ds_health_closed(const struct ds_client *c, enum ds_class class, unsigned seat);
-/* Its breaker is open because it does not answer, however often it was asked again. */
-bool ds_health_gone(const struct ds_client *c, unsigned seat);
 /* True for a seat that nothing speaks against. */
 bool ds_health_good(const struct ds_client *c, enum ds_class class, unsigned seat);
 /* When a request of that size counts as late: max(p95 of a typical seat, the configured least). */

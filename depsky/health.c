@@ -30,6 +30,7 @@
 #define OKS_ONLINE      4
 #define VERIFIED_TRUST  32
 #define P95_REFRESH     16
+#define GONE_ATTEMPTS   2
 #define DECAY_AT        1024
 #define READONLY_TRY_NS DS_PROBE_NS
 #define EWMA_SHIFT      3 /* weight 1/8 */
@@ -267,14 +268,24 @@ ds_health_closed(const struct ds_client *c, enum ds_class class, unsigned seat)
     return s->open || (class == DS_CLASS_PUT && s->readonly && !half_open(c, s));
 }
 
-/* One that asks for patience is not gone. */
-bool
-ds_health_gone(const struct ds_client *c, unsigned seat)
+/* The breaker is open because it does not answer, however often it is asked. One that asks for
+ * patience is not gone. */
+static bool
+is_gone(const struct ds_seat *s)
 {
-    const struct ds_seat *s = &c->seat[seat];
     return s->open && s->state == DS_SEAT_UNREACH &&
            (s->last_error == C2_E_UNREACHABLE || s->last_error == C2_E_UNAVAILABLE ||
             s->last_error == C2_E_TIMEOUT);
+}
+
+void
+ds_health_asked(struct ds_client *c, struct ds_call *call)
+{
+    struct ds_seat *s = &c->seat[call->seat];
+    if (call->req.verb != PROV_PUT && is_gone(s))
+        call->req.attempts_max = GONE_ATTEMPTS;
+    if (call->req.verb == PROV_PUT && s->readonly)
+        s->readonly_since_ns = c2_now_ns(c->env); /* one try at a time */
 }
 
 bool

@@ -102,6 +102,7 @@ fault__plain_errors_never_reach_the_cloud(void **state)
         { "redirect", C2_E_REDIRECT, 307, 0 },
         { "tls", C2_E_TLS, 0, 0 },
         { "denied", C2_E_AUTH, 403, 0 },
+        { "forbidden", C2_E_ACCESS, 403, 0 },
     };
     struct fixture *f = *state;
     for (size_t i = 0; i < C2_ARRAY_LEN(cases); i++) {
