@@ -7,24 +7,17 @@
  *      │                                                    gone        healthy: PLACE <─────┤
  *      └──────────────────── not at its goal: later, and later still ◄───────────────────────┘
  *
- * READY is a list per number of lost shares, most first. PLACE: the records of many objects are
- * brought up to date in one transaction (fs/placement.h). If an object turns out to be gone then,
- * what was rebuilt of it is deleted again.
+ * READY is a list per number of lost shares, most first. PLACE: fs/repair_place.c.
  */
-#include "fs/repair.h"
-
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/mark.h"
-#include "fs/mend.h"
-#include "fs/placement.h"
+#include "fs/repair_impl.h"
 
 #define RETRY_NS     (60 * C2_NS_PER_S)
 #define RETRY_MAX_NS (3600 * C2_NS_PER_S)
-#define PLACE_NS     C2_NS_PER_S /* records wait for others so long */
-#define PARALLEL_MAX 16u
 
 enum entry_state { WAITING, READY, RECORD, MEND };
 
@@ -46,30 +39,7 @@ struct entry {
     struct fs_mend mend;
 };
 
-struct fs_repair {
-    struct fs *fs;
-    struct c2_env *env;
-    struct c2_map entries;                  /* by object id */
-    struct c2_list waiting;                 /* by due_ns */
-    struct c2_list ready[DS_SEATS_MAX + 1]; /* [lost shares] */
-    struct c2_list running;
-    size_t memory; /* of what runs */
-    struct c2_timer timer;
-    uint64_t pace_ns; /* the rate limit: nothing begins before */
-    struct fs_repair_run *run;
-    struct fs_place place; /* being committed, when placing */
-    bool placing, place_again;
-    struct fs_place_item pending[FS_PLACE_MAX]; /* for the next batch */
-    size_t npending;
-    struct c2_timer place_timer;
-    struct ds_delete undo; /* of shares whose object is gone */
-    struct ds_oid undo_oids[FS_PLACE_MAX];
-    bool undoing, stopped;
-    struct fs_repair_status total;
-};
-
 static void pump(struct fs_repair *r);
-static void flush_placement(struct fs_repair *r);
 
 static unsigned
 bits(uint32_t set)
@@ -192,128 +162,6 @@ fs_repair_found(struct fs *fs, const struct ds_ref *ref, uint32_t placed, uint32
     arm(r);
 }
 
-/* Something waits for the store, or for the clouds because of it. */
-static bool
-place_busy(const struct fs_repair *r)
-{
-    return r->npending > 0 || r->placing || r->place_again || r->undoing;
-}
-
-static void
-pump_or_flush(struct fs_repair *r)
-{
-    if (r->run != NULL)
-        pump(r);
-    else
-        flush_placement(r);
-}
-
-/* ---- placement ------------------------------------------------------------------------------- */
-
-static void
-undone(struct ds_delete *d)
-{
-    struct fs_repair *r = C2_CONTAINER_OF(d, struct fs_repair, undo);
-    r->undoing = false;
-    if (d->err != C2_E_OK)
-        c2_log(WARN, "repair", "err=%s shares of deleted objects were left behind",
-               c2_err_name(d->err));
-    pump_or_flush(r);
-}
-
-/* What was rebuilt of objects that are gone goes, too. */
-static void
-undo(struct fs_repair *r)
-{
-    size_t n = 0;
-    for (size_t k = 0; k < r->place.n; k++)
-        if (r->place.item[k].gone)
-            r->undo_oids[n++] = r->place.item[k].ref.oid;
-    if (n == 0 || r->stopped)
-        return;
-    C2_MARK("repair: an object was deleted while it was mended");
-    r->undo = (struct ds_delete){
-        .kind = DS_KIND_OBJECT, .oids = r->undo_oids, .noids = n, .done = undone
-    };
-    r->undoing = true;
-    ds_delete_start(r->fs->part.ds, &r->undo);
-}
-
-/* What was rebuilt is where nobody looks any more. */
-static void
-find_stale(struct fs_repair *r)
-{
-    for (size_t k = 0; k < r->place.n; k++) {
-        const struct fs_place_item *it = &r->place.item[k];
-        if (!it->stale || it->gone)
-            continue;
-        C2_MARK("repair: a seat has changed while an object was mended");
-        fs_repair_found(r->fs, &it->ref, it->placed, it->set | it->clear);
-    }
-}
-
-static void
-placed(struct fs_place *p)
-{
-    struct fs_repair *r = C2_CONTAINER_OF(p, struct fs_repair, place);
-    r->placing = false;
-    if (p->err == C2_E_OK) {
-        undo(r);
-        find_stale(r);
-    } else {
-        r->place_again = p->err != C2_E_FENCED && !r->stopped;
-        c2_log(WARN, "repair", "objects=%zu err=%s their records are not up to date%s", p->n,
-               c2_err_name(p->err), r->place_again ? ", trying again" : "");
-    }
-    if (r->place_again)
-        c2_timer_arm(r->env, &r->place_timer, c2_now_ns(r->env) + PLACE_NS);
-    else
-        pump_or_flush(r);
-}
-
-static void
-flush_placement(struct fs_repair *r)
-{
-    if (r->placing || r->undoing || !place_busy(r))
-        return;
-    c2_timer_stop(r->env, &r->place_timer);
-    r->placing = true;
-    if (r->place_again) {
-        r->place_again = false;
-        fs_place_start(&r->place);
-        return;
-    }
-    r->place = (struct fs_place){ .fs = r->fs, .n = r->npending, .done = placed };
-    memcpy(r->place.item, r->pending, r->npending * sizeof(r->pending[0]));
-    r->npending = 0;
-    fs_place_start(&r->place);
-}
-
-static void
-place_due(struct c2_timer *t)
-{
-    flush_placement(C2_CONTAINER_OF(t, struct fs_repair, place_timer));
-}
-
-/* Also without a change: the record tells whether the object is still in use. */
-static void
-add_placement(struct fs_repair *r, const struct fs_mend *m)
-{
-    if (m->rebuilt == 0 && m->placed_now == m->placed)
-        return;
-    C2_ASSERT(r->npending < FS_PLACE_MAX);
-    r->pending[r->npending++] = (struct fs_place_item){ .ref = m->ref,
-                                                        .set = m->placed_now & ~m->placed,
-                                                        .clear = m->placed & ~m->placed_now,
-                                                        .since = m->since };
-    if (r->stopped)
-        flush_placement(r);
-    else if (!c2_timer_armed(&r->place_timer))
-        c2_timer_arm(r->env, &r->place_timer, c2_now_ns(r->env) + PLACE_NS);
-    if (r->npending == FS_PLACE_MAX - PARALLEL_MAX)
-        flush_placement(r);
-}
-
 /* ---- one object ------------------------------------------------------------------------------ */
 
 static void
@@ -416,7 +264,7 @@ mended(struct fs_mend *m)
         c2_log(INFO, "repair", "object=%llx.%llx missing=%x bad=%x rebuilt=%x good=%x",
                (unsigned long long)m->ref.oid.sid, (unsigned long long)m->ref.oid.seq, m->missing,
                m->bad, m->rebuilt, m->good);
-    add_placement(r, m);
+    repair_places_add(&r->places, m);
     if (m->err == C2_E_OK || r->stopped)
         turn_over(e, m->err, false);
     else
@@ -510,10 +358,10 @@ run_is_full(const struct fs_repair_run *run)
 static bool
 may_begin(struct fs_repair *r, const struct entry *e)
 {
-    unsigned parallel = C2_MIN(C2_MAX(r->fs->conf.repair_parallel, 1u), PARALLEL_MAX);
+    unsigned parallel = C2_MIN(C2_MAX(r->fs->conf.repair_parallel, 1u), REPAIR_PARALLEL_MAX);
     if (e == NULL || r->stopped || r->running.count >= parallel || c2_now_ns(r->env) < r->pace_ns)
         return false;
-    if (r->npending + r->running.count >= FS_PLACE_MAX)
+    if (r->places.n + r->running.count >= FS_PLACE_MAX)
         return false;
     if (r->run != NULL ? run_is_full(r->run) : !r->fs->conf.repair_auto)
         return false;
@@ -533,9 +381,18 @@ pump(struct fs_repair *r)
     if (r->run == NULL || r->run->running > 0 ||
         (!run_is_full(r->run) && !r->stopped && most_endangered(r) != NULL))
         return;
-    flush_placement(r); /* a run ends when the records say what it did */
-    if (r->stopped || r->run->canceled || !place_busy(r))
+    repair_places_flush(&r->places); /* a run ends when the records say what it did */
+    if (r->stopped || r->run->canceled || !repair_places_busy(&r->places))
         end_run(r);
+}
+
+void
+repair_placed(struct fs_repair *r)
+{
+    if (r->run != NULL)
+        pump(r);
+    else
+        repair_places_flush(&r->places);
 }
 
 static void
@@ -597,10 +454,10 @@ fs_repair_stop(struct fs *fs)
     struct fs_repair *r = fs->repair;
     r->stopped = true;
     c2_timer_stop(r->env, &r->timer);
-    c2_timer_stop(r->env, &r->place_timer);
+    c2_timer_stop(r->env, &r->places.timer);
     if (r->run != NULL)
         c2_defer(r->env, &r->run->task);
-    flush_placement(r); /* the last one: what runs from now on rebuilds nothing */
+    repair_places_flush(&r->places); /* the last one: what runs from now on rebuilds nothing */
     C2_LIST_FOREACH (&r->running, struct entry, e, link) {
         if (e->state == RECORD)
             coord_cancel(fs->part.coord, &e->record);
@@ -611,8 +468,8 @@ bool
 fs_repair_idle(const struct fs *fs)
 {
     const struct fs_repair *r = fs->repair;
-    return c2_list_empty(&r->running) && !r->placing && !r->undoing && r->npending == 0 &&
-           r->run == NULL;
+    const struct repair_places *p = &r->places;
+    return c2_list_empty(&r->running) && !p->placing && !p->undoing && p->n == 0 && r->run == NULL;
 }
 
 struct fs_repair *
@@ -627,7 +484,7 @@ fs_repair_new(struct fs *fs)
     for (unsigned k = 0; k <= DS_SEATS_MAX; k++)
         c2_list_init(&r->ready[k]);
     r->timer.fire = due;
-    r->place_timer.fire = place_due;
+    repair_places_init(&r->places, r);
     return r;
 }
 
