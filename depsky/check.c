@@ -40,9 +40,9 @@ fetched(struct ds_fetch *f)
     if (f->err == C2_E_OK) {
         k->good |= bit;
         ds_health_verified(op->c, f->seat);
-    } else if (f->err == C2_E_NOT_FOUND && op->c->seat[f->seat].use != DS_USE_NEW) {
+    } else if (f->err == C2_E_NOT_FOUND && (k->unsure || op->c->seat[f->seat].use != DS_USE_NEW)) {
         k->absent |= bit;
-        if (k->seats != 0)
+        if (k->seats != 0 && !k->unsure)
             ds_health_absent(op->c, f->seat);
     } else if (f->err == C2_E_CORRUPT) {
         k->bad |= bit;

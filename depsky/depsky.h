@@ -220,6 +220,7 @@ struct ds_check {
     struct ds_ref ref;
     uint32_t seats; /* 0 = all occupied ones */
     bool headers_only;
+    bool unsure; /* whether the seats should hold it is not known: one that does not is no worse */
     void (*done)(struct ds_check *k);
     /* out: bitmaps, disjoint, together the seats asked; unknown = could not be asked */
     uint32_t good, absent, bad, unknown;

@@ -36,6 +36,7 @@
 #include "base/wire.h"
 #include "fs/garbage.h"
 #include "fs/object_record.h"
+#include "fs/repair.h"
 
 #define RETRY_NS    (1 * C2_NS_PER_S)
 #define EPOCH_NS    (10 * C2_NS_PER_MS) /* until this mount has moved to the next epoch */
@@ -65,7 +66,10 @@ static void
 mark_recorded(struct anchor_build *b)
 {
     C2_LIST_FOREACH (&b->live.changes, struct fs_live_change, c, link) {
-        c->object->recorded = true;
+        struct fs_object *o = c->object;
+        if (!o->recorded && o->placed_known) /* redundancy = full, and one did not take its share */
+            fs_repair_found(b->a->fs, &o->ref, o->placed, 0);
+        o->recorded = true;
     }
 }
 

@@ -64,7 +64,6 @@ struct checkpoint {
     uint64_t pause_ns;  /* after a failure */
     struct c2_timer timer;
     char *path; /* owned */
-
     struct ship_checkpoint made;
     uint64_t cost_before, log_before;
     struct dump dump;
@@ -283,6 +282,7 @@ count_put(struct checkpoint *c)
     c->s->objects++;
     c->s->object_bytes += c->slice.len;
     c->s->stored_bytes += c->put.stored_bytes;
+    fs_repair_log_found(c->s->fs, c->put.placed);
 }
 
 static void

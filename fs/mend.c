@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  *   LOOK (headers; every byte of suspects) ──► REBUILD each lost share
- *        ──► REBUILD on other seats, as many as are still missing ──► VERIFY what was rebuilt
- *                              ▲ not there, whatever the PUT said │
- *                              └──────────────────────────────────┘
+ *        ──► LOOK at other seats, as many as are still missing: a late PUT may have got there
+ *        ──► REBUILD there ──► VERIFY what was rebuilt
+ *                 ▲ not there, whatever the PUT said │
+ *                 └──────────────────────────────────┘
  *
  * A target that fails does not end the work: its share goes to a seat that had none. A seat that
  * cannot be asked is not taken for empty: it may come back with its share.
@@ -31,7 +32,7 @@ static void
 finish(struct fs_mend *m)
 {
     bool enough = m->fill != 0 ? m->failed == 0 : bits(m->good) >= goal(m);
-    m->placed_now = m->placed | m->rebuilt;
+    m->placed_now = m->placed | m->rebuilt | m->spare;
     /* Not there, cannot be put there, and not needed there any more: the record tells the truth. */
     if (enough)
         m->placed_now &= ~(m->failed & m->missing);
@@ -44,7 +45,7 @@ finish(struct fs_mend *m)
     m->done(m);
 }
 
-static void to_spares(struct fs_mend *m);
+static bool to_spares(struct fs_mend *m);
 
 /* ---- verifying ------------------------------------------------------------------------------- */
 
@@ -60,13 +61,8 @@ verified(struct ds_check *k)
         C2_MARK("mend: a seat acknowledged a share and has it not");
         m->failed |= said & ~k->good;
         m->why = k->unknown != 0 ? C2_E_UNREACHABLE : C2_E_CORRUPT;
-        if (m->fill == 0) {
-            to_spares(m);
-            if (m->todo != 0) {
-                next(m);
-                return;
-            }
-        }
+        if (m->fill == 0 && to_spares(m))
+            return;
     }
     finish(m);
 }
@@ -104,11 +100,28 @@ spare_seats(const struct fs_mend *m, bool any)
         if (ds_client_seat_takes(m->ds, i) && (fine || (any && s.state != DS_SEAT_EMPTY)))
             spare |= 1u << i;
     }
-    return spare & ~(m->placed | m->rebuilt | m->failed);
+    return spare & ~(m->placed | m->rebuilt | m->failed | m->spare);
 }
 
-/* What is still missing goes to others: to suspect ones only when nobody else is left. */
 static void
+spares_looked_at(struct ds_check *k)
+{
+    struct fs_mend *m = C2_CONTAINER_OF(k, struct fs_mend, check);
+    m->bytes_read += k->bytes_read;
+    m->good |= k->good;
+    m->spare |= k->good;
+    m->todo &= ~(k->good | k->unknown);
+    m->failed |= k->unknown; /* nor could be said whether it took one: k shares need not be read */
+    if (k->unknown != 0)
+        m->why = C2_E_UNREACHABLE;
+    if (k->good != 0)
+        C2_MARK("mend: another seat has a share already");
+    next(m);
+}
+
+/* What is still missing goes to others: to suspect ones only when nobody else is left. False: there
+ * is nobody, or nothing is missing. */
+static bool
 to_spares(struct fs_mend *m)
 {
     unsigned have = bits(m->good | m->rebuilt | m->unknown);
@@ -121,6 +134,16 @@ to_spares(struct fs_mend *m)
             m->todo |= seats & (~seats + 1);
         }
     }
+    if (m->todo == 0)
+        return false;
+    m->check = (struct ds_check){ .kind = m->kind,
+                                  .ref = m->ref,
+                                  .seats = m->todo,
+                                  .headers_only = true,
+                                  .unsure = true,
+                                  .done = spares_looked_at };
+    ds_check_start(m->ds, &m->check);
+    return true;
 }
 
 static void
@@ -149,8 +172,8 @@ share_rebuilt(struct ds_rebuild *r)
 static void
 next(struct fs_mend *m)
 {
-    if (m->todo == 0 && !m->spares)
-        to_spares(m);
+    if (m->todo == 0 && !m->spares && to_spares(m))
+        return;
     if (m->todo == 0) {
         verify(m);
         return;
@@ -241,7 +264,7 @@ fs_mend_start(struct fs_mend *m)
     C2_ASSERT(m->done != NULL);
     C2_ASSERT(m->placed != 0);
     C2_ASSERT(m->source == NULL || bits(m->fill) == 1);
-    m->good = m->missing = m->bad = m->unknown = m->rebuilt = m->failed = m->todo = 0;
+    m->good = m->missing = m->bad = m->unknown = m->rebuilt = m->spare = m->failed = m->todo = 0;
     m->bytes_read = m->bytes_written = 0;
     m->spares = m->fill != 0;
     m->since = ds_client_changes(m->ds);

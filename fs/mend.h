@@ -30,6 +30,7 @@ struct fs_mend {
     uint32_t missing, bad; /* found before it */
     uint32_t unknown;      /* could not be asked */
     uint32_t rebuilt;      /* and verified; a seat outside `placed` took the place of another */
+    uint32_t spare;        /* seats outside `placed` that had a good share already */
     uint32_t failed;       /* should have been rebuilt and is not */
     uint32_t placed_now;   /* what the record should say */
     uint64_t since;        /* ds_client_changes() when it began: placed_now holds for those seats */

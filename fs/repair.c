@@ -16,7 +16,6 @@
 #include "base/mark.h"
 #include "fs/repair_impl.h"
 
-#define RETRY_NS     (60 * C2_NS_PER_S)
 #define RETRY_MAX_NS (3600 * C2_NS_PER_S)
 
 enum entry_state { WAITING, READY, RECORD, MEND };
@@ -181,6 +180,12 @@ memory_of(const struct entry *e)
     return (size_t)(2 * e->ref.plain_len + (1u << 20));
 }
 
+static bool
+has_gained(const struct fs_mend *m)
+{
+    return (m->rebuilt | m->spare) != 0;
+}
+
 static void
 count_turn(struct fs_repair *r, struct entry *e, enum c2_err err, bool gone)
 {
@@ -190,7 +195,7 @@ count_turn(struct fs_repair *r, struct entry *e, enum c2_err err, bool gone)
     r->total.bytes_read += m->bytes_read;
     r->total.bytes_written += m->bytes_written;
     r->total.shares_total += bits(m->rebuilt);
-    r->total.objects_total += err == C2_E_OK && m->rebuilt != 0;
+    r->total.objects_total += err == C2_E_OK && has_gained(m);
     r->total.failures_total += err != C2_E_OK && err != C2_E_CANCELED;
     r->total.last_error = err;
     uint64_t rate = r->fs->conf.repair_rate;
@@ -202,7 +207,7 @@ count_turn(struct fs_repair *r, struct entry *e, enum c2_err err, bool gone)
     run->running--;
     run->objects++;
     run->healthy += err == C2_E_OK && !gone;
-    run->healed += err == C2_E_OK && m->rebuilt != 0;
+    run->healed += err == C2_E_OK && has_gained(m);
     run->gone += gone;
     run->shares += bits(m->rebuilt);
     run->bytes += bytes;
@@ -210,10 +215,19 @@ count_turn(struct fs_repair *r, struct entry *e, enum c2_err err, bool gone)
         run->last_error = err;
 }
 
-static uint64_t
-retry_ns(const struct entry *e)
+uint64_t
+repair_retry_ns(unsigned tries)
 {
-    return C2_MIN(RETRY_NS << C2_MIN(e->tries, 10u), RETRY_MAX_NS);
+    return C2_MIN(REPAIR_RETRY_NS << C2_MIN(tries, 10u), RETRY_MAX_NS);
+}
+
+bool
+repair_seat_takes(const struct fs_repair *r, unsigned seat)
+{
+    struct ds_seat_status s;
+    ds_seat_status(r->fs->part.ds, seat, &s);
+    return ds_client_seat_takes(r->fs->part.ds, seat) &&
+           (s.state == DS_SEAT_ONLINE || s.state == DS_SEAT_DEGRADED);
 }
 
 /* An object had its turn. */
@@ -236,7 +250,7 @@ turn_over(struct entry *e, enum c2_err err, bool gone)
         e->lost |= e->since_found & e->placed;
         e->since_found = 0;
         e->tries++;
-        insert_waiting(r, e, c2_now_ns(r->env) + retry_ns(e));
+        insert_waiting(r, e, c2_now_ns(r->env) + repair_retry_ns(e->tries));
     }
     pump(r);
 }
@@ -395,6 +409,21 @@ repair_placed(struct fs_repair *r)
         repair_places_flush(&r->places);
 }
 
+/* All of its shares are good, there are too few, and no seat would take one more: a provider has
+ * been away since it was written. Whoever starts a run wants it to be tried all the same. */
+static bool
+waits_for_seat(const struct fs_repair *r, const struct entry *e)
+{
+    const struct ds_client *ds = r->fs->part.ds;
+    unsigned first = 3 * ds_client_f(ds) + 1, seats = 32 - (unsigned)__builtin_clz(e->placed);
+    if ((e->lost & e->placed) != 0)
+        return false;
+    for (unsigned i = 0; i < C2_MIN(C2_MAX(first, seats), ds_client_n(ds)); i++)
+        if ((e->placed >> i & 1) == 0 && repair_seat_takes(r, i))
+            return false;
+    return true;
+}
+
 static void
 due(struct c2_timer *t)
 {
@@ -402,8 +431,15 @@ due(struct c2_timer *t)
     uint64_t now = c2_now_ns(r->env);
     struct entry *e;
     while (r->fs->conf.repair_auto &&
-           (e = C2_LIST_FIRST(&r->waiting, struct entry, link)) != NULL && e->due_ns <= now)
-        make_ready(r, e);
+           (e = C2_LIST_FIRST(&r->waiting, struct entry, link)) != NULL && e->due_ns <= now) {
+        if (!waits_for_seat(r, e)) {
+            make_ready(r, e);
+            continue;
+        }
+        C2_MARK("repair: nobody would take the share that is missing");
+        c2_list_remove(&r->waiting, &e->link);
+        insert_waiting(r, e, now + REPAIR_RETRY_NS);
+    }
     pump(r);
 }
 
@@ -455,6 +491,7 @@ fs_repair_stop(struct fs *fs)
     r->stopped = true;
     c2_timer_stop(r->env, &r->timer);
     c2_timer_stop(r->env, &r->places.timer);
+    repair_log_stop(&r->log);
     if (r->run != NULL)
         c2_defer(r->env, &r->run->task);
     repair_places_flush(&r->places); /* the last one: what runs from now on rebuilds nothing */
@@ -469,7 +506,8 @@ fs_repair_idle(const struct fs *fs)
 {
     const struct fs_repair *r = fs->repair;
     const struct repair_places *p = &r->places;
-    return c2_list_empty(&r->running) && !p->placing && !p->undoing && p->n == 0 && r->run == NULL;
+    return c2_list_empty(&r->running) && !p->placing && !p->undoing && p->n == 0 &&
+           r->run == NULL && !r->log.running;
 }
 
 struct fs_repair *
@@ -485,6 +523,7 @@ fs_repair_new(struct fs *fs)
         c2_list_init(&r->ready[k]);
     r->timer.fire = due;
     repair_places_init(&r->places, r);
+    repair_log_init(&r->log, r);
     return r;
 }
 
@@ -504,6 +543,14 @@ fs_repair_free(struct fs_repair *r)
     c2_free(r);
 }
 
+static unsigned
+lacks(const struct fs_repair *r, const struct entry *e)
+{
+    unsigned goal = ds_client_goal_of(r->fs->part.ds, e->placed);
+    unsigned good = bits(e->placed & ~e->lost), lost = bits(e->lost);
+    return C2_MAX(lost, goal > good ? goal - good : 0);
+}
+
 void
 fs_repair_status(const struct fs *fs, struct fs_repair_status *ret_status)
 {
@@ -514,7 +561,7 @@ fs_repair_status(const struct fs *fs, struct fs_repair_status *ret_status)
     for (struct c2_map_node *n = c2_map_next(&r->entries, NULL); n != NULL;
          n = c2_map_next(&r->entries, n)) {
         const struct entry *e = C2_CONTAINER_OF(n, struct entry, node);
-        ret_status->shares += bits(e->lost);
+        ret_status->shares += lacks(r, e);
         ret_status->at_risk += bits(e->placed & ~e->lost) <= ds_client_f(r->fs->part.ds) + 1;
     }
 }

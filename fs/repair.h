@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Repair: the queue of objects of which shares are known to be lost. Whoever finds one tells it
- * here: reads, the watch over the providers, scrubs. Objects with the fewest good shares come
- * first; each is mended (fs/mend.h) after a grace time, or at once when somebody runs the queue.
- * What cannot be mended now is tried again later, and never stops the others.
+ * here: reads, the watch over the providers, scrubs, and commits of what could not be written to as
+ * many seats as it should be in (redundancy = full, and a provider was away). Objects with the
+ * fewest good shares come first; each is mended (fs/mend.h) after a grace time, or at once when
+ * somebody runs the queue. What cannot be mended now is tried again later, and never stops the
+ * others.
  *
  * The queue is bounded and in memory only: what it forgets, the next scrub finds.
  */
@@ -25,6 +27,10 @@ bool fs_repair_idle(const struct fs *fs);
 
 /* Some of the seats in `placed` have no good share of this object, or there are too few of them. */
 void fs_repair_found(struct fs *fs, const struct ds_ref *ref, uint32_t placed, uint32_t lost);
+
+/* A piece of the metadata log or of a checkpoint was written to, or is at, these seats. When they
+ * are too few, the log is looked through after the same grace time, and mended (fs/scan_log.h). */
+void fs_repair_log_found(struct fs *fs, uint32_t placed);
 
 /* Works through the queue without waiting for grace times, until `max` objects had their turn or
  * there is none that had not. Caller-owned until done; one at a time. */

@@ -8,8 +8,10 @@
 #include "fs/mend.h"
 #include "fs/placement.h"
 #include "fs/repair.h"
+#include "fs/scan_log.h"
 
 #define REPAIR_PARALLEL_MAX 16u
+#define REPAIR_RETRY_NS     (60 * C2_NS_PER_S) /* the first time */
 
 /* ---- what was done gets into the records (repair_place.c) ------------------------------------ */
 
@@ -32,6 +34,20 @@ void repair_places_flush(struct repair_places *p);
 /* Something waits for the store, or for the clouds because of it. */
 bool repair_places_busy(const struct repair_places *p);
 
+/* ---- pieces of the metadata log (repair_log.c) ----------------------------------------------- */
+
+struct repair_log {
+    struct fs_repair *r;
+    uint32_t wanted; /* seats that did not take a piece */
+    bool running, again;
+    unsigned tries;
+    struct fs_scan_log scan;
+    struct c2_timer timer;
+};
+
+void repair_log_init(struct repair_log *l, struct fs_repair *r);
+void repair_log_stop(struct repair_log *l);
+
 /* ---- the queue and its turns (repair.c) ------------------------------------------------------ */
 
 struct fs_repair {
@@ -46,11 +62,16 @@ struct fs_repair {
     uint64_t pace_ns; /* the rate limit: nothing begins before */
     struct fs_repair_run *run;
     struct repair_places places;
+    struct repair_log log;
     bool stopped;
     struct fs_repair_status total;
 };
 
 /* Places were committed, or cannot be. */
 void repair_placed(struct fs_repair *r);
+/* Until what failed so often is tried again. */
+uint64_t repair_retry_ns(unsigned tries);
+/* Nothing speaks against a new share there. */
+bool repair_seat_takes(const struct fs_repair *r, unsigned seat);
 
 #endif

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/mark.h"
 #include "fs/mend.h"
+#include "fs/repair.h"
 
 #define WINDOW 1000u
 
@@ -150,6 +151,7 @@ looked_again(struct ds_list *l)
         advance(r);
     } else if (!r->s->mend) {
         r->s->below++;
+        fs_repair_log_found(r->s->fs, now);
         advance(r);
     } else {
         r->mend = (struct fs_mend){ .ds = r->s->fs->part.ds,

@@ -214,7 +214,10 @@ log_scanned(struct fs_scan_log *s)
     bool journal = r->place.phase == PHASE_JOURNAL;
     r->place.phase = journal ? PHASE_CHECKPOINTS : r->log_then;
     scrub_message(r);
-    scrub_step_end(r, !journal && r->log_then_done);
+    if (!journal && r->log_over != NULL)
+        r->log_over(r);
+    else
+        scrub_step_end(r, !journal && r->log_then_done);
 }
 
 void

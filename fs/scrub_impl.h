@@ -60,13 +60,15 @@ struct scrub_run {
     bool paging;
     enum scrub_phase totals_then, log_then;
     bool log_then_done;
+    bool log_last; /* repair: what comes after the log is the end */
     struct fs_repair_run mend;
     bool mending;
     bool last_turns; /* repair: the scan found nothing, only the queue is not empty */
     struct fs_scan_log log;
     bool logging;
-    struct c2_timer pause;                /* rate, hours */
-    void (*scanned)(struct scrub_run *r); /* a window was counted */
+    struct c2_timer pause;                 /* rate, hours */
+    void (*scanned)(struct scrub_run *r);  /* a window was counted */
+    void (*log_over)(struct scrub_run *r); /* ends the step after the log; NULL = `then` comes */
 };
 
 struct scrub_run *scrub_run_new(struct job *j, struct fs_scrubber *own);

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
  *   repair:  TOTALS ──► JOURNAL, CHECKPOINTS (mended at once) ──► SCAN
- *            SCAN ──► MEND (the queue, some objects per step) ──► VERIFY ──► done
- *             │        ▲                                           │
- *             │        ├──── still below, and it helped before ────┤
- *             │        └──── only the queue says so: once ──────────┤
- *             └─ nothing to do ───────────────────────────────────►┴──► done
+ *            SCAN ──► MEND (the queue, some objects per step) ──► VERIFY ──► LOG AGAIN ──► done
+ *             │        ▲                                           │          ▲
+ *             │        ├──── still below, and it helped before ────┤          │
+ *             │        └──── only the queue says so: once ──────────┤          │
+ *             └─ nothing to do ───────────────────────────────────►┴──────────┘
  *
- * The queue is in memory: after a restart in MEND the scan comes first again.
+ * LOG AGAIN: JOURNAL and CHECKPOINTS once more. The log is written all the time: a piece that was
+ * on its way to a provider that still failed, while the log was listed, is whole at the end, too.
+ *
+ * The queue is in memory: after a restart in MEND the scan comes first again, and in LOG AGAIN
+ * everything.
  */
 #include <stdio.h>
 #include <string.h>
@@ -50,10 +54,20 @@ queue_length(const struct scrub_run *r)
     return s.objects;
 }
 
+/* The last phase: the log, as it is now. */
+static void
+conclude(struct scrub_run *r)
+{
+    r->log_last = true;
+    r->place.phase = PHASE_JOURNAL;
+    r->place.set = false;
+    scrub_step_end(r, false);
+}
+
 /* What the scan cannot see: shares that something else found to be bad, and that could not be
  * mended. */
 static void
-conclude(struct scrub_run *r)
+log_over(struct scrub_run *r)
 {
     struct job_record *rec = &r->job->rec;
     uint64_t queued = queue_length(r);
@@ -145,6 +159,7 @@ step(struct job *j)
         break;
     case PHASE_JOURNAL:
     case PHASE_CHECKPOINTS:
+        r->log_over = r->log_last ? log_over : NULL;
         scrub_log_step(r, true, PHASE_SCAN, false);
         break;
     }

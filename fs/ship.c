@@ -279,6 +279,7 @@ acknowledged(struct fs_ship *s)
     s->rec.cost += C2_MAX(s->flight_log, (uint64_t)OBJECT_COST_MIN);
     s->rec.log_bytes += s->flight_log;
     write_head(s);
+    fs_repair_log_found(s->fs, s->put.placed);
 }
 
 static void

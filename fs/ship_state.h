@@ -8,6 +8,7 @@
 
 #include "fs/coord_keys.h"
 #include "fs/fs.h"
+#include "fs/repair.h"
 #include "fs/ship.h"
 #include "fs/ship_format.h"
 

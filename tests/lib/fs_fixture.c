@@ -221,6 +221,7 @@ fsx_connect(struct fsx *x)
     ds_config_default(&dc);
     memcpy(dc.volume, fsx_uuid, sizeof(fsx_uuid));
     dc.keyless = x->keyless;
+    dc.write_all = x->write_all;
     assert_int_equal(ds_client_new(x->env, &dc, x->seat, &x->ds), C2_E_OK);
 }
 

@@ -28,6 +28,7 @@ struct fsx {
     char *journal_dir;
     char *mount_error;
     const char *cache_dir; /* borrowed: a read cache on disk; NULL = in memory only */
+    bool write_all;        /* redundancy = full; set it before fsx_mount */
     bool keyless;          /* the checkpoints hold the volume key; set it before fsx_mount */
     bool ship;             /* the log goes to the clouds; set it before fsx_mount */
     uint8_t device_secret[C2_ED25519_SECRET_LEN];

@@ -589,6 +589,112 @@ placement__under_an_old_epoch_waits_and_leaves_out_the_seat_that_changes(void **
     prov_close(other);
 }
 
+/* ---- redundancy = full ----------------------------------------------------------------------- */
+
+#define LAST 3u /* the seat that is away */
+
+static void
+write__that_one_seat_did_not_take_is_mended_when_it_is_back(void **state)
+{
+    struct fsx *x = *state;
+    x->write_all = true;
+    fsx_mount(x);
+    fsx_fault(x, LAST, "down");
+    struct fso o = fso_put(x, "a"), other = fso_put(x, "b");
+    assert_int_equal(o.placed, 0x7);
+    assert_int_equal(status(x).objects, 2); /* from the commit on */
+    assert_int_equal(status(x).shares, 2);
+    assert_int_equal(status(x).at_risk, 0);
+    uint64_t gets = fsx_requests(x, PROV_GET);
+    test_env_run_for(x->t, 3 * GRACE);
+    assert_int_equal(status(x).objects, 2);
+    assert_int_equal(fsx_requests(x, PROV_GET), gets); /* nothing is read for nothing */
+    assert_true(c2_mark_count("repair: nobody would take the share that is missing") > 0);
+    struct fs_repair_run r =
+        run(x, 1, 10); /* somebody wants it: it is tried, and costs no shares */
+    assert_int_equal(r.objects, 2);
+    assert_int_equal(r.healthy, 0);
+    assert_int_equal(r.last_error, C2_E_UNREACHABLE);
+    assert_true(r.bytes < FSO_SIZE);
+    fsx_fault(x, LAST, "");
+    test_env_run_for(x->t, GRACE);
+    assert_int_equal(status(x).objects, 0);
+    assert_int_equal(status(x).objects_total, 2);
+    assert_non_null(prov_mem_peek(x->mem[LAST], o.key));
+    assert_non_null(prov_mem_peek(x->mem[LAST], other.key));
+    assert_int_equal(in_store(x, &o), 0xf);
+    assert_int_equal(in_store(x, &other), 0xf);
+    fso_done(&o);
+    fso_done(&other);
+    fsx_stop(x);
+}
+
+/* It is not there when the object is committed, and then it is. */
+static void
+share__that_arrived_late_is_not_brought_again(void **state)
+{
+    struct fsx *x = *state;
+    x->write_all = true;
+    fsx_mount(x);
+    fsx_fault(x, LAST, "put.delay:20s");
+    struct fso o = fso_put(x, "a");
+    assert_int_equal(o.placed, 0x7);
+    assert_int_equal(status(x).objects, 1);
+    test_env_run_for(x->t, 60 * C2_NS_PER_S);
+    assert_non_null(prov_mem_peek(x->mem[LAST], o.key));
+    uint64_t puts = fsx_requests(x, PROV_PUT);
+    struct fs_repair_run r = run(x, 1, 10);
+    assert_int_equal(r.healthy, 1);
+    assert_int_equal(r.healed, 1);
+    assert_int_equal(r.shares, 0);
+    assert_int_equal(c2_mark_count("mend: another seat has a share already"), 1);
+    assert_int_equal(fsx_requests(x, PROV_PUT), puts);
+    assert_int_equal(in_store(x, &o), 0xf);
+    fso_done(&o);
+    fsx_stop(x);
+}
+
+static bool
+is_log(const char *key)
+{
+    return strstr(key, "/j/") != NULL || strstr(key, "/c/") != NULL;
+}
+
+/* Pieces of the log that the first seat has and the last one has not. */
+static unsigned
+log_lacks(const struct fsx *x)
+{
+    unsigned n = 0;
+    const char *key;
+    for (size_t k = 0; (key = prov_mem_key(x->mem[0], k)) != NULL; k++)
+        n += is_log(key) && prov_mem_peek(x->mem[LAST], key) == NULL;
+    return n;
+}
+
+static void
+log__that_one_seat_did_not_take_is_mended_when_it_is_back(void **state)
+{
+    struct fsx *x = *state;
+    x->write_all = x->ship = true;
+    fsx_mount(x);
+    fsx_fault(x, LAST, "down");
+    fsx_put(x, FS_ROOT_INO, "a", "x", 1);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    test_env_run_for(x->t, 3 * GRACE);
+    assert_true(log_lacks(x) > 0);
+    assert_int_equal(c2_mark_count("repair: the metadata log is looked through"), 0);
+    fsx_fault(x, LAST, "");
+    test_env_run_for(x->t, GRACE);
+    assert_true(c2_mark_count("repair: the metadata log is looked through") > 0);
+    assert_int_equal(log_lacks(x), 0);
+    c2_mark_reset();
+    fsx_put(x, FS_ROOT_INO, "b", "x", 1); /* nothing is missing of it */
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    test_env_run_for(x->t, 3 * GRACE);
+    assert_int_equal(c2_mark_count("repair: the metadata log is looked through"), 0);
+    fsx_stop(x);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -612,6 +718,9 @@ main(int argc, char **argv)
         T(placement__is_changed_only_as_it_was_read),
         T(seat__that_gets_another_provider_does_not_have_what_the_one_before_was_given),
         T(placement__under_an_old_epoch_waits_and_leaves_out_the_seat_that_changes),
+        T(write__that_one_seat_did_not_take_is_mended_when_it_is_back),
+        T(share__that_arrived_late_is_not_brought_again),
+        T(log__that_one_seat_did_not_take_is_mended_when_it_is_back),
         T(placement__of_a_mount_that_lost_its_right_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -233,6 +233,38 @@ repair__without_a_scrub_finds_what_is_missing_itself(void **state)
     assert_true(all_whole(m));
 }
 
+/* A piece that was on its way while the log was listed. */
+static void
+repair__looks_at_the_log_once_more_at_its_end(void **state)
+{
+    struct mount *m = *state;
+    struct fsx *x = &m->x;
+    unsigned lost = 0;
+    const char *key;
+    close_jobs(m);
+    fsx_stop(x);
+    x->ship = true;
+    fsx_mount(x);
+    open_jobs(m);
+    fsx_put(x, FS_ROOT_INO, "more", "x", 1);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    assert_int_equal(start(m, "repair", ""), C2_E_OK);
+    while (counter(m, "repair", "log_objects") == 0)
+        assert_true(test_env_step(x->t));
+    for (size_t k = 0; (key = prov_mem_key(x->mem[0], k)) != NULL;) {
+        if (strstr(key, "/j/") == NULL) {
+            k++;
+            continue;
+        }
+        prov_mem_delete(x->mem[0], key);
+        lost++;
+    }
+    assert_true(lost > 0);
+    assert_int_equal(wait_for(m, "repair")->errors, 0);
+    assert_int_equal(counter(m, "repair", "log_below_goal"), 0);
+    assert_int_equal(run(m, "scrub", "mode=exists")->errors, 0);
+}
+
 /* A target that acknowledges and stores nothing, and no other seat to take the shares. */
 /* The volume's own log: what a machine without a disk starts from. */
 static void
@@ -402,6 +434,7 @@ main(int argc, char **argv)
         T(repair__brings_every_object_to_its_goal),
         T(repair__without_a_scrub_finds_what_is_missing_itself),
         T(jobs__look_after_the_metadata_log),
+        T(repair__looks_at_the_log_once_more_at_its_end),
         T(repair__says_so_when_objects_stay_below_their_goal),
         T(repair__forgives_an_object_that_was_deleted_meanwhile),
         T(jobs__go_on_in_the_next_mount),
