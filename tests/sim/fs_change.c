@@ -72,13 +72,13 @@ in_use(const struct fs_scene *s, const struct sim_cloud *cloud)
     return false;
 }
 
-/* One that nobody has used yet: what is in the others is not known. */
+/* One that is in no seat: it may have had this one before, or another, and has shares of then. */
 static struct sim_cloud *
 pick_spare(struct fs_scene *s)
 {
     for (unsigned i = 0; i < s->clouds->n; i++) {
         struct sim_cloud *cloud = &s->clouds->cloud[i];
-        if (cloud->count == 0 && cloud->nwindows == 0 && i >= SCENE_CLOUDS && !in_use(s, cloud))
+        if (cloud->nwindows == 0 && !in_use(s, cloud))
             return cloud;
     }
     return NULL;
