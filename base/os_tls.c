@@ -32,7 +32,8 @@ struct c2_tls {
     SSL *ssl; /* owned */
     int fd;
     bool check_peer;
-    bool broken; /* no goodbye is possible */
+    bool broken;  /* no goodbye is possible */
+    bool drained; /* the socket gave less than it was asked for: it has no more for now */
     uint8_t want[C2_ED25519_PUBLIC_LEN];
     uint8_t peer[C2_ED25519_PUBLIC_LEN];
 };
@@ -48,9 +49,15 @@ would_block(void)
 static int
 socket_read(BIO *b, char *buf, int len)
 {
-    const struct c2_tls *t = BIO_get_data(b);
+    struct c2_tls *t = BIO_get_data(b);
     BIO_clear_retry_flags(b);
+    if (t->drained) { /* the loop tells when there is more, so it need not be asked for in vain */
+        t->drained = false;
+        BIO_set_retry_read(b);
+        return -1;
+    }
     ssize_t n = recv(t->fd, buf, (size_t)len, 0);
+    t->drained = n > 0 && n < len && SSL_is_init_finished(t->ssl);
     if (n < 0 && would_block())
         BIO_set_retry_read(b);
     return (int)n;

@@ -742,8 +742,9 @@ attacker_tls_wait_end(struct attacker *a, struct c2_tls *t)
     uint8_t buf[256];
     size_t n;
     unsigned want;
-    while (c2_tls_read(t, buf, sizeof buf, &n, &want) == C2_E_OK)
-        continue;
+    enum c2_err err = C2_E_OK;
+    while (err == C2_E_OK || err == C2_E_AGAIN)
+        err = c2_tls_read(t, buf, sizeof buf, &n, &want);
     a->ended_by_server = true;
 }
 
