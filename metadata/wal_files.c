@@ -24,7 +24,7 @@
 #include "base/mark.h"
 #include "metadata/wal_impl.h"
 
-#define FILL_SIZE  (1u << 20)
+#define FILL_SIZE  (64u << 10) /* large ones make the page cache slow for the small writes later */
 #define RETRY_NS   C2_NS_PER_S
 #define SPARE_NAME "spare.wal"
 
