@@ -359,6 +359,8 @@ struct c2_slice bft_bytes_slice(const struct bft_bytes *b);
 /* In any slot; false when none has it. */
 bool bft_find_body(struct bft_replica *r, const uint8_t digest[MSG_DIGEST_LEN],
                    struct bft_bytes *ret_body);
+/* For the slot's proposal; whether it has its batch now. */
+bool bft_look_for_body(struct bft_replica *r, struct bft_slot *s);
 bool bft_is_null(const uint8_t digest[MSG_DIGEST_LEN]);
 void bft_vote_set(struct bft_vote *v, struct c2_blob *msg, uint64_t view, const uint8_t *digest);
 /* Votes for (view, digest). */
@@ -391,7 +393,8 @@ uint64_t bft_propose_deadline(const struct bft_replica *r);
 /* ---- bft_normal.c ---- */
 void bft_on_pre_prepare(struct bft_replica *r, uint16_t seat, struct c2_blob *blob);
 void bft_on_votes(struct bft_replica *r, uint16_t seat, struct c2_blob *blob);
-/* Takes a proposal of the current view whose signature is good. */
+/* Takes a proposal of the current view whose signature is good; its batch is the caller's to find.
+ */
 void bft_take_proposal(struct bft_replica *r, struct bft_slot *s, const struct msg_proposal *p,
                        struct c2_slice proposal, bool reissued);
 /* Proposals of this view that came before it. */

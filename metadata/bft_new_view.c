@@ -235,7 +235,7 @@ take_proposals(struct bft_replica *r, const struct msg_new_view *m)
         if (s == NULL || (s->have_proposal && s->view == r->view))
             continue;
         bft_take_proposal(r, s, &p, one, true);
-        if (s->have_proposal && !s->have_body)
+        if (s->have_proposal && !bft_look_for_body(r, s))
             bft_fetch_body(r, s->digest, MSG_SENDER_CLIENT);
         bft_slot_step(r, s);
     }

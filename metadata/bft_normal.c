@@ -66,10 +66,8 @@ bft_take_proposal(struct bft_replica *r, struct bft_slot *s, const struct msg_pr
     s->prepare_lsn = s->commit_lsn = 0;
     memcpy(s->proposal, proposal.data, MSG_PROPOSAL_LEN);
     if (!same) {
-        struct bft_bytes found = { 0 };
-        bool have = bft_find_body(r, p->digest, &found);
-        bft_bytes_set(r, &s->body, found.blob, bft_bytes_slice(&found));
-        s->have_body = have;
+        bft_bytes_clear(r, &s->body);
+        s->have_body = false;
         memcpy(s->digest, p->digest, MSG_DIGEST_LEN);
     }
     if (s->decided && !bft_digest_equal(s->decided_digest, p->digest)) {
@@ -139,7 +137,7 @@ bft_on_pre_prepare(struct bft_replica *r, uint16_t seat, struct c2_blob *blob)
         bft_take_proposal(r, s, &m.p, m.proposal, false);
     }
     attach_body(r, s, blob, m.batch);
-    if (s->have_proposal && !s->have_body)
+    if (s->have_proposal && !bft_look_for_body(r, s))
         bft_fetch_body(r, s->digest, seat);
     bft_slot_step(r, s);
 }
@@ -160,7 +158,7 @@ bft_take_later(struct bft_replica *r)
             msg_read_proposal(proposal, &h, &p) != C2_E_OK)
             continue;
         bft_take_proposal(r, s, &p, proposal, false);
-        if (s->have_proposal && !s->have_body)
+        if (s->have_proposal && !bft_look_for_body(r, s))
             bft_fetch_body(r, s->digest, bft_primary(r, r->view));
         bft_slot_step(r, s);
     }
@@ -294,6 +292,8 @@ bft_decide(struct bft_replica *r, struct bft_slot *s, uint64_t view, const uint8
 {
     struct bft_bytes found;
     C2_ASSERT(!s->decided);
+    if (body == NULL && s->have_body && bft_digest_equal(s->digest, digest))
+        body = &s->body;
     s->decided = true;
     s->decided_view = view;
     memcpy(s->decided_digest, digest, MSG_DIGEST_LEN);
@@ -374,6 +374,19 @@ take_vote(struct bft_replica *r, uint16_t seat, struct c2_blob *blob, bool commi
     bft_slot_step(r, s);
 }
 
+/* What they would prove is proven already: nothing needs their signature. */
+static bool
+are_late(struct bft_replica *r, const struct msg_votes *v)
+{
+    bool late = true;
+    for (uint32_t i = 0; i < v->count && late; i++) {
+        const struct bft_slot *s = bft_slot(r, v->vote[i].n);
+        late = s != NULL && s->have_proposal && s->prepared && s->view == v->view &&
+               bft_digest_equal(s->digest, v->vote[i].digest);
+    }
+    return late;
+}
+
 void
 bft_on_votes(struct bft_replica *r, uint16_t seat, struct c2_blob *blob)
 {
@@ -384,7 +397,7 @@ bft_on_votes(struct bft_replica *r, uint16_t seat, struct c2_blob *blob)
         return;
     }
     bool commit = h.type == MSG_COMMIT;
-    if (!commit && (bft_primary(r, v.view) == seat || v.view < r->view))
+    if (!commit && (bft_primary(r, v.view) == seat || v.view < r->view || are_late(r, &v)))
         return;
     if (!commit && !bft_verify_seat(r, seat, c2_blob_slice(blob))) {
         r->count.dropped++;

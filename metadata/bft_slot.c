@@ -108,6 +108,17 @@ bft_find_body(struct bft_replica *r, const uint8_t digest[MSG_DIGEST_LEN],
 }
 
 bool
+bft_look_for_body(struct bft_replica *r, struct bft_slot *s)
+{
+    struct bft_bytes found;
+    if (!s->have_body && bft_find_body(r, s->digest, &found)) {
+        bft_bytes_set(r, &s->body, found.blob, bft_bytes_slice(&found));
+        s->have_body = true;
+    }
+    return s->have_body;
+}
+
+bool
 bft_body_room(struct bft_replica *r, size_t len)
 {
     uint64_t end = C2_MIN(r->stable, r->executed);
