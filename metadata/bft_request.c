@@ -5,7 +5,9 @@
  * Requests are queued by session. The primary takes them round-robin over the sessions, so that
  * nobody is starved by the load of others. A backup measures how long each session has waited
  * since anything of it was executed: first it tells everybody, later it wishes for another view.
- * Measuring by session means that a client that floods makes only itself wait.
+ * Measuring by session means that a client that floods makes only itself wait. What was executed
+ * under another form (one by one, or with others in one request) leaves the queue before anybody
+ * is told.
  */
 #include <string.h>
 
@@ -15,16 +17,35 @@
 
 #define FORWARDS_MAX 256 /* to a new primary at once */
 
-/* The state knows of all that the request asks for. */
 static bool
-is_done(struct bft_replica *r, const struct msg_request *m)
+command_is_over(struct bft_replica *r, const struct msg_request *m)
 {
-    struct c2_slice rest = m->op;
-    struct msg_request one;
-    bool done = true;
-    for (uint32_t i = 0; msg_next_command(m, i, &rest, &one); i++)
-        done = done && bft_session_check(r, &one, NULL) == BFT_DONE;
-    return done;
+    struct bft_session *s = NULL;
+    switch (bft_session_check(r, m, &s)) {
+    case BFT_NEW:
+        return false;
+    case BFT_DONE:
+        return true;
+    case BFT_OUTSIDE:
+        return m->cseq <= s->ack_low;
+    case BFT_UNKNOWN:
+        return bft_session_is_gone(r, m->session);
+    }
+    C2_UNREACHABLE();
+}
+
+/* Nothing of it will ever be executed: it was, or its session has ended. */
+static bool
+is_over(struct bft_replica *r, const struct bft_request *req)
+{
+    struct msg_request m, one;
+    enum c2_err err = msg_read_request(bft_bytes_slice(&req->msg), &m);
+    C2_ASSERT(err == C2_E_OK);
+    struct c2_slice rest = m.op;
+    bool over = true;
+    for (uint32_t i = 0; msg_next_command(&m, i, &rest, &one); i++)
+        over = over && command_is_over(r, &one);
+    return over;
 }
 
 /* ---- validity: never depends on the state, which may lag ------------------------------------- */
@@ -271,23 +292,30 @@ bft_requests_new_view(struct bft_replica *r)
     }
 }
 
+/* Removes what is over. False: that was all, the queue is gone. */
+static bool
+still_waits(struct bft_replica *r, struct bft_queue *q)
+{
+    struct c2_link *link = q->requests.head.next;
+    size_t left = q->requests.count;
+    for (size_t count = left; count > 0; count--) {
+        struct bft_request *req = C2_CONTAINER_OF(link, struct bft_request, link);
+        link = link->next;
+        if (!is_over(r, req))
+            continue;
+        remove_request(r, req);
+        left--;
+    }
+    return left > 0;
+}
+
 void
 bft_requests_recheck(struct bft_replica *r)
 {
     struct bft_queue *q = C2_LIST_FIRST(&r->ages, struct bft_queue, by_age);
     for (size_t left = r->ages.count; left > 0; left--) {
         struct c2_link *next = q->by_age.next;
-        size_t count = q->requests.count;
-        struct c2_link *link = q->requests.head.next;
-        for (; count > 0; count--) {
-            struct bft_request *req = C2_CONTAINER_OF(link, struct bft_request, link);
-            struct msg_request m;
-            link = link->next;
-            enum c2_err err = msg_read_request(bft_bytes_slice(&req->msg), &m);
-            C2_ASSERT(err == C2_E_OK);
-            if (is_done(r, &m))
-                remove_request(r, req); /* may free the queue, with the last one */
-        }
+        (void)still_waits(r, q);
         q = C2_CONTAINER_OF(next, struct bft_queue, by_age);
     }
 }
@@ -307,7 +335,7 @@ bft_requests_tick(struct bft_replica *r)
     C2_LIST_FOREACH (&r->ages, struct bft_queue, q, by_age) {
         if (C2_MAX(q->wait_ns, r->view_ns) + forward_ns > r->now_ns || sent == FORWARDS_MAX)
             break;
-        if (q->told)
+        if (q->told || !still_waits(r, q))
             continue;
         q->told = true;
         sent++;

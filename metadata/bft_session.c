@@ -17,7 +17,8 @@
 #include "base/wire.h"
 #include "metadata/bft_int.h"
 
-#define PLACE_BITS 12
+#define PLACE_BITS   12
+#define ANSWER_SHORT 256u /* bytes: as long as the answer of a command that was done can be */
 
 _Static_assert(MSG_BATCH_REQS_MAX < 1 << PLACE_BITS, "a session id has room for the place");
 
@@ -149,14 +150,18 @@ bft_answer_result(const struct bft_answer *a)
     return a->result != NULL ? c2_blob_slice(a->result) : c2_slice(NULL, 0);
 }
 
-/* The oldest answers give way to the newest. */
+/* The oldest long answers give way to the newest. Only queries and what did not happen (conflicts)
+ * have long ones, so a client may ask for them anew; what a command has changed is never forgotten.
+ */
 static void
 make_room(struct bft_session *s, size_t len)
 {
+    _Static_assert(BFT_SESSION_WINDOW * ANSWER_SHORT + BFT_ANSWER_KEPT_MAX <= BFT_ANSWER_BYTES,
+                   "room can always be made");
     for (uint64_t c = s->ack_low + 1; s->answer_bytes + len > BFT_ANSWER_BYTES; c++) {
         C2_ASSERT(c <= s->ack_low + BFT_SESSION_WINDOW);
         struct bft_answer *a = bft_session_find_answer(s, c);
-        if (a == NULL || a->result == NULL)
+        if (a == NULL || a->result == NULL || a->result->len <= ANSWER_SHORT)
             continue;
         drop_result(s, a);
         a->code = MSG_RESULT_GONE;

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Answers that do not arrive, and requests that arrive in two forms: a command is executed once,
+ * its answer is kept, and no replica waits for what was done.
+ */
+#include "base/alloc.h"
+#include "base/mark.h"
+#include "metadata/msg.h"
+#include "tests/lib/bft_rig.h"
+#include "tests/lib/coord_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define LAGGARD 3u
+#define GROUP   4u
+
+/* What is lost on the network. */
+struct losses {
+    uint64_t first, last; /* answers to these numbers; 0 = to the first number that comes */
+    unsigned answers;
+    bool laggard; /* and whatever tells LAGGARD that something was decided */
+};
+
+static bool
+passes(void *arg, unsigned from, unsigned to, struct c2_slice m)
+{
+    struct losses *l = arg;
+    struct msg_head h;
+    struct msg_reply reply;
+    (void)from;
+    if (msg_read_head(m, &h) != C2_E_OK)
+        return true;
+    if (l->laggard && to == LAGGARD && (h.type == MSG_COMMIT || h.type == MSG_DECIDED))
+        return false;
+    if (h.type != MSG_REPLY || msg_read_reply(m, &reply) != C2_E_OK || reply.session == 0)
+        return true;
+    if (l->first == 0)
+        l->first = l->last = reply.cseq;
+    bool lost = reply.cseq >= l->first && reply.cseq <= l->last;
+    l->answers += lost;
+    return !lost;
+}
+
+static void
+start_add(struct coord_fixture *f, struct coord_call *call, const struct coord_op *add)
+{
+    *call = (struct coord_call){ .r = { .verb = COORD_TXN, .ops = add, .nops = 1 } };
+    coord_call_start(f, call);
+}
+
+static void
+end_add(struct coord_fixture *f, struct coord_call *call)
+{
+    coord_call_wait(f, call);
+    assert_int_equal(call->r.err, C2_E_OK);
+    coord_req_done(&call->r);
+}
+
+/* Every answer to a command is lost, while others get so long ones that not all can be kept. */
+static void
+command__is_executed_once_whatever_was_answered_since(void **state)
+{
+    struct coord_fixture *f = *state;
+    const struct coord_op add = op(COORD_ADD, "counter", NULL, 1);
+    struct losses lost = { 0 };
+    struct coord_call call;
+    char value[4000];
+    memset(value, 'v', sizeof value - 1);
+    value[sizeof value - 1] = '\0';
+    put(f, "long", value);
+    test_env_run_for(f->t, C2_NS_PER_S);
+    test_hub_filter(f->rig->hub, passes, &lost);
+    start_add(f, &call, &add);
+    test_env_run_for(f->t, C2_NS_PER_S);
+    assert_true(lost.answers > 0);
+    for (unsigned i = 0; i < 20; i++)
+        assert_int_equal(
+            txn_if(f, cond(COORD_VALUE_EQ, "long", "other", 0), op(COORD_PUT, "never", "x", 0)),
+            C2_E_CONFLICT);
+    assert_false(call.completed);
+    test_hub_filter(f->rig->hub, NULL, NULL);
+    end_add(f, &call);
+    assert_value(f, "counter", "\1");
+}
+
+/* One replica lags, and gets one by one what it is about to execute as a group. */
+static void
+request__that_was_part_of_a_group_is_not_waited_for(void **state)
+{
+    struct coord_fixture *f = *state;
+    const struct coord_op add = op(COORD_ADD, "counter", NULL, 1);
+    struct coord_call call[GROUP];
+    put(f, "key", "value");
+    test_env_run_for(f->t, C2_NS_PER_S);
+    uint64_t groups = c2_mark_count("client: commands with one signature");
+    struct losses lost = { .first = 1, .last = UINT64_MAX, .laggard = true };
+    test_hub_filter(f->rig->hub, passes, &lost);
+    for (unsigned i = 0; i < GROUP; i++)
+        start_add(f, &call[i], &add);
+    while (bft_rig_info(f->rig, LAGGARD).requests < GROUP) /* the client has repeated them */
+        assert_true(test_env_step(f->t));
+    assert_true(c2_mark_count("client: commands with one signature") > groups);
+    test_hub_filter(f->rig->hub, NULL, NULL);
+    for (unsigned i = 0; i < GROUP; i++)
+        end_add(f, &call[i]);
+    test_env_run_for(f->t, 30 * C2_NS_PER_S);
+    for (unsigned i = 0; i < f->rig->n; i++)
+        assert_int_equal(bft_rig_info(f->rig, i).requests, 0);
+    assert_value(f, "counter", "\4");
+}
+
+int
+main(void)
+{
+#define T(name)                                                                                    \
+    cmocka_unit_test_setup_teardown(name, coord_fixture_setup_bft, coord_fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        T(command__is_executed_once_whatever_was_answered_since),
+        T(request__that_was_part_of_a_group_is_not_waited_for),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
