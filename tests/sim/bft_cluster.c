@@ -144,6 +144,10 @@ bs_free(struct bs *s, struct sim_tally *tally)
         continue; /* packets to nobody */
     for (unsigned i = 0; i < BS_TAPE; i++)
         c2_blob_unref(s->tape[i]);
+    for (unsigned i = 0; i < BS_IDS; i++) {
+        c2_blob_unref(s->kept[i][0]);
+        c2_blob_unref(s->kept[i][1]);
+    }
     test_disk_remove_tree(s->dir);
     tally->events += s->w->events;
     tally->batches += s->model_n;

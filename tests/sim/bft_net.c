@@ -26,6 +26,35 @@ own_copy(struct bs_proc *to, const struct c2_blob *msg)
     return copy;
 }
 
+/* The seat of an id in the configuration of whoever receives; n = none. */
+static unsigned
+seat_of(const struct bs_proc *to, uint16_t id)
+{
+    const struct bft_config *c = bft_current_config(to->core);
+    unsigned seat = 0;
+    while (seat < c->n && c->member[seat].id != id)
+        seat++;
+    return seat;
+}
+
+static void
+give(struct bs_proc *to, struct bft_event *ev, const struct c2_blob *msg)
+{
+    struct c2_blob *copy = own_copy(to, msg);
+    ev->msg = copy;
+    bs_event(to, ev);
+    c2_blob_unref(copy);
+}
+
+void
+bs_deliver(struct bs *s, const struct bs_proc *from, struct bs_proc *to, const struct c2_blob *msg)
+{
+    struct bft_event ev = { .kind = BFT_EV_MESSAGE };
+    SIM_CHECK(s->w, to->up && to->started, "the script's replica is down");
+    ev.seat = (uint16_t)seat_of(to, from->id);
+    give(to, &ev, msg);
+}
+
 static void
 to_replica(struct packet *p)
 {
@@ -40,22 +69,16 @@ to_replica(struct packet *p)
         ev.conn = p->from + 1;
         ev.key = s->client[p->from - BS_PROCS].key;
     } else {
-        const struct bft_config *c = bft_current_config(to->core);
-        unsigned seat = 0;
-        while (seat < c->n && c->member[seat].id != p->from_id)
-            seat++;
         bool readable = msg_read_head(c2_blob_slice(p->msg), &h) == C2_E_OK;
         if (s->filter != NULL &&
             s->filter(s, &s->proc[p->from], to, readable ? h.type : 0, c2_blob_slice(p->msg)))
             return;
-        if (seat == c->n)
+        unsigned seat = seat_of(to, p->from_id);
+        if (seat == bft_current_config(to->core)->n)
             return;
         ev.seat = (uint16_t)seat;
     }
-    ev.msg = own_copy(to, p->msg);
-    struct c2_blob *msg = ev.msg;
-    bs_event(to, &ev);
-    c2_blob_unref(msg);
+    give(to, &ev, p->msg);
 }
 
 static void

@@ -9,7 +9,7 @@
  *   bft_client.c  clients, honest and lying
  *   bft_check.c   what must hold, checked at each event
  *   scene_bft.c   a random run: faults, then recovery while the liars go on
- *   scene_trap.c  known traps, one script each
+ *   scene_trap.c  known traps, one script each; trap_lies.c, trap_restart.c
  *
  * Processes have an id each, as members of a configuration have. A liar may be two processes with
  * one id and one key: that gives equivocation and amnesia without a line of code about them.
@@ -173,7 +173,8 @@ struct bs {
     bool (*filter)(struct bs *s, const struct bs_proc *from, const struct bs_proc *to,
                    unsigned type, struct c2_slice msg);
     const struct bs_trap *trap;
-    unsigned stage; /* the script's */
+    unsigned stage;                  /* the script's */
+    struct c2_blob *kept[BS_IDS][2]; /* messages that it has kept back, of each replica; owned */
 
     /* truth */
     uint8_t decided[BS_LOG_MAX][MSG_DIGEST_LEN];
@@ -193,6 +194,7 @@ struct bs {
     /* script */
     struct c2_timer chaos, look;
     unsigned chaos_left;
+    bool outages; /* power is cut everywhere at once, now and then */
     bool healed, done, converged;
     int victim;          /* process whose disk is damaged in this run; -1 = none */
     unsigned admin_kind; /* 0 = no reconfiguration; 1 = keys, 2 = a member, 3 = both */
@@ -224,6 +226,9 @@ void bs_lose_log(struct bs_proc *p);
 void bs_send(struct bs *s, struct bs_proc *from, struct bs_proc *to, struct c2_slice msg,
              uint64_t extra_ns);
 void bs_to_client(struct bs_proc *from, const struct bft_action *a);
+/* Arrives now, whatever the script says. */
+void bs_deliver(struct bs *s, const struct bs_proc *from, struct bs_proc *to,
+                const struct c2_blob *msg);
 /* From a client (i) to everybody with the id. */
 void bs_from_client(struct bs_client *c, uint16_t id, struct c2_blob *msg);
 void bs_cut(struct bs *s, unsigned a, unsigned b, bool cut);

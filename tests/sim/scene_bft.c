@@ -43,6 +43,17 @@ crash_one(struct bs *s, struct bs_proc *p)
     sim_arm(s->w, &p->restart, s->w->now_ns + sim_rng_scale(&s->rng, 1000, 3 * C2_NS_PER_S));
 }
 
+/* They come back one by one. */
+static void
+crash_all(struct bs *s)
+{
+    C2_MARK("sim: power is cut everywhere at once");
+    for (unsigned i = 0; i < s->nprocs; i++) {
+        if (!is_spared(s, &s->proc[i]))
+            crash_one(s, &s->proc[i]);
+    }
+}
+
 static void
 cut_some(struct bs *s, unsigned a)
 {
@@ -117,7 +128,9 @@ chaos_due(struct c2_timer *t)
         return;
     }
     unsigned dice = (unsigned)sim_rng_below(&s->rng, 100);
-    if (dice < 40 && !is_spared(s, p))
+    if (dice < 40 && s->outages)
+        crash_all(s);
+    else if (dice < 40 && !is_spared(s, p))
         crash_one(s, p);
     else if (dice < 50 && p->up && !is_spared(s, p))
         sim_disk_fail_sync(p->disk);
@@ -210,6 +223,7 @@ void
 sim_scene_bft(uint64_t seed, const struct sim_options *o, struct sim_tally *tally)
 {
     struct bs *s = bs_new("bft", seed, o, seed % 64 == 40 ? 2 : 1);
+    s->outages = seed % 8 == 6;
     set_up(s);
     sim_run_until(s->w, &s->healed, 120 * C2_NS_PER_S, "the end of the faults");
     sim_run_until(s->w, &s->done, LIVE_NS, "all answers");

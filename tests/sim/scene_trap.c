@@ -393,8 +393,11 @@ static const struct bs_trap traps[] = {
 static const struct bs_trap *
 trap_of(uint64_t seed)
 {
-    size_t i = seed % (C2_ARRAY_LEN(traps) + bs_lie_traps_count);
-    return i < C2_ARRAY_LEN(traps) ? &traps[i] : &bs_lie_traps[i - C2_ARRAY_LEN(traps)];
+    size_t i = seed % (C2_ARRAY_LEN(traps) + bs_lie_traps_count + bs_restart_traps_count);
+    if (i < C2_ARRAY_LEN(traps))
+        return &traps[i];
+    i -= C2_ARRAY_LEN(traps);
+    return i < bs_lie_traps_count ? &bs_lie_traps[i] : &bs_restart_traps[i - bs_lie_traps_count];
 }
 
 uint64_t

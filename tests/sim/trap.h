@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a trap is made of: scene_trap.c has those of other implementations, trap_lies.c those that
- * need a liar or a damaged disk.
+ * need a liar or a damaged disk, trap_restart.c those of a replica that starts again.
  */
 #ifndef C2_TESTS_SIM_TRAP_H
 #define C2_TESTS_SIM_TRAP_H
@@ -27,6 +27,8 @@ struct bs_trap {
 
 extern const struct bs_trap bs_lie_traps[];
 extern const unsigned bs_lie_traps_count;
+extern const struct bs_trap bs_restart_traps[];
+extern const unsigned bs_restart_traps_count;
 
 struct bft_info bs_info(struct bs *s, unsigned i);
 uint64_t bs_highest_view(struct bs *s);

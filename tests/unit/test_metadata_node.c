@@ -54,7 +54,9 @@ client__that_comes_while_replicas_start_is_answered(void **state)
     while (connected(f->c) < r->n)
         assert_true(test_env_step(f->t));
     assert_int_equal(started(r), 0);
+    uint64_t from_ns = c2_now_ns(f->env);
     put(f, "after", "2");
+    assert_in_range(c2_now_ns(f->env) - from_ns, 0, SHOW_NS / 2); /* not on a second connection */
     assert_int_equal(started(r), r->n);
     assert_value(f, "before", "1");
     assert_value(f, "after", "2");

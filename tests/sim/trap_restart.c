@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Traps for replicas that start again: what their log and their store say must be all that they
+ * need to know, and they must not believe that they know more.
+ */
+#include "tests/sim/trap.h"
+
+#define WINDOW (2 * BS_INTERVAL)
+
+static bool
+is_checkpoint(unsigned type)
+{
+    return type == MSG_CHECKPOINT || type == MSG_STABLE;
+}
+
+/* ---- a checkpoint becomes stable while a primary's own NEW-VIEW goes to the log -------------- */
+
+enum { NO_VIEW_YET, VIEW_IS_LEFT, NEW_VIEW_IS_LOGGED, PRIMARY_PROPOSES, PRIMARY_STARTS_AGAIN };
+enum { KEPT_CHECKPOINT, KEPT_VIEW_CHANGE };
+
+static void
+keep(struct bs *s, unsigned from, unsigned what, struct c2_slice msg)
+{
+    c2_blob_unref(s->kept[from][what]);
+    s->kept[from][what] = c2_blob_copy(msg.data, msg.len);
+}
+
+static void
+give_kept(struct bs *s, unsigned from, unsigned to, unsigned what)
+{
+    bs_deliver(s, &s->proc[from], &s->proc[to], s->kept[from][what]);
+}
+
+/* The first successor has everything but the last VIEW-CHANGE; with it, at once, what makes its
+ * checkpoint stable: its log has the NEW-VIEW, and then again that the view before was left. */
+static void
+new_view_then_stable(struct bs *s)
+{
+    give_kept(s, 3, 1, KEPT_VIEW_CHANGE);
+    s->stage = NEW_VIEW_IS_LOGGED;
+    give_kept(s, 2, 1, KEPT_CHECKPOINT);
+    give_kept(s, 3, 1, KEPT_CHECKPOINT);
+    SIM_CHECK(s->w, bs_info(s, 1).stable == BS_INTERVAL && bs_info(s, 1).leaving,
+              "the checkpoint is not stable in time");
+}
+
+static bool
+successor_is_ready(struct bs *s)
+{
+    return s->kept[2][KEPT_CHECKPOINT] != NULL && s->kept[3][KEPT_CHECKPOINT] != NULL &&
+           s->kept[2][KEPT_VIEW_CHANGE] != NULL && s->kept[1][KEPT_VIEW_CHANGE] != NULL;
+}
+
+static bool
+checkpoint_waits_for_new_view(struct bs *s, const struct bs_proc *from, const struct bs_proc *to,
+                              unsigned type, struct c2_slice msg)
+{
+    struct msg_checkpoint c;
+    if (s->stage >= NEW_VIEW_IS_LOGGED)
+        return false;
+    if (is_checkpoint(type)) {
+        bool first = msg_read_checkpoint(msg, &c) == C2_E_OK && c.n == BS_INTERVAL;
+        if (type == MSG_CHECKPOINT && first)
+            keep(s, from->index, KEPT_CHECKPOINT, msg);
+        return true;
+    }
+    if (type != MSG_VIEW_CHANGE || s->stage != VIEW_IS_LEFT)
+        return false;
+    keep(s, from->index, KEPT_VIEW_CHANGE, msg);
+    bool last = from->index == 3 && to->index == 1;
+    if (last && successor_is_ready(s))
+        new_view_then_stable(s);
+    return last;
+}
+
+static void
+primary_starts_again(struct bs *s, unsigned *stage)
+{
+    struct bft_info in = bs_info(s, 1);
+    bool all = bs_info(s, 2).executed >= BS_INTERVAL && bs_info(s, 3).executed >= BS_INTERVAL;
+    if (*stage == NO_VIEW_YET && in.executed >= BS_INTERVAL && all) {
+        bs_put_down(s, 0);
+        *stage = VIEW_IS_LEFT;
+    } else if (*stage == NEW_VIEW_IS_LOGGED && !in.leaving && in.view == 1 &&
+               in.count.proposed > 0) {
+        *stage = PRIMARY_PROPOSES;
+        bs_crash(&s->proc[1]);
+        bs_start(&s->proc[1]);
+    } else if (*stage == PRIMARY_PROPOSES && in.mode == BFT_RUNNING) {
+        *stage = PRIMARY_STARTS_AGAIN; /* the network has them twice */
+        give_kept(s, 2, 1, KEPT_VIEW_CHANGE);
+        give_kept(s, 3, 1, KEPT_VIEW_CHANGE);
+    }
+}
+
+/* ---- a disk is lost after a key was used for the first time ---------------------------------- */
+
+#define LOST_ON_WAY 10  /* polls until what it sent before has arrived */
+#define LOST_HOLD   200 /* polls until anything is decided again */
+
+static void
+new_keys(struct bs *s)
+{
+    s->admin_kind = 1;
+    s->admin_at = 20;
+}
+
+static void
+lose_disks_of_third(struct bs *s, unsigned *stage)
+{
+    struct bs_proc *p = &s->proc[3];
+    if (*stage == 0 && s->have_epoch[1] && bs_info(s, 3).epoch == 1 &&
+        bs_info(s, 3).committed_to > s->epochs[1].base) {
+        bs_crash(p);
+        bs_lose_store(p);
+        bs_lose_log(p);
+        bs_start(p);
+        *stage = 1;
+    } else if (*stage > 0 && *stage < LOST_HOLD && p->started) {
+        ++*stage;
+    }
+}
+
+/* Whatever the third votes for with its new key, it may have voted for something else before. */
+static bool
+third_has_used_its_key(struct bs *s, const struct bs_proc *from, const struct bs_proc *to,
+                       unsigned type, struct c2_slice msg)
+{
+    struct msg_head h;
+    struct msg_votes v;
+    (void)to;
+    if (s->stage > LOST_ON_WAY && from->index == 3 && msg_read_votes(msg, &h, &v) == C2_E_OK) {
+        for (uint32_t i = 0; i < v.count; i++)
+            SIM_CHECK(s->w, v.vote[i].n > s->epochs[1].base + WINDOW,
+                      "a replica that has lost its log votes on %llu with its new key",
+                      (unsigned long long)v.vote[i].n);
+    }
+    return s->have_epoch[1] && s->stage < LOST_HOLD &&
+           (type == MSG_COMMIT || is_checkpoint(type)) && bs_info(s, to->index).epoch == 1;
+}
+
+/* ---- a fetch is interrupted, and the log does not know of what ------------------------------- */
+
+#define FETCH_LASTS 10
+#define FETCH_HOLD  150 /* polls until it hears of a checkpoint */
+
+static void
+interrupt_fetch(struct bs *s, unsigned *stage)
+{
+    struct bs_proc *p = &s->proc[3];
+    if (*stage == 0 && bs_info(s, 3).mode != BFT_SYNCING)
+        return;
+    if (*stage == FETCH_LASTS) {
+        bs_crash(p);
+        bs_lose_log(p);
+        bs_start(p);
+    }
+    if (*stage < FETCH_HOLD && (*stage != FETCH_LASTS + 1 || p->started))
+        ++*stage;
+}
+
+static bool
+third_hears_of_batches_only(struct bs *s, const struct bs_proc *from, const struct bs_proc *to,
+                            unsigned type, struct c2_slice msg)
+{
+    bool third = from->index == 3 || to->index == 3;
+    (void)msg;
+    if (s->stage == 0 && bs_highest_executed(s) < 30)
+        return third;
+    if (to->index != 3 || s->stage >= FETCH_HOLD)
+        return false;
+    return type == MSG_STATE ||
+           (s->stage <= FETCH_LASTS ? type == MSG_DECIDED : is_checkpoint(type));
+}
+
+/* ---- power is cut everywhere at once, again and again ---------------------------------------- */
+
+#define OUTAGES 12
+
+static void
+cut_all(struct bs *s, unsigned *stage)
+{
+    bool all = true;
+    for (unsigned i = 0; i < s->config.n; i++)
+        all = all && s->proc[i].started;
+    if (*stage == OUTAGES || !all || bs_highest_executed(s) < *stage)
+        return;
+    for (unsigned i = 0; i < s->config.n; i++) {
+        bs_crash(&s->proc[i]);
+        sim_arm(s->w, &s->proc[i].restart,
+                s->w->now_ns + sim_rng_scale(&s->rng, 1000, 100 * C2_NS_PER_MS));
+    }
+    ++*stage;
+}
+
+/* ---- all of them ---------------------------------------------------------------------------- */
+
+const struct bs_trap bs_restart_traps[] = {
+    { .name = "a checkpoint beside a NEW-VIEW",
+      .poll = primary_starts_again,
+      .filter = checkpoint_waits_for_new_view,
+      .requests = 60,
+      .stages = PRIMARY_STARTS_AGAIN,
+      .view = 1 },
+    { .name = "a key is not new because the log is",
+      .prepare = new_keys,
+      .poll = lose_disks_of_third,
+      .filter = third_has_used_its_key,
+      .requests = 100,
+      .stages = LOST_HOLD,
+      .damaged = 1 + 3 },
+    { .name = "a fetch without a target",
+      .poll = interrupt_fetch,
+      .filter = third_hears_of_batches_only,
+      .requests = 60,
+      .stages = FETCH_HOLD,
+      .damaged = 1 + 3 },
+    { .name = "all at once", .poll = cut_all, .requests = 60, .stages = OUTAGES },
+};
+
+const unsigned bs_restart_traps_count = C2_ARRAY_LEN(bs_restart_traps);
