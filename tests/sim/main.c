@@ -61,77 +61,11 @@ struct options {
     size_t nreplays;
 };
 
-/* Branches that a full run must take; each is taken often enough not to depend on single seeds. */
-static const char *const marks[] = {
-    "put: an earlier attempt had arrived",
-    "put: a seat is late",
-    "put: persists",
-    "get: from direct to decoding",
-    "list: does not wait for the last seat",
-    "unit: a claim is newer than all metadata",
-    "unit: metadata does not verify",
-    "unit: metadata was collected meanwhile",
-    "unit: the value is gone, is there a newer one?",
-    "unit: the lock was lost before the metadata",
-    "unit: two try to lock at the same time",
-    "sim: an answer that nobody waits for",
-    "sim: deadline of a request",
-    "sim: an operation failed in a storm",
-    "sim: a crash lost what was not promised",
-    "sim: write torn by a power cut",
-    "sim: name lost in a power cut",
-    "fetch: read back from the journal",
-    "txg: manifest written",
-    "txg: stable state of a held file",
-    "gc: condemned",
-    "gc: a seat has not confirmed",
-    "gc: orphans deleted",
-    "compact: a piece",
-    "sim: a change of providers",
-    "sim: a change of providers is refused",
-    "sim: a change of providers goes on after a crash",
-    "sim: a provider more",
-    "sim: twins",
-    "sim: lie: silence",
-    "sim: lie: one is excluded",
-    "sim: lie: slow on purpose",
-    "sim: lie: a message is changed",
-    "sim: lie: an old message again",
-    "sim: lie: two proposals",
-    "sim: lie: two votes",
-    "sim: lie: a wrong body",
-    "sim: lie: a hidden certificate",
-    "sim: lie: a false certificate",
-    "sim: lie: an invented certificate",
-    "sim: lie: a view out of nothing",
-    "sim: lie: a wrong state",
-    "sim: lie: numbers at their limits",
-    "sim: lie: a flood",
-    "sim: lie: a wrong answer",
-    "sim: a client lies",
-    "sim: commands with one signature",
-    "sim: evidence against a liar",
-    "sim: a replica crashes",
-    "sim: a link is cut",
-    "sim: one stays apart",
-    "sim: fsync failed",
-    "sim: the log's end is torn",
-    "sim: a new epoch",
-    "sim: a lock is taken",
-    "sim: a stale holder is fenced",
-    "sim: a fast read",
-    "sim: a fast read is ordered instead",
-    "bft: a fast read waits",
-    "bft: decided without the batch",
-    "bft: fetches the state",
-};
-
 /* Shared with the children: what each works on, what it has seen. */
 struct slot {
     uint64_t index;
     const struct scenario *scenario;
     struct sim_tally tally;
-    uint64_t marks[C2_ARRAY_LEN(marks)];
     struct sim_report report;
 };
 
@@ -185,8 +119,6 @@ start_worker(const struct options *o, struct slot *slot, unsigned stride)
         return pid;
     for (; slot->index < total(o); slot->index += stride)
         run_one(o, slot->index, slot);
-    for (size_t i = 0; i < C2_ARRAY_LEN(marks); i++)
-        slot->marks[i] += c2_mark_count(marks[i]);
     sim_report_add(&slot->report);
     fflush(stdout);
     exit(0);
@@ -248,14 +180,10 @@ check_tally(const struct options *o, const struct slot *slots, unsigned n)
                     sim_fault_name((enum sim_fault)f));
         missing += never;
     }
-    for (size_t m = 0; m < C2_ARRAY_LEN(marks); m++) {
-        uint64_t hits = 0;
-        for (unsigned i = 0; i < n; i++)
-            hits += slots[i].marks[m];
-        if (hits == 0)
-            fprintf(stderr, "c2sim: never reached: %s\n", marks[m]);
-        missing += hits == 0;
-    }
+    struct sim_report sum = { 0 };
+    for (unsigned i = 0; i < n; i++)
+        sim_report_join(&sum, &slots[i].report);
+    missing += sim_report_check(&sum);
     for (unsigned i = 0; i < n; i++) {
         events += slots[i].tally.events;
         batches += slots[i].tally.batches;
@@ -280,8 +208,7 @@ print_report(const struct options *o, const struct slot *slots, unsigned n, uint
     struct sim_report sum = { 0 };
     struct sim_tally tally = { 0 };
     for (unsigned i = 0; i < n; i++) {
-        for (unsigned k = 0; k < SIM_REPORT_KINDS; k++)
-            sum.hits[k] += slots[i].report.hits[k];
+        sim_report_join(&sum, &slots[i].report);
         tally.events += slots[i].tally.events;
         tally.batches += slots[i].tally.batches;
     }
