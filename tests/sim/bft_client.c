@@ -2,7 +2,7 @@
 /*
  * Clients. An honest one has several requests on their way: additions to counters, reads of all
  * counters (fast, or ordered when that fails). One takes a lock, commits under it and sometimes
- * forgets to give it back; one has administrators' signatures. The lying one does what it likes.
+ * forgets to give it back; one has administrators' signatures.
  */
 #include <stdio.h>
 #include <string.h>
@@ -22,8 +22,8 @@ counter_name(unsigned i, char name[16])
     snprintf(name, 16, "c%u", i);
 }
 
-static void
-encode_get(struct c2_buf *out)
+void
+bs_encode_get(struct c2_buf *out)
 {
     char names[BS_KEYS][16];
     struct c2_slice keys[BS_KEYS];
@@ -35,8 +35,8 @@ encode_get(struct c2_buf *out)
     coord_txn_encode(&r, out);
 }
 
-static void
-encode_op(struct bs_client *c, unsigned kind, unsigned key, struct c2_buf *out)
+void
+bs_encode_op(struct bs_client *c, unsigned kind, unsigned key, struct c2_buf *out)
 {
     char name[16];
     counter_name(key, name);
@@ -70,8 +70,8 @@ encode_op(struct bs_client *c, unsigned kind, unsigned key, struct c2_buf *out)
     coord_txn_encode(&r, out);
 }
 
-static struct c2_blob *
-sign_request(struct bs_client *c, struct msg_request *m, struct c2_slice op)
+struct c2_blob *
+bs_sign_request(struct bs_client *c, struct msg_request *m, struct c2_slice op)
 {
     struct c2_buf msg = { 0 };
     m->op = op;
@@ -86,8 +86,8 @@ sign_request(struct bs_client *c, struct msg_request *m, struct c2_slice op)
 /* ---- administrators -------------------------------------------------------------------------- */
 
 /* The newest configuration, with new keys (kind 1, 3) and the spare instead of a member (2, 3). */
-static void
-encode_admin(struct bs *s, struct c2_buf *out)
+void
+bs_encode_admin(struct bs *s, struct c2_buf *out)
 {
     unsigned last = 0;
     struct c2_buf config = { 0 };
@@ -143,7 +143,7 @@ send_read(struct bs_op *op)
     struct c2_buf cmd = { 0 };
     struct c2_buf msg = { 0 };
     const struct msg_head h = { .sender = MSG_SENDER_CLIENT, .cluster = c->s->config.cluster };
-    encode_get(&cmd);
+    bs_encode_get(&cmd);
     const struct msg_read m = { .rseq = ++c->rseq, .full = 1, .op = c2_buf_slice(&cmd) };
     op->cseq = m.rseq;
     msg_write_read(&msg, &h, &m);
@@ -164,9 +164,9 @@ send_query(struct bs_op *op)
     op->have = 0;
     op->tries = 0;
     op->cseq = m.cseq = (1ull << 40) + ++c->rseq;
-    encode_get(&cmd);
+    bs_encode_get(&cmd);
     c2_blob_unref(op->msg);
-    op->msg = sign_request(c, &m, c2_buf_slice(&cmd));
+    op->msg = bs_sign_request(c, &m, c2_buf_slice(&cmd));
     c2_buf_done(&cmd);
     transmit(op);
 }
@@ -194,9 +194,9 @@ send_command(struct bs_op *op)
         if (op->kind == BS_OP_ADMIN) {
             m.kind = MSG_REQ_ADMIN;
             s->admins++;
-            encode_admin(s, &cmd);
+            bs_encode_admin(s, &cmd);
         } else {
-            encode_op(c, op->kind, op->key, &cmd);
+            bs_encode_op(c, op->kind, op->key, &cmd);
         }
         c2_sha256(c2_buf_slice(&cmd), is->op);
     }
@@ -206,7 +206,7 @@ send_command(struct bs_op *op)
         msg_put_bytes(&c->held_ops, c2_buf_slice(&cmd));
         c->held[c->nheld++] = op;
     } else {
-        op->msg = sign_request(c, &m, c2_buf_slice(&cmd));
+        op->msg = bs_sign_request(c, &m, c2_buf_slice(&cmd));
         transmit(op);
     }
     c2_buf_done(&cmd);
@@ -221,7 +221,7 @@ send_held(struct bs_client *c)
     struct msg_request m = { .kind = MSG_REQ_COMMANDS, .session = c->session };
     m.cseq = c->held[0]->cseq;
     m.ack_low = c->ack_low;
-    struct c2_blob *msg = sign_request(c, &m, c2_buf_slice(&c->held_ops));
+    struct c2_blob *msg = bs_sign_request(c, &m, c2_buf_slice(&c->held_ops));
     for (unsigned i = 0; i < c->nheld; i++) {
         c->held[i]->msg = c2_blob_ref(msg);
         transmit(c->held[i]);
@@ -515,92 +515,6 @@ bs_client_hears(struct bs_client *c, uint16_t id, struct c2_slice msg)
         hears_read(c, id, h.epoch, &r);
 }
 
-/* ---- lies ------------------------------------------------------------------------------------ */
-
-static void
-lie_request(struct bs_client *c, struct msg_request *m, struct c2_buf *op)
-{
-    struct bs *s = c->s;
-    uint8_t junk[64];
-    sim_rng_fill(&s->rng, junk, sizeof junk);
-    m->kind = MSG_REQ_COMMAND;
-    m->session = c->session;
-    m->cseq = sim_rng_between(&s->rng, 1, 80);
-    switch (sim_rng_below(&s->rng, 9)) {
-    case 0: /* two requests with one number */
-        encode_op(c, BS_OP_ADD, (unsigned)sim_rng_below(&s->rng, 1000) + 10, op);
-        return;
-    case 1: /* a session to come */
-        m->session = (s->model_n + sim_rng_below(&s->rng, 1000)) << 12 | 1;
-        encode_op(c, BS_OP_ADD, 11, op);
-        return;
-    case 2: /* somebody else's session */
-        m->session = s->client[0].session | 1;
-        encode_op(c, BS_OP_ADD, 11, op);
-        return;
-    case 3: /* far outside of the window */
-        m->cseq = UINT64_MAX - sim_rng_below(&s->rng, 70);
-        m->ack_low = sim_rng_below(&s->rng, m->cseq);
-        encode_op(c, BS_OP_ADD, 11, op);
-        return;
-    case 4: /* no command at all */
-        c2_buf_append(op, junk, sim_rng_below(&s->rng, sizeof junk));
-        return;
-    case 5: /* a change in the clothes of a query, and the other way round */
-        m->kind = MSG_REQ_QUERY;
-        encode_op(c, BS_OP_ADD, 11, op);
-        return;
-    case 6:
-        encode_get(op);
-        return;
-    case 7:
-        m->kind = MSG_REQ_ADMIN;
-        encode_admin(s, op);
-        if (sim_rng_chance(&s->rng, 50)) {
-            op->data[op->len - 1] ^= 1;
-        } else { /* one administrator alone */
-            op->len -= 1 + MSG_SIG_LEN;
-            op->data[op->len - 1 - MSG_SIG_LEN - 1] = 1;
-        }
-        return;
-    default:
-        m->kind = MSG_REQ_CLOSE;
-        c->session = 0;
-        return;
-    }
-}
-
-static void
-liar_due(struct c2_timer *t)
-{
-    struct bs_client *c = C2_CONTAINER_OF(t, struct bs_client, next);
-    struct bs *s = c->s;
-    struct c2_buf op = { 0 };
-    struct msg_request m = { 0 };
-    C2_MARK("sim: a client lies");
-    if (c->session == 0) {
-        uint8_t hash[C2_SHA256_LEN];
-        m.kind = MSG_REQ_OPEN;
-        m.cseq = c->nonce++ + 1;
-        msg_client_hash(s->config.cluster, c->key, hash);
-        bs_crypto.sign(&bs_crypto, s->authority, hash, c2_buf_extend(&op, MSG_SIG_LEN));
-    } else {
-        lie_request(c, &m, &op);
-    }
-    struct c2_blob *msg = sign_request(c, &m, c2_buf_slice(&op));
-    if (sim_rng_chance(&s->rng, 10))
-        msg->data[sim_rng_below(&s->rng, msg->len)] ^= 1;
-    uint32_t to = (uint32_t)sim_rng_next(&s->rng);
-    for (uint16_t id = 0; id <= s->config.n; id++) {
-        if ((to >> id & 1) != 0)
-            bs_from_client(c, id, msg);
-    }
-    c2_blob_unref(msg);
-    c2_buf_done(&op);
-    if (!s->done)
-        sim_arm(s->w, t, s->w->now_ns + sim_rng_scale(&s->rng, 100000, 300 * C2_NS_PER_MS));
-}
-
 /* ---- life ------------------------------------------------------------------------------------ */
 
 void
@@ -617,7 +531,7 @@ bs_client_init(struct bs_client *c, struct bs *s, unsigned i)
 void
 bs_client_start(struct bs_client *c)
 {
-    c->next.fire = c->liar ? liar_due : next_due;
+    c->next.fire = c->liar ? bs_liar_due : next_due;
     sim_arm(c->s->w, &c->next, c->s->w->now_ns + 1);
 }
 

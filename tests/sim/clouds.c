@@ -1,16 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Clouds of clouds.h: travel, storage, faults. The ledger is in ledger.c, the plans in
- * clouds_plan.c.
- *
- *   submit ──way there──► take effect, prepare the answer ──way back──► done
- *      │                                                         ▲
- *      └── deadline or cancel: done at once; what is on its way goes on without the node. When the
- *          node dies, some of it had not left.
+ * Clouds of clouds.h: storage, faults. The way there and back is in clouds_way.c, the ledger in
+ * ledger.c, the plans in clouds_plan.c.
  */
-#include "tests/sim/clouds.h"
+#include "tests/sim/clouds_int.h"
 
-#include "backends/layer.h"
 #include "base/alloc.h"
 #include "base/mark.h"
 #include "tests/sim/ledger.h"
@@ -19,45 +13,6 @@
 #include <string.h>
 
 #define LIST_PAGE_MAX 1000
-
-struct way {
-    struct provider p; /* first */
-    struct sim_cloud *cloud;
-    struct sim_node *node;
-};
-
-/* The node's half of a request, in its memory. */
-struct op {
-    struct prov_call call; /* first */
-    struct trip *trip;     /* NULL once it is detached */
-    struct sim_node *node;
-    struct c2_timer deadline;
-    struct c2_timer canceled;
-};
-
-/* The world's half. */
-struct trip {
-    struct c2_link link; /* cloud->calls */
-    struct c2_timer timer;
-    struct sim_cloud *cloud;
-    struct op *op; /* NULL: nobody waits */
-    enum prov_verb verb;
-    bool arrived, if_absent;
-    uint32_t faults; /* bitmap, as of the moment of departure or arrival */
-    char *key, *after;
-    char **keys;
-    size_t nkeys, list_max, body_len_max;
-    uint64_t offset, len;
-    struct c2_blob *body;
-    /* the answer */
-    enum c2_err err;
-    struct c2_blob *reply;
-    uint64_t size, retry_after_ns, wall_ns;
-    char **names;
-    uint64_t *sizes;
-    size_t nnames;
-    bool truncated;
-};
 
 static const struct {
     enum fault_kind kind;
@@ -172,8 +127,8 @@ erase(struct sim_cloud *c, const char *key)
 
 /* ---- faults ---------------------------------------------------------------------------------- */
 
-static uint32_t
-draw_faults(struct sim_cloud *c)
+uint32_t
+cloud_draw_faults(struct sim_cloud *c)
 {
     struct sim_world *w = c->clouds->w;
     uint32_t faults = 0;
@@ -187,8 +142,8 @@ draw_faults(struct sim_cloud *c)
 }
 
 /* Whether the request meets this fault; counts it. */
-static bool
-meets(struct trip *t, enum sim_fault f)
+bool
+cloud_meets(struct cloud_trip *t, enum sim_fault f)
 {
     if ((t->faults & (1u << f)) == 0)
         return false;
@@ -205,13 +160,13 @@ meets(struct trip *t, enum sim_fault f)
 /* ---- effect ---------------------------------------------------------------------------------- */
 
 static void
-do_put(struct trip *t)
+do_put(struct cloud_trip *t)
 {
     struct sim_cloud *c = t->cloud;
     struct sim_rng *rng = &c->clouds->rng;
-    if (meets(t, SIM_LIE_ACK) || meets(t, SIM_ROLLBACK))
+    if (cloud_meets(t, SIM_LIE_ACK) || cloud_meets(t, SIM_ROLLBACK))
         return;
-    if (t->if_absent && meets(t, SIM_LIE_EXISTS)) {
+    if (t->if_absent && cloud_meets(t, SIM_LIE_EXISTS)) {
         t->err = C2_E_EXISTS;
         return;
     }
@@ -221,34 +176,34 @@ do_put(struct trip *t)
     }
     store(c, t->key, t->body->data, t->body->len);
     struct c2_blob *stored = find(c, t->key)->body;
-    if (stored->len > 0 && meets(t, SIM_CORRUPT_STORED))
+    if (stored->len > 0 && cloud_meets(t, SIM_CORRUPT_STORED))
         stored->data[sim_rng_below(rng, stored->len)] ^= (uint8_t)sim_rng_between(rng, 1, 255);
-    if (stored->len > 0 && meets(t, SIM_TRUNCATE_STORED))
+    if (stored->len > 0 && cloud_meets(t, SIM_TRUNCATE_STORED))
         stored->len = sim_rng_below(rng, stored->len);
-    if (meets(t, SIM_LIE_CHECKSUM))
+    if (cloud_meets(t, SIM_LIE_CHECKSUM))
         t->err = C2_E_CORRUPT;
 }
 
 /* The whole object that answers: the right one, or another of the same cloud. */
 static const struct c2_blob *
-answering(struct trip *t)
+answering(struct cloud_trip *t)
 {
     struct sim_cloud *c = t->cloud;
-    if (find(c, t->key) != NULL && meets(t, SIM_LOSE))
+    if (find(c, t->key) != NULL && cloud_meets(t, SIM_LOSE))
         erase(c, t->key);
-    if (meets(t, SIM_LIE_ABSENT))
+    if (cloud_meets(t, SIM_LIE_ABSENT))
         return NULL;
-    if (c->count > 1 && find(c, t->key) != NULL && meets(t, SIM_SWAP_ANSWER))
+    if (c->count > 1 && find(c, t->key) != NULL && cloud_meets(t, SIM_SWAP_ANSWER))
         return c->objects[sim_rng_below(&c->clouds->rng, c->count)].body;
     const struct sim_object *o = find(c, t->key);
-    if (o != NULL && meets(t, SIM_STALE_ANSWER))
+    if (o != NULL && cloud_meets(t, SIM_STALE_ANSWER))
         return o->old;
     return o != NULL ? o->body : NULL;
 }
 
 /* More than was asked for, as far as the client takes it. */
 static void
-exaggerate(struct trip *t)
+exaggerate(struct cloud_trip *t)
 {
     size_t room = t->body_len_max - t->reply->len;
     size_t extra = C2_MIN(room, (size_t)sim_rng_scale(&t->cloud->clouds->rng, 1, 64u << 10));
@@ -265,7 +220,7 @@ exaggerate(struct trip *t)
 }
 
 static void
-do_get(struct trip *t)
+do_get(struct cloud_trip *t)
 {
     struct sim_rng *rng = &t->cloud->clouds->rng;
     const struct c2_blob *b = answering(t);
@@ -275,7 +230,7 @@ do_get(struct trip *t)
     }
     t->size = b->len;
     if (t->verb == PROV_HEAD) {
-        if (meets(t, SIM_HUGE_ANSWER))
+        if (cloud_meets(t, SIM_HUGE_ANSWER))
             t->size = UINT64_C(1) << 62;
         return;
     }
@@ -290,24 +245,24 @@ do_get(struct trip *t)
         t->err = C2_E_TOO_LARGE;
         return;
     }
-    if (len > 0 && meets(t, SIM_TRUNCATE_ANSWER))
+    if (len > 0 && cloud_meets(t, SIM_TRUNCATE_ANSWER))
         len = sim_rng_below(rng, len);
-    if (meets(t, SIM_EMPTY_ANSWER))
+    if (cloud_meets(t, SIM_EMPTY_ANSWER))
         len = 0;
     t->reply = c2_blob_copy(b->data + t->offset, len);
-    if (len > 0 && meets(t, SIM_CORRUPT_ANSWER))
+    if (len > 0 && cloud_meets(t, SIM_CORRUPT_ANSWER))
         t->reply->data[sim_rng_below(rng, len)] ^= (uint8_t)sim_rng_between(rng, 1, 255);
-    if (meets(t, SIM_HUGE_ANSWER))
+    if (cloud_meets(t, SIM_HUGE_ANSWER))
         exaggerate(t);
 }
 
 static void
-do_list(struct trip *t)
+do_list(struct cloud_trip *t)
 {
     struct sim_cloud *c = t->cloud;
     size_t max = C2_MIN(t->list_max, (size_t)LIST_PAGE_MAX);
-    bool lies = meets(t, SIM_LIE_LIST);
-    bool again = meets(t, SIM_LOOP_LIST);
+    bool lies = cloud_meets(t, SIM_LIE_LIST);
+    bool again = cloud_meets(t, SIM_LOOP_LIST);
     t->names = c2_calloc(max, sizeof *t->names);
     t->sizes = c2_calloc(max, sizeof *t->sizes);
     for (size_t i = 0; i < c->count && !t->truncated; i++) {
@@ -336,9 +291,9 @@ do_list(struct trip *t)
 }
 
 static void
-do_delete(struct trip *t)
+do_delete(struct cloud_trip *t)
 {
-    if (meets(t, SIM_ROLLBACK))
+    if (cloud_meets(t, SIM_ROLLBACK))
         return;
     if (t->verb == PROV_DELETE)
         erase(t->cloud, t->key);
@@ -348,7 +303,7 @@ do_delete(struct trip *t)
 
 /* An error instead of what was asked for. */
 static bool
-refuses(struct trip *t)
+refuses(struct cloud_trip *t)
 {
     static const struct {
         enum sim_fault fault;
@@ -362,7 +317,7 @@ refuses(struct trip *t)
         { SIM_PROTOCOL, C2_E_PROTOCOL },
     };
     for (size_t i = 0; i < C2_ARRAY_LEN(refusals); i++) {
-        if (!meets(t, refusals[i].fault))
+        if (!cloud_meets(t, refusals[i].fault))
             continue;
         t->err = refusals[i].err;
         return true;
@@ -370,14 +325,14 @@ refuses(struct trip *t)
     return false;
 }
 
-static void
-take_effect(struct trip *t)
+void
+cloud_take_effect(struct cloud_trip *t)
 {
     struct sim_rng *rng = &t->cloud->clouds->rng;
     t->wall_ns = t->cloud->clouds->w->now_ns + t->cloud->wall_ns;
     if (t->cloud->index % 2 == 0) /* as in the Date of HTTP */
         t->wall_ns -= t->wall_ns % C2_NS_PER_S;
-    if (meets(t, SIM_LIE_CLOCK))
+    if (cloud_meets(t, SIM_LIE_CLOCK))
         t->wall_ns = sim_rng_scale(rng, 1, C2_NEVER / 2);
     if (refuses(t)) {
         bool wish = t->err == C2_E_THROTTLED && sim_rng_chance(rng, 50);
@@ -402,251 +357,11 @@ take_effect(struct trip *t)
     case PROV_VERB_COUNT:
         C2_UNREACHABLE();
     }
-    if (meets(t, SIM_LOST_ANSWER))
+    if (cloud_meets(t, SIM_LOST_ANSWER))
         t->err = C2_E_UNREACHABLE;
-}
-
-/* ---- travel ---------------------------------------------------------------------------------- */
-
-static void
-trip_free(struct trip *t)
-{
-    c2_list_remove(&t->cloud->calls, &t->link);
-    sim_stop(t->cloud->clouds->w, &t->timer);
-    for (size_t i = 0; i < t->nkeys; i++)
-        c2_free(t->keys[i]);
-    for (size_t i = 0; i < t->nnames; i++)
-        c2_free(t->names[i]);
-    c2_free(t->names);
-    c2_free(t->sizes);
-    c2_free(t->keys);
-    c2_free(t->key);
-    c2_free(t->after);
-    c2_blob_unref(t->body);
-    c2_blob_unref(t->reply);
-    c2_free(t);
-}
-
-/* Ends the node's half; runs in the node's name. */
-static void
-op_finish(struct op *op)
-{
-    struct prov_req *r = op->call.r;
-    struct sim_world *w = op->node->w;
-    sim_stop(w, &op->deadline);
-    sim_stop(w, &op->canceled);
-    if (op->trip != NULL)
-        op->trip->op = NULL;
-    prov_call_pop(&op->call);
-    c2_free(op);
-    r->done(r);
-}
-
-static void
-hand_over(struct trip *t, struct prov_req *r)
-{
-    r->err = t->err;
-    r->size = t->size;
-    r->retry_after_ns = t->retry_after_ns;
-    r->server_wall_ns = t->wall_ns;
-    if (t->err != C2_E_OK) {
-        snprintf(r->detail, sizeof r->detail, "%s", c2_err_text(t->err));
-        return;
-    }
-    if (t->reply != NULL)
-        r->reply = c2_blob_copy(t->reply->data, t->reply->len);
-    for (size_t i = 0; i < t->nnames; i++)
-        prov_list_add(r, t->names[i], t->sizes[i]);
-    if (t->verb == PROV_LIST)
-        prov_list_finish(r);
-    r->truncated = t->truncated;
-}
-
-static uint64_t
-way_ns(struct trip *t)
-{
-    struct sim_rng *rng = &t->cloud->clouds->rng;
-    uint64_t ns = t->cloud->latency_ns / 2 + sim_rng_below(rng, t->cloud->latency_ns + 1);
-    if (sim_rng_chance(rng, 2))
-        ns *= 10;
-    if ((t->faults & (1u << SIM_SLOW)) != 0)
-        ns += sim_rng_scale(rng, 100 * C2_NS_PER_MS, 20 * C2_NS_PER_S);
-    bool drips = t->arrived && (t->verb == PROV_GET || t->verb == PROV_LIST);
-    if (drips && t->err == C2_E_OK && meets(t, SIM_DRIP))
-        ns += sim_rng_scale(rng, C2_NS_PER_S, 120 * C2_NS_PER_S);
-    return ns;
-}
-
-static void
-trip_due(struct c2_timer *timer)
-{
-    struct trip *t = C2_CONTAINER_OF(timer, struct trip, timer);
-    struct sim_world *w = t->cloud->clouds->w;
-    if (!t->arrived) {
-        t->arrived = true;
-        t->faults |= draw_faults(t->cloud);
-        take_effect(t);
-        sim_trace(w, t->cloud->name, "%s %s: %s", prov_verb_name(t->verb),
-                  t->key != NULL ? t->key : "", c2_err_name(t->err));
-        sim_arm(w, timer, w->now_ns + way_ns(t));
-        return;
-    }
-    struct op *op = t->op;
-    if (op != NULL) {
-        struct sim_life *before = sim_node_enter(op->node);
-        hand_over(t, op->call.r);
-        op_finish(op);
-        sim_life_leave(before);
-    } else {
-        C2_MARK("sim: an answer that nobody waits for");
-    }
-    trip_free(t);
-}
-
-static struct trip *
-trip_new(struct sim_cloud *c, struct op *op, const struct prov_req *r)
-{
-    struct trip *t = c2_calloc(1, sizeof *t);
-    t->cloud = c;
-    t->op = op;
-    t->verb = r->verb;
-    t->key = r->key != NULL ? c2_strdup(r->key) : NULL;
-    t->after = r->list_after != NULL ? c2_strdup(r->list_after) : NULL;
-    t->list_max = r->list_max;
-    t->body_len_max = r->body_len_max;
-    t->offset = r->offset;
-    t->len = r->len;
-    t->if_absent = r->if_absent;
-    if (r->verb == PROV_PUT)
-        t->body = c2_blob_copy(r->body->data, r->body->len);
-    if (r->verb == PROV_DELETE_MANY) {
-        t->nkeys = r->nkeys;
-        t->keys = c2_calloc(r->nkeys, sizeof *t->keys);
-        for (size_t i = 0; i < r->nkeys; i++)
-            t->keys[i] = c2_strdup(r->keys[i]);
-    }
-    t->timer.fire = trip_due;
-    c2_list_append(&c->calls, &t->link);
-    return t;
-}
-
-/* In the world's name. */
-static void
-depart(struct sim_cloud *c, struct op *op, const struct prov_req *r)
-{
-    struct sim_world *w = c->clouds->w;
-    struct trip *t = trip_new(c, op, r);
-    op->trip = t;
-    if (r->verb == PROV_PUT)
-        sim_ledger_put(c->clouds, r->key, c2_blob_slice(r->body));
-    t->faults = draw_faults(c) & (1u << SIM_HANG | 1u << SIM_DOWN | 1u << SIM_SLOW);
-    if (meets(t, SIM_HANG)) {
-        t->arrived = true;
-        t->err = C2_E_TIMEOUT;
-        sim_arm(w, &t->timer, w->now_ns + 3600 * C2_NS_PER_S);
-    } else if (meets(t, SIM_DOWN)) {
-        t->arrived = true; /* it never will */
-        t->err = C2_E_UNREACHABLE;
-        sim_arm(w, &t->timer, w->now_ns + sim_rng_below(&c->clouds->rng, 500 * C2_NS_PER_MS));
-    } else {
-        meets(t, SIM_SLOW); /* way_ns sees it */
-        sim_arm(w, &t->timer, w->now_ns + way_ns(t));
-    }
-}
-
-/* ---- provider -------------------------------------------------------------------------------- */
-
-static void
-give_up(struct op *op, enum c2_err err)
-{
-    struct prov_req *r = op->call.r;
-    prov_req_fail(r, err, "%s", c2_err_text(err));
-    op_finish(op);
-}
-
-static void
-deadline_passed(struct c2_timer *t)
-{
-    C2_MARK("sim: deadline of a request");
-    give_up(C2_CONTAINER_OF(t, struct op, deadline), C2_E_TIMEOUT);
-}
-
-static void
-cancel_due(struct c2_timer *t)
-{
-    give_up(C2_CONTAINER_OF(t, struct op, canceled), C2_E_CANCELED);
-}
-
-static void
-way_submit(struct provider *p, struct prov_req *r)
-{
-    struct way *way = C2_CONTAINER_OF(p, struct way, p);
-    struct op *op = c2_calloc(1, sizeof *op);
-    op->node = way->node;
-    op->deadline.fire = deadline_passed;
-    op->canceled.fire = cancel_due;
-    prov_call_push(&op->call, p, r, NULL);
-    uint64_t latest_ns = way->node->w->now_ns + 60 * C2_NS_PER_S;
-    sim_arm_node(way->node, &op->deadline, C2_MIN(r->deadline_ns, latest_ns));
-    struct sim_life *before = sim_life_enter(NULL);
-    depart(way->cloud, op, r);
-    sim_life_leave(before);
-}
-
-static void
-way_cancel(struct provider *p, struct prov_req *r)
-{
-    struct op *op = prov_call_find(p, r);
-    if (!c2_timer_armed(&op->canceled))
-        sim_arm_node(op->node, &op->canceled, op->node->w->now_ns);
-}
-
-static void
-way_close(struct provider *p)
-{
-    c2_free(C2_CONTAINER_OF(p, struct way, p));
-}
-
-static const struct provider_ops way_ops = {
-    .submit = way_submit,
-    .cancel = way_cancel,
-    .close = way_close,
-};
-
-struct provider *
-sim_cloud_provider(struct sim_clouds *c, unsigned index, struct sim_node *n)
-{
-    struct way *way = c2_calloc(1, sizeof *way);
-    way->cloud = &c->cloud[index];
-    way->node = n;
-    prov_bottom_init(&way->p, &way_ops, sim_node_env(n), way->cloud->name);
-    way->p.caps = way->cloud->if_absent ? PROV_CAP_IF_ABSENT : 0;
-    return &way->p;
 }
 
 /* ---- all of them ----------------------------------------------------------------------------- */
-
-static void
-node_died(void *arg, struct sim_node *n)
-{
-    struct sim_clouds *c = arg;
-    for (unsigned i = 0; i < c->n; i++) {
-        C2_LIST_FOREACH (&c->cloud[i].calls, struct trip, t, link) {
-            if (t->op == NULL || t->op->node != n)
-                continue;
-            t->op = NULL;
-            if (!t->arrived && sim_rng_chance(&c->rng, 40)) /* it had not left the machine yet */
-                trip_free(t);
-        }
-    }
-}
-
-void
-sim_clouds_attach(struct sim_clouds *c, struct sim_hook *hook, struct sim_node *n)
-{
-    *hook = (struct sim_hook){ .died = node_died, .arg = c };
-    sim_node_hook(n, hook);
-}
 
 static struct sim_cloud *
 cloud_init(struct sim_clouds *c, unsigned index, struct sim_rng *rng, uint64_t latency_ns)
@@ -689,9 +404,9 @@ sim_clouds_free(struct sim_clouds *c)
 {
     for (unsigned i = 0; i < c->n; i++) {
         struct sim_cloud *cloud = &c->cloud[i];
-        C2_LIST_FOREACH (&cloud->calls, struct trip, t, link) {
+        C2_LIST_FOREACH (&cloud->calls, struct cloud_trip, t, link) {
             C2_ASSERT(t->op == NULL);
-            trip_free(t);
+            cloud_trip_free(t);
         }
         for (size_t k = 0; k < cloud->count; k++) {
             c2_free(cloud->objects[k].key);
@@ -710,7 +425,7 @@ sim_clouds_heal(struct sim_clouds *c)
     sim_trace(c->w, "clouds", "all faults are over");
     for (unsigned i = 0; i < c->n; i++) {
         c->cloud[i].nwindows = 0;
-        C2_LIST_FOREACH (&c->cloud[i].calls, struct trip, t, link)
+        C2_LIST_FOREACH (&c->cloud[i].calls, struct cloud_trip, t, link)
             t->faults = 0;
     }
 }
