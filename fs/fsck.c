@@ -2,7 +2,7 @@
 /*
  *   HOLD (the mount's commits and collectors come to rest) --> CONFIG --> NAMES (windows of inodes,
  *        for each: I, D, G) --> OBJECTS (windows of objects, for each: O, R, K, [every share],
- *        I, G) --> SUMS --> release --> MEND (fsck_mend.c) --> done
+ *        I, G) --> DAMAGE (D, twice) --> SUMS --> release --> MEND (fsck_mend.c) --> done
  *
  * The store is released early when the mount cannot wait: its journal is half full.
  */
@@ -78,6 +78,7 @@ fsck_end(struct fsck *f, enum c2_err err)
         c2_free(f->fixes[n].name);
     c2_free(f->fixes);
     c2_free(f->nodes);
+    fsck_damage_free(f);
     c2_free(f->folders);
     k->own = NULL;
     k->err = f->canceled ? C2_E_CANCELED : err;
@@ -359,6 +360,7 @@ fs_fsck_start(struct fs_fsck *k)
     k->counts = (struct fs_fsck_counts){ 0 };
     f->timer.fire = hold;
     f->nobody = (struct fs_source){ .kind = FS_SOURCE_OBJECT, .refs = 1 };
+    f->lost = f->nobody;
     c2_map_init(&f->by_id, seed);
     c2_list_init(&f->objects);
     f->holding = k->fs != NULL;

@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "base/wire.h"
 #include "fs/fsck_impl.h"
+#include "fs/lost.h"
 #include "fs/records.h"
 
 #define KEY_LEN 9u
@@ -41,13 +42,14 @@ static struct fs_source *
 object_named(void *arg, const struct ds_ref *ref)
 {
     struct fsck *f = arg;
+    bool lost = ref->oid.sid == 0 && ref->oid.seq == FS_OBJECT_LOST;
     bool wanted = ref->oid.sid != 0 && (f->keep_all || fsck_in_window(f, &ref->oid));
     if (f->leaf_refs_wanted) {
         f->leaf_refs = c2_realloc(f->leaf_refs, f->nleaf_refs + 1, sizeof(*f->leaf_refs));
         f->leaf_refs[f->nleaf_refs++] = *ref;
     }
     struct fsck_object *o = wanted ? fsck_object(f, &ref->oid) : NULL;
-    struct fs_source *s = o == NULL ? &f->nobody : &o->source;
+    struct fs_source *s = o != NULL ? &o->source : lost ? &f->lost : &f->nobody;
     if (o != NULL && !o->named) {
         bool known = o->recorded && fs_ref_has_root(&o->ref);
         o->outside = !fsck_in_window(f, &ref->oid);
@@ -74,7 +76,7 @@ struct tally {
 static void
 use(struct tally *t, struct fs_source *s, uint64_t len)
 {
-    if (s == NULL || s == &t->f->nobody)
+    if (s == NULL || s == &t->f->nobody || s == &t->f->lost)
         return;
     struct fsck_object *o = C2_CONTAINER_OF(s, struct fsck_object, source);
     if (o->file != t->f->file_serial) {
@@ -85,6 +87,31 @@ use(struct tally *t, struct fs_source *s, uint64_t len)
         o->file_bytes = 0;
     }
     o->file_bytes += (int64_t)len;
+}
+
+static bool
+is_unreadable(const struct fsck *f, struct fs_source *s)
+{
+    if (s == NULL || s == &f->nobody || s == &f->lost)
+        return s != NULL && s == &f->lost;
+    const struct fsck_object *o = C2_CONTAINER_OF(s, const struct fsck_object, source);
+    return o->unreadable && !o->outside;
+}
+
+static void
+note_damage(struct fsck *f, const struct fsck_file *x, const struct fs_map *map)
+{
+    for (size_t k = 0; k < map->n; k++) {
+        const struct fs_extent *e = &map->e[k];
+        if (is_unreadable(f, e->source) && e->off < x->size)
+            fsck_damaged(f, x->ino, e->off, C2_MIN(e->len, x->size - e->off));
+    }
+    for (size_t k = 0; x->manifest != NULL && k < x->manifest->nleaves; k++) {
+        const struct fs_leaf *l = &x->manifest->leaves[k];
+        uint64_t end = k + 1 < x->manifest->nleaves ? l[1].off : x->size;
+        if (is_unreadable(f, l->source) && l->off < end)
+            fsck_damaged(f, x->ino, l->off, end - l->off);
+    }
 }
 
 static void
@@ -99,14 +126,10 @@ count(struct fsck *f, const struct fsck_file *x, const struct fs_map *map)
     for (size_t k = 0; k < t.n; k++) {
         struct fsck_object *o = t.objects[k];
         o->sum += k >= x->done ? o->file_bytes : 0;
-        if (o->unreadable && !x->deleted && !o->outside)
-            fsck_problem(f, FSCK_LOST,
-                         "inode %llu: %lld bytes are in object %llx.%llx, which cannot be read any "
-                         "more",
-                         llu(x->ino), (long long)o->file_bytes, llu(o->ref.oid.sid),
-                         llu(o->ref.oid.seq));
     }
     c2_free(t.objects);
+    if (!x->deleted)
+        note_damage(f, x, map);
     const struct fs_extent *last = map->n == 0 ? NULL : &map->e[map->n - 1];
     if (f->first_objects && last != NULL && last->off + last->len > x->size)
         fsck_problem(f, FSCK_STAYS, "inode %llu: its data ends at %llu, the file at %llu",
@@ -203,9 +226,8 @@ file_over(struct fsck *f, enum c2_err err)
     if (err != C2_E_OK) {
         f->uncounted = true;
         f->k->counts.unknown += passing && f->first_objects;
-        if (!passing && f->first_objects)
-            fsck_problem(f, FSCK_LOST, "inode %llu: where its data is cannot be read: %s",
-                         llu(x->ino), c2_err_text(err));
+        if (!passing && f->first_objects && !x->deleted)
+            fsck_damaged(f, x->ino, 0, x->size);
     }
     file_done(x);
     f->file_at++;

@@ -11,11 +11,13 @@
 #include "fs/manifest.h"
 #include "fs/object_record.h"
 
-#define FSCK_PAGE      1000u
-#define FSCK_FIXES_MAX 20000u       /* in one run */
-#define FSCK_BATCH     100u         /* keys changed in one transaction */
-#define FSCK_CHECKS    8u           /* objects read at the same time */
-#define FSCK_FOLDERS   (512u << 10) /* followed to the root, 24 bytes each */
+#define FSCK_PAGE       1000u
+#define FSCK_FIXES_MAX  20000u       /* in one run */
+#define FSCK_BATCH      100u         /* keys changed in one transaction */
+#define FSCK_CHECKS     8u           /* objects read at the same time */
+#define FSCK_FOLDERS    (512u << 10) /* followed to the root, 32 bytes each */
+#define FSCK_RANGES_MAX (64u << 10)  /* damaged ones, in one run */
+#define FSCK_DEPTH_MAX  4096u        /* of folders in a path */
 
 /* An inode in the window. */
 struct fsck_node {
@@ -29,6 +31,13 @@ struct fsck_node {
 struct fsck_folder {
     uint64_t ino, parent;
     uint32_t mark; /* of the walk that has been there */
+    char *name;    /* owned: of those above a damaged file, or NULL */
+};
+
+/* A name of a damaged file. */
+struct fsck_name {
+    uint64_t ino, dir;
+    char *name; /* owned */
 };
 
 /* An object in the window, or one that is named from there. */
@@ -111,6 +120,7 @@ struct fsck {
     struct ck objects_after, objects_to; /* keys: (after, to] */
     bool uncounted;          /* a list of extents could not be read: sums may be too low */
     struct fs_source nobody; /* stands for objects outside of the window */
+    struct fs_source lost;   /* for the object that is nowhere (fs/lost.h) */
     bool keep_all;           /* objects outside get into the table, too */
     struct fsck_object *check_next;
     unsigned checking;
@@ -123,6 +133,13 @@ struct fsck {
     struct ds_get get;
     bool getting;
     struct fs_map *base;
+
+    /* damage */
+    struct fsck_range *ranges;
+    size_t nranges, ranges_cap;
+    bool ranges_cut;
+    struct fsck_name *names;
+    size_t nnames, names_cap;
 
     /* fixes */
     struct fsck_fix *fixes;
@@ -159,9 +176,14 @@ struct fsck_fix *fsck_fix(struct fsck *f, enum fsck_fix_kind kind);
 
 /* ---- the phases ---- */
 
-void fsck_names_start(struct fsck *f);   /* fsck_names.c */
-void fsck_sums_start(struct fsck *f);    /* fsck.c */
-void fsck_objects_start(struct fsck *f); /* fsck_objects.c */
+void fsck_names_start(struct fsck *f);  /* fsck_names.c */
+void fsck_sums_start(struct fsck *f);   /* fsck.c */
+void fsck_damage_start(struct fsck *f); /* fsck_damage.c */
+void fsck_damage_free(struct fsck *f);
+/* So many bytes of a file cannot be read any more. */
+void fsck_damaged(struct fsck *f, uint64_t ino, uint64_t off, uint64_t len);
+struct fsck_folder *fsck_folder(struct fsck *f, uint64_t ino); /* fsck_names.c */
+void fsck_objects_start(struct fsck *f);                       /* fsck_objects.c */
 /* One inode record or garbage record: counts what its content uses. */
 bool fsck_take_content(struct fsck *f, const struct coord_entry *e); /* fsck_content.c */
 void fsck_read_files(struct fsck *f);                                /* fsck_content.c */

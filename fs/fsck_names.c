@@ -329,8 +329,8 @@ keep_folder(struct fsck *f, const struct fsck_node *n)
 
 /* ---- the tree ------------------------------------------------------------------------------- */
 
-static struct fsck_folder *
-folder_of(struct fsck *f, uint64_t ino)
+struct fsck_folder *
+fsck_folder(struct fsck *f, uint64_t ino)
 {
     size_t low = 0, high = f->nfolders;
     while (low < high) {
@@ -353,7 +353,7 @@ check_tree(struct fsck *f)
         struct fsck_folder *d = &f->folders[k];
         while (d != NULL && d->mark == 0) {
             d->mark = mark;
-            d = d->ino == FS_ROOT_INO ? NULL : folder_of(f, d->parent);
+            d = d->ino == FS_ROOT_INO ? NULL : fsck_folder(f, d->parent);
         }
         if (d != NULL && d->mark == mark)
             fsck_problem(f, FSCK_STAYS, "folder %llu is in itself: it does not hang from the root",

@@ -304,7 +304,7 @@ garbage_read(struct fsck *f, enum c2_err err)
     f->first_objects = false;
     f->objects_after = f->objects_to;
     if (f->last_window)
-        fsck_sums_start(f);
+        fsck_damage_start(f);
     else
         next_window(f);
 }

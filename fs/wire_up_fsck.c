@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * c2fsctl fsck of a mounted volume. The answer's body: bytes (a list of counters), bytes (a line of
- * text for each problem, as far as they fit).
+ * text for each problem, as far as they fit), bytes (the damaged files, fs_fsck_damage_encode, as
+ * far as they fit), bytes (the mount point).
  */
 #include <string.h>
 
@@ -9,13 +10,14 @@
 #include "fs/wire_up_impl.h"
 
 #define TEXT_MAX    (CTL_ANSWER_MAX / 2)
+#define DAMAGED_MAX (CTL_ANSWER_MAX / 4)
 #define PROGRESS_NS (500 * C2_NS_PER_MS)
 
 struct wire_fsck {
     struct wire *w;
     struct ctl_call *call;
     struct fs_fsck fsck;
-    struct c2_buf text;
+    struct c2_buf text, damaged;
     struct c2_timer tick;
     bool canceled;
 };
@@ -34,6 +36,8 @@ add_counts(const struct fs_fsck_counts *c, struct c2_buf *out)
     ctl_counter_add(out, "problems", c->problems);
     ctl_counter_add(out, "repaired", c->repaired);
     ctl_counter_add(out, "lost", c->lost);
+    ctl_counter_add(out, "damaged", c->damaged);
+    ctl_counter_add(out, "aside", c->aside);
     ctl_counter_add(out, "unknown", c->unknown);
     ctl_counter_add(out, "verified", c->verified);
     ctl_counter_add(out, "shares_bad", c->shares_bad);
@@ -49,6 +53,16 @@ found(struct fs_fsck *k, const char *text)
         c2_buf_puts(&x->text, text);
         c2_buf_puts(&x->text, "\n");
     }
+}
+
+static void
+damaged(struct fs_fsck *k, const struct fs_fsck_damage *d)
+{
+    struct wire_fsck *x = k->priv;
+    size_t before = x->damaged.len;
+    fs_fsck_damage_encode(d, &x->damaged);
+    if (x->damaged.len > DAMAGED_MAX)
+        x->damaged.len = before;
 }
 
 static const char *
@@ -71,12 +85,15 @@ ended(struct fs_fsck *k)
     add_counts(&k->counts, &counters);
     c2_wr_bytes(&body, c2_buf_slice(&counters));
     c2_wr_bytes(&body, c2_buf_slice(&x->text));
+    c2_wr_bytes(&body, c2_buf_slice(&x->damaged));
+    c2_wr_bytes(&body, c2_slice_str(w->mountpoint));
     c2_timer_stop(w->env, &x->tick);
     w->fsck = NULL;
     ctl_result(x->call, k->err, k->err == C2_E_OK ? NULL : why(k->err), c2_buf_slice(&body));
     c2_buf_done(&counters);
     c2_buf_done(&body);
     c2_buf_done(&x->text);
+    c2_buf_done(&x->damaged);
     c2_free(x);
 }
 
@@ -115,6 +132,7 @@ wire_fsck_request(struct wire *w, struct ctl_call *call, const struct ctl_reques
                                 .repair = repair,
                                 .deep = c2_slice_equal(q->text2, c2_slice_str("deep")),
                                 .found = found,
+                                .damaged = damaged,
                                 .done = ended,
                                 .priv = x };
     w->fsck = x;

@@ -13,6 +13,7 @@
 #include "fs/fsck.h"
 #include "tools/cmd.h"
 #include "tools/ctl_client.h"
+#include "tools/damaged.h"
 #include "tools/session.h"
 
 /* ---- fsck: what there is to say -------------------------------------------------------------- */
@@ -21,6 +22,9 @@ struct report {
     const struct cmd_ctx *x;
     struct fs_fsck_counts c;
     struct c2_buf text; /* a line for each problem */
+    struct damaged_list damaged;
+    char *mountpoint;    /* owned, NULL = not mounted */
+    struct c2_buf found; /* while it looks alone: damaged files */
     bool repair, deep, offline;
 };
 
@@ -43,6 +47,8 @@ take_counter(void *arg, const char *name, uint64_t value)
         { "problems", &c->problems },
         { "repaired", &c->repaired },
         { "lost", &c->lost },
+        { "damaged", &c->damaged },
+        { "aside", &c->aside },
         { "unknown", &c->unknown },
         { "verified", &c->verified },
         { "shares_bad", &c->shares_bad },
@@ -63,7 +69,7 @@ exit_code(const struct fs_fsck_counts *c)
         return CTL_EXIT_FAILED;
     if (c->problems > 0)
         return CTL_EXIT_REPAIRED;
-    if (c->shares_bad + c->shares_unknown + c->unknown > 0)
+    if (c->shares_bad + c->shares_unknown + c->unknown + c->aside > 0)
         return CTL_EXIT_DEGRADED;
     return CTL_EXIT_OK;
 }
@@ -89,6 +95,7 @@ print_json(struct report *r)
     c2_json_u64(&j, "problems", c->problems);
     c2_json_u64(&j, "repaired", c->repaired);
     c2_json_u64(&j, "lost", c->lost);
+    c2_json_u64(&j, "damaged_files", c->damaged);
     c2_json_u64(&j, "unknown", c->unknown);
     if (r->deep) {
         c2_json_object(&j, "shares");
@@ -98,6 +105,7 @@ print_json(struct report *r)
         c2_json_u64(&j, "unknown", c->shares_unknown);
         c2_json_object_end(&j);
     }
+    damaged_json(&r->damaged, &j);
     c2_json_array(&j, "findings");
     char *text = c2_strdup(c2_buf_cstr(&r->text));
     for (char *line = strtok_r(text, "\n", &save); line != NULL; line = strtok_r(NULL, "\n", &save))
@@ -107,12 +115,32 @@ print_json(struct report *r)
     cmd_json_print(&j, &out);
 }
 
+/* What to do about the damaged files. */
+static void
+print_advice(const struct report *r)
+{
+    const struct fs_fsck_counts *c = &r->c;
+    bool moved = r->repair && r->x->yes;
+    if (c->damaged == 0)
+        return;
+    (void)printf("\n%llu files are damaged, %llu of them have been in /lost+found. Nothing of them "
+                 "is deleted: they are whole\nagain if enough of the providers that have lost "
+                 "their shares come back. If not, bring them back\nfrom a backup, and remove the "
+                 "damaged ones.\n",
+                 (unsigned long long)c->damaged, (unsigned long long)c->aside);
+    if (c->damaged > c->aside && !moved)
+        (void)printf("c2fsctl -V %s --yes fsck%s --repair moves them out of the way, to "
+                     "/lost+found\n",
+                     r->x->volume, r->deep ? " --deep" : "");
+}
+
 static void
 print_text(struct report *r)
 {
     const struct fs_fsck_counts *c = &r->c;
     char size[C2_SIZE_TEXT_MAX];
     (void)fputs(c2_buf_cstr(&r->text), stdout);
+    damaged_print(&r->damaged);
     (void)printf("%llu inodes, %llu names, %llu folders, %llu objects (%llu unused)\n",
                  (unsigned long long)c->inodes, (unsigned long long)c->entries,
                  (unsigned long long)c->folders, (unsigned long long)c->objects,
@@ -127,11 +155,13 @@ print_text(struct report *r)
                      (unsigned long long)c->unknown);
     if (c->problems == 0) {
         (void)printf("no problem found\n");
+        print_advice(r);
         return;
     }
     (void)printf("%llu problems, %llu repaired, %llu lost for good\n",
                  (unsigned long long)c->problems, (unsigned long long)c->repaired,
                  (unsigned long long)c->lost);
+    print_advice(r);
     if (!r->repair)
         (void)printf("\nnothing was changed; c2fsctl fsck --repair mends what can be mended\n");
     else
@@ -147,6 +177,8 @@ take_answer(struct report *r, const struct ctl_answer *a)
     struct c2_rd rd = c2_rd_init(a->body);
     struct c2_slice counters = c2_rd_bytes(&rd, CTL_ANSWER_MAX);
     struct c2_slice text = c2_rd_bytes(&rd, CTL_ANSWER_MAX);
+    struct c2_slice damaged = c2_rd_bytes(&rd, CTL_ANSWER_MAX);
+    struct c2_slice mountpoint = c2_rd_bytes(&rd, CTL_ANSWER_MAX);
     if (a->err != C2_E_OK) {
         char *message = c2_strndup((const char *)a->message.data, a->message.len);
         char *hint = ctl_split_hint(message);
@@ -155,10 +187,12 @@ take_answer(struct report *r, const struct ctl_answer *a)
         return code;
     }
     if (c2_rd_finish(&rd) != C2_E_OK ||
-        ctl_counters_decode(counters, take_counter, &r->c) != C2_E_OK)
+        ctl_counters_decode(counters, take_counter, &r->c) != C2_E_OK ||
+        damaged_decode(damaged, &r->damaged) != C2_E_OK)
         return cmd_fail(r->x, C2_E_PARSE, "fsck", r->x->volume, "the daemon's answer is malformed",
                         NULL);
     c2_buf_append(&r->text, text.data, text.len);
+    r->mountpoint = c2_strndup((const char *)mountpoint.data, mountpoint.len);
     return CTL_EXIT_OK;
 }
 
@@ -198,6 +232,13 @@ found(struct fs_fsck *k, const char *text)
     c2_buf_puts(&r->text, "\n");
 }
 
+static void
+damaged(struct fs_fsck *k, const struct fs_fsck_damage *d)
+{
+    struct report *r = k->priv;
+    fs_fsck_damage_encode(d, &r->found);
+}
+
 struct waiting {
     struct fs_fsck fsck;
     bool done;
@@ -228,11 +269,14 @@ look_alone(struct report *r)
                                    .ds = s.volume->ds,
                                    .deep = r->deep,
                                    .found = found,
+                                   .damaged = damaged,
                                    .done = ended,
                                    .priv = r } };
     fs_fsck_start(&w.fsck);
     c2_os_run_until(s.os, &w.done);
     r->c = w.fsck.counts;
+    if (w.fsck.err == C2_E_OK)
+        w.fsck.err = damaged_decode(c2_buf_slice(&r->found), &r->damaged);
     session_close(&s);
     return w.fsck.err == C2_E_OK ? CTL_EXIT_OK
                                  : cmd_fail(r->x, w.fsck.err, "fsck", r->x->volume, NULL, NULL);
@@ -263,6 +307,8 @@ run_fsck(struct cmd_ctx *x, int argc, char **argv)
     else if (err == C2_E_NOT_MOUNTED)
         code = look_alone(&r);
     if (code == CTL_EXIT_OK) {
+        if (r.repair && x->yes)
+            damaged_set_aside(&r.damaged, r.mountpoint);
         code = exit_code(&r.c);
         if (x->json)
             print_json(&r);
@@ -270,6 +316,9 @@ run_fsck(struct cmd_ctx *x, int argc, char **argv)
             print_text(&r);
     }
     c2_buf_done(&r.text);
+    c2_buf_done(&r.found);
+    damaged_done(&r.damaged);
+    c2_free(r.mountpoint);
     return code;
 }
 
@@ -281,11 +330,18 @@ const struct cmd cmds_fsck[] = {
       "\n"
       "  --repair   mend what can be mended without loss: counters and link counts are counted\n"
       "             again, inodes without a name go to /lost+found, names and records of what is\n"
-      "             not there go; the volume must be mounted\n"
+      "             not there go; the volume must be mounted. With --yes, files whose data cannot\n"
+      "             be read any more are moved to /lost+found, as #INODE NAME\n"
       "  --deep     also read and verify every share of every object; bad ones are told to repair\n"
       "\n"
-      "Exit code 0: nothing found; 1: problems are left; 6: only shares are missing; 7: all found\n"
-      "was repaired; 8: something is lost for good.\n",
+      "Files that have lost data are named, with the ranges of bytes that cannot be read. Nothing "
+      "of\n"
+      "them is deleted: they are whole again if enough of their providers come back.\n"
+      "\n"
+      "Exit code 0: nothing found; 1: problems are left; 6: only shares are missing, or all "
+      "damaged\n"
+      "files were in /lost+found already; 7: all found was repaired; 8: something is lost for "
+      "good.\n",
       "--repair --deep", CMD_NEEDS_VOLUME, run_fsck },
     { 0 },
 };

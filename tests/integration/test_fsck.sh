@@ -58,6 +58,8 @@ check "fsck without a mount" c2 fsck --deep
 check "it says so" same false "$(fsck_field 'd["mounted"]')"
 check "it repairs nothing" fails c2 fsck --repair
 
+for p in "${PROVIDERS[@]}"; do cp -a "$WORK/$p" "$WORK/saved-$p"; done
+
 note "a provider lost everything"
 find "$WORK/${has[0]}" -path '*/o/*' -type f -delete
 mount_start
@@ -73,5 +75,40 @@ find "$WORK/${has[2]}" -path '*/o/*' -type f -delete
 check "files are lost" ends_with 8 c2 fsck --deep
 check "verify: unreadable" ends_with 8 c2 verify "$MNT/data"
 check "verify says which" [ "$(verify_field 'd["findings"][0]["verdict"]' "$MNT/data")" = unreadable ]
+
+note "damaged files are named, and make room"
+# Everything is damaged that has bytes, and nothing else is.
+damaged() { # EXPRESSION of a damaged file f [OPTION...]
+    local expression=$1
+    shift
+    c2 --json "$@" fsck --deep | json "'\n'.join(sorted(set(str($expression) for f in d['damaged'])))"
+}
+(cd "$WORK/src" && find . -type f -size +0 -printf '/data/%P\n' | sort) >"$WORK/expected"
+damaged 'f["path"]' >"$WORK/named"
+printf '%s\n' /link /one | sort - "$WORK/expected" >"$WORK/expected.all"
+check "by their paths" diff <(sort "$WORK/named") "$WORK/expected.all"
+size=$(stat -c %s "$MNT/data/studies/recording-0.bin")
+check "with their ranges" same "0 $size" \
+    "$(c2 --json fsck --deep | json "[f'{f[\"ranges\"][0][\"offset\"]} {f[\"ranges\"][0][\"length\"]}' for f in d['damaged'] if f['path'].endswith('recording-0.bin')][0]")"
+check "people are told, too" bash -c "'$C2FSCTL' -C '$CONF' -V t fsck --deep | grep -F '/data/studies/recording-0.bin: '"
+check "without --yes they stay" ends_with 8 c2 fsck --deep --repair
+check "they have not moved" [ -e "$MNT/data/studies/recording-0.bin" ]
+check "a dry run moves nothing" ends_with 8 c2 --yes --dry-run fsck --deep --repair
+check "they have not moved then" [ -e "$MNT/data/studies/recording-0.bin" ]
+inode=$(stat -c %i "$MNT/data/studies/recording-0.bin")
+check "with --yes they go" ends_with 8 c2 --yes fsck --deep --repair
+check "out of the way" [ ! -e "$MNT/data/studies/recording-0.bin" ]
+check "to lost+found" same "$inode" "$(stat -c %i "$MNT/lost+found/#$inode recording-0.bin")"
+check "both names of a file" [ ! -e "$MNT/one" -a ! -e "$MNT/link" ]
+must "their places can be taken again" cp -a "$WORK/src/." "$MNT/data/"
+flush
+check "that is no problem any more" ends_with 6 c2 fsck --deep
+check "they are told all the same" [ "$(damaged 'f["set_aside"]')" = True ]
+check "what was brought back is right" same_tree "$WORK/src" "$MNT/data"
+
+note "the providers come back"
+for p in "${has[@]}"; do cp -a "$WORK/saved-$p/." "$WORK/$p/"; done
+check "everything can be read again" wait_for 60 cmp "$WORK/src/studies/recording-0.bin" "$MNT/lost+found/#$inode recording-0.bin"
+check "and nothing is damaged" ends_with 0 c2 fsck --deep
 mount_stop
 finish

@@ -46,6 +46,7 @@ teardown(void **state)
 struct run {
     struct fs_fsck k;
     struct c2_buf text;
+    struct c2_buf damaged; /* "PATH FIRST-LAST ... |", through the wire format */
     bool done;
 };
 
@@ -55,6 +56,28 @@ found(struct fs_fsck *k, const char *text)
     struct run *r = C2_CONTAINER_OF(k, struct run, k);
     c2_buf_puts(&r->text, text);
     c2_buf_puts(&r->text, "\n");
+}
+
+static void
+damaged(struct fs_fsck *k, const struct fs_fsck_damage *d)
+{
+    struct run *r = C2_CONTAINER_OF(k, struct run, k);
+    struct c2_buf wire = { 0 };
+    struct fs_fsck_damage got;
+    fs_fsck_damage_encode(d, &wire);
+    struct c2_rd short_rd = c2_rd_init(c2_slice(wire.data, wire.len - 1));
+    assert_int_equal(fs_fsck_damage_decode(&short_rd, &got), C2_E_PARSE);
+    struct c2_rd rd = c2_rd_init(c2_buf_slice(&wire));
+    assert_int_equal(fs_fsck_damage_decode(&rd, &got), C2_E_OK);
+    assert_int_equal(c2_rd_finish(&rd), C2_E_OK);
+    assert_int_equal(got.ino, d->ino);
+    c2_buf_printf(&r->damaged, "%s", got.path);
+    for (size_t n = 0; n < got.nranges; n++)
+        c2_buf_printf(&r->damaged, " %llu-%llu", (unsigned long long)got.ranges[n].off,
+                      (unsigned long long)(got.ranges[n].off + got.ranges[n].len - 1));
+    c2_buf_puts(&r->damaged, got.aside ? " aside|" : "|");
+    fs_fsck_damage_free(&got);
+    c2_buf_done(&wire);
 }
 
 static void
@@ -76,6 +99,7 @@ start(struct fsx *x, struct run *r, bool repair, bool deep)
                               .window_inodes = 3,
                               .window_objects = 2,
                               .found = found,
+                              .damaged = damaged,
                               .done = ended } };
     fs_fsck_start(&r->k);
 }
@@ -87,11 +111,15 @@ run(struct fsx *x, bool repair, bool deep, const char *expected)
     start(x, &r, repair, deep);
     test_env_run_until(x->t, &r.done);
     assert_int_equal(r.k.err, C2_E_OK);
-    if (expected != NULL && strstr(c2_buf_cstr(&r.text), expected) == NULL)
-        fail_msg("fsck says \"%s\", not \"%s\"", c2_buf_cstr(&r.text), expected);
+    if (expected != NULL && strstr(c2_buf_cstr(&r.text), expected) == NULL &&
+        strstr(c2_buf_cstr(&r.damaged), expected) == NULL)
+        fail_msg("fsck says \"%s%s\", not \"%s\"", c2_buf_cstr(&r.text), c2_buf_cstr(&r.damaged),
+                 expected);
     if (expected == NULL && r.k.counts.problems > 0)
         fail_msg("fsck says \"%s\"", c2_buf_cstr(&r.text));
+    assert_int_equal(r.k.counts.damaged > 0, r.damaged.len > 0);
     c2_buf_done(&r.text);
+    c2_buf_done(&r.damaged);
     return r.k.counts;
 }
 
@@ -552,9 +580,82 @@ deep__tells_missing_shares_from_lost_files(void **state)
     assert_int_equal(c.lost, 0);
     assert_int_equal(verify(x, one), CTL_VERDICT_DEGRADED);
     prov_mem_clear(x->mem[1]);
-    c = run(x, false, true, "which cannot be read any more");
+    c = run(x, false, true, "/one 0-4|");
     assert_true(c.lost > 0);
     assert_int_equal(verify(x, one), CTL_VERDICT_UNREADABLE);
+    fsx_stop(x);
+}
+
+/* Two of four shares of everything are gone. */
+static void
+lose_too_much(struct fsx *x)
+{
+    prov_mem_clear(x->mem[0]);
+    prov_mem_clear(x->mem[1]);
+}
+
+static void
+damage__is_told_by_name_and_range(void **state)
+{
+    struct fsx *x = *state;
+    fill(x);
+    lose_too_much(x);
+    struct fs_fsck_counts c = run(x, false, true, "/a/b/three 0-4|");
+    assert_int_equal(c.damaged, 5); /* one, two, three, four, large */
+    assert_int_equal(c.lost, 5);
+    assert_int_equal(c.problems, 5);
+    assert_int_equal(c.aside, 0);
+    (void)run(x, false, true, "/one 0-4|");
+    (void)run(x, false, true, "/a/link 0-4|");
+    (void)run(x, false, true, "/a/two 0-5|");
+    (void)run(x, false, true, "/a/b/four 0-5|");
+    (void)run(x, false, true, "/large 0-");
+    fsx_stop(x);
+}
+
+static void
+damage__is_that_of_the_range_only(void **state)
+{
+    struct fsx *x = *state;
+    struct fs_handle *h;
+    uint64_t ino;
+    fsx_mount(x);
+    assert_int_equal(fsx_create(x, FS_ROOT_INO, "f", O_RDWR, &h, &ino), C2_E_OK);
+    assert_int_equal(fsx_write(x, h, 0, "old data", 8), C2_E_OK);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    lose_too_much(x);
+    assert_int_equal(fsx_write(x, h, 3, "new", 3), C2_E_OK);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    assert_int_equal(fsx_close(x, h), C2_E_OK);
+    assert_int_equal(run(x, false, true, "/f 0-2 6-7|").damaged, 1);
+    fsx_stop(x);
+}
+
+static void
+damage__in_lost_found_is_no_problem(void **state)
+{
+    struct fsx *x = *state;
+    fill(x);
+    uint64_t a = fsx_ino(x, FS_ROOT_INO, "a");
+    uint64_t place = fsx_mkdir(x, FS_ROOT_INO, "lost+found");
+    lose_too_much(x);
+    struct fs_req away = {
+        .op = FS_RENAME, .ino = a, .name = "two", .ino2 = place, .name2 = "#1 two"
+    };
+    assert_int_equal(fsx_run(x, &away), C2_E_OK);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    struct fs_fsck_counts c = run(x, false, true, "/lost+found/#1 two 0-5 aside|");
+    assert_int_equal(c.damaged, 5);
+    assert_int_equal(c.aside, 1);
+    assert_int_equal(c.problems, 4);
+    assert_int_equal(c.lost, 4);
+    /* A file with another name elsewhere is still in the way. */
+    away = (struct fs_req){
+        .op = FS_RENAME, .ino = a, .name = "link", .ino2 = place, .name2 = "#2 link"
+    };
+    assert_int_equal(fsx_run(x, &away), C2_E_OK);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    assert_int_equal(run(x, false, true, "/lost+found/#2 link 0-4 aside|").aside, 1);
     fsx_stop(x);
 }
 
@@ -625,6 +726,9 @@ main(void)
         T(folder__in_itself_is_found),
         T(record__that_cannot_be_read_is_lost),
         T(deep__tells_missing_shares_from_lost_files),
+        T(damage__is_told_by_name_and_range),
+        T(damage__is_that_of_the_range_only),
+        T(damage__in_lost_found_is_no_problem),
         T(verify__reads_an_object_once_and_knows_what_is_not_uploaded),
     };
     return cmocka_run_group_tests_name("fs/fsck", tests, NULL, NULL);

@@ -15,6 +15,7 @@
 #include "base/alloc.h"
 #include "base/mark.h"
 #include "base/wire.h"
+#include "fs/fsck.h"
 #include "fs/journal_segment.h"
 #include "fs/pack.h"
 #include "tests/lib/fs_check.h"
@@ -150,6 +151,55 @@ assert_lost(struct fsx *x)
     assert_state(x, "bad", "failed");
 }
 
+struct checking {
+    struct fs_fsck k;
+    bool named, done;
+};
+
+static void
+ignore_problem(struct fs_fsck *k, const char *text)
+{
+    (void)k;
+    (void)text;
+}
+
+static void
+take_damage(struct fs_fsck *k, const struct fs_fsck_damage *d)
+{
+    struct checking *c = C2_CONTAINER_OF(k, struct checking, k);
+    assert_string_equal(d->path, "/bad");
+    assert_int_equal(d->nranges, 1);
+    assert_int_equal(d->ranges[0].off, 0);
+    assert_int_equal(d->ranges[0].len, BAD_LEN);
+    c->named = true;
+}
+
+static void
+check_ended(struct fs_fsck *k)
+{
+    C2_CONTAINER_OF(k, struct checking, k)->done = true;
+}
+
+/* fsck names the file and the range, without reading any share. */
+static void
+assert_fsck_names_it(struct fsx *x)
+{
+    struct checking c = { .k = { .env = x->env,
+                                 .coord = x->coord,
+                                 .keys = x->keys,
+                                 .ds = x->ds,
+                                 .fs = x->fs,
+                                 .found = ignore_problem,
+                                 .damaged = take_damage,
+                                 .done = check_ended } };
+    fs_fsck_start(&c.k);
+    test_env_run_until(x->t, &c.done);
+    assert_int_equal(c.k.err, C2_E_OK);
+    assert_true(c.named);
+    assert_int_equal(c.k.counts.lost, 1);
+    assert_int_equal(c.k.counts.problems, 1);
+}
+
 /* Everything else reaches the clouds, before and after a remount, and the file can be mended. */
 static void
 assert_life_goes_on(struct fsx *x)
@@ -162,6 +212,7 @@ assert_life_goes_on(struct fsx *x)
     fsx_mount(x);
     assert_int_equal(x->report.replayed_groups, 0);
     assert_lost(x);
+    assert_fsck_names_it(x);
     expect(x, "good", GOOD_LEN);
     expect(x, "later", GOOD_LEN);
     put(x, "bad", GOOD_LEN);
