@@ -47,8 +47,8 @@ enum ctl_verb {
     CTL_SCRUB_REPORT = 12, /* text = "scrub" or "repair" -> counters PROVIDER/NAME, per provider */
     CTL_SCRUB_ESTIMATE = 13,  /* -> counters: what reading everything would take */
     CTL_PROVIDER_CHANGE = 14, /* text = "add" "offline" "online" "reopen", text2 = provider */
-    CTL_PROVIDER_PLAN = 15,   /* text = "replace" "drain" "remove", text2 = provider, for replace
-                               * also the new one -> counters of what would be moved */
+    CTL_PROVIDER_PLAN = 15,   /* text = "replace" "drain" "remove" "purge", text2 = provider, for
+                               * replace   also the new one -> counters of what would be moved */
     CTL_USAGE = 16,    /* -> counters MONTH/PROVIDER/NAME: requests by verb, bytes up and down */
     CTL_EVIDENCE = 17, /* -> what providers gave that is not what was stored there (fs/usage.h) */
     CTL_FSCK = 18,     /* text = "repair" or nothing, text2 = "deep" or nothing; progress, then ->

@@ -176,6 +176,32 @@ seat_may_leave(const struct volume *v, const char *name, bool remove, unsigned *
 }
 
 C2_RESULT
+seat_may_purge(const struct volume *v, const char *name, char **ret_error)
+{
+    const struct volume_config *c = &v->config;
+    if (!c2_conf_has_section(v->conf, "provider", name)) {
+        *ret_error = c2_asprintf("the configuration has no [provider \"%s\"]", name);
+        return C2_E_NOT_FOUND;
+    }
+    for (unsigned i = 0; i < c->n; i++) {
+        const struct volume_seat *s = &c->seats[i];
+        bool former = s->state == VOLUME_SEAT_REBUILDING && strcmp(s->old_provider, name) == 0;
+        bool owner = s->state != VOLUME_SEAT_EMPTY && strcmp(s->provider, name) == 0;
+        bool same = s->state != VOLUME_SEAT_EMPTY && !owner &&
+                    c2_conf_has_section(v->conf, "provider", s->provider) &&
+                    volume_same_place(v->conf, s->provider, name);
+        if (!former && !owner && !same)
+            continue;
+        *ret_error = c2_asprintf("the volume %s \"%s\"%s\nhint: first c2fsctl provider replace or "
+                                 "remove, and wait for its end",
+                                 former ? "is still moving away from" : "uses", name,
+                                 same ? " under another name" : "");
+        return C2_E_PRECONDITION;
+    }
+    return C2_E_OK;
+}
+
+C2_RESULT
 seat_may_add(const struct volume *v, const char *name, unsigned *ret_seat, char **ret_error)
 {
     const struct volume_config *c = &v->config;

@@ -15,6 +15,8 @@ C2_RESULT seat_may_replace(const struct volume *v, const char *old, const char *
 /* Everything of the provider is moved to the others; with `remove` its seat is given up then. */
 C2_RESULT seat_may_leave(const struct volume *v, const char *name, bool remove, unsigned *ret_seat,
                          char **ret_error);
+/* What the provider still has of the volume may be deleted there: it has no seat any more. */
+C2_RESULT seat_may_purge(const struct volume *v, const char *name, char **ret_error);
 C2_RESULT seat_may_add(const struct volume *v, const char *name, unsigned *ret_seat,
                        char **ret_error);
 C2_RESULT seat_may_go_offline(const struct volume *v, const char *name, unsigned *ret_seat,

@@ -408,8 +408,7 @@ static void
 store_exists(struct volume_formatting *p)
 {
     volume_fail(&p->error, C2_E_EXISTS, "%s holds a volume already", conf_str(p, "metadata"));
-    volume_hint(&p->error, "c2fsctl destroy %s deletes it; or choose another metadata folder",
-                p->o->volume);
+    volume_hint(&p->error, "choose another metadata folder, or mount %s", p->o->volume);
     fail(p);
 }
 

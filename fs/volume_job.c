@@ -59,10 +59,13 @@ seat_run_say_end(struct seat_run *r)
 {
     char *text;
     if (!r->drain)
-        text =
-            c2_asprintf("%s is in the place of %s, which is not asked any more", r->name, r->old);
+        text = c2_asprintf("%s is in the place of %s, which is not asked any more; provider purge "
+                           "%s deletes what it still has",
+                           r->name, r->old, r->old);
     else if (r->remove)
-        text = c2_asprintf("%s does not belong to the volume any more", r->name);
+        text = c2_asprintf("%s does not belong to the volume any more; provider purge %s deletes "
+                           "what it still has",
+                           r->name, r->name);
     else
         text = c2_asprintf("%s holds nothing any more; provider remove gives its seat up", r->name);
     seat_run_say(r, text);

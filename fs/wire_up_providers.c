@@ -326,6 +326,24 @@ may_plan(struct wire_change *c, struct c2_slice action, char **ret_error)
     return C2_E_UNSUPPORTED;
 }
 
+/* Only what is in the volume's configuration counts; nobody is asked. The answer is where the
+ * volume lies in each bucket. */
+static void
+plan_purge(struct wire_change *c)
+{
+    char *text = NULL, prefix[VOLUME_PREFIX_LEN];
+    struct c2_buf body = { 0 };
+    enum c2_err err = seat_may_purge(c->w->volume, c->name, &text);
+    if (err != C2_E_OK) {
+        refuse(c, err, text);
+        return;
+    }
+    volume_prefix(c->w->volume->config.uuid, prefix);
+    ctl_counter_add(&body, prefix, 1);
+    finish(c, C2_E_OK, NULL, c2_buf_slice(&body));
+    c2_buf_done(&body);
+}
+
 static void
 plan(struct wire *w, struct ctl_call *call, const struct ctl_request *q)
 {
@@ -336,6 +354,10 @@ plan(struct wire *w, struct ctl_call *call, const struct ctl_request *q)
     enum c2_err err = wire_reload(w, &text);
     if (err != C2_E_OK) {
         refuse(c, err, text);
+        return;
+    }
+    if (c2_slice_equal(q->text, c2_slice_str("purge"))) {
+        plan_purge(c);
         return;
     }
     c->planning = true;

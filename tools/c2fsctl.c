@@ -129,7 +129,7 @@ choose_volume(struct cmd_ctx *x, const struct cmd *c)
         return CTL_EXIT_OK;
     if (only == NULL)
         return cmd_fail(x, C2_E_CONFIG, c->name, NULL, "the configuration has no [volume] section",
-                        "see c2fs.conf(5)");
+                        "-C FILE names another one; c2fs.conf.example and c2fs.conf(5) show how");
     if (c2_conf_section(x->conf, "volume", 1) != NULL)
         return cmd_fail(x, C2_E_CONFIG, c->name, NULL, "which volume?", "choose one with -V NAME");
     x->volume = only;

@@ -73,7 +73,8 @@ connect_daemon(const struct cmd_ctx *x, const char *what, struct ctl_client *c)
         return cmd_fail(x, C2_E_CONFIG, what, x->volume, "the volume has no cache_dir", NULL);
     enum c2_err err = ctl_client_open(cache_dir, c);
     if (err == C2_E_NOT_MOUNTED)
-        return cmd_fail(x, err, what, x->volume, "not mounted on this machine", NULL);
+        return cmd_fail(x, err, what, x->volume, "not mounted on this machine",
+                        "c2fs VOLUME MOUNTPOINT mounts it");
     if (err != C2_E_OK)
         return cmd_fail(x, err, what, x->volume, "the daemon belongs to another user", NULL);
     return CTL_EXIT_OK;

@@ -171,7 +171,8 @@ print_plan(const struct cmd_ctx *x, const struct plan *p)
     (void)printf("requests: about %llu PUT, %llu GET, %llu LIST\n", (unsigned long long)p->objects,
                  (unsigned long long)gets(p), (unsigned long long)lists(p));
     (void)printf("  egress: %s read\n", c2_size_format(p->bytes * reads(p), bytes));
-    (void)printf("    cost: at most %s\n", price_text(x, a, sum, text));
+    const char *price = price_text(x, a, sum, text);
+    (void)printf("    cost: %s%s\n", price[0] == 'n' ? "" : "at most ", price);
     (void)printf("    time: at least %s, and as long as the line takes for the upload\n",
                  c2_duration_format(C2_MAX(least_ns(p), C2_NS_PER_S), time));
     (void)printf("meanwhile files can be read and written.\n");

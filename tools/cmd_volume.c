@@ -253,7 +253,7 @@ run_status(struct cmd_ctx *x, int argc, char **argv)
         nvolumes++;
     if (nvolumes == 0)
         return cmd_fail(x, C2_E_CONFIG, "status", NULL, "the configuration has no [volume] section",
-                        "see c2fs.conf(5)");
+                        "-C FILE names another one; c2fs.conf.example and c2fs.conf(5) show how");
     if (x->json && x->volume == NULL && nvolumes != 1)
         return cmd_usage(c, "--json shows one volume; choose it with -V");
     for (;;) {

@@ -172,6 +172,19 @@ mount_start
 check "recovered: a" same_tree "$WORK/src" "$MNT/a"
 check "recovered: c" same_tree "$WORK/late" "$MNT/c"
 check "recovered: the providers as they were last" fails grep -q '^p1 ' <(c2 provider list)
+
+# ---- what a provider still has that has left ------------------------------------------------------
+check "it is not asked of one in use" ends_with 11 c2 --yes provider purge p5
+check "there is something" [ "$(c2 --json --dry-run provider purge p1 | json 'd["objects"] > 0 and not d["deleted"]')" = true ]
+check "without a yes it stays" fails c2 provider purge p1 </dev/null
+check "it has stayed" [ "$(seat_bytes p1)" -gt 0 ]
+touch "$WORK/p1/something-else"
+check "with a yes it goes" c2 --yes provider purge p1
+check "all of it" [ -z "$(find "$WORK/p1" -path '*/v1/*' -type f)" ]
+check "and nothing else" [ -e "$WORK/p1/something-else" ]
+check "again there is nothing" [ "$(c2 --json --yes provider purge p1 | json 'd["objects"]')" = 0 ]
+must "empty the cache" c2 cache clear
+check "nobody misses it" same_tree "$WORK/src" "$MNT/a"
 mount_stop
 
 # ---- f = 2 ----------------------------------------------------------------------------------------

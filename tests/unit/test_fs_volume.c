@@ -555,7 +555,7 @@ format__refuses_bad_inputs_and_writes_nothing(void **state)
         { "other endpoint", same_bucket_other_endpoint, C2_E_UNSUPPORTED, "network", "" },
         { "key exists", key_exists, C2_E_EXISTS, "phr.key", "only key" },
         { "device exists", device_exists, C2_E_EXISTS, "device.key", "cache_dir" },
-        { "store exists", store_exists, C2_E_EXISTS, "holds a volume", "destroy" },
+        { "store exists", store_exists, C2_E_EXISTS, "holds a volume", "choose another" },
         { "prefix", prefix_taken, C2_E_EXISTS, "\"p2\" already holds", "provider test p2" },
         { "folder", folder_missing, C2_E_UNREACHABLE, "\"p3\" does not answer", "mkdir" },
         { "fails", provider_fails, C2_E_UNAVAILABLE, "\"p4\"", "provider test p4" },

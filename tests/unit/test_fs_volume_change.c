@@ -173,6 +173,9 @@ rules__refuse_what_would_leave_data_below_its_goal(void **state)
     EXPECT(seat_may_leave(v, "p2", false, &seat, &error), C2_E_OK, NULL);
     EXPECT(seat_may_add(v, "p5", &seat, &error), C2_E_OK, NULL);
     assert_int_equal(seat, 4);
+    EXPECT(seat_may_purge(v, "p5", &error), C2_E_OK, NULL);
+    EXPECT(seat_may_purge(v, "p9", &error), C2_E_NOT_FOUND, "[provider \"p9\"]");
+    EXPECT(seat_may_purge(v, "p2", &error), C2_E_PRECONDITION, "uses \"p2\"");
     EXPECT(seat_may_go_offline(v, "p1", &seat, &error), C2_E_OK, NULL);
     assert_int_equal(set_state(r, 0, VOLUME_SEAT_OFFLINE), C2_E_OK);
     EXPECT(seat_may_go_offline(v, "p2", &seat, &error), C2_E_PRECONDITION, "online p1");
@@ -198,6 +201,8 @@ rules__allow_one_change_at_a_time(void **state)
     EXPECT(seat_may_leave(v, "p3", false, &seat, &error), C2_E_BUSY, "being replaced");
     EXPECT(seat_may_go_offline(v, "p3", &seat, &error), C2_E_BUSY, "being replaced");
     EXPECT(seat_may_go_online(v, "p5", &seat, &error), C2_E_BUSY, "being replaced");
+    EXPECT(seat_may_purge(v, "p2", &error), C2_E_PRECONDITION, "still moving away from \"p2\"");
+    EXPECT(seat_may_purge(v, "p5", &error), C2_E_PRECONDITION, "uses \"p5\"");
     vr_free(r);
 }
 
