@@ -137,6 +137,12 @@ c2_blob_copy(const void *data, size_t len)
     return b;
 }
 
+bool
+c2_blob_is_shared(const struct c2_blob *b)
+{
+    return __atomic_load_n(&b->refs, __ATOMIC_ACQUIRE) > 1;
+}
+
 struct c2_blob *
 c2_blob_ref(struct c2_blob *b)
 {

@@ -60,6 +60,8 @@ struct c2_blob *c2_blob_new(size_t len);
 struct c2_blob *c2_blob_copy(const void *data, size_t len);
 struct c2_blob *c2_blob_ref(struct c2_blob *b); /* returns b; NULL is fine */
 void c2_blob_unref(struct c2_blob *b);          /* NULL is fine */
+/* False: the caller's is the only reference, so nobody sees what it changes. */
+bool c2_blob_is_shared(const struct c2_blob *b);
 struct c2_slice c2_blob_slice(const struct c2_blob *b);
 
 #endif

@@ -138,10 +138,24 @@ accuse(struct rebuild *op)
     c2_work(op->c->env, &op->work);
 }
 
+/* The first of the shares becomes the new one; others may have a reference to its bytes. */
+static void
+own_first(struct rebuild *op)
+{
+    struct ds_fetch *f = op->good[0];
+    if (!c2_blob_is_shared(f->blob))
+        return;
+    struct c2_blob *mine = c2_blob_copy(f->blob->data, f->blob->len);
+    f->leaves = mine->data + (f->leaves - f->blob->data);
+    c2_blob_unref(f->blob);
+    f->blob = op->reshare.blob[0] = mine;
+}
+
 static void
 run_reshare(struct c2_work *w)
 {
     struct rebuild *op = C2_CONTAINER_OF(w, struct rebuild, work);
+    own_first(op);
     ds_codec_reshare(&op->reshare);
 }
 

@@ -59,6 +59,13 @@ alloc_aligned__is_aligned_and_rounded(void **state)
         memset(p, 1, (size + 63) / 64 * 64); /* the rounded size is ours */
         c2_free(p);
     }
+    static const size_t large[] = { (2 << 20) - 1, 2 << 20, (4 << 20) + 77 };
+    for (size_t i = 0; i < C2_ARRAY_LEN(large); i++) { /* with large pages or without */
+        uint8_t *p = c2_alloc_aligned(large[i]);
+        assert_int_equal((uintptr_t)p % 64, 0);
+        memset(p, 1, (large[i] + 63) / 64 * 64);
+        c2_free(p);
+    }
 }
 
 static void

@@ -95,8 +95,11 @@ blob__is_aligned_and_lives_until_the_last_reference(void **state)
     struct c2_blob *b = c2_blob_copy("data", 4);
     assert_int_equal((uintptr_t)b->data % 64, 0);
     assert_int_equal(b->len, 4);
+    assert_false(c2_blob_is_shared(b));
     assert_ptr_equal(c2_blob_ref(b), b);
+    assert_true(c2_blob_is_shared(b));
     c2_blob_unref(b);
+    assert_false(c2_blob_is_shared(b));
     assert_memory_equal(c2_blob_slice(b).data, "data", 4); /* the sanitizer sees a freed one */
     c2_blob_unref(b);
     assert_null(c2_blob_ref(NULL));

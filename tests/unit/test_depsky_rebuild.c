@@ -14,6 +14,7 @@
 #include "backends/registry.h"
 #include "base/crypto.h"
 #include "base/mark.h"
+#include "depsky/reshare.h"
 #include "tests/lib/ds_rig.h"
 #include "tests/lib/test_env.h"
 
@@ -279,6 +280,41 @@ rebuild__finds_out_whose_body_was_wrong(void **state)
     close_all(&f);
 }
 
+/* In the memory of the first helper: it is back when the second one turns out to have lied. */
+static void
+reshare__changes_the_first_share_only_when_all_is_well(void **state)
+{
+    (void)state;
+    static const enum ds_engine engines[] = { DS_ENGINE_ISAL, DS_ENGINE_JERASURE };
+    struct fixture f = with_object(4, 1, ds_rig_random(1, 700001));
+    const struct c2_blob *want = prov_mem_peek(f.rig.mem[3], f.key);
+    for (size_t e = 0; e < C2_ARRAY_LEN(engines); e++) {
+        struct ds_share sh[2];
+        struct ds_reshare r = { .engine = engines[e], .seat = 3 };
+        for (unsigned i = 0; i < 2; i++) {
+            const struct c2_blob *is = prov_mem_peek(f.rig.mem[i + 1], f.key);
+            r.blob[i] = c2_blob_copy(is->data, is->len);
+            assert_int_equal(ds_share_decode(c2_blob_slice(r.blob[i]), &sh[i]), C2_E_OK);
+            r.have[i] = &sh[i];
+        }
+        r.blob[1]->data[r.blob[1]->len - 1] ^= 1;
+        ds_codec_reshare(&r);
+        assert_int_equal(r.err, C2_E_CORRUPT);
+        assert_null(r.out);
+        assert_true(c2_slice_equal(c2_blob_slice(r.blob[0]),
+                                   c2_blob_slice(prov_mem_peek(f.rig.mem[1], f.key))));
+        r.blob[1]->data[r.blob[1]->len - 1] ^= 1;
+        ds_codec_reshare(&r);
+        assert_int_equal(r.err, C2_E_OK);
+        assert_ptr_equal(r.out, r.blob[0]);
+        assert_true(c2_slice_equal(c2_blob_slice(r.out), c2_blob_slice(want)));
+        c2_blob_unref(r.out);
+        for (unsigned i = 0; i < 2; i++)
+            c2_blob_unref(r.blob[i]);
+    }
+    close_all(&f);
+}
+
 static void
 rebuild__copies_from_the_leaving_provider(void **state)
 {
@@ -418,6 +454,7 @@ main(void)
         cmocka_unit_test(rebuild__replaces_a_damaged_share),
         cmocka_unit_test(rebuild__reads_around_a_faulty_helper),
         cmocka_unit_test(rebuild__finds_out_whose_body_was_wrong),
+        cmocka_unit_test(reshare__changes_the_first_share_only_when_all_is_well),
         cmocka_unit_test(rebuild__copies_from_the_leaving_provider),
         cmocka_unit_test(rebuild__reports_why_it_could_not),
         cmocka_unit_test(client__with_a_seat_more_reads_what_was_written_before),
