@@ -58,8 +58,10 @@ bft_free(struct bft_replica *r)
 {
     if (r == NULL)
         return;
-    for (size_t i = 0; i < BFT_RING; i++)
-        bft_slot_clear(r, &r->ring[i]);
+    for (size_t i = 0; i < BFT_RING; i++) {
+        if (r->ring[i].n != 0)
+            bft_slot_clear(r, &r->ring[i]);
+    }
     bft_requests_free(r);
     bft_reads_free(r);
     bft_sessions_clear(r);
