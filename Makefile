@@ -226,6 +226,9 @@ $(BUILD)/helpers/posix: $(patsubst %.c,$(BUILD)/%.o,$(POSIX_SRC))
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^)
 $(BUILD)/bench/rebuild: $(BUILD)/tests/bench/rebuild.o $(foreach l,$(DEPS_depsky),$(BUILD)/lib$(l).a)
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS))
+# It counts what is hashed.
+$(BUILD)/bench/store: $(BUILD)/tests/bench/store.o $(foreach l,$(DEPS_metadata),$(BUILD)/lib$(l).a)
+	$(call run,LD,$(CC) $(LDFLAGS_ALL) -Wl$(,)--wrap=c2_sha256 -Wl$(,)--wrap=c2_sha256_v -o $@ $^ $(LIBS))
 $(filter-out $(BUILD)/helpers/posix $(BUILD)/helpers/kvload $(BUILD)/bench/%,$(HELPERS)): $(BUILD)/%: $(BUILD)/tests/%.o
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ -lm -lpthread)
 $(BUILD)/bench/bft_load: $(BUILD)/tests/bench/bft_load.o $(ARCHIVES_metadata)

@@ -109,9 +109,10 @@ fold_key(struct store_batch *b, const struct dirty *d, struct c2_buf *ops)
     return C2_E_OK;
 }
 
-/* All records, in the order of their keys. They stay valid until the next change. */
+/* Copies all records; in the order of their keys. What lies in a table does not survive changes of
+ * another one: a large transaction writes pages out and uses their memory again. */
 static C2_RESULT
-read_dirty(struct store_batch *b, struct dirty *list)
+read_dirty(struct store_batch *b, struct dirty *list, struct c2_buf *bytes)
 {
     struct c2_slice number;
     struct c2_slice record;
@@ -121,21 +122,24 @@ read_dirty(struct store_batch *b, struct dirty *list)
         bool good = record.len > DIRTY_HEAD_LEN && record.len <= DIRTY_HEAD_LEN + COORD_KEY_MAX;
         if (!good || n == b->state.ndirty)
             return C2_E_DAMAGED;
-        list[n] = (struct dirty){ record.data, record.len, n };
+        list[n] = (struct dirty){ NULL, record.len, n };
+        c2_buf_append(bytes, record.data, record.len);
         n++;
     }
     if (err != C2_E_NOT_FOUND)
         return err;
     if (n != b->state.ndirty)
         return C2_E_DAMAGED;
+    for (size_t i = 0, at = 0; i < n; at += list[i++].len)
+        list[i].record = bytes->data + at;
     qsort(list, n, sizeof *list, compare_dirty);
     return C2_E_OK;
 }
 
 static C2_RESULT
-fold(struct store_batch *b, struct dirty *list, struct c2_buf *ops)
+fold(struct store_batch *b, struct dirty *list, struct c2_buf *bytes, struct c2_buf *ops)
 {
-    C2_TRY(read_dirty(b, list));
+    C2_TRY(read_dirty(b, list, bytes));
     for (size_t i = 0; i < b->state.ndirty; i++) {
         if (i == 0 || !c2_slice_equal(dirty_key(&list[i]), dirty_key(&list[i - 1])))
             C2_TRY(fold_key(b, &list[i], ops));
@@ -155,8 +159,10 @@ store_fold(struct store_batch *b)
     if (b->state.ndirty > STORE_DIRTY_MAX)
         return C2_E_DAMAGED;
     struct dirty *list = c2_calloc((size_t)b->state.ndirty, sizeof *list);
+    struct c2_buf bytes = { 0 };
     struct c2_buf ops = { 0 };
-    enum c2_err err = fold(b, list, &ops);
+    enum c2_err err = fold(b, list, &bytes, &ops);
+    c2_buf_done(&bytes);
     c2_buf_done(&ops);
     c2_free(list);
     return err;

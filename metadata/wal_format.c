@@ -9,11 +9,12 @@
 
 #include "base/wire.h"
 
-#define ANCHOR_MAGIC  0x41573243u /* "C2WA" */
-#define SEGMENT_MAGIC 0x53573243u /* "C2WS" */
-#define GROUP_MAGIC   0x47573243u /* "C2WG" */
-#define HASHED_LEN    72u         /* bytes of a group's head that its hash covers */
-#define SUM_AT        104u        /* and those that the sum of the head covers */
+#define ANCHOR_MAGIC  0x41573243u      /* "C2WA" */
+#define SEGMENT_MAGIC 0x53573243u      /* "C2WS" */
+#define GROUP_MAGIC   0x47573243u      /* "C2WG" */
+#define HASHED_LEN    72u              /* bytes of a group's head that its hash covers */
+#define SUM_AT        104u             /* and those that the sum of the head covers */
+#define NUMBER_MAX    (UINT64_MAX / 4) /* no log gets there: nothing that counts on runs over */
 
 /* The first 8 bytes of a SHA-256. */
 static uint64_t
@@ -22,6 +23,17 @@ sum(const uint8_t *data, size_t len)
     uint8_t hash[C2_SHA256_LEN];
     c2_sha256(c2_slice(data, len), hash);
     return c2_get_u64(hash);
+}
+
+static bool
+are_numbers(const uint8_t *at, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint64_t n = c2_get_u64(at + 8 * i);
+        if (n == 0 || n > NUMBER_MAX)
+            return false;
+    }
+    return true;
 }
 
 void
@@ -47,6 +59,8 @@ wal_get_anchor(struct c2_slice in, struct wal_anchor *ret)
         return C2_E_DAMAGED;
     if (c2_get_u32(in.data + 4) != WAL_FORMAT)
         return C2_E_VERSION;
+    if (!are_numbers(in.data + 16, 3))
+        return C2_E_DAMAGED;
     ret->log_id = c2_get_u64(in.data + 8);
     ret->segment = c2_get_u64(in.data + 16);
     ret->seq = c2_get_u64(in.data + 24);
@@ -78,9 +92,12 @@ wal_get_segment_head(struct c2_slice in, struct wal_segment_head *ret)
         return C2_E_DAMAGED;
     if (c2_get_u32(in.data + 4) != WAL_FORMAT)
         return C2_E_VERSION;
+    bool resumes = c2_get_u64(in.data + 24) != 0;
+    if (!are_numbers(in.data + 16, 1) || (resumes && !are_numbers(in.data + 32, 2)))
+        return C2_E_DAMAGED;
     ret->log_id = c2_get_u64(in.data + 8);
     ret->number = c2_get_u64(in.data + 16);
-    ret->resumes = c2_get_u64(in.data + 24) != 0;
+    ret->resumes = resumes;
     ret->seq = c2_get_u64(in.data + 32);
     ret->lsn = c2_get_u64(in.data + 40);
     return C2_E_OK;
@@ -121,7 +138,7 @@ C2_RESULT
 wal_get_group_head(struct c2_slice in, struct wal_group_head *ret)
 {
     if (in.len < WAL_HEAD_LEN || c2_get_u32(in.data) != GROUP_MAGIC ||
-        c2_get_u64(in.data + SUM_AT) != sum(in.data, SUM_AT))
+        c2_get_u64(in.data + SUM_AT) != sum(in.data, SUM_AT) || !are_numbers(in.data + 16, 2))
         return C2_E_DAMAGED;
     ret->kind = c2_get_u32(in.data + 4);
     ret->log_id = c2_get_u64(in.data + 8);

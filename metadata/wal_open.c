@@ -233,6 +233,10 @@ resume(struct wal *w, const struct wal_segment_head *head)
     struct wal_reader *r = w->reader;
     C2_MARK("wal: resumed after damage");
     damaged(r, "the records before %" PRIu64 " are not complete", head->lsn);
+    if (head->seq < r->seq || head->lsn < r->lsn) { /* it goes on before what was read */
+        r->follow = false;
+        return;
+    }
     r->follow = true;
     r->any_prev = false;
     r->seq = head->seq;
@@ -248,7 +252,8 @@ headless_segment(struct wal *w, uint64_t number, struct c2_slice file)
     bool was = r->report.damaged;
     look_for_proof(w, number, file, 0);
     bool groups = r->report.damaged && !was;
-    if (groups || r->index < r->nnumbers) {
+    bool first = r->has_anchor && number == w->anchor.segment; /* durable before the anchor was */
+    if (groups || first || r->index < r->nnumbers) {
         damaged(r, "segment %" PRIu64 " has no readable head", number);
         add_segment(w, number, file.len);
         r->follow = false;
@@ -285,8 +290,10 @@ read_segment(struct wal *w, uint64_t number, struct c2_slice file)
         add_segment(w, number, file.len);
         return;
     }
-    /* An empty one behind the tail was prepared for later. */
-    bool empty = !s->started && r->tail != 0 && !head.resumes;
+    bool lost = r->report.damaged && r->seq <= r->max_seq;
+    /* An empty one behind the tail was prepared for later; one with groups proves that some before
+     * them are lost. */
+    bool empty = !s->started && r->tail != 0 && !head.resumes && !lost;
     if (empty && r->index == r->nnumbers && number == r->tail + 1) {
         c2_list_remove(&w->segments, &s->link);
         wal_segment_free(s);
@@ -295,7 +302,7 @@ read_segment(struct wal *w, uint64_t number, struct c2_slice file)
     }
     r->tail = number;
     r->tail_pos = pos;
-    if (r->report.damaged && r->seq <= r->max_seq)
+    if (lost)
         r->follow = false;
 }
 
@@ -476,6 +483,8 @@ got_list(struct wal *w, struct c2_slice names)
             c2_hex_decode(c2_slice(name.data, 16), number, sizeof number) != C2_E_OK)
             continue;
         uint64_t n = c2_get_be64(number);
+        if (n == 0 || n > UINT64_MAX / 4) /* no segment of ours */
+            continue;
         if (r->has_anchor && n < w->anchor.segment) { /* a crash came before its removal */
             struct wal_segment *s = c2_calloc(1, sizeof *s);
             s->number = n;

@@ -64,7 +64,7 @@ void trio_send(struct trio *t, unsigned from, unsigned mask, struct c2_blob *msg
 void trio_client_sends(struct trio *t, unsigned k, unsigned mask, struct c2_blob *msg);
 /* Until nothing is on its way. */
 void trio_settle(struct trio *t);
-void trio_time_passes(struct trio *t, unsigned steps); /* of 10 ms */
+void trio_time_passes(struct trio *t, unsigned n); /* n times 10 ms */
 /* A crash: what was not durable is gone. */
 void trio_stop(struct trio *t, unsigned i);
 void trio_start(struct trio *t, unsigned i);
