@@ -378,7 +378,7 @@ repro:
 
 # ---- for people ---------------------------------------------------------------------------------
 
-.PHONY: demo bench bench-bft install uninstall deb
+.PHONY: demo bench bench-bft bench-store install uninstall deb
 ##   demo                  four directory providers, a mount, a disaster; KEEP=1 leaves it mounted
 demo:
 	@tools/dev/install-deps build demo
@@ -397,6 +397,12 @@ bench-bft:
 	+@$(AGAIN) VARIANT=release all build/gcc-release/helpers/kvload build/gcc-release/bench/bft_load \
 		build/gcc-release/bench/etcd_load
 	@C2FS_BUILD=build/gcc-release tests/bench/bft
+
+##   bench-store           what a million keys cost (KEYS=): transactions, checkpoints, restart, transfer, memory
+bench-store:
+	@tools/dev/install-deps build
+	+@$(AGAIN) VARIANT=release all build/gcc-release/helpers/kvload build/gcc-release/bench/store
+	@C2FS_BUILD=build/gcc-release KEYS=$(or $(KEYS),1000000) tests/bench/store-service
 
 ##   install               programs, libraries, manual pages, units, completion; DESTDIR=
 ##                         PREFIX=/usr/local LIBDIR=PREFIX/lib

@@ -104,7 +104,8 @@ ask(struct bft_replica *r)
             struct bft_sync_item *item = &y->item[i];
             if (item->due_ns > r->now_ns)
                 continue;
-            item->due_ns = r->now_ns + r->setup.timing.fetch_ns;
+            /* An answer may take long on a slow line: each repetition waits longer. */
+            item->due_ns = r->now_ns + (r->setup.timing.fetch_ns << C2_MIN(item->tries, 6u));
             item->tries++;
             item->seat = seat;
             f.item[f.count++] = item->item;

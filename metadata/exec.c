@@ -16,7 +16,7 @@
 #define SERVE_BYTES (1u << 20)
 
 _Static_assert(REPLICA_HEAD == (int)MSG_STATE_HEAD && REPLICA_NODE == (int)MSG_STATE_NODE &&
-                   REPLICA_ENTRY == (int)MSG_STATE_ENTRY,
+                   REPLICA_ENTRY == (int)MSG_STATE_ENTRY && REPLICA_BRANCH == (int)MSG_STATE_BRANCH,
                "parts have the same names in messages");
 
 /* What one EXECUTE has done, or one CHECKPOINT that was held. */

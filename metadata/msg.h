@@ -214,6 +214,7 @@ enum msg_state_kind {
     MSG_STATE_HEAD = 1, /* what the checkpoint digest is made of, with the root of the tree */
     MSG_STATE_NODE,     /* a node of the digest tree, by path */
     MSG_STATE_ENTRY,    /* a key's record, by its leaf hash */
+    MSG_STATE_BRANCH,   /* a node; if it is a leaf, with as many of its records as fit */
 };
 
 struct msg_state_item {

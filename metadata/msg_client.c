@@ -43,7 +43,7 @@ msg_read_state_fetch(struct c2_slice in, struct msg_state_fetch *ret)
         item->depth = c2_rd_u8(&r);
         c2_rd_copy(&r, item->path, sizeof item->path);
         c2_rd_copy(&r, item->hash, MSG_DIGEST_LEN);
-        if (item->kind < MSG_STATE_HEAD || item->kind > MSG_STATE_ENTRY ||
+        if (item->kind < MSG_STATE_HEAD || item->kind > MSG_STATE_BRANCH ||
             item->depth > MSG_PATH_MAX)
             c2_rd_fail(&r);
     }
@@ -73,7 +73,7 @@ msg_read_state(struct c2_slice in, struct msg_state *ret)
         uint8_t kind = c2_rd_u8(&r);
         c2_rd_raw(&r, MSG_DIGEST_LEN);
         c2_rd_bytes(&r, MSG_BYTES_MAX);
-        if (kind < MSG_STATE_HEAD || kind > MSG_STATE_ENTRY)
+        if (kind < MSG_STATE_HEAD || kind > MSG_STATE_BRANCH)
             c2_rd_fail(&r);
     }
     C2_TRY(c2_rd_finish(&r));

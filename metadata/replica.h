@@ -37,13 +37,14 @@ enum replica_part_kind {
     REPLICA_HEAD = 1, /* what the digest of the state is made of, with the root of its tree */
     REPLICA_NODE,     /* a node of the tree, by path */
     REPLICA_ENTRY,    /* a key with its record, by the hash that is its leaf in the tree */
+    REPLICA_BRANCH,   /* a node like NODE; if it is a leaf, with entries of it */
 };
 
 /* A part of a state. Whoever has the digest can verify the head, and from there all the rest. */
 struct replica_part {
     uint8_t kind;     /* enum replica_part_kind */
     uint8_t depth;    /* NODE: nibbles of the path */
-    uint8_t path[32]; /* NODE; two nibbles a byte, zeros beyond depth */
+    uint8_t path[32]; /* NODE, BRANCH; two nibbles a byte, zeros beyond depth */
     uint8_t hash[32];
 };
 

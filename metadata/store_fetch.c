@@ -5,6 +5,9 @@
  *   head ──► root differs? ──► nodes that differ from ours at the same path ──► leaves: entries of
  *   ours that the other has not go, entries that we have not are wanted ──► all there: finish
  *
+ * Where we have no node at all, one part has a node and, if it is a leaf, its entries: an empty
+ * replica fetches whole leaves and not one entry at a time.
+ *
  * The walk compares with our own digest tree, which lags behind what was put so far; that does no
  * harm, because each path is visited once. An entry is removed only while its key still has the
  * record of that leaf: the key may have got its new record before. The state record says `loading`
@@ -19,7 +22,9 @@
 #include "base/wire.h"
 #include "metadata/tree.h"
 
-#define COMMIT_BYTES (8u << 20)
+/* Each commit writes the pages it has touched, and entries come in the order of their hashes: few
+ * commits, or the same pages are written again and again. */
+#define COMMIT_BYTES (32u << 20)
 #define FANOUT       16
 
 struct store_fetch {
@@ -139,9 +144,11 @@ contains(struct c2_slice hashes, const uint8_t *hash)
     return false;
 }
 
-/* Makes what we have under a path what the other has there; theirs is a set of leaves. */
+/* Makes what we have under a path what the other has there; theirs is a set of leaves, of which
+ * some have been put already. */
 static C2_RESULT
-match_leaves(struct store *s, const struct replica_part *at, struct c2_slice theirs)
+match_leaves(struct store *s, const struct replica_part *at, struct c2_slice theirs,
+             struct c2_slice got)
 {
     struct store_fetch *f = s->fetch;
     C2_AUTO(c2_buf_done) struct c2_buf ours = { 0 };
@@ -152,7 +159,7 @@ match_leaves(struct store *s, const struct replica_part *at, struct c2_slice the
     }
     for (size_t i = 0; i < theirs.len; i += TREE_HASH_LEN) {
         struct replica_part entry = { .kind = REPLICA_ENTRY };
-        if (contains(c2_buf_slice(&ours), theirs.data + i))
+        if (contains(c2_buf_slice(&ours), theirs.data + i) || contains(got, theirs.data + i))
             continue;
         memcpy(entry.hash, theirs.data + i, TREE_HASH_LEN);
         want(f, &entry);
@@ -160,15 +167,20 @@ match_leaves(struct store *s, const struct replica_part *at, struct c2_slice the
     return C2_E_OK;
 }
 
-static bool
-have_node(struct store_fetch *f, const struct replica_part *p)
+/* Wants a node, unless it is the one that we have. */
+static void
+want_node(struct store_fetch *f, struct replica_part *p)
 {
     struct c2_slice record;
     uint8_t hash[32];
-    if (tree_node(f->batch->txn, p->path, p->depth, &record) != C2_E_OK)
-        return false;
-    c2_sha256(record, hash);
-    return memcmp(hash, p->hash, sizeof hash) == 0;
+    p->kind = REPLICA_BRANCH;
+    if (tree_node(f->batch->txn, p->path, p->depth, &record) == C2_E_OK) {
+        p->kind = REPLICA_NODE;
+        c2_sha256(record, hash);
+        if (memcmp(hash, p->hash, sizeof hash) == 0)
+            return;
+    }
+    want(f, p);
 }
 
 static C2_RESULT
@@ -179,12 +191,11 @@ match_children(struct store *s, const struct replica_part *at, struct c2_slice r
         const uint8_t *hash = tree_child(record, i);
         tree_path_set(child.path, child.depth++, i);
         if (hash == NULL) {
-            C2_TRY(match_leaves(s, &child, c2_slice(NULL, 0)));
+            C2_TRY(match_leaves(s, &child, c2_slice(NULL, 0), c2_slice(NULL, 0)));
             continue;
         }
         memcpy(child.hash, hash, TREE_HASH_LEN);
-        if (!have_node(s->fetch, &child))
-            want(s->fetch, &child);
+        want_node(s->fetch, &child);
     }
     return C2_E_OK;
 }
@@ -203,37 +214,74 @@ on_path(const struct replica_part *p, struct c2_slice hashes)
     return true;
 }
 
+/* Whether the bytes are the node that was wanted. */
 static C2_RESULT
-put_node(struct store *s, const struct replica_part *p, struct c2_slice record)
+check_node(const struct replica_part *p, struct c2_slice record)
 {
     uint8_t hash[32];
     c2_sha256(record, hash);
     if (memcmp(hash, p->hash, sizeof hash) != 0)
         return C2_E_CORRUPT;
     C2_TRY(tree_check_record(record));
-    if (tree_is_inner(record))
-        return p->depth < 2 * TREE_HASH_LEN ? match_children(s, p, record) : C2_E_CORRUPT;
-    if (!on_path(p, tree_hashes(record)))
-        return C2_E_CORRUPT;
-    return match_leaves(s, p, tree_hashes(record));
+    bool good =
+        tree_is_inner(record) ? p->depth < 2 * TREE_HASH_LEN : on_path(p, tree_hashes(record));
+    return good ? C2_E_OK : C2_E_CORRUPT;
 }
 
 static C2_RESULT
-put_entry(struct store *s, const struct replica_part *p, struct c2_slice bytes)
+put_node(struct store *s, const struct replica_part *p, struct c2_slice record)
+{
+    C2_TRY(check_node(p, record));
+    if (tree_is_inner(record))
+        return match_children(s, p, record);
+    return match_leaves(s, p, tree_hashes(record), c2_slice(NULL, 0));
+}
+
+/* An entry that is one of these leaves. */
+static C2_RESULT
+put_one(struct store *s, struct c2_slice leaves, struct c2_slice bytes, uint8_t hash[32])
 {
     struct store_batch *b = s->fetch->batch;
     struct c2_slice key;
     struct store_entry e;
     struct store_session session;
-    uint8_t hash[32];
     C2_TRY(store_parse_part_entry(bytes, &key, &e));
     store_entry_hash(key, &e, hash);
-    if (memcmp(hash, p->hash, sizeof hash) != 0)
+    if (!contains(leaves, hash))
         return C2_E_CORRUPT;
     if (e.session != 0 && store_get_session(b->txn, e.session, &session) != C2_E_OK)
         return C2_E_DAMAGED; /* the head has all sessions */
     s->fetch->uncommitted += bytes.len;
     return store_change(b, key, &e);
+}
+
+static C2_RESULT
+put_entry(struct store *s, const struct replica_part *p, struct c2_slice bytes)
+{
+    uint8_t hash[32];
+    return put_one(s, c2_slice(p->hash, sizeof p->hash), bytes, hash);
+}
+
+static C2_RESULT
+put_branch(struct store *s, const struct replica_part *p, struct c2_slice bytes)
+{
+    struct c2_rd in = c2_rd_init(bytes);
+    struct c2_slice record = c2_rd_bytes(&in, bytes.len);
+    C2_AUTO(c2_buf_done) struct c2_buf got = { 0 };
+    if (!c2_rd_ok(&in) || record.len == 0)
+        return C2_E_CORRUPT;
+    C2_TRY(check_node(p, record));
+    if (tree_is_inner(record))
+        return c2_rd_left(&in) == 0 ? match_children(s, p, record) : C2_E_CORRUPT;
+    while (c2_rd_left(&in) > 0) {
+        uint8_t hash[32];
+        struct c2_slice entry = c2_rd_bytes(&in, bytes.len);
+        if (!c2_rd_ok(&in))
+            return C2_E_CORRUPT;
+        C2_TRY(put_one(s, tree_hashes(record), entry, hash));
+        c2_buf_append(&got, hash, sizeof hash);
+    }
+    return match_leaves(s, p, tree_hashes(record), c2_buf_slice(&got));
 }
 
 /* --- head and end ----------------------------------------------------------------------------- */
@@ -277,9 +325,8 @@ put_head(struct store *s, struct c2_slice bytes)
     C2_TRY(put_sessions(b, f->head.sessions));
     memcpy(root.hash, h.root, sizeof root.hash);
     if (memcmp(h.root, empty, sizeof empty) == 0)
-        return match_leaves(s, &root, c2_slice(NULL, 0));
-    if (!have_node(f, &root))
-        want(f, &root);
+        return match_leaves(s, &root, c2_slice(NULL, 0), c2_slice(NULL, 0));
+    want_node(f, &root);
     return C2_E_OK;
 }
 
@@ -375,6 +422,8 @@ put_part(struct store *s, const struct replica_part *p, struct c2_slice bytes)
         return put_node(s, p, bytes);
     case REPLICA_ENTRY:
         return put_entry(s, p, bytes);
+    case REPLICA_BRANCH:
+        return put_branch(s, p, bytes);
     }
     C2_UNREACHABLE();
 }

@@ -5,6 +5,8 @@
  * HEAD   u64 version, u64 clock, u64 keys, root[32], sessions as a byte string
  * NODE   a record of the digest tree
  * ENTRY  key as a byte string, u64 version, u64 session, value as a byte string
+ * BRANCH a node's record as a byte string; after a leaf ENTRYs of it as byte strings, in its order,
+ *        as many as fit: those that are missing are asked for one by one
  *
  * An entry is found by its leaf: KV_LEAF has the first half of each leaf and its key. Whoever
  * makes two leaves with one half only makes an entry hard to find.
@@ -18,6 +20,7 @@
 #include "metadata/tree.h"
 
 #define LEAF_KEY_LEN 16
+#define BRANCH_BYTES (16u << 10) /* after which no further entry is added */
 
 /* --- the service's own keys ------------------------------------------------------------------- */
 
@@ -143,6 +146,28 @@ put_entry(struct kv_txn *txn, const uint8_t *leaf, struct c2_buf *out)
     return C2_E_OK;
 }
 
+static C2_RESULT
+put_branch(struct kv_txn *txn, const struct replica_part *p, struct c2_buf *out)
+{
+    C2_AUTO(c2_buf_done) struct c2_buf node = { 0 };
+    C2_AUTO(c2_buf_done) struct c2_buf entry = { 0 };
+    C2_TRY(put_node(txn, p, &node));
+    struct c2_slice record = c2_buf_slice(&node);
+    c2_wr_bytes(out, record);
+    if (tree_is_inner(record))
+        return C2_E_OK;
+    struct c2_slice hashes = tree_hashes(record);
+    for (size_t at = 0; at < hashes.len && out->len < BRANCH_BYTES; at += TREE_HASH_LEN) {
+        c2_buf_clear(&entry);
+        enum c2_err err = put_entry(txn, hashes.data + at, &entry);
+        if (err == C2_E_NOT_FOUND)
+            continue;
+        C2_TRY(err);
+        c2_wr_bytes(out, c2_buf_slice(&entry));
+    }
+    return C2_E_OK;
+}
+
 C2_RESULT
 store_part(struct replica_app *a, const struct replica_part *p, struct c2_buf *out)
 {
@@ -156,6 +181,8 @@ store_part(struct replica_app *a, const struct replica_part *p, struct c2_buf *o
         err = put_head(txn, p->hash, out);
     else if (err == C2_E_OK && p->kind == REPLICA_NODE)
         err = put_node(txn, p, out);
+    else if (err == C2_E_OK && p->kind == REPLICA_BRANCH)
+        err = put_branch(txn, p, out);
     else if (err == C2_E_OK)
         err = put_entry(txn, p->hash, out);
     kv_abort(txn);

@@ -4,8 +4,9 @@
  *
  * What a store of the coordination service costs at KEYS/100, KEYS/10 and KEYS keys of 256 B: a
  * transaction on a random key, and a checkpoint after CHANGED of them (100, 1000 and 10000), as
- * what is written to the disk, what is hashed, and time. Then what the memory of the process is,
- * and how long it takes to open it again. The folder must not exist.
+ * what is written to the disk, what is hashed, and time. Then how long it takes to open it again,
+ * and to copy its state into an empty store, as a replica fetches it, without a network between.
+ * FOLDER and FOLDER-2 must not exist.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -26,6 +27,7 @@
 #define MAP_SIZE   (64ull << 30)
 #define CHANGED    3
 #define PAGE_BYTES 4096
+#define PARTS      64 /* on their way */
 
 static uint64_t hashes; /* counted, see the Makefile */
 
@@ -228,6 +230,66 @@ print_head(const unsigned *changed)
     printf("\n");
 }
 
+/* ---- the state of one store into another ----------------------------------------------------- */
+
+static C2_RESULT
+copy_parts(struct bench *from, struct bench *to, struct c2_buf *list, uint64_t *bytes)
+{
+    struct c2_buf part = { 0 };
+    enum c2_err err = C2_E_OK;
+    for (size_t at = 0; at < list->len && err == C2_E_OK; at += sizeof(struct replica_part)) {
+        struct replica_part p;
+        memcpy(&p, list->data + at, sizeof p);
+        c2_buf_clear(&part);
+        err = from->app->ops->part(from->app, &p, &part);
+        *bytes += part.len;
+        if (err == C2_E_OK)
+            err = to->app->ops->fetch_put(to->app, p.kind, p.hash, c2_buf_slice(&part));
+    }
+    c2_buf_done(&part);
+    return err;
+}
+
+static C2_RESULT
+copy_state(struct bench *from, struct bench *to, uint64_t *bytes)
+{
+    uint8_t digest[32];
+    uint64_t version = 0;
+    bool done = false;
+    struct c2_buf list = { 0 };
+    C2_TRY(from->app->ops->checkpoint(from->app, &version, digest));
+    C2_TRY(to->app->ops->fetch_begin(to->app, digest));
+    enum c2_err err = C2_E_OK;
+    while (err == C2_E_OK && !done) {
+        c2_buf_clear(&list);
+        err = to->app->ops->fetch_want(to->app, PARTS, &list, &done);
+        if (err == C2_E_OK)
+            err = copy_parts(from, to, &list, bytes);
+    }
+    c2_buf_done(&list);
+    return err;
+}
+
+static void
+measure_copy(struct bench *from)
+{
+    C2_AUTO(c2_free_auto) char *folder = c2_asprintf("%s-2", from->folder);
+    struct bench to = { .folder = folder };
+    uint64_t bytes = 0, disk = written();
+    open_store(&to, true);
+    double since = clock_s(CLOCK_MONOTONIC), cpu = clock_s(CLOCK_PROCESS_CPUTIME_ID);
+    enum c2_err err = copy_state(from, &to, &bytes);
+    if (err != C2_E_OK)
+        fail("copying the state", err);
+    cpu = clock_s(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+    double took = clock_s(CLOCK_MONOTONIC) - since;
+    printf("its state into an empty store: %.0f MB in %.1f s, %.1f s of CPU: %.0f MB/s; "
+           "%.0f MB written\n",
+           (double)bytes / 1e6, took, cpu, (double)bytes / 1e6 / took,
+           (double)(written() - disk) / 1e6);
+    to.app->ops->close(to.app);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -256,6 +318,7 @@ main(int argc, char **argv)
            (clock_s(CLOCK_MONOTONIC) - since) * 1e3,
            proc_number("/proc/self/status", "VmHWM:") / 1024,
            proc_number("/proc/self/status", "RssAnon:") / 1024);
+    measure_copy(&b);
     b.app->ops->close(b.app);
     c2_buf_done(&b.cmd);
     c2_buf_done(&b.reply);

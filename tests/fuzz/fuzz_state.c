@@ -10,7 +10,8 @@
  *   'S' id ttl deadline              a session
  *   'O' key value                    an entry that was there before, and is not in the other state
  *   'X' part at new                  one byte of a part changes, before it is hashed: 0 is the
- *                                    head, then the nodes from the root on
+ *                                    head, then the nodes from the root on; 255: one byte of every
+ *                                    leaf with its entries, behind the hash
  *
  * What is complete in the end is sound, and is the state with that digest.
  */
@@ -36,6 +37,7 @@
 #define FORMAT      1 /* docs/metadata.md */
 #define FANOUT      16u
 #define SLOT_LEN    40u
+#define BRANCH_EDIT 255u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -275,6 +277,41 @@ add_head(struct source *s)
     memcpy(p->hash, s->digest, sizeof p->hash);
 }
 
+/* A node, after a leaf its entries. */
+static C2_RESULT
+put_branch(struct replica_app *app, const struct source *s, const struct part *node)
+{
+    C2_AUTO(c2_buf_done) struct c2_buf b = { 0 };
+    struct c2_slice record = c2_buf_slice(&node->bytes);
+    c2_wr_bytes(&b, record);
+    for (unsigned i = 0; i < s->nentries && record.data[0] == 'L'; i++) {
+        for (size_t at = 1; at + TREE_HASH_LEN <= record.len; at += TREE_HASH_LEN) {
+            if (memcmp(record.data + at, s->part[i].hash, TREE_HASH_LEN) == 0)
+                c2_wr_bytes(&b, c2_buf_slice(&s->part[i].bytes));
+        }
+    }
+    for (unsigned i = 0; i < s->nedits; i++) {
+        if (s->edit[i].part == BRANCH_EDIT)
+            b.data[s->edit[i].at % b.len] = s->edit[i].value;
+    }
+    return app->ops->fetch_put(app, REPLICA_BRANCH, node->hash, c2_buf_slice(&b));
+}
+
+static C2_RESULT
+put_part(struct replica_app *app, const struct source *s, const struct replica_part *wanted)
+{
+    bool branch = wanted->kind == REPLICA_BRANCH;
+    for (unsigned i = 0; i < s->nparts; i++) {
+        const struct part *p = &s->part[i];
+        bool kind = p->kind == (branch ? REPLICA_NODE : wanted->kind);
+        if (!kind || memcmp(p->hash, wanted->hash, TREE_HASH_LEN) != 0)
+            continue;
+        return branch ? put_branch(app, s, p)
+                      : app->ops->fetch_put(app, p->kind, p->hash, c2_buf_slice(&p->bytes));
+    }
+    return C2_E_NOT_FOUND;
+}
+
 /* Gives what is wanted, as long as it changes anything. */
 static C2_RESULT
 fetch(struct replica_app *app, struct source *s)
@@ -288,13 +325,7 @@ fetch(struct replica_app *app, struct source *s)
         for (size_t at = 0; at < list.len; at += sizeof(struct replica_part)) {
             struct replica_part w;
             memcpy(&w, list.data + at, sizeof w);
-            enum c2_err err = C2_E_NOT_FOUND;
-            for (unsigned i = 0; i < s->nparts && err == C2_E_NOT_FOUND; i++) {
-                const struct part *p = &s->part[i];
-                if (p->kind == w.kind && memcmp(p->hash, w.hash, sizeof w.hash) == 0)
-                    err = app->ops->fetch_put(app, p->kind, p->hash, c2_buf_slice(&p->bytes));
-            }
-            C2_TRY(err);
+            C2_TRY(put_part(app, s, &w));
         }
     }
     return done ? C2_E_OK : C2_E_TIMEOUT;

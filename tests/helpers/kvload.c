@@ -3,10 +3,10 @@
  * kvload CONF SERVICE KIND OPS [CONNECTIONS [DEPTH [KEYS [HISTORY]]]]
  *
  * Load on a coordination service: OPS requests in all, over CONNECTIONS clients with DEPTH requests
- * under way in each. KIND: put | get | mix. Prints "ops=N errors=N seconds=S per_second=R p50_us=L
- * p95_us=L p99_us=L". Keys begin with $KVLOAD_PREFIX. With HISTORY, a line per request: client
- * begin end op key value version ("-" = unknown), for tests/lib/check_history. Exit code 1 when a
- * request failed.
+ * under way in each. KIND: put | get | mix; or fill: OPS keys in order, 500 in a request. Prints
+ * "ops=N errors=N seconds=S per_second=R p50_us=L p95_us=L p99_us=L". Keys begin with
+ * $KVLOAD_PREFIX. With HISTORY, a line per request: client begin end op key value version ("-" =
+ * unknown), for tests/lib/check_history. Exit code 1 when a request failed.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -21,6 +21,7 @@
 
 #define VALUE_LEN  256
 #define TIMEOUT_NS (120 * C2_NS_PER_S)
+#define FILL       500 /* keys in one request */
 
 struct slot {
     struct load *load;
@@ -33,6 +34,8 @@ struct slot {
     char value[VALUE_LEN];
     bool reads;
     uint64_t begin_ns;
+    struct coord_op *fill_ops; /* owned: FILL of them; NULL = not filling */
+    char (*fill_keys)[24];     /* owned */
 };
 
 struct load {
@@ -87,12 +90,36 @@ done(struct coord_req *r)
     next(s);
 }
 
+/* The next keys, all in one request. */
+static void
+fill(struct slot *s)
+{
+    struct load *l = s->load;
+    uint64_t first = l->begun++ * FILL;
+    memset(s->value, '.', sizeof s->value);
+    for (unsigned i = 0; i < FILL; i++) {
+        int len = snprintf(s->fill_keys[i], sizeof s->fill_keys[i], "fill/%012" PRIu64, first + i);
+        s->fill_ops[i] = (struct coord_op){ .kind = COORD_PUT };
+        s->fill_ops[i].key = c2_slice(s->fill_keys[i], (size_t)len);
+        s->fill_ops[i].value = c2_slice(s->value, sizeof s->value);
+    }
+    s->begin_ns = c2_now_ns(l->env);
+    s->req = (struct coord_req){ .verb = COORD_TXN, .ops = s->fill_ops, .nops = FILL };
+    s->req.deadline_ns = s->begin_ns + TIMEOUT_NS;
+    s->req.done = done;
+    coord_submit(s->coord, &s->req);
+}
+
 static void
 next(struct slot *s)
 {
     struct load *l = s->load;
     if (l->begun == l->ops)
         return;
+    if (s->fill_ops != NULL) {
+        fill(s);
+        return;
+    }
     uint64_t number = l->begun++;
     uint64_t random;
     c2_random_bytes(&random, sizeof random);
@@ -150,9 +177,11 @@ main(int argc, char **argv)
     struct coord *coords[64];
     char *error = NULL;
     l.keys = number(argc, argv, 7, 1000);
+    if (strcmp(l.kind, "fill") == 0)
+        l.ops = (l.ops + FILL - 1) / FILL;
     l.prefix = getenv("KVLOAD_PREFIX") != NULL ? getenv("KVLOAD_PREFIX") : "load";
     if (argc < 5 || l.ops == 0 || connections > C2_ARRAY_LEN(coords) || l.keys == 0) {
-        fprintf(stderr, "usage: kvload CONF SERVICE put|get|mix OPS [CONNECTIONS [DEPTH [KEYS "
+        fprintf(stderr, "usage: kvload CONF SERVICE put|get|mix|fill OPS [CONNECTIONS [DEPTH [KEYS "
                         "[HISTORY]]]]\n");
         return 2;
     }
@@ -177,6 +206,10 @@ main(int argc, char **argv)
         slots[i].load = &l;
         slots[i].number = i;
         slots[i].coord = coords[i % connections];
+        if (strcmp(l.kind, "fill") == 0) {
+            slots[i].fill_ops = c2_calloc(FILL, sizeof *slots[i].fill_ops);
+            slots[i].fill_keys = c2_calloc(FILL, sizeof *slots[i].fill_keys);
+        }
         next(&slots[i]);
     }
     c2_os_run_until(l.os, &l.over);
@@ -188,6 +221,10 @@ main(int argc, char **argv)
     c2_conf_free(conf);
     if (l.history != NULL)
         (void)fclose(l.history);
+    for (unsigned i = 0; i < connections * depth; i++) {
+        c2_free(slots[i].fill_ops);
+        c2_free(slots[i].fill_keys);
+    }
     c2_free(l.latency_us);
     c2_free(slots);
     return l.errors == 0 ? 0 : 1;
