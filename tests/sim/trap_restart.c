@@ -47,8 +47,9 @@ new_view_then_stable(struct bs *s)
 static bool
 successor_is_ready(struct bs *s)
 {
-    return s->kept[2][KEPT_CHECKPOINT] != NULL && s->kept[3][KEPT_CHECKPOINT] != NULL &&
-           s->kept[2][KEPT_VIEW_CHANGE] != NULL && s->kept[1][KEPT_VIEW_CHANGE] != NULL;
+    return s->kept[1][KEPT_CHECKPOINT] != NULL && s->kept[2][KEPT_CHECKPOINT] != NULL &&
+           s->kept[3][KEPT_CHECKPOINT] != NULL && s->kept[2][KEPT_VIEW_CHANGE] != NULL &&
+           s->kept[1][KEPT_VIEW_CHANGE] != NULL;
 }
 
 static bool
@@ -65,7 +66,7 @@ checkpoint_waits_for_new_view(struct bs *s, const struct bs_proc *from, const st
         return true;
     }
     if (type != MSG_VIEW_CHANGE || s->stage != VIEW_IS_LEFT)
-        return false;
+        return type == MSG_BODY && to->index == 1; /* nobody passes one on */
     keep(s, from->index, KEPT_VIEW_CHANGE, msg);
     bool last = from->index == 3 && to->index == 1;
     if (last && successor_is_ready(s))
