@@ -123,11 +123,12 @@ print_advice(const struct report *r)
     bool moved = r->repair && r->x->yes;
     if (c->damaged == 0)
         return;
-    (void)printf("\n%llu files are damaged, %llu of them have been in /lost+found. Nothing of them "
-                 "is deleted: they are whole\nagain if enough of the providers that have lost "
-                 "their shares come back. If not, bring them back\nfrom a backup, and remove the "
-                 "damaged ones.\n",
-                 (unsigned long long)c->damaged, (unsigned long long)c->aside);
+    (void)printf(
+        "\ndamaged files: %llu, of which %llu were in /lost+found before. Nothing of them "
+        "is deleted: they are\nwhole again if enough of the providers that have lost their "
+        "shares come back. If not, bring them\nback from a backup, and remove the damaged "
+        "ones.\n",
+        (unsigned long long)c->damaged, (unsigned long long)c->aside);
     if (c->damaged > c->aside && !moved)
         (void)printf("c2fsctl -V %s --yes fsck%s --repair moves them out of the way, to "
                      "/lost+found\n",
@@ -154,7 +155,7 @@ print_text(struct report *r)
         (void)printf("%llu could not be looked at: too few providers answered\n",
                      (unsigned long long)c->unknown);
     if (c->problems == 0) {
-        (void)printf("no problem found\n");
+        (void)printf("no %sproblem found\n", c->damaged > 0 ? "other " : "");
         print_advice(r);
         return;
     }

@@ -32,6 +32,14 @@ check "every folder is counted" same "$(find "$MNT" -type d | wc -l)" "$(fsck_fi
 check "nothing to repair" c2 fsck --repair
 check "deep" c2 fsck --deep
 check "deep reads all objects" [ "$(fsck_field 'd["shares"]["objects"] == d["objects"] > 0' --deep)" = true ]
+fsck8() { # as fsck(8) calls it
+    PATH=$BUILD:$PATH "$TOP/packaging/fsck.c2fs" -o "ro,config=$CONF" "$@"
+}
+check "fsck.c2fs: nothing found" ends_with 0 fsck8 c2fs:t
+check "fsck.c2fs: nothing to repair" ends_with 0 fsck8 -y t
+check "fsck.c2fs: nothing to do at boot" ends_with 0 fsck8 -a -C0 no-such-volume
+check "fsck.c2fs: wrong call" ends_with 16 fsck8
+check "fsck.c2fs: no such volume" ends_with 8 fsck8 no-such-volume
 exec 7>"$MNT/open"
 echo kept >&7
 flush

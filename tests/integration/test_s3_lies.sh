@@ -11,7 +11,7 @@ READS=${READS:-30} # random reads of 4 KiB
 [ -z "${ALL-}" ] || TWO=${TWO:-$THREATS}
 THREATS=${THREATS:-T01 T03 T05 T08 T12 T14}
 TWO=${TWO:-T04} # told by two of four
-DEADLINE=120        # seconds that one piece of work may take
+DEADLINE=600    # seconds that one piece of work may take
 # shellcheck source=tests/lib/s3_volume.sh
 . "$LIB/s3_volume.sh"
 VOLUME_EXTRA=("pack_size = 256K" "pack_delay = 100ms" "repair = manual" "gc = no" "redundancy = full")
