@@ -3,8 +3,9 @@
  * Building moments: what the groups say, and what becomes of it when they are written or not.
  *
  * The extents of an inode are those that differ from fs_inode.journaled: what a replay has before
- * the group. A part that is full is closed wherever it is, even within an inode; so neither many
- * changes nor a file in many pieces can be too much for the journal's frames.
+ * the group. They name the group before that: without it they would make half of two states. A part
+ * that is full is closed wherever it is, even within an inode; so neither many changes nor a file
+ * in many pieces can be too much for the journal's frames.
  */
 #include "fs/group.h"
 
@@ -165,7 +166,7 @@ encode_changed(void *arg, const struct fs_extent *e)
 }
 
 static void
-encode_inode(struct fs_moment *m, const struct fs_inode *i, struct c2_slice record,
+encode_inode(struct fs_moment *m, struct fs_inode *i, struct c2_slice record,
              const struct fs_map *map)
 {
     make_room(m);
@@ -173,6 +174,9 @@ encode_inode(struct fs_moment *m, const struct fs_inode *i, struct c2_slice reco
     c2_wr_u8(b, 'I');
     c2_wr_u64(b, i->ino);
     c2_wr_u64(b, i->dir_ino);
+    c2_wr_u64(b, i->journal_seq);
+    if (map != NULL)
+        i->journal_seq = m->seq; /* all of the moment is replayed, or none of it */
     c2_wr_bytes(b, record);
     c2_wr_u8(b, map != NULL);
     if (map == NULL)
@@ -345,6 +349,7 @@ inode_not_written(struct fs *fs, const struct fs_taken *t)
 {
     struct fs_inode *i = t->inode;
     i->journal_new = t->new_before && !i->committed_counted;
+    i->journal_seq = 0;
     if (i->map != NULL) {
         fs_map_unref(i->journaled);
         i->journaled = fs_map_new();

@@ -3,11 +3,21 @@
 
 #include "fs/records.h"
 
+#define VERSION_BEFORE 2 /* from here on an inode names the group before */
+
+enum c2_err
+group_check_version(struct c2_slice meta)
+{
+    bool known =
+        meta.len == 0 || (meta.len >= 2 && meta.data[0] >= 1 && meta.data[0] <= GROUP_VERSION);
+    return known ? C2_E_OK : C2_E_VERSION;
+}
+
 struct c2_rd
-group_read_begin(struct c2_slice meta)
+group_read_begin(struct c2_slice meta, uint8_t *ret_version)
 {
     struct c2_rd r = c2_rd_init(meta);
-    c2_rd_u8(&r);
+    *ret_version = c2_rd_u8(&r);
     c2_rd_u8(&r);
     return r;
 }
@@ -21,7 +31,7 @@ read_count(struct c2_rd *r, struct group_item *it)
 }
 
 bool
-group_read_item(struct c2_rd *r, struct group_item *it)
+group_read_item(struct c2_rd *r, uint8_t version, struct group_item *it)
 {
     if (!c2_rd_ok(r) || c2_rd_left(r) == 0)
         return false;
@@ -31,6 +41,7 @@ group_read_item(struct c2_rd *r, struct group_item *it)
     } else if (it->kind == 'I') {
         it->ino = c2_rd_u64(r);
         it->dir = c2_rd_u64(r);
+        it->before = version >= VERSION_BEFORE ? c2_rd_u64(r) : 0;
         it->record = c2_rd_bytes(r, COORD_VALUE_MAX);
         it->content = c2_rd_u8(r) != 0;
         read_count(r, it);
@@ -82,4 +93,18 @@ group_skip_extents(struct c2_rd *r, const struct group_item *it)
         struct group_extent x;
         group_read_extent(r, &x);
     }
+}
+
+bool
+group_is_whole(struct c2_rd r, const struct group_item *it, uint64_t size)
+{
+    uint64_t end = 0;
+    for (uint32_t k = 0; k < it->nextents && c2_rd_ok(&r); k++) {
+        struct group_extent x;
+        group_read_extent(&r, &x);
+        if (x.off > end)
+            break;
+        end = C2_MAX(end, x.off + x.len);
+    }
+    return c2_rd_ok(&r) && end >= size;
 }

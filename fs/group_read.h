@@ -15,6 +15,7 @@ struct group_item {
     char kind; /* N, I, X, D */
     uint64_t next_ino;
     uint64_t ino, dir;
+    uint64_t before; /* I: the group that its content builds on; 0 = none */
     uint32_t type;
     struct c2_slice record, name; /* borrowed from the group */
     bool content;
@@ -32,11 +33,15 @@ struct group_extent {
     uint64_t source_off;
 };
 
-/* The meta record of a group; its version was checked. */
-struct c2_rd group_read_begin(struct c2_slice meta);
+/* The meta record of a group, empty for one of data only. VERSION. */
+C2_RESULT group_check_version(struct c2_slice meta);
+/* Its version was checked. */
+struct c2_rd group_read_begin(struct c2_slice meta, uint8_t *ret_version);
 /* False at the end, or when it is malformed (see r). */
-bool group_read_item(struct c2_rd *r, struct group_item *it);
+bool group_read_item(struct c2_rd *r, uint8_t version, struct group_item *it);
 void group_read_extent(struct c2_rd *r, struct group_extent *x);
+/* Whether its extents, which r is at, are the whole file, whatever was there before. */
+bool group_is_whole(struct c2_rd r, const struct group_item *it, uint64_t size);
 void group_skip_extents(struct c2_rd *r, const struct group_item *it);
 
 #endif

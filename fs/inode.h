@@ -56,6 +56,8 @@ struct fs_inode {
     struct fs_map *map;           /* regular files: content now; NULL until loaded */
     struct fs_map *journaled;     /* what a replay has before the next group: the content as of the
                                    * last journal group, fs->unknown where that is not certain */
+    uint64_t journal_seq;         /* the first journal group of the last moment with its content
+                                   * that the store may lack, 0 = none */
     struct fs_map *committed;     /* content in the store */
     struct fs_manifest *manifest; /* owned; NULL = all extents are inline */
     struct fs_stable *stable;     /* owned; see above, NULL = none */
@@ -67,6 +69,7 @@ struct fs_inode {
     bool is_new;      /* neither in the store nor in a transaction group */
     bool journal_new; /* not in any journal group */
     bool journaling;  /* a journal group with it is being written */
+    bool behind;      /* replay: a group is missing, the content is that of before */
     bool deleted;     /* its deletion is in a transaction group */
     bool unpublished; /* content changed since it was last published */
     uint64_t unpublished_since_ns;

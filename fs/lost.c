@@ -91,3 +91,17 @@ fs_chunk_lose(struct fs *fs, struct fs_chunk *c)
     if (c->source.refs > 1) /* else nothing needs it any more */
         note_file(fs, c->ino);
 }
+
+void
+fs_inode_lose(struct fs *fs, struct fs_inode *i)
+{
+    C2_MARK("lost: the beginning of a file");
+    struct fs_object *o = fs_object_lost(fs);
+    if (i->map == NULL)
+        i->map = fs_map_new();
+    if (i->attr.size > 0)
+        fs_map_set(&i->map, 0, i->attr.size, &o->source, 0);
+    fs_source_unref(&o->source);
+    fs->lost.bytes += i->attr.size;
+    note_file(fs, i->ino);
+}

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Data that is lost for good before it reached the clouds: a piece of the journal that the disk has
- * damaged. It must neither block what comes after it nor turn into zeros. So the range of the file
- * becomes an extent of a reserved object, the one with id zero, which is in no cloud and never
- * counted: reading it is an error until it is overwritten, user.c2fs.state is "failed", and
- * everything else of the file and of the group goes on.
+ * damaged, or the group in which a file began. It must neither block what comes after it nor turn
+ * into zeros. So the range of the file becomes an extent of a reserved object, the one with id
+ * zero, which is in no cloud and never counted: reading it is an error until it is overwritten,
+ * user.c2fs.state is "failed", and everything else of the file and of the group goes on.
  */
 #ifndef C2_FS_LOST_H
 #define C2_FS_LOST_H
 
 #include "fs/extent.h"
+
+struct fs_inode;
 
 #define FS_LOST_TEXT_MAX 200
 #define FS_LOST_NAMES    6
@@ -30,6 +32,8 @@ bool fs_object_is_lost(const struct fs_object *o);
 struct fs_object *fs_object_lost(struct fs *fs);
 /* Only the journal had the chunk, and it cannot be read: whatever waits for its upload goes on. */
 void fs_chunk_lose(struct fs *fs, struct fs_chunk *c);
+/* All of the content that a file should have. */
+void fs_inode_lose(struct fs *fs, struct fs_inode *i);
 bool fs_map_has_lost(const struct fs_map *m); /* NULL is fine */
 
 #endif

@@ -4,12 +4,14 @@
  * replay.c. Most groups are a moment of their own; a large one is several groups in a row, of which
  * a replay takes all or none.
  *
- *   group    u8 version = 1, u8 flags (1 = the moment goes on in the next group, 2 = this group
+ *   group    u8 version = 2, u8 flags (1 = the moment goes on in the next group, 2 = this group
  *            goes on with the moment of the one before), items until the end
  *   item 'N' u64 next_ino
- *   item 'I' u64 ino, u64 dir_ino, bytes inode record (fs/records.h), u8 has content,
- *            content: u32 n, n * { u64 off, u64 len, u8 kind, source }: what changed since the
- *            inode's last group
+ *   item 'I' u64 ino, u64 dir_ino, u64 before (not in version 1), bytes inode record
+ *            (fs/records.h), u8 has content, content: u32 n, n * { u64 off, u64 len, u8 kind,
+ *            source }: what changed since the last moment that had some. `before` is the first
+ *            group of that one, 0 = the change fits what the store has: where it was not applied,
+ *            this one must not be either
  *   item 'X' u64 ino, content: goes on with the content of an inode of this moment
  *   item 'D' u64 dir, u64 ino (0 = removed), u32 type, bytes name
  *   source   hole: nothing; piece: u32 index of a piece of this group, u64 offset in it;
@@ -21,7 +23,7 @@
 
 #include "fs/fs.h"
 
-#define GROUP_VERSION   1
+#define GROUP_VERSION   2
 #define GROUP_CONTINUES 1u
 #define GROUP_FOLLOWS   2u
 #define GROUP_DIFF_MAX  (1u << 22) /* extents of one item */

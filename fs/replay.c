@@ -7,11 +7,16 @@
  *   --> OBJECTS (which of those it names have a record)
  *
  * A group is the state after a moment, not a list of operations, so applying one twice does no harm
- * and no case of any operation is repeated here. The data stays in the journal: chunks point to it.
- * Nothing is read from the clouds, which may not answer: see fs/deferred.h.
+ * and no case of any operation is repeated here. Of the content of a file it has what changed since
+ * the group before: where the disk has lost that one, the file stays as it was then (its size and
+ * mtime, too, so that whoever compares sees it), until a group has all of its content again; a file
+ * that began in the lost group has nothing but what came later, and errors. The data stays in the
+ * journal: chunks point to it. Nothing is read from the clouds, which may not answer: see
+ * fs/deferred.h.
  */
 #include "fs/replay.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -50,6 +55,8 @@ struct replay {
     struct c2_list groups;
     struct c2_map pieces;
     uint64_t inos[COORD_GET_KEYS_MAX];
+    uint64_t moment; /* the first group of the one at hand */
+    unsigned behind; /* times that content was left out */
 };
 
 static void next_group(struct replay *p);
@@ -170,6 +177,45 @@ apply_extents(struct replay *p, const struct group *g, struct c2_rd *r, struct f
 }
 
 static void
+stay_behind(struct replay *p, const struct group *g, struct fs_inode *i)
+{
+    char name[FS_DESCRIPTION_MAX];
+    C2_MARK("replay: content that builds on a lost group is left out");
+    fs_describe_inode(p->fs, i->ino, name);
+    if (!i->behind)
+        c2_log(ERROR, "replay",
+               "file=\"%s\" group=%llu builds on one that the disk has lost: the file stays as it "
+               "was before that",
+               name, (unsigned long long)g->seq);
+    i->behind = true;
+    p->behind++;
+}
+
+static void
+apply_content(struct replay *p, const struct group *g, struct c2_rd *r, struct fs_inode *i,
+              const struct group_item *it)
+{
+    bool fits = !it->content || it->before <= p->r->after_seq || it->before == i->journal_seq;
+    bool here = i->map != NULL || i->manifest == NULL; /* or the clouds have to be asked for it */
+    if (!fits && here && group_is_whole(*r, it, i->attr.size)) {
+        C2_MARK("replay: all of the content again");
+        fs_map_unref(i->map);
+        i->map = fs_map_new();
+    } else if (!fits && !(i->is_new && i->map == NULL)) {
+        stay_behind(p, g, i);
+        group_skip_extents(r, it);
+        return;
+    } else if (!fits) {
+        fs_inode_lose(p->fs, i);
+    }
+    apply_extents(p, g, r, i, it);
+    if (!it->content)
+        return;
+    i->behind = false;
+    i->journal_seq = p->moment;
+}
+
+static void
 journal_has_it(struct fs *fs, struct fs_inode *i)
 {
     if (i->dirty_journal) {
@@ -188,6 +234,7 @@ apply_inode(struct replay *p, const struct group *g, struct c2_rd *r, const stru
     struct fs_inode *i = fs_inode_peek(fs, it->ino);
     C2_ASSERT(i != NULL);
     bool absent = i->attr.mode == 0;
+    const struct fs_attr before = i->attr;
     uint64_t old_size = absent || !S_ISREG(i->attr.mode) ? 0 : i->attr.size;
     struct c2_rd record = c2_rd_init(it->record);
     C2_TRY(fs_inode_record_decode(&record, i));
@@ -200,7 +247,11 @@ apply_inode(struct replay *p, const struct group *g, struct c2_rd *r, const stru
     }
     i->dir_ino = it->dir;
     if (it->content || (absent && S_ISREG(i->attr.mode)))
-        apply_extents(p, g, r, i, it);
+        apply_content(p, g, r, i, it);
+    if (i->behind) {
+        i->attr.size = before.size;
+        i->attr.mtime = before.mtime;
+    }
     if (S_ISREG(i->attr.mode)) {
         fs->used_bytes += i->attr.size;
         fs->used_bytes -= C2_MIN(fs->used_bytes, old_size);
@@ -218,7 +269,10 @@ apply_more(struct replay *p, const struct group *g, struct c2_rd *r, const struc
     struct fs_inode *i = fs_inode_peek(p->fs, it->ino);
     if (i == NULL || !S_ISREG(i->attr.mode))
         return C2_E_PARSE;
-    apply_extents(p, g, r, i, it);
+    if (i->behind)
+        group_skip_extents(r, it);
+    else
+        apply_extents(p, g, r, i, it);
     journal_has_it(p->fs, i);
     return C2_E_OK;
 }
@@ -243,11 +297,14 @@ apply_dentry(struct replay *p, const struct group_item *it)
 static C2_RESULT
 apply_group(struct replay *p, const struct group *g)
 {
-    struct c2_rd r = group_read_begin(c2_buf_slice(&g->meta));
+    uint8_t version;
+    struct c2_rd r = group_read_begin(c2_buf_slice(&g->meta), &version);
     struct group_item it;
+    if ((g->flags & GROUP_FOLLOWS) == 0)
+        p->moment = g->seq;
     for (size_t k = 0; k < g->nlocs; k++)
         (void)piece_chunk(p, &g->locs[k], true);
-    while (group_read_item(&r, &it)) {
+    while (group_read_item(&r, version, &it)) {
         if (it.kind == 'N')
             p->fs->next_ino = C2_MAX(p->fs->next_ino, it.next_ino);
         else if (it.kind == 'I')
@@ -281,10 +338,11 @@ mention(struct leftover *l, struct c2_slice name)
 static void
 count_leftover(struct leftover *l, const struct group *g)
 {
-    struct c2_rd r = group_read_begin(c2_buf_slice(&g->meta));
+    uint8_t version;
+    struct c2_rd r = group_read_begin(c2_buf_slice(&g->meta), &version);
     struct group_item it;
     bool changes = false;
-    while (group_read_item(&r, &it)) {
+    while (group_read_item(&r, version, &it)) {
         group_skip_extents(&r, &it);
         changes = changes || it.kind != 'N';
         l->inodes += it.kind == 'I';
@@ -385,6 +443,15 @@ lose_damaged(struct replay *p)
 }
 
 static void
+tell_behind(const struct replay *p)
+{
+    char *text = p->r->report->damage;
+    size_t len = strlen(text), max = sizeof(p->r->report->damage);
+    (void)snprintf(text + len, max - len,
+                   "; changes of files that build on it and are left out: %u", p->behind);
+}
+
+static void
 end(struct replay *p, enum c2_err err)
 {
     struct fs_replay *r = p->r;
@@ -393,6 +460,8 @@ end(struct replay *p, enum c2_err err)
     if (p->fs->journal != NULL) {
         if (err == C2_E_OK)
             lose_damaged(p);
+        if (p->behind > 0)
+            tell_behind(p);
         drop_pieces(p);
         if (err == C2_E_OK)
             fs_journal_trim(p->fs, r->after_seq);
@@ -407,10 +476,11 @@ end(struct replay *p, enum c2_err err)
 static size_t
 missing_inodes(struct replay *p, const struct group *g)
 {
-    struct c2_rd r = group_read_begin(c2_buf_slice(&g->meta));
+    uint8_t version;
+    struct c2_rd r = group_read_begin(c2_buf_slice(&g->meta), &version);
     struct group_item it;
     size_t n = 0;
-    while (n < COORD_GET_KEYS_MAX && group_read_item(&r, &it)) {
+    while (n < COORD_GET_KEYS_MAX && group_read_item(&r, version, &it)) {
         group_skip_extents(&r, &it);
         uint64_t ino = it.kind == 'D' ? it.dir : it.ino;
         bool known = ino == 0 || fs_inode_peek(p->fs, ino) != NULL;
@@ -465,8 +535,7 @@ take_group(struct journal_replay *jr, uint64_t seq, struct c2_slice meta,
            const struct journal_loc *locs, size_t nlocs)
 {
     struct replay *p = C2_CONTAINER_OF(jr, struct replay, jr);
-    if (meta.len > 0 && (meta.len < 2 || meta.data[0] != GROUP_VERSION))
-        return C2_E_VERSION;
+    C2_TRY(group_check_version(meta));
     struct group *g = c2_calloc(1, sizeof(*g));
     g->seq = seq;
     g->nlocs = nlocs;

@@ -156,6 +156,7 @@ forget_journal(struct fs *fs, struct fs_inode *i)
         c2_list_remove(&fs->journal_inodes, &i->journal_link);
     i->dirty_journal = false;
     i->journal_new = false;
+    i->journal_seq = 0;
     fs_map_unref(i->journaled);
     i->journaled = i->map == NULL ? NULL : fs_map_ref(i->map);
 }

@@ -16,6 +16,7 @@
 #include "base/mark.h"
 #include "base/wire.h"
 #include "fs/fsck.h"
+#include "fs/group_read.h"
 #include "fs/journal_segment.h"
 #include "fs/pack.h"
 #include "tests/lib/fs_check.h"
@@ -31,6 +32,7 @@ setup(void **state)
     fsx_init(x);
     fsx_mount(x);
     *state = x;
+    c2_mark_reset();
     return 0;
 }
 
@@ -51,22 +53,28 @@ clouds(struct fsx *x, const char *fault)
         fsx_fault(x, s, fault);
 }
 
-/* Flips a byte of each piece with BAD_LEN bytes in a segment file. */
+/* Flips a byte of each piece with BAD_LEN bytes in a segment file, or of the commit frame of its
+ * group. */
 static unsigned
-damage_segment(const char *path)
+damage_segment(const char *path, enum journal_frame_type type)
 {
     FILE *f = fopen(path, "r+be");
     assert_non_null(f);
     static uint8_t bytes[1 << 20];
     size_t len = fread(bytes, 1, sizeof(bytes), f);
     unsigned n = 0;
+    uint64_t seq = 0;
     for (size_t at = JOURNAL_HEADER_AREA; at + JOURNAL_FRAME_HEAD <= len;
          at += JOURNAL_FRAME_ALIGN) {
-        bool hit = memcmp(bytes + at, "J2RF", 4) == 0 && bytes[at + 4] == JOURNAL_PIECE &&
-                   c2_get_u32(bytes + at + 24) == BAD_LEN;
-        if (!hit)
+        if (memcmp(bytes + at, "J2RF", 4) != 0)
             continue;
-        long where = (long)at + JOURNAL_FRAME_HEAD + 100;
+        bool commit = bytes[at + 4] == JOURNAL_COMMIT;
+        if (!commit && c2_get_u32(bytes + at + 24) == BAD_LEN)
+            seq = c2_get_u64(bytes + at + 8);
+        if (bytes[at + 4] != type || seq == 0 || c2_get_u64(bytes + at + 8) != seq ||
+            (!commit && c2_get_u32(bytes + at + 24) != BAD_LEN))
+            continue;
+        long where = (long)at + JOURNAL_FRAME_HEAD + (commit ? 1 : 100);
         assert_int_equal(fseek(f, where, SEEK_SET), 0);
         assert_int_equal(fputc(bytes[where] ^ 1, f), bytes[where] ^ 1);
         n++;
@@ -76,7 +84,7 @@ damage_segment(const char *path)
 }
 
 static void
-damage(struct fsx *x)
+damage_frame(struct fsx *x, enum journal_frame_type type)
 {
     unsigned n = 0;
     struct c2_disk_req list = { .verb = C2_DISK_LIST, .path = x->journal_dir };
@@ -85,12 +93,18 @@ damage(struct fsx *x)
     for (size_t at = 0; at < list.reply->len;) {
         const char *name = (const char *)list.reply->data + at;
         char *path = c2_asprintf("%s/%s", x->journal_dir, name);
-        n += damage_segment(path);
+        n += damage_segment(path, type);
         at += strlen(name) + 1;
         c2_free(path);
     }
     c2_blob_unref(list.reply);
     assert_int_equal(n, 1);
+}
+
+static void
+damage(struct fsx *x)
+{
+    damage_frame(x, JOURNAL_PIECE);
 }
 
 static void
@@ -282,6 +296,161 @@ damage__of_a_part_leaves_the_rest_of_the_file(void **state)
     c2_free(data);
 }
 
+/* ---- a whole group is lost ------------------------------------------------------------------- */
+
+#define FILE_LEN 200000u
+
+/* Durable in the journal, in a group of its own; want is what the file has then. */
+static void
+change(struct fsx *x, const char *name, uint64_t off, size_t len, uint8_t *want)
+{
+    uint8_t *data = fsx_bytes(off + len, len);
+    struct fs_handle *h = fsx_open(x, fsx_ino(x, FS_ROOT_INO, name), O_RDWR);
+    assert_int_equal(fsx_write(x, h, off, data, len), C2_E_OK);
+    assert_int_equal(fsx_close(x, h), C2_E_OK);
+    make_durable(x);
+    if (want != NULL)
+        memcpy(want + off, data, len);
+    c2_free(data);
+}
+
+/* "bad" is in the clouds, which are away from now on. The caller's. */
+static uint8_t *
+begin(struct fsx *x)
+{
+    uint8_t *data = fsx_bytes(1, FILE_LEN);
+    put(x, "good", GOOD_LEN);
+    fsx_put(x, FS_ROOT_INO, "bad", data, FILE_LEN);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    clouds(x, "error");
+    return data;
+}
+
+static void
+lose_group_and_mount(struct fsx *x)
+{
+    fsx_stop(x);
+    damage_frame(x, JOURNAL_COMMIT);
+    fsx_mount(x);
+    assert_int_equal(x->report.damaged_groups, 1);
+}
+
+static void
+group__that_is_lost_keeps_the_file_as_it_was_before_it(void **state)
+{
+    struct fsx *x = *state;
+    struct fsx_check c;
+    uint8_t *want = begin(x);
+    change(x, "bad", 0, GOOD_LEN, want);
+    change(x, "bad", 50000, BAD_LEN, NULL); /* is lost */
+    change(x, "bad", 100000, GOOD_LEN, NULL);
+    change(x, "bad", FILE_LEN, GOOD_LEN, NULL);
+    put(x, "later", GOOD_LEN);
+    make_durable(x);
+    lose_group_and_mount(x);
+    assert_int_equal(c2_mark_count("replay: content that builds on a lost group is left out"), 2);
+    assert_non_null(strstr(x->report.damage, "left out: 2"));
+    change(x, "bad", 150000, GOOD_LEN, want);
+    fsx_stop(x); /* the gap is still there, and what was written after it builds on before it */
+    fsx_mount(x);
+    clouds(x, "");
+    fsx_expect(x, FS_ROOT_INO, "bad", want, FILE_LEN);
+    expect(x, "later", GOOD_LEN);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    fsx_unmount(x);
+    fsx_mount(x);
+    assert_int_equal(x->report.replayed_groups, 0);
+    fsx_expect(x, FS_ROOT_INO, "bad", want, FILE_LEN);
+    fsx_check(x, &c);
+    c2_free(want);
+}
+
+static void
+group__with_all_of_a_file_needs_none_before_it(void **state)
+{
+    struct fsx *x = *state;
+    uint8_t *want = begin(x);
+    change(x, "bad", 50000, BAD_LEN, NULL); /* is lost */
+    put(x, "bad", GOOD_LEN);
+    make_durable(x);
+    change(x, "bad", 1000, 10, NULL);
+    lose_group_and_mount(x);
+    assert_int_equal(c2_mark_count("replay: all of the content again"), 1);
+    assert_int_equal(c2_mark_count("replay: content that builds on a lost group is left out"), 0);
+    uint8_t *whole = fsx_bytes(GOOD_LEN, GOOD_LEN), *part = fsx_bytes(1010, 10);
+    memcpy(whole + 1000, part, 10);
+    clouds(x, "");
+    fsx_expect(x, FS_ROOT_INO, "bad", whole, GOOD_LEN);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    fsx_unmount(x);
+    fsx_mount(x);
+    fsx_expect(x, FS_ROOT_INO, "bad", whole, GOOD_LEN);
+    c2_free(want);
+    c2_free(whole);
+    c2_free(part);
+}
+
+/* There is nothing that it could be as it was before. */
+static void
+group__in_which_a_file_began_leaves_what_came_later_and_errors(void **state)
+{
+    struct fsx *x = *state;
+    struct c2_buf got = { 0 };
+    uint8_t *want = begin(x);
+    put(x, "new", BAD_LEN); /* is lost, and the name with it */
+    make_durable(x);
+    change(x, "new", BAD_LEN, GOOD_LEN, want);
+    assert_int_equal(fsx_rename(x, FS_ROOT_INO, "new", FS_ROOT_INO, "newer", 0), C2_E_OK);
+    make_durable(x);
+    lose_group_and_mount(x);
+    clouds(x, "");
+    assert_int_equal(x->fs->lost.files, 1);
+    assert_state(x, "newer", "failed");
+    struct fs_handle *h = fsx_open(x, fsx_ino(x, FS_ROOT_INO, "newer"), O_RDONLY);
+    assert_int_equal(fsx_read(x, h, 0, BAD_LEN, &got), C2_E_DAMAGED);
+    assert_int_equal(fsx_read(x, h, BAD_LEN, GOOD_LEN, &got), C2_E_OK);
+    assert_int_equal(got.len, GOOD_LEN);
+    assert_memory_equal(got.data, want + BAD_LEN, GOOD_LEN);
+    fsx_release(x, h);
+    c2_buf_done(&got);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    put(x, "newer", GOOD_LEN);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    expect(x, "newer", GOOD_LEN);
+    c2_free(want);
+}
+
+/* Journals that were written before groups named the one before. */
+static void
+group__of_version_1_names_none_before(void **state)
+{
+    (void)state;
+    for (uint8_t version = 1; version <= GROUP_VERSION + 1; version++) {
+        struct c2_buf meta = { 0 };
+        c2_wr_u8(&meta, version);
+        c2_wr_u8(&meta, 0);
+        c2_wr_u8(&meta, 'I');
+        c2_wr_u64(&meta, 7);
+        c2_wr_u64(&meta, FS_ROOT_INO);
+        if (version > 1)
+            c2_wr_u64(&meta, 99);
+        c2_wr_bytes(&meta, c2_slice_str("record"));
+        c2_wr_u8(&meta, 0);
+        bool known = version <= GROUP_VERSION;
+        assert_int_equal(group_check_version(c2_buf_slice(&meta)), known ? C2_E_OK : C2_E_VERSION);
+        uint8_t found;
+        struct c2_rd r = group_read_begin(c2_buf_slice(&meta), &found);
+        struct group_item it;
+        assert_int_equal(found, version);
+        assert_true(group_read_item(&r, found, &it));
+        assert_int_equal(it.ino, 7);
+        assert_int_equal(it.before, version == 1 ? 0 : 99);
+        assert_true(c2_slice_equal(it.record, c2_slice_str("record")));
+        assert_int_equal(c2_rd_finish(&r), C2_E_OK);
+        c2_buf_done(&meta);
+    }
+}
+
 static enum c2_err
 count_bad_reads(void *arg, const struct c2_disk_req *r)
 {
@@ -341,6 +510,10 @@ main(void)
         T(damage__before_the_mount_takes_one_file),
         T(damage__while_mounted_does_not_stop_the_uploads),
         T(damage__of_a_part_leaves_the_rest_of_the_file),
+        T(group__that_is_lost_keeps_the_file_as_it_was_before_it),
+        T(group__with_all_of_a_file_needs_none_before_it),
+        T(group__in_which_a_file_began_leaves_what_came_later_and_errors),
+        T(group__of_version_1_names_none_before),
         T(damage__found_while_the_packer_ends_does_not_hold_it_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
