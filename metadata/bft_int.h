@@ -291,7 +291,6 @@ struct bft_replica {
     unsigned backoff;
     unsigned decided_in_view;
     uint64_t agree_ns;                  /* what an agreement takes of late, from the proposal on */
-    uint64_t agree_min_ns;              /* the shortest of late */
     unsigned slow_views;                /* left because the primary was slow, one after the other */
     uint64_t view_ns;                   /* when this view, or leaving for it, began */
     struct bft_vc vc[MSG_REPLICAS_MAX]; /* the highest of each seat */
@@ -460,8 +459,6 @@ void bft_sessions_clear(struct bft_replica *r);
 
 /* ---- bft_pace.c ---- */
 void bft_pace_decided(struct bft_replica *r, const struct bft_slot *s);
-/* How long a primary whose pipeline is not empty waits for more requests. */
-uint64_t bft_pace_batch_ns(const struct bft_replica *r);
 /* Whether a proposal of n has many before it that are not executed. */
 bool bft_pace_crowded(const struct bft_replica *r, uint64_t n);
 /* A request in this slot is executed; passed_ns: as bft_request_done has it. */

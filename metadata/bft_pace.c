@@ -14,10 +14,6 @@
  * while: of what the primary had before, a backup sees the rest of the time, which is why some that
  * look fast excuse nothing. The patience doubles with each view left for this reason, until one
  * lasts: where all are slow, changing them does not help.
- *
- * The same measure paces a primary's own batches. Agreement that takes much longer than it can is
- * work that waits, at the replicas and their disks, and most of it is the same for a batch of one
- * request and of a hundred: then fewer and larger batches are what makes it shorter.
  */
 #include "base/mark.h"
 #include "metadata/bft_int.h"
@@ -26,9 +22,7 @@
 #define WAYS         4 /* times what an agreement takes */
 #define WEIGHT       8 /* of what was measured before, against one more */
 #define BACKOFF_MAX  6
-#define DRIFT        16384 /* so many agreements until a way that became longer is believed */
-#define BATCH_FACTOR 16    /* of the time for a batch, at most */
-#define LASTS_FACTOR 4     /* a view that lasted so many times the patience was good */
+#define LASTS_FACTOR 4 /* a view that lasted so many times the patience was good */
 
 static uint64_t
 patience_ns(const struct bft_replica *r)
@@ -52,18 +46,6 @@ bft_pace_decided(struct bft_replica *r, const struct bft_slot *s)
     if (r->agree_ns == 0)
         r->agree_ns = took_ns;
     r->agree_ns = (r->agree_ns * (WEIGHT - 1) + took_ns) / WEIGHT;
-    if (r->agree_min_ns == 0 || took_ns < r->agree_min_ns)
-        r->agree_min_ns = took_ns;
-    r->agree_min_ns += (took_ns - r->agree_min_ns) / DRIFT;
-}
-
-uint64_t
-bft_pace_batch_ns(const struct bft_replica *r)
-{
-    uint64_t batch_ns = r->setup.timing.batch_ns;
-    uint64_t usual_ns = 2 * r->agree_min_ns;
-    uint64_t more_ns = r->agree_ns > usual_ns ? (r->agree_ns - usual_ns) / 2 : 0;
-    return C2_MIN(C2_MAX(batch_ns, more_ns), BATCH_FACTOR * batch_ns);
 }
 
 bool

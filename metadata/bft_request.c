@@ -444,7 +444,7 @@ worth_proposing(const struct bft_replica *r)
     if (r->unproposed == 0)
         return r->next_boundary != 0 || r->now_ns >= r->proposed_ns + r->setup.timing.null_ns;
     return r->proposed == r->issued || r->unproposed >= r->setup.limits.batch_requests ||
-           r->now_ns >= r->batch_since_ns + bft_pace_batch_ns(r);
+           r->now_ns >= r->batch_since_ns + r->setup.timing.batch_ns;
 }
 
 void
@@ -460,6 +460,6 @@ bft_propose_deadline(const struct bft_replica *r)
     if (!may_propose(r))
         return C2_NEVER;
     if (r->unproposed > 0)
-        return r->batch_since_ns + bft_pace_batch_ns(r);
+        return r->batch_since_ns + r->setup.timing.batch_ns;
     return r->proposed_ns + r->setup.timing.null_ns;
 }
