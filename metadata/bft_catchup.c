@@ -56,7 +56,8 @@ static unsigned
 missing_bodies(struct bft_replica *r, uint8_t (*out)[MSG_DIGEST_LEN], unsigned max)
 {
     unsigned count = 0;
-    for (uint64_t n = r->executed + 1; n <= r->stable + r->config.window && count < max; n++) {
+    uint64_t n = C2_MIN(r->stable, r->executed) + 1; /* what is executed gets votes, too */
+    for (; n <= r->stable + r->config.window && count < max; n++) {
         const struct bft_slot *s = bft_slot(r, n);
         const uint8_t *digest = s != NULL ? missing_body(r, s) : NULL;
         if (digest != NULL)

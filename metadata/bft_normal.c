@@ -343,7 +343,8 @@ bft_on_batch_body(struct bft_replica *r, struct c2_blob *blob, struct c2_slice b
 {
     uint8_t digest[MSG_DIGEST_LEN];
     msg_batch_digest(bytes, digest);
-    for (uint64_t n = r->executed + 1; n <= r->stable + r->config.window; n++) {
+    uint64_t n = C2_MIN(r->stable, r->executed) + 1; /* what is executed gets votes, too */
+    for (; n <= r->stable + r->config.window; n++) {
         struct bft_slot *s = bft_slot(r, n);
         if (s == NULL)
             continue;
