@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/crypto.h"
@@ -41,8 +42,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* In memory: every state is made durable, again and again. */
-static char folder[] = "/dev/shm/c2fs-fuzz-XXXXXX";
+static char folder[64];
 
 static struct replica_app *
 new_store(void)
@@ -56,7 +56,9 @@ new_store(void)
     if (!ready)
         C2_ASSERT(c2_crypto_init() == C2_E_OK);
     ready = true;
-    memcpy(folder + sizeof folder - 7, "XXXXXX", 6);
+    /* In memory, if there is such a place: every state is made durable, again and again. */
+    const char *top = access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm" : "/tmp";
+    snprintf(folder, sizeof folder, "%s/c2fs-fuzz-XXXXXX", top);
     C2_ASSERT(mkdtemp(folder) != NULL);
     C2_ASSERT(store_open(folder, &o, &app, &error) == C2_E_OK);
     return app;
