@@ -109,7 +109,10 @@ check_new(const struct volume *v, const char *name, char **ret_error)
         return C2_E_CONFIG;
     }
     if (volume_config_seat(c, name) < c->n) {
-        *ret_error = c2_asprintf("provider \"%s\" belongs to the volume already", name);
+        *ret_error = c2_asprintf("provider \"%s\" belongs to the volume already\n"
+                                 "hint: c2fsctl provider list shows who does; c2fsctl provider "
+                                 "drain NAME moves what one of them has to the others",
+                                 name);
         return C2_E_EXISTS;
     }
     for (unsigned i = 0; i < c->n; i++) {

@@ -67,6 +67,24 @@ match(int argc, char **argv, int *ret_words)
     return cmd_find(argv[0]);
 }
 
+/* "provider" alone, or with a word that none of its commands has: these are meant. */
+static bool
+list_group(const char *word)
+{
+    size_t len = strlen(word);
+    const struct cmd *c;
+    bool any = false;
+    for (size_t k = 0; (c = cmd_at(k)) != NULL; k++) {
+        if (strncmp(c->name, word, len) != 0 || c->name[len] != ' ')
+            continue;
+        (void)fprintf(stderr, "%s%s", any ? ", " : "hint: ", c->name);
+        any = true;
+    }
+    if (any)
+        (void)fprintf(stderr, "\n");
+    return any;
+}
+
 static int
 unknown_command(int argc, char **argv)
 {
@@ -84,7 +102,8 @@ unknown_command(int argc, char **argv)
                       near);
     else
         (void)fprintf(stderr, "c2fsctl: there is no command '%s'\n", typed);
-    (void)fprintf(stderr, "hint: c2fsctl help lists the commands\n");
+    if (!list_group(argv[0]))
+        (void)fprintf(stderr, "hint: c2fsctl help lists the commands\n");
     c2_free(typed);
     return CTL_EXIT_USAGE;
 }

@@ -72,8 +72,9 @@ take_stored(void *arg, const char *name, uint64_t value)
 }
 
 static void
-print_text(const struct bill *b, double sum)
+print_text(const struct cmd_ctx *x, const struct bill *b, double sum)
 {
+    char text[PRICE_TEXT_MAX];
     const struct price_account *a = &b->account;
     struct cmd_table t = { .ncolumns = 8,
                            .headers = { "PROVIDER", ">PUT+LIST", ">GET+HEAD", ">DELETE", ">SENT",
@@ -93,7 +94,7 @@ print_text(const struct bill *b, double sum)
         c2_free(cost);
     }
     cmd_table_print(&t, "");
-    (void)printf("%s: %.4f\n", b->month, sum);
+    (void)printf("%s: %s\n", b->month, price_text(x, a, sum, text));
 }
 
 static void
@@ -136,6 +137,17 @@ get(const struct cmd_ctx *x, enum ctl_verb verb,
     return err;
 }
 
+/* "2026-11" */
+static bool
+is_month(const char *text)
+{
+    for (unsigned k = 0; k < MONTH_LEN; k++)
+        if (k == 4 ? text[k] != '-' : text[k] < '0' || text[k] > '9')
+            return false;
+    unsigned month = (unsigned)(text[5] - '0') * 10 + (unsigned)(text[6] - '0');
+    return month >= 1 && month <= 12;
+}
+
 static int
 run_cost(struct cmd_ctx *x, int argc, char **argv)
 {
@@ -152,7 +164,7 @@ run_cost(struct cmd_ctx *x, int argc, char **argv)
     c2_time_format(c2_os_wall_ns(), now);
     const char *month = optind < argc ? argv[optind] : now;
     if (flag != -1 || argc > optind + 1 || (s.as_scrub && optind < argc) ||
-        strnlen(month, MONTH_LEN) < MONTH_LEN || month[4] != '-' ||
+        strnlen(month, MONTH_LEN) < MONTH_LEN || !is_month(month) ||
         (month != now && month[MONTH_LEN] != '\0')) {
         c2_free(b);
         return cmd_usage(c, "give a month like 2026-11, or --scrub");
@@ -169,7 +181,7 @@ run_cost(struct cmd_ctx *x, int argc, char **argv)
     else if (x->json)
         print_json(b, sum);
     else
-        print_text(b, sum);
+        print_text(x, b, sum);
     c2_free(error);
     c2_free(b);
     return code;

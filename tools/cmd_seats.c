@@ -246,8 +246,9 @@ struct options {
     bool detach;
 };
 
-static bool
-parse(struct cmd_ctx *x, int argc, char **argv, struct options *o)
+/* NULL, or what is wrong. */
+static const char *
+parse(struct cmd_ctx *x, int argc, char **argv, int names, struct options *o)
 {
     static const struct option longs[] = { { "limit", required_argument, NULL, 'l' },
                                            { "detach", no_argument, NULL, 'd' },
@@ -264,10 +265,14 @@ parse(struct cmd_ctx *x, int argc, char **argv, struct options *o)
             x->yes = true;
         else if (flag == 'n')
             x->dry_run = true;
-        else if (flag != 'l' || c2_size_parse(optarg, &o->limit) != C2_E_OK)
-            return false;
+        else if (flag != 'l')
+            return "unknown option";
+        else if (c2_size_parse(optarg, &o->limit) != C2_E_OK)
+            return "--limit takes bytes per second, like 10M";
     }
-    return true;
+    if (argc - optind == names)
+        return NULL;
+    return names == 2 ? "give the old and the new provider" : "give a provider";
 }
 
 /* Plan, question, job. */
@@ -311,8 +316,9 @@ static int
 run_replace(struct cmd_ctx *x, int argc, char **argv)
 {
     struct options o;
-    if (!parse(x, argc, argv, &o) || argc - optind != 2)
-        return cmd_usage(cmd_find("provider replace"), "give the old and the new provider");
+    const char *wrong = parse(x, argc, argv, 2, &o);
+    if (wrong != NULL)
+        return cmd_usage(cmd_find("provider replace"), wrong);
     struct plan p = { .action = "replace", .name = argv[optind], .other = argv[optind + 1] };
     return move_data(x, "provider replace", &o, &p, c2_asprintf("old=%s new=%s", p.name, p.other));
 }
@@ -321,8 +327,9 @@ static int
 run_drain(struct cmd_ctx *x, int argc, char **argv)
 {
     struct options o;
-    if (!parse(x, argc, argv, &o) || argc - optind != 1)
-        return cmd_usage(cmd_find("provider drain"), "give a provider");
+    const char *wrong = parse(x, argc, argv, 1, &o);
+    if (wrong != NULL)
+        return cmd_usage(cmd_find("provider drain"), wrong);
     struct plan p = { .action = "drain", .name = argv[optind] };
     return move_data(x, "provider drain", &o, &p, c2_asprintf("name=%s", p.name));
 }
@@ -331,8 +338,9 @@ static int
 run_remove(struct cmd_ctx *x, int argc, char **argv)
 {
     struct options o;
-    if (!parse(x, argc, argv, &o) || argc - optind != 1)
-        return cmd_usage(cmd_find("provider remove"), "give a provider");
+    const char *wrong = parse(x, argc, argv, 1, &o);
+    if (wrong != NULL)
+        return cmd_usage(cmd_find("provider remove"), wrong);
     struct plan p = { .action = "remove", .name = argv[optind] };
     return move_data(x, "provider remove", &o, &p, c2_asprintf("name=%s remove=yes", p.name));
 }

@@ -139,7 +139,7 @@ details(const struct ctl_job *j, struct c2_buf *out)
     amount(j, out);
     if (j->rate > 0)
         c2_buf_printf(out, ", %s/s", c2_size_format(j->rate, text));
-    if (eta != UINT64_MAX)
+    if (eta != UINT64_MAX && eta > 0)
         c2_buf_printf(out, ", about %s left", c2_duration_format(eta, text));
     if (j->errors > 0)
         c2_buf_printf(out, ", %llu errors", (unsigned long long)j->errors);
@@ -451,7 +451,12 @@ job_control(const struct cmd_ctx *x, const char *what, const char *kind, const c
                                    .text = c2_slice_str(kind),
                                    .text2 = c2_slice_str(verb) };
     enum c2_err err = job_request(x, &q, NULL, &error);
-    return err == C2_E_OK ? CTL_EXIT_OK : fail(x, err, what, kind, error);
+    if (err == C2_E_OK)
+        return CTL_EXIT_OK;
+    int code = cmd_fail(x, err, what, kind, error,
+                        err == C2_E_NOT_FOUND ? "c2fsctl job list shows the jobs" : NULL);
+    c2_free(error);
+    return code;
 }
 
 int

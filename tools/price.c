@@ -68,10 +68,11 @@ price_micro(double cost)
     return (uint64_t)(cost * MICRO + 0.5);
 }
 
-/* Whether anything is known of what these charge. */
-static bool
-any_price(const struct cmd_ctx *x, const struct price_account *a)
+bool
+price_known(const struct cmd_ctx *x, const struct price_account *a)
 {
+    if (a->n == 0)
+        return true; /* nobody charges anything */
     for (size_t k = 0; k < a->n; k++)
         for (size_t i = 0; i < C2_ARRAY_LEN(keys); i++)
             if (price(x, a->line[k].provider, keys[i]) > 0)
@@ -82,7 +83,7 @@ any_price(const struct cmd_ctx *x, const struct price_account *a)
 const char *
 price_text(const struct cmd_ctx *x, const struct price_account *a, double cost, char *out)
 {
-    if (any_price(x, a))
+    if (price_known(x, a))
         (void)snprintf(out, PRICE_TEXT_MAX, "%.4f", cost);
     else
         (void)snprintf(out, PRICE_TEXT_MAX,

@@ -30,6 +30,8 @@ struct price_line *price_line_of(struct price_account *a, const char *name, size
 double price_sum(const struct cmd_ctx *x, struct price_account *a);
 /* Millionths, for JSON. */
 uint64_t price_micro(double cost);
+/* Whether anything is known of what these charge. */
+bool price_known(const struct cmd_ctx *x, const struct price_account *a);
 /* "0.0042", or that no prices are configured; for people. `out` is PRICE_TEXT_MAX long. */
 #define PRICE_TEXT_MAX 96
 const char *price_text(const struct cmd_ctx *x, const struct price_account *a, double cost,

@@ -65,7 +65,14 @@ check "the mount point is a file" fails timeout 60 "$C2FS" t "$WORK/file" -C "$C
 mkdir "$WORK/full"
 touch "$WORK/full/x"
 check "the mount point is not empty" says 11 'not empty' "$C2FS" t "$WORK/full" -C "$CONF" -f
+check "a group of commands names them" says 2 'provider add, .*provider replace' "${ctl[@]}" -V t provider
+check "and so with a word that none has" says 2 'scrub start' "${ctl[@]}" -V t scrub now
+check "a month that is none" says 2 'month like' "${ctl[@]}" -V t cost 2026-13
+check "a rate that is none" says 2 'limit takes bytes per second' "${ctl[@]}" -V t provider replace p1 p2 --limit fast
 mount_start
+check "a provider that is there already replaces nobody" says 10 'belongs to the volume already' "${ctl[@]}" -V t provider replace p1 p2
+check "no job to pause" says 4 'job list' "${ctl[@]}" -V t job pause drain
+check "no prices, no sum" eval '"${ctl[@]}" -V t cost | grep -q "not known: no prices"'
 check "mounted already" says 10 'already mounted|busy|in use' "$C2FS" t "$MNT" -C "$CONF" -f
 mkdir "$WORK/other"
 check "a volume is mounted elsewhere" says 10 'mounted|in use' "$C2FS" t "$WORK/other" -C "$CONF" -f
