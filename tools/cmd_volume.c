@@ -2,6 +2,7 @@
 /*
  * format, status, df, config: the volume as a whole.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -187,6 +188,21 @@ struct status_options {
     bool brief, check, watch;
 };
 
+/* Of a volume that is not mounted: is there one at all? NULL = there is; c2_free. */
+static char *
+not_made(const struct cmd_ctx *x, const char *volume)
+{
+    const char *metadata = c2_conf_str(x->conf, "volume", volume, "metadata");
+    const char *folder = metadata == NULL ? NULL : strchr(metadata, ':') + 1;
+    if (metadata == NULL || strncmp(metadata, "local:", strlen("local:")) != 0 ||
+        access(folder, F_OK) == 0 || errno != ENOENT)
+        return NULL;
+    return c2_asprintf("the volume was not made yet, or its metadata is gone: there is no %s\n"
+                       "hint: c2fsctl format %s makes a new one; c2fsctl -V %s recover "
+                       "--from-clouds brings one back whose machine is lost",
+                       folder, volume, volume);
+}
+
 static int
 status_of(const struct cmd_ctx *x, const char *volume, const struct status_options *o)
 {
@@ -195,6 +211,8 @@ status_of(const struct cmd_ctx *x, const char *volume, const struct status_optio
     char *error = NULL;
     enum c2_err err = status_get(x, volume, s, &mounted, &error);
     int code;
+    if (err == C2_E_OK && !mounted && (error = not_made(x, volume)) != NULL)
+        err = C2_E_NOT_FOUND;
     outside_conflicts(x, volume, s->conflicts, sizeof(s->conflicts));
     if (err != C2_E_OK) {
         code = o->check ? 3 : cmd_fail(x, err, "status", volume, error, NULL);

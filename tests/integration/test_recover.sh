@@ -65,6 +65,8 @@ check "damaged each of at least three clouds" [ "$damaged" -ge 3 ]
 
 note "from the recovery kit"
 rm -rf "$WORK/meta" "$WORK/cache" "$WORK/t.key"
+check "status says that there is no volume here" ends_with 4 c2 status
+check "and what to do" eval 'c2 status 2>&1 | grep -q "recover --from-clouds"'
 check "without the key file" ends_with 4 recover
 check "key restore without a terminal says what to do" grep -q 'hint: .*--no-passphrase' <(c2 key restore "$WORK/kit" 2>&1 </dev/null)
 must "key restore" c2 key restore "$WORK/kit" --no-passphrase
