@@ -15,6 +15,7 @@
 #include "base/alloc.h"
 #include "base/mark.h"
 #include "fs/seat_rules.h"
+#include "fs/volume_job_impl.h"
 
 #define PAUSE_NS    (5 * C2_NS_PER_S)
 #define PATIENCE_NS (24 * 3600 * C2_NS_PER_S)
@@ -39,6 +40,17 @@ change_runs(const struct fs_scene *s)
 {
     const struct scene_change *c = &s->change;
     return c->asking || c->adding || runs(s, "replace") || runs(s, "drain");
+}
+
+bool
+change_has_lost(struct fs_scene *s)
+{
+    const struct job *j = jobs_find(s->m->jobs, "replace");
+    if (j != NULL && j->rec.counter[SEAT_JOB_LOST] > 0) {
+        C2_MARK("sim: a replacement gave shares up");
+        s->change.lost = true;
+    }
+    return s->change.lost;
 }
 
 /* A job syncs once or more, and what is held is published then. */
@@ -145,6 +157,7 @@ static void
 start(struct fs_scene *s, const char *kind, unsigned seat, const char *params)
 {
     sim_trace(s->w, "change", "%s %s", kind, params);
+    (void)change_has_lost(s); /* the job before is forgotten now */
     s->change.ask = (struct job_ask){ .done = answered };
     s->change.asking = true;
     s->change.seat = seat;

@@ -33,6 +33,7 @@ struct scene_change {
     bool syncs;   /* a job commits held files at a moment of its own */
     struct model_mark marks[MODEL_NODES_MAX];
     bool frail; /* another seat fails while shares are not in their places */
+    bool lost;  /* shares that nobody could rebuild were counted and given up */
 };
 
 struct fs_scene {
@@ -79,6 +80,8 @@ void change_plan(struct fs_scene *s);
 void change_stop(struct fs_scene *s);
 void change_died(struct fs_scene *s);
 bool change_runs(const struct fs_scene *s);
+/* A replacement gave shares up, of which too few others were left then. */
+bool change_has_lost(struct fs_scene *s);
 /* Without faults: what was begun comes to its end. False when the node died. */
 bool change_settle(struct fs_scene *s);
 

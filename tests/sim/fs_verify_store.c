@@ -91,7 +91,8 @@ usage_of(struct store_check *c, struct c2_slice key)
     return NULL;
 }
 
-/* The clouds that are said to hold a share do, unless they have destroyed something. */
+/* The clouds that are said to hold a share do, unless they have destroyed something. What a
+ * replacement had to give up is told by it, and left for a repair. */
 static void
 check_placement(struct fs_scene *s, const struct coord_entry *e)
 {
@@ -109,9 +110,8 @@ check_placement(struct fs_scene *s, const struct coord_entry *e)
         SIM_CHECK(s->w, cloud != NULL, "I11: seat %u is empty and should hold %s", i, key);
         /* A new one that lied in its lists was believed. */
         bool believed = cloud->index >= SCENE_CLOUDS && cloud->lied;
-        SIM_CHECK(s->w,
-                  ((cloud->destroyed || believed) && !s->repaired) ||
-                      sim_cloud_peek(cloud, key) != NULL,
+        bool lost = cloud->destroyed || believed || change_has_lost(s);
+        SIM_CHECK(s->w, (lost && !s->repaired) || sim_cloud_peek(cloud, key) != NULL,
                   "I11: %s does not hold %s", cloud->name, key);
     }
 }
