@@ -404,11 +404,23 @@ open_providers(struct volume_formatting *p)
 
 /* ---- what must not be there ----------------------------------------------------------------- */
 
+#define PART_HINT                                                                                  \
+    "several volumes on one service have a part of it each: c2fsctl meta client DIR --prefix NAME"
+
+static bool
+is_shared(const struct volume_formatting *p)
+{
+    return strncmp(conf_str(p, "metadata"), "bft:", 4) == 0;
+}
+
 static void
 store_exists(struct volume_formatting *p)
 {
     volume_fail(&p->error, C2_E_EXISTS, "%s holds a volume already", conf_str(p, "metadata"));
-    volume_hint(&p->error, "choose another metadata folder, or mount %s", p->o->volume);
+    if (is_shared(p))
+        volume_hint(&p->error, PART_HINT);
+    else
+        volume_hint(&p->error, "choose another metadata folder, or mount %s", p->o->volume);
     fail(p);
 }
 
@@ -422,6 +434,8 @@ store_read(struct coord_req *r)
     if (err != C2_E_OK) {
         volume_fail(&p->error, err, "%s cannot be read: %s", conf_str(p, "metadata"),
                     c2_err_text(err));
+        if (err == C2_E_NOT_PERMITTED)
+            volume_hint(&p->error, "c2fsctl meta acl shows what this client may use; " PART_HINT);
         fail(p);
     } else if (entries > 0) {
         store_exists(p);

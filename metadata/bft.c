@@ -27,6 +27,7 @@ bft_new(const struct bft_setup *s, struct bft_replica **ret_replica, const char 
     r->ring = c2_calloc(BFT_RING, sizeof *r->ring);
     r->sig_cache = c2_calloc(BFT_SIG_CACHE, sizeof *r->sig_cache);
     c2_map_init(&r->queues, s->seed ^ 1);
+    c2_map_init(&r->principals, s->seed ^ 2);
     c2_map_init(&r->sessions, s->seed ^ 2);
     c2_list_init(&r->session_list);
     c2_list_init(&r->turns);
@@ -208,7 +209,7 @@ on_client(struct bft_replica *r, const struct bft_event *ev)
         return;
     }
     if (h.type == MSG_READ) {
-        bft_on_read(r, ev->conn, ev->msg);
+        bft_on_read(r, ev->conn, ev->key, ev->msg);
     } else if (h.type == MSG_EPOCH_FETCH) {
         bft_on_epoch_fetch(r, 0, ev->conn, ev->msg);
     } else if (h.type == MSG_REQUEST && msg_read_request(msg, &m) == C2_E_OK &&

@@ -33,6 +33,7 @@
 #define BFT_SESSION_WINDOW  64   /* requests of a session that may be outstanding */
 #define BFT_ANSWER_KEPT_MAX 4096 /* larger answers are not kept for repetitions */
 #define BFT_CONFIG_MAX      8192 /* encoded */
+#define BFT_EPOCHS_KEPT     256  /* certificates for those who were away */
 
 /* ---- configuration of an epoch: replicated, changed only by an ordered ADMIN request ---- */
 
@@ -69,6 +70,9 @@ void bft_config_encode(const struct bft_config *c, struct c2_buf *out);
 C2_RESULT bft_config_decode(struct c2_slice in, struct bft_config *ret_config);
 /* What administrators sign to make this encoded configuration (base 0) the next one. */
 void bft_admin_hash(uint64_t cluster, struct c2_slice config, uint8_t out[C2_SHA256_LEN]);
+/* ... and to let the client with this key have a command done. */
+void bft_admin_command_hash(uint64_t cluster, const uint8_t key[MSG_KEY_LEN], struct c2_slice cmd,
+                            uint8_t out[C2_SHA256_LEN]);
 /* Votes that make a decision: ceil((n + f + 1) / 2). */
 unsigned bft_quorum(const struct bft_config *c);
 
@@ -131,6 +135,7 @@ enum bft_job_kind {
 struct bft_command {
     struct c2_slice op;       /* inside body */
     bool query;               /* a reading command */
+    bool admin;               /* signed by the administrators, too */
     uint8_t key[MSG_KEY_LEN]; /* the client's */
     uint64_t session;
     uint64_t cseq;
@@ -144,10 +149,11 @@ struct bft_job {
     struct c2_blob *body;         /* owned reference: what the slices below lie in */
     struct bft_command *commands; /* owned, EXECUTE */
     uint32_t ncommands;
-    struct c2_slice in;    /* QUERY: command; SERVE, SYNC: message; in body */
-    struct c2_buf records; /* owned; CHECKPOINT: what to write; LOAD: what there is */
-    bool hold;             /* CHECKPOINT: what is on disk stays there until a COMMIT */
-    uint64_t conn;         /* QUERY: whom to answer */
+    struct c2_slice in;       /* QUERY: command; SERVE, SYNC: message; in body */
+    struct c2_buf records;    /* owned; CHECKPOINT: what to write; LOAD: what there is */
+    bool hold;                /* CHECKPOINT: what is on disk stays there until a COMMIT */
+    uint64_t conn;            /* QUERY: whom to answer */
+    uint8_t key[MSG_KEY_LEN]; /* QUERY: who asks */
     uint64_t rseq;
     bool full;
     uint16_t seat; /* SERVE: who asks; SYNC: who answered */
@@ -162,7 +168,9 @@ struct bft_job {
     uint32_t *out_end; /* owned; EXECUTE: where each answer ends */
     struct c2_buf events; /* owned; EXECUTE: as in replica_batch.events, for the driver's watches */
     bool events_lost;
-    uint64_t version; /* QUERY: of the state it saw */
+    bool acl_changed;  /* EXECUTE: since the job before, or this is the first one */
+    struct c2_buf acl; /* owned; then: the access control list after the batch, see rights_load */
+    uint64_t version;  /* QUERY: of the state it saw */
     uint8_t digest[MSG_DIGEST_LEN];
     bool finished; /* SYNC, LOAD: the state is complete */
     bool bad;      /* SYNC: an answer was not what it should have been */

@@ -38,6 +38,20 @@ client_of(struct coord *c)
     return C2_CONTAINER_OF(c, struct bft_client, base);
 }
 
+bool
+bft_client_is(const struct coord *c)
+{
+    return c->ops == &client_ops;
+}
+
+static const struct bft_client *
+const_client_of(const struct coord *c)
+{
+    C2_ASSERT(bft_client_is(c));
+    return (const struct bft_client *)(const void *)((const char *)c -
+                                                     offsetof(struct bft_client, base));
+}
+
 /* ---- completion ------------------------------------------------------------------------------ */
 
 void
@@ -75,6 +89,7 @@ client_complete(struct bft_call *call, struct c2_buf *answer)
         return;
     }
     cmd_reply_take(r, answer);
+    cmd_strip(r, c2_buf_slice(&call->c->prefix));
     complete_later(call->c, r);
 }
 
@@ -317,6 +332,18 @@ fail_later(struct bft_client *c, struct coord_req *r, enum c2_err err)
     complete_later(c, r);
 }
 
+static struct bft_call *
+new_call(struct bft_client *c, struct coord_req *r, enum msg_request_kind kind)
+{
+    struct bft_call *call = c2_calloc(1, sizeof *call);
+    call->c = c;
+    call->req = r;
+    call->kind = kind;
+    call->timer.fire = client_call_timer;
+    r->priv = call;
+    return call;
+}
+
 static void
 client_submit(struct coord *base, struct coord_req *r)
 {
@@ -330,15 +357,38 @@ client_submit(struct coord *base, struct coord_req *r)
         fail_later(c, r, C2_E_TIMEOUT);
         return;
     }
-    bool reads = r->verb == COORD_GET || r->verb == COORD_RANGE;
-    struct bft_call *call = c2_calloc(1, sizeof *call);
-    call->c = c;
-    call->req = r;
-    call->kind = MSG_REQ_COMMAND;
-    call->timer.fire = client_call_timer;
-    coord_txn_encode(r, &call->op);
-    r->priv = call;
+    if (!cmd_fits(r, c2_buf_slice(&c->prefix))) {
+        fail_later(c, r, C2_E_TOO_LARGE);
+        return;
+    }
+    bool reads = r->verb == COORD_GET || r->verb == COORD_RANGE || r->verb == COORD_ACL_LIST;
+    struct bft_call *call = new_call(c, r, MSG_REQ_COMMAND);
+    cmd_encode(r, c2_buf_slice(&c->prefix), &call->op);
     client_enlist(call, reads ? &c->reading : &c->waiting);
+}
+
+void
+bft_client_admin_hash(const struct coord *base, const struct coord_req *r,
+                      uint8_t out[C2_SHA256_LEN])
+{
+    const struct bft_client *c = const_client_of(base);
+    C2_AUTO(c2_buf_done) struct c2_buf cmd = { 0 };
+    coord_txn_encode(r, &cmd);
+    bft_admin_command_hash(c->config.cluster, c->key, c2_buf_slice(&cmd), out);
+}
+
+void
+bft_client_submit_signed(struct coord *base, struct coord_req *r, struct c2_slice sigs)
+{
+    struct bft_client *c = client_of(base);
+    struct bft_call *call = new_call(c, r, MSG_REQ_ADMIN_COMMAND);
+    C2_AUTO(c2_buf_done) struct c2_buf cmd = { 0 };
+    C2_ASSERT(sigs.len % (1 + MSG_SIG_LEN) == 0 && r->deadline_ns != 0);
+    coord_txn_encode(r, &cmd);
+    c2_wr_bytes(&call->op, c2_buf_slice(&cmd));
+    c2_wr_u8(&call->op, (uint8_t)(sigs.len / (1 + MSG_SIG_LEN)));
+    c2_wr_raw(&call->op, sigs.data, sigs.len);
+    client_enlist(call, &c->waiting);
 }
 
 static void
@@ -399,6 +449,7 @@ free_client(struct bft_client *c)
     c2_blob_unref(c->opening.msg);
     client_watch_done(c);
     c2_net_free(c->net);
+    c2_buf_done(&c->prefix);
     c2_wipe(c->secret, sizeof c->secret);
     c2_free(c);
 }
@@ -446,6 +497,7 @@ bft_client_new(struct c2_env *env, const struct bft_client_options *o)
     c->o.hedge_ns = o->hedge_ns != 0 ? o->hedge_ns : 20 * C2_NS_PER_MS;
     c->config = *o->config;
     c->net = o->net;
+    c2_buf_append(&c->prefix, o->prefix.data, o->prefix.len);
     c->rng = o->seed;
     memcpy(c->secret, o->secret, sizeof c->secret);
     memcpy(c->key, o->secret + 32, sizeof c->key); /* libsodium keeps the public key there */
@@ -461,20 +513,6 @@ bft_client_new(struct c2_env *env, const struct bft_client_options *o)
     client_connect(c);
     client_open_again(c, 0);
     return &c->base;
-}
-
-bool
-bft_client_is(const struct coord *c)
-{
-    return c->ops == &client_ops;
-}
-
-static const struct bft_client *
-const_client_of(const struct coord *c)
-{
-    C2_ASSERT(bft_client_is(c));
-    return (const struct bft_client *)(const void *)((const char *)c -
-                                                     offsetof(struct bft_client, base));
 }
 
 const char *

@@ -23,6 +23,7 @@ struct bft_client_options {
     const uint8_t *secret;           /* our Ed25519 key; copied */
     const uint8_t *cert;             /* the client authority's signature on it; copied */
     struct c2_net *net;              /* with our key; freed when the client is closed */
+    struct c2_slice prefix;          /* before each key, on its way; copied */
     uint64_t retry_ns;               /* before the first repetition of a request; 300 ms, then */
     uint64_t retry_max_ns;           /* half as much again each time, up to 10 s */
     uint64_t hedge_ns;               /* before the other replicas are asked, too; 20 ms */
@@ -55,6 +56,12 @@ void bft_client_info(const struct coord *base, struct bft_client_info *ret_info)
  * order, until the next question or the end. It says about itself what it likes. */
 void bft_client_ask_status(struct coord *base,
                            void (*told)(void *arg, unsigned seat, struct c2_slice json), void *arg);
+
+/* What administrators have to sign so that this client has a command about the access control list
+ * done, and the command with what they have signed: (u8 administrator, signature) each. */
+void bft_client_admin_hash(const struct coord *base, const struct coord_req *r,
+                           uint8_t out[C2_SHA256_LEN]);
+void bft_client_submit_signed(struct coord *base, struct coord_req *r, struct c2_slice sigs);
 
 /* A change of the configuration, see bft_admin_hash. */
 struct bft_admin_req {

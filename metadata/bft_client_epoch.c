@@ -44,8 +44,18 @@ ask_for_epoch(struct bft_client *c)
 void
 client_other_epoch(struct bft_client *c, uint32_t epoch)
 {
-    if (epoch > c->config.epoch && c2_now_ns(c->base.env) >= c->epoch_ask_ns)
-        ask_for_epoch(c);
+    if (epoch <= c->config.epoch || c2_now_ns(c->base.env) < c->epoch_ask_ns)
+        return;
+    if (epoch - c->config.epoch > BFT_EPOCHS_KEPT && !c->told_old) {
+        c->told_old = true;
+        c2_log(
+            ERROR, "metadata",
+            "epoch=%u now=%u a replica says that the members have changed since; it has the last "
+            "%u changes. If nothing is answered, take the trust file (root.pub) of whoever runs "
+            "the service",
+            c->config.epoch, epoch, BFT_EPOCHS_KEPT);
+    }
+    ask_for_epoch(c);
 }
 
 static bool

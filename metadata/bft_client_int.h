@@ -86,7 +86,9 @@ struct bft_client {
     struct bft_config next_config; /* verified */
     struct c2_task epoch_task;     /* moves there */
     uint64_t epoch_ask_ns;         /* not before */
+    bool told_old;                 /* that nobody may have the next epoch any more */
     struct c2_net *net;            /* owned */
+    struct c2_buf prefix;          /* owned */
     uint8_t secret[C2_ED25519_SECRET_LEN];
     uint8_t key[MSG_KEY_LEN];
     uint8_t cert[MSG_SIG_LEN];

@@ -75,6 +75,39 @@ check_streams(struct bft_client *c)
         c2_defer(c->base.env, &c->reload_task);
 }
 
+/* As the service knows it; what is too long for it is cut, and then more comes than is wanted. */
+static void
+put_prefix(const struct bft_client *c, struct c2_slice prefix, struct c2_buf *out)
+{
+    size_t len = C2_MIN(prefix.len, COORD_KEY_MAX - c->prefix.len);
+    c2_wr_u32(out, (uint32_t)(c->prefix.len + len));
+    c2_wr_raw(out, c->prefix.data, c->prefix.len);
+    c2_wr_raw(out, prefix.data, len);
+}
+
+/* Events as the caller knows the keys. */
+static void
+strip_events(const struct bft_client *c, struct c2_buf *events)
+{
+    struct c2_slice prefix = c2_buf_slice(&c->prefix);
+    struct c2_rd r = c2_rd_init(c2_buf_slice(events));
+    struct c2_buf out = { 0 };
+    if (prefix.len == 0)
+        return;
+    while (c2_rd_left(&r) > 0) {
+        uint64_t version = c2_rd_u64(&r);
+        uint8_t deleted = c2_rd_u8(&r);
+        struct c2_slice key = c2_rd_bytes(&r, COORD_KEY_MAX);
+        if (!c2_slice_starts_with(key, prefix))
+            continue;
+        c2_wr_u64(&out, version);
+        c2_wr_u8(&out, deleted);
+        c2_wr_bytes(&out, c2_slice(key.data + prefix.len, key.len - prefix.len));
+    }
+    c2_buf_done(events);
+    *events = out;
+}
+
 static void
 begin_stream(struct client_replica *r)
 {
@@ -86,11 +119,11 @@ begin_stream(struct client_replica *r)
     check_streams(c);
     r->stream.wseq = m.wseq;
     if (c->watches.watches.count > PREFIXES_MAX) {
-        c2_wr_bytes(&prefixes, c2_slice(NULL, 0)); /* everything, and we look ourselves */
+        put_prefix(c, c2_slice(NULL, 0), &prefixes); /* everything, and we look ourselves */
         m.count = 1;
     } else {
         C2_LIST_FOREACH (&c->watches.watches, struct coord_watch, w, link)
-            c2_wr_bytes(&prefixes, w->prefix);
+            put_prefix(c, w->prefix, &prefixes);
         m.count = (uint32_t)c->watches.watches.count;
     }
     m.prefixes = c2_buf_slice(&prefixes);
@@ -211,6 +244,7 @@ accept_events(struct bft_client *c)
             if (head_of(c, i) == e)
                 c->replicas[i].stream.bytes -= events.len;
         drop_accepted(c);
+        strip_events(c, &events);
         watch_list_deliver(&c->watches, c2_buf_slice(&events), false);
         c2_buf_done(&events);
         c2_timer_stop(c->base.env, &c->stuck);

@@ -11,6 +11,8 @@
  *
  * ADMIN request: configuration (base 0) as a byte string, u8 count, count times u8 administrator,
  * signature over SHA-256 of "C2FS-BFT1-ADMIN", u64 cluster, configuration.
+ * ADMIN_COMMAND: the same with a command of the application, and "C2FS-BFT1-ADMIN-COMMAND", u64
+ * cluster, the client's key, command: nobody else can have it done.
  */
 #include <string.h>
 
@@ -19,6 +21,7 @@
 #include "metadata/bft_int.h"
 
 static const char admin_tag[] = "C2FS-BFT1-ADMIN";
+static const char command_tag[] = "C2FS-BFT1-ADMIN-COMMAND";
 
 /* ---- the configuration in force -------------------------------------------------------------- */
 
@@ -80,6 +83,21 @@ bft_admin_hash(uint64_t cluster, struct c2_slice config, uint8_t out[C2_SHA256_L
     c2_sha256_v(in, C2_ARRAY_LEN(in), out);
 }
 
+void
+bft_admin_command_hash(uint64_t cluster, const uint8_t key[MSG_KEY_LEN], struct c2_slice cmd,
+                       uint8_t out[C2_SHA256_LEN])
+{
+    uint8_t number[8];
+    c2_put_u64(number, cluster);
+    const struct c2_slice in[] = {
+        c2_slice_str(command_tag),
+        c2_slice(number, sizeof number),
+        c2_slice(key, MSG_KEY_LEN),
+        cmd,
+    };
+    c2_sha256_v(in, C2_ARRAY_LEN(in), out);
+}
+
 static C2_RESULT
 read_admin(struct c2_slice op, struct c2_slice *ret_config, struct c2_rd *ret_sigs)
 {
@@ -105,7 +123,10 @@ bft_admin_valid(struct bft_replica *r, const struct msg_request *m)
     uint8_t hash[C2_SHA256_LEN];
     if (r->config.nadmins == 0 || read_admin(m->op, &config, &sigs) != C2_E_OK)
         return false;
-    bft_admin_hash(r->config.cluster, config, hash);
+    if (m->kind == MSG_REQ_ADMIN)
+        bft_admin_hash(r->config.cluster, config, hash);
+    else
+        bft_admin_command_hash(r->config.cluster, m->key, config, hash);
     unsigned count = c2_rd_u8(&sigs);
     for (unsigned i = 0; i < count; i++) {
         unsigned who = c2_rd_u8(&sigs);
@@ -118,6 +139,14 @@ bft_admin_valid(struct bft_replica *r, const struct msg_request *m)
         signers |= 1u << who;
     }
     return (unsigned)__builtin_popcount(signers) >= r->config.admins_needed;
+}
+
+struct c2_slice
+bft_admin_command(const struct msg_request *m)
+{
+    struct c2_slice cmd;
+    struct c2_rd sigs;
+    return read_admin(m->op, &cmd, &sigs) == C2_E_OK ? cmd : c2_slice(NULL, 0);
 }
 
 static unsigned

@@ -41,6 +41,7 @@ bft_job_free(struct bft_job *job)
     c2_buf_done(&job->out);
     c2_free(job->out_end);
     c2_buf_done(&job->events);
+    c2_buf_done(&job->acl);
     c2_free(job);
 }
 
@@ -150,7 +151,8 @@ add_command(struct bft_job *job, const struct msg_request *m)
             c2_realloc(job->commands, n == 0 ? 1 : 2 * (size_t)n, sizeof *job->commands);
     struct bft_command *c = &job->commands[n];
     *c = (struct bft_command){ 0 };
-    c->op = m->op;
+    c->admin = m->kind == MSG_REQ_ADMIN_COMMAND;
+    c->op = c->admin ? bft_admin_command(m) : m->op;
     c->query = m->kind == MSG_REQ_QUERY;
     c->session = m->session;
     c->cseq = m->cseq;
@@ -182,6 +184,7 @@ run_new(struct bft_replica *r, struct bft_job *job, const struct msg_request *m,
         add_command(job, m);
         return;
     case MSG_REQ_COMMAND:
+    case MSG_REQ_ADMIN_COMMAND:
         bft_session_mark(s, m, job->n);
         add_command(job, m);
         return;
@@ -307,6 +310,63 @@ bft_execute(struct bft_replica *r)
     }
 }
 
+/* ---- shares of fast reads ------------------------------------------------------------------- */
+
+/* Fast reads of the key that are at the executor. */
+static struct bft_reader *
+find_reader(struct bft_replica *r, const uint8_t *key)
+{
+    unsigned i = 0;
+    while (i < r->nreaders && memcmp(r->readers[i].key, key, MSG_KEY_LEN) != 0)
+        i++;
+    return i < r->nreaders ? &r->readers[i] : NULL;
+}
+
+/* While others want something, the reads of a key take a quarter of the executor's line. */
+static bool
+may_query(struct bft_replica *r, const uint8_t *key)
+{
+    const struct bft_reader *reader = find_reader(r, key);
+    uint32_t jobs = r->setup.limits.jobs;
+    if (r->jobs >= jobs || (reader == NULL && r->nreaders == BFT_READERS))
+        return false;
+    return reader == NULL || reader->jobs < C2_MAX(jobs / 4, 1) || !bft_is_contended(r, key);
+}
+
+static void
+query_begins(struct bft_replica *r, const uint8_t *key)
+{
+    struct bft_reader *reader = find_reader(r, key);
+    if (reader == NULL) {
+        reader = &r->readers[r->nreaders++];
+        *reader = (struct bft_reader){ 0 };
+        memcpy(reader->key, key, MSG_KEY_LEN);
+    }
+    reader->jobs++;
+}
+
+static void
+query_ends(struct bft_replica *r, const uint8_t *key)
+{
+    struct bft_reader *reader = find_reader(r, key);
+    C2_ASSERT(reader != NULL);
+    if (--reader->jobs == 0)
+        *reader = r->readers[--r->nreaders];
+}
+
+/* Too many of one key wait. */
+static bool
+is_greedy(const struct bft_replica *r, const uint8_t *key)
+{
+    size_t most = r->setup.limits.reads / 4;
+    size_t count = 0;
+    if (r->reads.count < most || !bft_is_contended(r, key))
+        return false;
+    C2_LIST_FOREACH (&r->reads, struct bft_read, w, link)
+        count += memcmp(w->key, key, MSG_KEY_LEN) == 0;
+    return count >= most;
+}
+
 /* ---- results --------------------------------------------------------------------------------- */
 
 static void
@@ -355,6 +415,8 @@ bft_on_job(struct bft_replica *r, struct bft_job *job)
 {
     C2_ASSERT(r->jobs > 0);
     r->jobs--;
+    if (job->kind == BFT_JOB_QUERY)
+        query_ends(r, job->key);
     if (r->mode == BFT_HALTED) {
         bft_job_free(job);
         return;
@@ -391,7 +453,7 @@ bft_on_job(struct bft_replica *r, struct bft_job *job)
 /* ---- fast reads ------------------------------------------------------------------------------ */
 
 static void
-query(struct bft_replica *r, struct c2_blob *blob, uint64_t conn)
+query(struct bft_replica *r, struct c2_blob *blob, uint64_t conn, const uint8_t *key)
 {
     struct msg_read m;
     enum c2_err err = msg_read_read(c2_blob_slice(blob), &m);
@@ -401,7 +463,9 @@ query(struct bft_replica *r, struct c2_blob *blob, uint64_t conn)
     job->in = m.op;
     job->full = m.full;
     job->conn = conn;
+    memcpy(job->key, key, MSG_KEY_LEN);
     job->rseq = m.rseq;
+    query_begins(r, key);
     bft_give_job(r, job);
 }
 
@@ -422,25 +486,27 @@ may_read(const struct bft_replica *r)
 }
 
 void
-bft_on_read(struct bft_replica *r, uint64_t conn, struct c2_blob *blob)
+bft_on_read(struct bft_replica *r, uint64_t conn, const uint8_t *key, struct c2_blob *blob)
 {
     struct msg_read m;
     if (msg_read_read(c2_blob_slice(blob), &m) != C2_E_OK) {
         r->count.dropped++;
         return;
     }
-    if (!may_read(r) || r->reads.count >= r->setup.limits.reads) {
+    bft_note_key(r, key);
+    if (!may_read(r) || r->reads.count >= r->setup.limits.reads || is_greedy(r, key)) {
         refuse_read(r, conn, m.rseq);
         return;
     }
-    if (r->issued >= r->committed_to && r->jobs < r->setup.limits.jobs) {
-        query(r, blob, conn);
+    if (r->issued >= r->committed_to && may_query(r, key)) {
+        query(r, blob, conn, key);
         return;
     }
     C2_MARK("bft: a fast read waits");
     struct bft_read *w = c2_calloc(1, sizeof *w);
     w->conn = conn;
     w->rseq = m.rseq;
+    memcpy(w->key, key, MSG_KEY_LEN);
     w->needs = r->committed_to;
     w->deadline_ns = r->now_ns + r->setup.timing.read_ns;
     w->msg = c2_blob_ref(blob);
@@ -460,8 +526,8 @@ bft_reads_step(struct bft_replica *r)
 {
     C2_LIST_FOREACH (&r->reads, struct bft_read, w, link) {
         bool running = may_read(r);
-        if (running && r->issued >= w->needs && r->jobs < r->setup.limits.jobs) {
-            query(r, w->msg, w->conn);
+        if (running && r->issued >= w->needs && may_query(r, w->key)) {
+            query(r, w->msg, w->conn, w->key);
         } else if (!running || r->now_ns >= w->deadline_ns) {
             refuse_read(r, w->conn, w->rseq);
         } else {

@@ -26,7 +26,8 @@
 #define BFT_SESSIONS_KEY 32     /* sessions of one client key: a mount, and commands beside it */
 #define BFT_BACKOFF_MAX  6      /* timeouts double up to 64 times */
 #define BFT_SECRETS_MAX  4
-#define BFT_EPOCHS_KEPT  64 /* certificates for those who were away */
+#define BFT_READERS      64                 /* keys that have fast reads at the executor */
+#define BFT_SHARE        BFT_SESSION_WINDOW /* commands of a key under way while others want some */
 
 /* A piece of a shared blob. */
 struct bft_bytes {
@@ -89,11 +90,23 @@ struct bft_slot {
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
+/* A client's key, with requests that are not executed. */
+struct bft_principal {
+    struct c2_map_node node; /* r->principals */
+    struct c2_link turn;     /* r->turns while it has requests to propose */
+    struct c2_list turns;    /* of bft_queue.turn: whose turn it is of its sessions */
+    uint8_t key[MSG_KEY_LEN];
+    unsigned queues;
+    unsigned proposed; /* its commands that are proposed, by this primary, and not executed */
+    size_t bytes;      /* of its requests */
+};
+
 /* Requests of one session (or OPENs of one key) that are not executed. */
 struct bft_queue {
     struct c2_map_node node; /* r->queues */
-    struct c2_link turn;     /* r->turns while it has requests to propose */
-    struct c2_link by_age;   /* r->ages, the longest wait first */
+    struct bft_principal *principal;
+    struct c2_link turn;   /* principal->turns while it has requests to propose */
+    struct c2_link by_age; /* r->ages, the longest wait first */
     uint8_t key[MSG_KEY_LEN];
     uint64_t session;
     struct c2_list requests; /* bft_request.link, all of them */
@@ -107,14 +120,27 @@ struct bft_request {
     struct bft_queue *queue;
     struct bft_bytes msg; /* the whole REQUEST */
     uint64_t cseq;
+    unsigned commands;
     uint64_t passed_ns; /* to the primary, by us; 0 = not */
     bool proposed;      /* in this view */
     bool stranger;      /* of a session that is not known here (yet) */
 };
 
+/* A key that was heard of lately. */
+struct bft_recent {
+    uint8_t key[MSG_KEY_LEN];
+    uint64_t seen_ns; /* 0 = none */
+};
+
+struct bft_reader {
+    uint8_t key[MSG_KEY_LEN];
+    unsigned jobs;
+};
+
 struct bft_read {
     struct c2_link link; /* r->reads */
     uint64_t conn, rseq;
+    uint8_t key[MSG_KEY_LEN];
     uint64_t needs; /* answered when issued is at least this */
     uint64_t deadline_ns;
     struct c2_blob *msg; /* owned reference */
@@ -273,9 +299,12 @@ struct bft_replica {
     struct bft_ckpt_vote ckpt[MSG_REPLICAS_MAX][BFT_CKPT_VOTES];
 
     /* requests */
-    struct c2_map queues;
-    struct c2_list turns; /* of bft_queue.turn: whose turn it is */
-    struct c2_list ages;  /* of bft_queue.by_age */
+    struct c2_map queues, principals;
+    struct c2_list turns; /* of bft_principal.turn: whose turn it is */
+    struct bft_recent recent[2];
+    struct bft_reader readers[BFT_READERS]; /* whose fast reads are at the executor */
+    unsigned nreaders;
+    struct c2_list ages; /* of bft_queue.by_age */
     uint32_t nrequests;
     uint32_t nstrangers; /* ... of sessions that are not known */
     size_t requests_bytes;
@@ -378,6 +407,10 @@ void bft_on_request(struct bft_replica *r, struct c2_blob *blob, struct c2_slice
 /* Forgets the request, if it is there: it was executed. Returns when it was passed on to the
  * primary, 0 = it was not. */
 uint64_t bft_request_done(struct bft_replica *r, const struct msg_request *m);
+/* The key wants something; and whether another one did of late, so that it may have a share only.
+ */
+void bft_note_key(struct bft_replica *r, const uint8_t key[MSG_KEY_LEN]);
+bool bft_is_contended(const struct bft_replica *r, const uint8_t key[MSG_KEY_LEN]);
 void bft_requests_new_view(struct bft_replica *r); /* nothing is proposed any more */
 void bft_requests_recheck(struct bft_replica *r);  /* after the session table changed wholesale */
 void bft_requests_tick(struct bft_replica *r);
@@ -423,7 +456,7 @@ void bft_execute(struct bft_replica *r); /* everything that can be */
 void bft_on_job(struct bft_replica *r, struct bft_job *job);
 /* The state already knows what becomes of the request: answers it and returns true. */
 bool bft_answer_again(struct bft_replica *r, const struct msg_request *m, uint64_t conn);
-void bft_on_read(struct bft_replica *r, uint64_t conn, struct c2_blob *blob);
+void bft_on_read(struct bft_replica *r, uint64_t conn, const uint8_t *key, struct c2_blob *blob);
 void bft_reads_step(struct bft_replica *r);
 void bft_reads_free(struct bft_replica *r);
 uint64_t bft_reads_deadline(const struct bft_replica *r);
@@ -557,6 +590,8 @@ void bft_on_epoch_fetch(struct bft_replica *r, uint32_t seats, uint64_t conn, st
 /* A message of another epoch has come from the seat. */
 void bft_other_epoch(struct bft_replica *r, uint16_t seat, uint32_t epoch);
 bool bft_admin_valid(struct bft_replica *r, const struct msg_request *m);
+/* The command inside a MSG_REQ_ADMIN_COMMAND; empty when it is malformed. */
+struct c2_slice bft_admin_command(const struct msg_request *m);
 /* Moves on to the next epoch when its certificate is complete. */
 void bft_epoch_step(struct bft_replica *r);
 /* Not a member: asks from time to time whether that has changed. */

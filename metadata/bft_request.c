@@ -2,12 +2,14 @@
 /*
  * Requests that wait to be executed, and the primary's batches.
  *
- * Requests are queued by session. The primary takes them round-robin over the sessions, so that
- * nobody is starved by the load of others. A backup measures how long each session has waited
- * since anything of it was executed: first it tells everybody, later it wishes for another view.
- * Measuring by session means that a client that floods makes only itself wait. What was executed
- * under another form (one by one, or with others in one request) leaves the queue before anybody
- * is told.
+ * Requests are queued by session. The primary takes them round-robin over the clients' keys, and of
+ * each key over its sessions, so that nobody is starved by the load of others. While another key
+ * has asked for anything within CONTEND_NS, a key has no more than BFT_SHARE commands between
+ * proposal and execution: the pipeline that others wait for stays short. Of the room for requests a
+ * key has a quarter. A backup measures how long each session has waited since anything of it was
+ * executed: first it tells everybody, later it wishes for another view. Measuring by session means
+ * that a client that floods makes only itself wait. What was executed under another form (one by
+ * one, or with others in one request) leaves the queue before anybody is told.
  */
 #include <string.h>
 
@@ -16,6 +18,7 @@
 #include "metadata/bft_int.h"
 
 #define FORWARDS_MAX 256 /* to a new primary at once */
+#define CONTEND_NS   C2_NS_PER_S
 
 static bool
 command_is_over(struct bft_replica *r, const struct msg_request *m)
@@ -68,7 +71,7 @@ bft_request_valid(struct bft_replica *r, struct c2_slice msg, struct msg_request
         return false;
     if (!bft_verify(r, ret->key, msg))
         return false;
-    if (ret->kind == MSG_REQ_ADMIN)
+    if (ret->kind == MSG_REQ_ADMIN || ret->kind == MSG_REQ_ADMIN_COMMAND)
         return bft_admin_valid(r, ret);
     return ret->kind != MSG_REQ_OPEN || open_is_admitted(r, ret);
 }
@@ -96,11 +99,39 @@ find_queue(const struct bft_replica *r, const uint8_t *key, uint64_t session)
     return NULL;
 }
 
+static struct bft_principal *
+find_principal(const struct bft_replica *r, const uint8_t *key)
+{
+    uint64_t hash = c2_map_hash_bytes(&r->principals, c2_slice(key, MSG_KEY_LEN));
+    struct c2_map_node *node = c2_map_find(&r->principals, hash);
+    for (; node != NULL; node = c2_map_find_next(node)) {
+        struct bft_principal *p = C2_CONTAINER_OF(node, struct bft_principal, node);
+        if (memcmp(p->key, key, MSG_KEY_LEN) == 0)
+            return p;
+    }
+    return NULL;
+}
+
+static struct bft_principal *
+make_principal(struct bft_replica *r, const uint8_t *key)
+{
+    struct bft_principal *p = c2_calloc(1, sizeof *p);
+    memcpy(p->key, key, MSG_KEY_LEN);
+    c2_list_init(&p->turns);
+    p->node.hash = c2_map_hash_bytes(&r->principals, c2_slice(key, MSG_KEY_LEN));
+    c2_map_insert(&r->principals, &p->node);
+    return p;
+}
+
 static struct bft_queue *
 make_queue(struct bft_replica *r, const uint8_t *key, uint64_t session)
 {
     struct bft_queue *q = c2_calloc(1, sizeof *q);
     memcpy(q->key, key, MSG_KEY_LEN);
+    q->principal = find_principal(r, key);
+    if (q->principal == NULL)
+        q->principal = make_principal(r, key);
+    q->principal->queues++;
     q->session = session;
     q->wait_ns = r->now_ns;
     c2_list_init(&q->requests);
@@ -120,16 +151,28 @@ find_request(const struct bft_queue *q, uint64_t cseq)
     return NULL;
 }
 
+/* Whoever has something to propose is in the line. */
+static void
+line_up(struct bft_replica *r, struct bft_queue *q)
+{
+    struct bft_principal *p = q->principal;
+    if (q->unproposed == 0 && c2_link_linked(&q->turn))
+        c2_list_remove(&p->turns, &q->turn);
+    if (q->unproposed > 0 && !c2_link_linked(&q->turn))
+        c2_list_append(&p->turns, &q->turn);
+    if (c2_list_empty(&p->turns) && c2_link_linked(&p->turn))
+        c2_list_remove(&r->turns, &p->turn);
+    if (!c2_list_empty(&p->turns) && !c2_link_linked(&p->turn))
+        c2_list_append(&r->turns, &p->turn);
+}
+
 static void
 set_unproposed(struct bft_replica *r, struct bft_queue *q, int change)
 {
     C2_ASSERT(change > 0 || (q->unproposed > 0 && r->unproposed > 0));
     q->unproposed += (unsigned)change;
     r->unproposed += (unsigned)change;
-    if (q->unproposed == 0 && c2_link_linked(&q->turn))
-        c2_list_remove(&r->turns, &q->turn);
-    if (q->unproposed > 0 && !c2_link_linked(&q->turn))
-        c2_list_append(&r->turns, &q->turn);
+    line_up(r, q);
     if (r->unproposed == 0)
         r->batch_since_ns = 0;
     else if (r->batch_since_ns == 0)
@@ -141,8 +184,12 @@ remove_request(struct bft_replica *r, struct bft_request *req)
 {
     C2_ASSERT(req != NULL);
     struct bft_queue *q = req->queue;
+    struct bft_principal *p = q->principal;
     if (!req->proposed)
         set_unproposed(r, q, -1);
+    else
+        p->proposed -= req->commands;
+    p->bytes -= req->msg.len;
     c2_list_remove(&q->requests, &req->link);
     r->nrequests--;
     r->nstrangers -= req->stranger;
@@ -154,6 +201,10 @@ remove_request(struct bft_replica *r, struct bft_request *req)
     c2_list_remove(&r->ages, &q->by_age);
     c2_map_remove(&r->queues, &q->node);
     c2_free(q);
+    if (--p->queues > 0)
+        return;
+    c2_map_remove(&r->principals, &p->node);
+    c2_free(p);
 }
 
 void
@@ -164,6 +215,7 @@ bft_requests_free(struct bft_replica *r)
         remove_request(r, C2_LIST_FIRST(&q->requests, struct bft_request, link));
     }
     c2_map_done(&r->queues);
+    c2_map_done(&r->principals);
 }
 
 uint64_t
@@ -198,13 +250,17 @@ is_stranger(struct bft_replica *r, const struct msg_request *m)
 /* There is room for one more. What another replica forwards has a reserve: a client must not be
  * able to make the primary drop what a backup waits for. */
 static bool
-has_room(const struct bft_replica *r, const struct bft_queue *q, size_t len, bool forwarded)
+has_room(const struct bft_replica *r, const struct bft_queue *q, const uint8_t *key, size_t len,
+         bool forwarded)
 {
     const struct bft_limits *l = &r->setup.limits;
     uint32_t reserve = forwarded ? l->requests / 8 : 0;
     size_t reserve_bytes = forwarded ? l->requests_bytes / 8 : 0;
     if (r->nrequests >= l->requests + reserve ||
         r->requests_bytes + len > l->requests_bytes + reserve_bytes)
+        return false;
+    const struct bft_principal *p = find_principal(r, key);
+    if (p != NULL && p->bytes + len > l->requests_bytes / 4)
         return false;
     return q == NULL || q->requests.count < l->requests_client;
 }
@@ -220,6 +276,17 @@ forward(struct bft_replica *r, uint32_t seats, const struct bft_bytes *msg)
     c2_blob_unref(blob);
 }
 
+static unsigned
+count_commands(const struct msg_request *m)
+{
+    struct c2_slice rest = m->op;
+    struct msg_request one;
+    unsigned count = 0;
+    while (msg_next_command(m, count, &rest, &one))
+        count++;
+    return count;
+}
+
 static struct bft_request *
 insert(struct bft_replica *r, struct bft_queue *q, const struct msg_request *m,
        struct c2_blob *blob, struct c2_slice msg)
@@ -229,6 +296,9 @@ insert(struct bft_replica *r, struct bft_queue *q, const struct msg_request *m,
         q = make_queue(r, m->key, m->session);
     req->queue = q;
     req->cseq = m->cseq;
+    req->commands = count_commands(m);
+    q->principal->bytes += msg.len;
+    bft_note_key(r, m->key);
     req->stranger = is_stranger(r, m);
     r->nstrangers += req->stranger;
     req->msg.blob = c2_blob_ref(blob);
@@ -264,7 +334,7 @@ bft_on_request(struct bft_replica *r, struct c2_blob *blob, struct c2_slice msg,
     if (q != NULL && find_request(q, m.cseq) != NULL)
         return;
     bool crowded = is_stranger(r, &m) && r->nstrangers >= r->setup.limits.requests / 8;
-    if (crowded || !has_room(r, q, msg.len, forwarded) || !bft_request_valid(r, msg, &m)) {
+    if (crowded || !has_room(r, q, m.key, msg.len, forwarded) || !bft_request_valid(r, msg, &m)) {
         r->count.dropped++;
         return;
     }
@@ -284,6 +354,7 @@ bft_requests_new_view(struct bft_replica *r)
         C2_LIST_FOREACH (&q->requests, struct bft_request, req, link) {
             if (req->proposed) {
                 req->proposed = false;
+                q->principal->proposed -= req->commands;
                 set_unproposed(r, q, 1);
             }
             if (!bft_is_primary(r) && sent++ < FORWARDS_MAX)
@@ -366,6 +437,39 @@ first_unproposed(const struct bft_queue *q)
     C2_UNREACHABLE();
 }
 
+void
+bft_note_key(struct bft_replica *r, const uint8_t key[MSG_KEY_LEN])
+{
+    struct bft_recent *now = &r->recent[0];
+    if (now->seen_ns != 0 && memcmp(now->key, key, MSG_KEY_LEN) != 0)
+        r->recent[1] = *now;
+    memcpy(now->key, key, MSG_KEY_LEN);
+    now->seen_ns = r->now_ns;
+}
+
+bool
+bft_is_contended(const struct bft_replica *r, const uint8_t key[MSG_KEY_LEN])
+{
+    for (unsigned i = 0; i < C2_ARRAY_LEN(r->recent); i++) {
+        const struct bft_recent *c = &r->recent[i];
+        if (c->seen_ns != 0 && c->seen_ns + CONTEND_NS > r->now_ns &&
+            memcmp(c->key, key, MSG_KEY_LEN) != 0)
+            return true;
+    }
+    return false;
+}
+
+/* Whose turn it is; NULL = all who wait have their share under way. */
+static struct bft_queue *
+next_turn(const struct bft_replica *r)
+{
+    C2_LIST_FOREACH (&r->turns, struct bft_principal, p, turn) {
+        if (p->proposed < BFT_SHARE || !bft_is_contended(r, p->key))
+            return C2_LIST_FIRST(&p->turns, struct bft_queue, turn);
+    }
+    return NULL;
+}
+
 /* Appends the batch to scratch. */
 static void
 fill_batch(struct bft_replica *r)
@@ -376,20 +480,22 @@ fill_batch(struct bft_replica *r)
     r->last_time_ns = C2_MAX(r->wall_ns, r->last_time_ns + 1);
     c2_wr_u64(&r->scratch, r->last_time_ns);
     c2_wr_u32(&r->scratch, 0);
-    while (r->unproposed > 0 && count < l->batch_requests) {
-        struct bft_queue *q = C2_LIST_FIRST(&r->turns, struct bft_queue, turn);
-        C2_ASSERT(q != NULL);
+    while (count < l->batch_requests) {
+        struct bft_queue *q = next_turn(r);
+        if (q == NULL)
+            break;
+        struct bft_principal *p = q->principal;
         struct bft_request *req = first_unproposed(q);
         size_t len = r->scratch.len - from + 4 + req->msg.len;
         if (count > 0 && len > l->batch_bytes)
             break;
         msg_put_bytes(&r->scratch, bft_bytes_slice(&req->msg));
         req->proposed = true;
+        p->proposed += req->commands;
         count++;
-        c2_list_remove(&r->turns, &q->turn); /* to the end of the line */
+        c2_list_remove(&p->turns, &q->turn); /* both to the end of the line */
+        c2_list_remove(&r->turns, &p->turn);
         set_unproposed(r, q, -1);
-        if (q->unproposed > 0 && !c2_link_linked(&q->turn))
-            c2_list_append(&r->turns, &q->turn);
     }
     if (r->unproposed > 0)
         r->batch_since_ns = r->now_ns;
@@ -441,7 +547,7 @@ may_propose(const struct bft_replica *r)
 static bool
 worth_proposing(const struct bft_replica *r)
 {
-    if (r->unproposed == 0)
+    if (r->unproposed == 0 || next_turn(r) == NULL)
         return r->next_boundary != 0 || r->now_ns >= r->proposed_ns + r->setup.timing.null_ns;
     return r->proposed == r->issued || r->unproposed >= r->setup.limits.batch_requests ||
            r->now_ns >= r->batch_since_ns + r->setup.timing.batch_ns;
@@ -459,7 +565,7 @@ bft_propose_deadline(const struct bft_replica *r)
 {
     if (!may_propose(r))
         return C2_NEVER;
-    if (r->unproposed > 0)
+    if (r->unproposed > 0 && next_turn(r) != NULL)
         return r->batch_since_ns + r->setup.timing.batch_ns;
     return r->proposed_ns + r->setup.timing.null_ns;
 }

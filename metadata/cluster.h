@@ -91,4 +91,34 @@ struct cluster_request {
 
 void cluster_submit(struct coord *c, struct cluster_request *q);
 
+/* ---- clients, and what they may do ------------------------------------------------------------
+ */
+
+/* What another client needs. */
+struct cluster_client {
+    struct c2_buf key;  /* client.key: secret */
+    struct c2_buf conf; /* client.conf, beside it and root.pub */
+    uint8_t principal[COORD_PRINCIPAL_LEN];
+};
+
+struct cluster_client_options {
+    const struct c2_conf *conf;
+    const char *service;   /* a [metadata] section of it */
+    const char *prefix;    /* the part of the service that is used; NULL = all */
+    struct c2_slice admin; /* the text of admin.key */
+};
+
+/* KEY, CONFIG with a sentence (c2_free). */
+C2_RESULT cluster_make_client(const struct cluster_client_options *o,
+                              struct cluster_client *ret_client, char **ret_error);
+void cluster_client_done(struct cluster_client *c); /* wipes and frees */
+
+/* The principal of a client, from the text of its client.key. */
+C2_RESULT cluster_principal(struct c2_slice client, uint8_t ret[COORD_PRINCIPAL_LEN]);
+
+/* Submits ACL_SET or ACL_LIST, signed with the text of admin.key; empty = as any client. KEY or
+ * CONFIG with a sentence (c2_free): it was not submitted. */
+C2_RESULT cluster_submit_acl(struct coord *c, struct coord_req *r, struct c2_slice admin,
+                             char **ret_error);
+
 #endif

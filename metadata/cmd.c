@@ -11,18 +11,13 @@
 #include "base/wire.h"
 #include "metadata/replica.h"
 
-#define FORMAT          1
-#define REPLY_FIXED_LEN 31
-#define TXN_FIXED_LEN   10 /* format, verb, two counts */
+#define FORMAT        1
+#define TXN_FIXED_LEN 10 /* format, verb, two counts */
+
+#define COORD_ALL_RIGHTS (COORD_MAY_READ | COORD_MAY_WRITE | COORD_MAY_ADMINISTER)
 
 /* Codes on the wire are the enumerators plus one: zero is never valid. */
 #define WIRE_CODE(e) ((uint8_t)((e) + 1))
-
-/* Answers a request can get; the place is the code on the wire. */
-static const enum c2_err status_codes[] = {
-    C2_E_OK,    C2_E_CONFLICT, C2_E_TOO_LARGE, C2_E_INVALID,  C2_E_RANGE,
-    C2_E_QUOTA, C2_E_SESSION,  C2_E_NOT_FOUND, C2_E_PROTOCOL,
-};
 
 /* --- bounds ---------------------------------------------------------------------------------- */
 
@@ -123,6 +118,22 @@ check_range(const struct coord_req *r)
     return check_key(r->after, true);
 }
 
+static C2_RESULT
+check_acl_set(const struct coord_req *r)
+{
+    if (r->nkeys != 1)
+        return C2_E_INVALID;
+    if (r->keys[0].len > COORD_ACL_PREFIX_MAX || r->ngrants > COORD_ACL_GRANTS_MAX)
+        return C2_E_TOO_LARGE;
+    for (size_t i = 0; i < r->ngrants; i++) {
+        const struct coord_grant *g = &r->grants[i];
+        if (g->rights == 0 || g->rights > COORD_ALL_RIGHTS ||
+            (i > 0 && memcmp(g[-1].key, g->key, sizeof g->key) >= 0))
+            return C2_E_INVALID;
+    }
+    return check_key(r->keys[0], true);
+}
+
 C2_RESULT
 cmd_check(const struct coord_req *r)
 {
@@ -142,6 +153,10 @@ cmd_check(const struct coord_req *r)
                                                                               : C2_E_INVALID;
     case COORD_LOG_READ:
         return r->limit <= COORD_REPLY_BYTES_MAX ? C2_E_OK : C2_E_TOO_LARGE;
+    case COORD_ACL_SET:
+        return check_acl_set(r);
+    case COORD_ACL_LIST:
+        return r->limit <= COORD_RANGE_MAX ? check_key(r->after, true) : C2_E_TOO_LARGE;
     case COORD_SESSION_KEEPALIVE:
     case COORD_SESSION_CLOSE:
     case COORD_LOG_TRIM:
@@ -155,14 +170,22 @@ cmd_check(const struct coord_req *r)
 /* --- requests -------------------------------------------------------------------------------- */
 
 static void
-encode_txn(const struct coord_req *r, struct c2_buf *out)
+encode_key(struct c2_slice prefix, struct c2_slice key, struct c2_buf *out)
+{
+    c2_wr_u32(out, (uint32_t)(prefix.len + key.len));
+    c2_wr_raw(out, prefix.data, prefix.len);
+    c2_wr_raw(out, key.data, key.len);
+}
+
+static void
+encode_txn(const struct coord_req *r, struct c2_slice prefix, struct c2_buf *out)
 {
     c2_wr_u32(out, (uint32_t)r->nconds);
     for (size_t i = 0; i < r->nconds; i++) {
         const struct coord_cond *c = &r->conds[i];
         c2_wr_u8(out, WIRE_CODE(c->kind));
         if (cond_uses_key(c))
-            c2_wr_bytes(out, c->key);
+            encode_key(prefix, c->key, out);
         if (c->kind == COORD_VALUE_EQ)
             c2_wr_bytes(out, c->value);
         if (cond_uses_number(c))
@@ -172,7 +195,7 @@ encode_txn(const struct coord_req *r, struct c2_buf *out)
     for (size_t i = 0; i < r->nops; i++) {
         const struct coord_op *o = &r->ops[i];
         c2_wr_u8(out, WIRE_CODE(o->kind));
-        c2_wr_bytes(out, o->key);
+        encode_key(prefix, o->key, out);
         if (op_uses_value(o))
             c2_wr_bytes(out, o->value);
         if (op_uses_number(o))
@@ -181,30 +204,54 @@ encode_txn(const struct coord_req *r, struct c2_buf *out)
 }
 
 static void
-encode_keys(const struct coord_req *r, struct c2_buf *out)
+encode_keys(const struct coord_req *r, struct c2_slice prefix, struct c2_buf *out)
 {
     c2_wr_u32(out, (uint32_t)r->nkeys);
     for (size_t i = 0; i < r->nkeys; i++)
-        c2_wr_bytes(out, r->keys[i]);
+        encode_key(prefix, r->keys[i], out);
+}
+
+static void
+encode_range(const struct coord_req *r, struct c2_slice prefix, struct c2_buf *out)
+{
+    encode_key(prefix, r->keys[0], out);
+    encode_key(r->after.len > 0 ? prefix : c2_slice(NULL, 0), r->after, out);
+    c2_wr_u32(out, (uint32_t)r->limit);
+}
+
+static void
+encode_acl_set(const struct coord_req *r, struct c2_buf *out)
+{
+    c2_wr_bytes(out, r->keys[0]);
+    c2_wr_u64(out, r->version_in);
+    c2_wr_u32(out, (uint32_t)r->ngrants);
+    for (size_t i = 0; i < r->ngrants; i++) {
+        c2_wr_raw(out, r->grants[i].key, COORD_PRINCIPAL_LEN);
+        c2_wr_u8(out, r->grants[i].rights);
+    }
 }
 
 void
 coord_txn_encode(const struct coord_req *r, struct c2_buf *out)
 {
-    C2_ASSERT(cmd_check(r) == C2_E_OK);
+    cmd_encode(r, c2_slice(NULL, 0), out);
+}
+
+void
+cmd_encode(const struct coord_req *r, struct c2_slice prefix, struct c2_buf *out)
+{
+    C2_ASSERT(cmd_check(r) == C2_E_OK && cmd_fits(r, prefix));
     c2_wr_u8(out, FORMAT);
     c2_wr_u8(out, WIRE_CODE(r->verb));
     switch (r->verb) {
     case COORD_TXN:
-        encode_txn(r, out);
+        encode_txn(r, prefix, out);
         break;
     case COORD_GET:
-        encode_keys(r, out);
+        encode_keys(r, prefix, out);
         break;
     case COORD_RANGE:
-        c2_wr_bytes(out, r->keys[0]);
-        c2_wr_bytes(out, r->after);
-        c2_wr_u32(out, (uint32_t)r->limit);
+        encode_range(r, prefix, out);
         break;
     case COORD_SESSION_OPEN:
         c2_wr_u64(out, r->ttl_ns);
@@ -222,7 +269,32 @@ coord_txn_encode(const struct coord_req *r, struct c2_buf *out)
         break;
     case COORD_EXPIRE:
         break;
+    case COORD_ACL_SET:
+        encode_acl_set(r, out);
+        break;
+    case COORD_ACL_LIST:
+        c2_wr_bytes(out, r->after);
+        c2_wr_u32(out, (uint32_t)r->limit);
+        break;
     }
+}
+
+bool
+cmd_fits(const struct coord_req *r, struct c2_slice prefix)
+{
+    size_t longest = 0;
+    if (r->verb == COORD_ACL_SET || r->verb == COORD_ACL_LIST)
+        return true;
+    for (size_t i = 0; i < r->nconds && r->verb == COORD_TXN; i++)
+        longest = C2_MAX(longest, cond_uses_key(&r->conds[i]) ? r->conds[i].key.len : 0);
+    for (size_t i = 0; i < r->nops && r->verb == COORD_TXN; i++)
+        longest = C2_MAX(longest, r->ops[i].key.len);
+    bool reads = r->verb == COORD_GET || r->verb == COORD_RANGE;
+    for (size_t i = 0; i < r->nkeys && reads; i++)
+        longest = C2_MAX(longest, r->keys[i].len);
+    if (r->verb == COORD_RANGE)
+        longest = C2_MAX(longest, r->after.len);
+    return longest + prefix.len <= COORD_KEY_MAX;
 }
 
 /* Makes room for count items of size bytes; what was there is not kept. */
@@ -316,6 +388,23 @@ decode_keys(struct c2_rd *r, struct cmd *c, size_t n)
 }
 
 static void
+decode_acl_set(struct c2_rd *r, struct cmd *c)
+{
+    decode_keys(r, c, 1);
+    c->req.version_in = c2_rd_u64(r);
+    size_t n = read_count(r, COORD_ACL_GRANTS_MAX);
+    void *room = c->grants;
+    make_room(&room, &c->grants_cap, n, sizeof *c->grants);
+    c->grants = room;
+    for (size_t i = 0; i < n; i++) {
+        c2_rd_copy(r, c->grants[i].key, COORD_PRINCIPAL_LEN);
+        c->grants[i].rights = c2_rd_u8(r);
+    }
+    c->req.grants = c->grants;
+    c->req.ngrants = n;
+}
+
+static void
 decode_body(struct c2_rd *r, struct cmd *c)
 {
     switch (c->req.verb) {
@@ -347,6 +436,13 @@ decode_body(struct c2_rd *r, struct cmd *c)
         break;
     case COORD_EXPIRE:
         break;
+    case COORD_ACL_SET:
+        decode_acl_set(r, c);
+        break;
+    case COORD_ACL_LIST:
+        c->req.after = c2_rd_bytes(r, COORD_KEY_MAX);
+        c->req.limit = c2_rd_u32(r);
+        break;
     }
 }
 
@@ -357,7 +453,7 @@ cmd_decode(struct c2_slice in, struct cmd *c)
     c->req = (struct coord_req){ 0 };
     if (c2_rd_u8(&r) != FORMAT)
         return C2_E_PARSE;
-    c->req.verb = (enum coord_verb)read_code(&r, COORD_EXPIRE);
+    c->req.verb = (enum coord_verb)read_code(&r, COORD_ACL_LIST);
     if (!c2_rd_ok(&r))
         return C2_E_PARSE;
     decode_body(&r, c);
@@ -371,126 +467,6 @@ cmd_done(struct cmd *c)
     c2_free(c->conds);
     c2_free(c->ops);
     c2_free(c->keys);
+    c2_free(c->grants);
     *c = (struct cmd){ 0 };
-}
-
-/* --- answers --------------------------------------------------------------------------------- */
-
-static uint8_t
-status_code(enum c2_err err)
-{
-    for (size_t i = 0; i < C2_ARRAY_LEN(status_codes); i++) {
-        if (status_codes[i] == err)
-            return (uint8_t)i;
-    }
-    C2_UNREACHABLE();
-}
-
-size_t
-cmd_reply_begin(struct c2_buf *out)
-{
-    size_t at = out->len;
-    memset(c2_buf_extend(out, REPLY_FIXED_LEN), 0, REPLY_FIXED_LEN);
-    return at;
-}
-
-void
-cmd_reply_entry(struct c2_buf *out, const struct coord_entry *e)
-{
-    c2_wr_bytes(out, e->key);
-    c2_wr_bytes(out, e->value);
-    c2_wr_u64(out, e->version);
-    c2_wr_u64(out, e->session);
-}
-
-void
-cmd_reply_end(struct c2_buf *out, size_t at, const struct cmd_reply *fixed, struct c2_slice log)
-{
-    C2_ASSERT(at + REPLY_FIXED_LEN <= out->len);
-    uint8_t *p = out->data + at;
-    p[0] = FORMAT;
-    p[1] = status_code(fixed->err);
-    p[2] = fixed->more;
-    c2_put_u64(p + 3, fixed->version);
-    c2_put_u64(p + 11, fixed->session);
-    c2_put_u64(p + 19, fixed->cond_failed);
-    c2_put_u32(p + 27, fixed->nentries);
-    c2_wr_bytes(out, log);
-}
-
-void
-cmd_reply_plain(struct c2_buf *out, const struct cmd_reply *fixed)
-{
-    C2_ASSERT(fixed->nentries == 0);
-    cmd_reply_end(out, cmd_reply_begin(out), fixed, c2_slice(NULL, 0));
-}
-
-uint64_t
-cmd_reply_hide_version(struct c2_buf *reply)
-{
-    C2_ASSERT(reply->len >= REPLY_FIXED_LEN);
-    uint64_t version = c2_get_u64(reply->data + 3);
-    c2_put_u64(reply->data + 3, 0);
-    return version;
-}
-
-static void
-read_entries(struct c2_rd *in, size_t n, struct coord_entry *entries)
-{
-    for (size_t i = 0; i < n; i++) {
-        entries[i].key = c2_rd_bytes(in, COORD_KEY_MAX);
-        entries[i].value = c2_rd_bytes(in, COORD_VALUE_MAX);
-        entries[i].version = c2_rd_u64(in);
-        entries[i].session = c2_rd_u64(in);
-    }
-}
-
-static C2_RESULT
-decode_reply(struct c2_slice reply, struct coord_req *r, struct c2_slice *ret_log)
-{
-    struct c2_rd in = c2_rd_init(reply);
-    if (c2_rd_u8(&in) != FORMAT)
-        return C2_E_PROTOCOL;
-    uint8_t status = c2_rd_u8(&in);
-    uint8_t more = c2_rd_u8(&in);
-    r->version = c2_rd_u64(&in);
-    uint64_t session = c2_rd_u64(&in);
-    r->cond_failed = c2_rd_u64(&in);
-    size_t n = read_count(&in, COORD_RANGE_MAX);
-    if (!c2_rd_ok(&in) || status >= C2_ARRAY_LEN(status_codes) || more > 1)
-        return C2_E_PROTOCOL;
-    r->more = more == 1;
-    if (r->verb == COORD_SESSION_OPEN)
-        r->session = session;
-    if (n > 0) {
-        r->entries = c2_calloc(n, sizeof *r->entries);
-        r->nentries = n;
-        read_entries(&in, n, r->entries);
-    }
-    *ret_log = c2_rd_bytes(&in, COORD_LOG_BYTES_MAX);
-    if (c2_rd_finish(&in) != C2_E_OK)
-        return C2_E_PROTOCOL;
-    return status_codes[status];
-}
-
-void
-cmd_reply_take(struct coord_req *r, struct c2_buf *reply)
-{
-    C2_ASSERT(r->entries == NULL && r->reply.data == NULL);
-    struct c2_slice log = { 0 };
-    r->err = decode_reply(c2_buf_slice(reply), r, &log);
-    if (r->err == C2_E_PROTOCOL) {
-        c2_free(r->entries);
-        r->entries = NULL;
-        r->nentries = 0;
-        log.len = 0;
-    }
-    if (log.len > 0) {
-        memmove(reply->data, log.data, log.len);
-        reply->len = log.len;
-    } else if (r->nentries == 0) {
-        c2_buf_done(reply); /* most transactions: nothing left to own */
-    }
-    r->reply = *reply;
-    *reply = (struct c2_buf){ 0 };
 }

@@ -20,6 +20,8 @@ struct cmd {
     size_t ops_cap;
     struct c2_slice *keys; /* owned */
     size_t keys_cap;
+    struct coord_grant *grants; /* owned */
+    size_t grants_cap;
 };
 
 /* TOO_LARGE beyond a bound, INVALID for what makes no sense, whatever the state is. */
@@ -27,6 +29,13 @@ C2_RESULT cmd_check(const struct coord_req *r);
 /* PARSE for malformed bytes, else cmd_check of the result. */
 C2_RESULT cmd_decode(struct c2_slice in, struct cmd *c);
 void cmd_done(struct cmd *c);
+
+/* The encoding of the request with `prefix` before each of its keys, but not before those of an
+ * ACL; and whether they are short enough for that. */
+void cmd_encode(const struct coord_req *r, struct c2_slice prefix, struct c2_buf *out);
+bool cmd_fits(const struct coord_req *r, struct c2_slice prefix);
+/* Takes the prefix from the keys of an answer; PROTOCOL in r->err when one lacks it. */
+void cmd_strip(struct coord_req *r, struct c2_slice prefix);
 
 /* The fixed part of an answer. */
 struct cmd_reply {

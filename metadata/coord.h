@@ -34,6 +34,11 @@
 #define COORD_EPHEMERALS_MAX   (1u << 20) /* per session */
 #define COORD_TTL_NS_MIN       C2_NS_PER_MS
 #define COORD_TTL_NS_MAX       (7 * 24 * 3600 * C2_NS_PER_S)
+#define COORD_SESSIONS_KEY     1024 /* of one principal */
+#define COORD_PRINCIPAL_LEN    32   /* an Ed25519 public key */
+#define COORD_ACL_PREFIX_MAX   (COORD_KEY_MAX - 2)
+#define COORD_ACL_ENTRIES_MAX  1024
+#define COORD_ACL_GRANTS_MAX   64 /* of one entry */
 
 /* Keys have 1..COORD_KEY_MAX bytes, the first of them not 0xff; only the prefix of a RANGE may be
  * empty. */
@@ -84,6 +89,33 @@ enum coord_verb {
     COORD_LOG_TRIM,          /* version_in: entries up to it are stored elsewhere */
     COORD_EXPIRE,            /* ordered by the service itself, refused from anybody else: sessions
                               * past their deadline end */
+    COORD_ACL_SET,           /* keys[0] = prefix, grants (none = remove the entry), version_in = the
+                              * number of changes that the caller knows of, else CONFLICT; ->
+                              * session = the new number */
+    COORD_ACL_LIST,          /* after, limit (0 = max) -> session = the number of changes; entries:
+                              * key = prefix, value = grants as COORD_GRANT_LEN bytes each */
+};
+
+/*
+ * Who may do what, where the service has several clients (principals; a bft: service knows them by
+ * their keys). An entry names a prefix and grants rights to principals; where several entries
+ * cover a key, a principal has all that they give it. Keys that no entry covers are everybody's to
+ * read and write. Whoever has COORD_MAY_ADMINISTER may change the grants of the entry, or of those
+ * below it; making and removing entries takes the signature of the service's administrators.
+ *
+ * A request with one key that the caller may not touch does nothing: NOT_PERMITTED. Conditions
+ * read. A RANGE needs the right to read all that may lie below its prefix. Watches do not show what
+ * may not be read. A session belongs to the principal that opened it: for others it is not alive.
+ */
+#define COORD_MAY_READ       1u
+#define COORD_MAY_WRITE      2u
+#define COORD_MAY_ADMINISTER 4u
+#define COORD_GRANT_LEN      (COORD_PRINCIPAL_LEN + 1)
+
+/* Ascending by key. */
+struct coord_grant {
+    uint8_t key[COORD_PRINCIPAL_LEN];
+    uint8_t rights; /* COORD_MAY_..., not 0 */
 };
 
 struct coord_entry {
@@ -101,7 +133,10 @@ struct coord_req {
     size_t nops;
     const struct c2_slice *keys; /* borrowed until done, with the bytes behind it */
     size_t nkeys;
-    struct c2_slice after; /* RANGE: strictly after this full key; empty = from the start */
+    const struct coord_grant *grants; /* borrowed until done */
+    size_t ngrants;
+    struct c2_slice
+        after; /* RANGE, ACL_LIST: strictly after this full key; empty = from the start */
     size_t limit;
     uint64_t session;
     uint64_t ttl_ns;

@@ -38,6 +38,7 @@ struct bft_exec {
     struct c2_list redo;
     bool fetching;        /* a state, and it is not complete */
     struct c2_buf expire; /* owned: the command that lets time pass */
+    uint64_t acl_told;    /* changes of the access control list that jobs have told; + 1 */
     bool is_committed;    /* committed is the digest of what is on disk */
     uint8_t committed[MSG_DIGEST_LEN];
 };
@@ -98,12 +99,14 @@ apply(struct bft_exec *x, uint64_t time_ns, const struct bft_command *commands, 
 {
     const struct replica_app_ops *ops = x->app->ops;
     if (count == 0 && time_ns != 0)
-        return ops->apply(x->batch, time_ns, c2_buf_slice(&x->expire), out);
+        return ops->apply(x->batch, time_ns, NULL, c2_buf_slice(&x->expire), out);
     for (uint32_t i = 0; i < count; i++) {
-        if (commands[i].query)
-            C2_TRY(ops->read(x->batch, commands[i].op, out));
+        const struct bft_command *c = &commands[i];
+        const struct replica_client by = { .key = c->key, .admin = c->admin };
+        if (c->query)
+            C2_TRY(ops->read(x->batch, &by, c->op, out));
         else
-            C2_TRY(ops->apply(x->batch, time_ns, commands[i].op, out));
+            C2_TRY(ops->apply(x->batch, time_ns, &by, c->op, out));
         if (out_end != NULL)
             out_end[i] = (uint32_t)out->len;
     }
@@ -172,6 +175,18 @@ remember(struct bft_exec *x, const struct bft_job *job)
     c2_list_append(&x->redo, &d->link);
 }
 
+/* Whoever filters events must know the list by which it does. */
+static C2_RESULT
+tell_acl(struct bft_exec *x, struct bft_job *job)
+{
+    c2_buf_clear(&job->acl);
+    job->acl_changed = x->acl_told != x->batch->acl + 1;
+    if (job->acl_changed)
+        C2_TRY(x->app->ops->acl(x->batch, &job->acl));
+    x->acl_told = x->batch->acl + 1;
+    return C2_E_OK;
+}
+
 static C2_RESULT
 execute(struct bft_exec *x, struct bft_job *job)
 {
@@ -180,6 +195,7 @@ execute(struct bft_exec *x, struct bft_job *job)
         job->out_end = c2_calloc(job->ncommands, sizeof *job->out_end);
     C2_TRY(open_batch(x));
     C2_TRY(apply(x, job->time_ns, job->commands, job->ncommands, &job->out, job->out_end));
+    C2_TRY(tell_acl(x, job));
     remember(x, job);
     job->events = x->batch->events;
     job->events_lost = x->batch->events_lost;
@@ -290,13 +306,14 @@ load(struct bft_exec *x, struct bft_job *job)
 static C2_RESULT
 query(struct bft_exec *x, struct bft_job *job)
 {
+    const struct replica_client by = { .key = job->key };
     c2_buf_clear(&job->out);
     if (!c2_list_empty(&x->redo))
         C2_TRY(open_batch(x)); /* the state on disk is older than what was executed */
     if (x->batch != NULL)
-        C2_TRY(x->app->ops->read(x->batch, job->in, &job->out));
+        C2_TRY(x->app->ops->read(x->batch, &by, job->in, &job->out));
     else
-        C2_TRY(x->app->ops->query(x->app, job->in, &job->out));
+        C2_TRY(x->app->ops->query(x->app, &by, job->in, &job->out));
     job->version = cmd_reply_hide_version(&job->out);
     return C2_E_OK;
 }
@@ -381,6 +398,7 @@ sync_state(struct bft_exec *x, struct bft_job *job)
         drop_batch(x);
         forget_redo(x);
         x->is_committed = false;
+        x->acl_told = 0;
         C2_TRY(x->app->ops->fetch_begin(x->app, job->digest));
         x->fetching = true;
     } else if (x->fetching) {

@@ -132,7 +132,7 @@ apply_one(struct group *g, struct replica_batch *b, const struct coord_req *r, s
     c2_buf_clear(&g->cmd);
     c2_buf_clear(reply);
     coord_txn_encode(r, &g->cmd);
-    return g->app->ops->apply(b, g->time_ns, c2_buf_slice(&g->cmd), reply);
+    return g->app->ops->apply(b, g->time_ns, NULL, c2_buf_slice(&g->cmd), reply);
 }
 
 static C2_RESULT
@@ -376,7 +376,7 @@ read_task(struct c2_task *t)
     coord_txn_encode(r, &cmd);
     enum c2_err err = l->failed;
     if (err == C2_E_OK)
-        err = l->app->ops->query(l->app, c2_buf_slice(&cmd), &reply);
+        err = l->app->ops->query(l->app, NULL, c2_buf_slice(&cmd), &reply);
     if (err == C2_E_OK) {
         cmd_reply_take(r, &reply);
     } else {
@@ -429,7 +429,8 @@ local_submit(struct coord *c, struct coord_req *r)
         complete_later(l, r, C2_E_TIMEOUT);
         return;
     }
-    if (r->verb == COORD_GET || r->verb == COORD_RANGE || r->verb == COORD_LOG_READ) {
+    if (r->verb == COORD_GET || r->verb == COORD_RANGE || r->verb == COORD_LOG_READ ||
+        r->verb == COORD_ACL_LIST) {
         r->priv = l;
         r->task.run = read_task;
         c2_defer(l->base.env, &r->task);

@@ -253,6 +253,8 @@ enum msg_request_kind {
     MSG_REQ_ADMIN,       /* op: admin.h; signed by administrators inside */
     MSG_REQ_COMMANDS, /* op: commands as byte strings, numbered from cseq on; one signature for all.
                        * Each is executed and answered as if it had come alone */
+    MSG_REQ_ADMIN_COMMAND, /* op: a command about the access control list, with administrators'
+                            * signatures; see bft_epoch.c */
 };
 
 #define MSG_COMMANDS_MAX 64 /* in one request */

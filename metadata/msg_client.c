@@ -188,7 +188,7 @@ msg_read_request(struct c2_slice in, struct msg_request *ret)
     m.op = c2_rd_bytes(&r, MSG_REQUEST_MAX);
     C2_TRY(c2_rd_finish(&r));
     bool open = m.kind == MSG_REQ_OPEN;
-    if (m.kind < MSG_REQ_COMMAND || m.kind > MSG_REQ_COMMANDS || open != (m.session == 0) ||
+    if (m.kind < MSG_REQ_COMMAND || m.kind > MSG_REQ_ADMIN_COMMAND || open != (m.session == 0) ||
         m.cseq == 0 || m.ack_low >= m.cseq || (open && m.op.len != MSG_SIG_LEN) ||
         (m.kind == MSG_REQ_COMMANDS && !commands_are_good(&m)))
         return C2_E_PARSE;

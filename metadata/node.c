@@ -101,7 +101,7 @@ job_ended(struct node *n, struct bft_job *job)
         return;
     }
     if (job->kind == BFT_JOB_EXECUTE && job->err == C2_E_OK)
-        node_tell(n, job->n, c2_buf_slice(&job->events), job->events_lost);
+        node_tell(n, job);
     struct bft_event ev = { .kind = BFT_EV_JOB, .job = job };
     node_step(n, &ev);
 }
@@ -371,6 +371,7 @@ node_open(struct c2_env *env, const struct node_options *o, struct node **ret_no
     c2_list_init(&n->conn_list);
     c2_list_init(&n->resting);
     c2_map_init(&n->conns, o->setup->seed);
+    c2_map_init(&n->keys, o->setup->seed ^ 1);
     n->work.run = job_run;
     n->work.done = jobs_done;
     n->tick.fire = tick_fired;
@@ -396,6 +397,7 @@ node_open(struct c2_env *env, const struct node_options *o, struct node **ret_no
         bft_exec_free(n->exec);
         bft_free(n->core);
         c2_map_done(&n->conns);
+        c2_map_done(&n->keys);
         c2_free(n);
         return err;
     }
@@ -425,6 +427,8 @@ exec_ended(struct c2_work *w)
     }
     bft_free(n->core);
     c2_map_done(&n->conns);
+    c2_map_done(&n->keys);
+    rights_done(&n->rights);
     c2_free(n->wal_path);
     c2_free(n->marker_path);
     c2_free(n);

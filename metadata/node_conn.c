@@ -7,9 +7,11 @@
  * client authority has admitted its key: that is the certificate inside an OPEN request. Whoever
  * does not do so in time is disconnected.
  *
- * No connection gets more than NODE_TURN_MAX messages in a row: then it rests until the next turn
- * of the loop, so that a flood of one client delays the others by that much and no more. Whoever
- * comes before the log was read rests until then.
+ * No key gets more than NODE_TURN_MAX messages or NODE_TURN_BYTES in a row, over all of its
+ * connections: then they rest until the next turn of the loop, so that a flood of one client delays
+ * the others by that much and no more, also by signatures that have to be checked. Whoever comes
+ * before the log was read rests until then. A client that has signed a request wrongly, over a
+ * channel that nothing can change, is disconnected.
  */
 #include <string.h>
 
@@ -64,10 +66,41 @@ find_conn(const struct node *n, uint64_t id)
     return NULL;
 }
 
+/* The account of the connection's key; a new one when it is the first. */
+static struct node_peer_key *
+join_key(struct node *n, const uint8_t *key)
+{
+    uint64_t hash = c2_map_hash_bytes(&n->keys, c2_slice(key, C2_NET_KEY_LEN));
+    struct c2_map_node *m = c2_map_find(&n->keys, hash);
+    for (; m != NULL; m = c2_map_find_next(m)) {
+        struct node_peer_key *k = C2_CONTAINER_OF(m, struct node_peer_key, node);
+        if (memcmp(k->key, key, sizeof k->key) == 0) {
+            k->conns++;
+            return k;
+        }
+    }
+    struct node_peer_key *k = c2_calloc(1, sizeof *k);
+    memcpy(k->key, key, sizeof k->key);
+    k->conns = 1;
+    k->node.hash = hash;
+    c2_map_insert(&n->keys, &k->node);
+    return k;
+}
+
+static void
+leave_key(struct node *n, struct node_peer_key *k)
+{
+    if (--k->conns > 0)
+        return;
+    c2_map_remove(&n->keys, &k->node);
+    c2_free(k);
+}
+
 static void
 free_conn(struct node_conn *c)
 {
     struct node *n = c->owner;
+    leave_key(n, c->whose);
     c2_map_remove(&n->conns, &c->node);
     c2_list_remove(&n->conn_list, &c->link);
     if (c2_link_linked(&c->rest))
@@ -89,13 +122,31 @@ end_conn(struct node_conn *c)
 
 /* ---- what comes ------------------------------------------------------------------------------ */
 
+static uint64_t
+count_bad_signatures(const struct node *n)
+{
+    struct bft_info info;
+    bft_info(n->core, &info);
+    return info.count.sig_bad;
+}
+
+/* The step may end the connection itself: another epoch may have begun. */
 static void
 give_client_message(struct node *n, struct node_conn *c, struct c2_slice m)
 {
+    uint64_t bad = count_bad_signatures(n);
+    uint64_t id = c->id;
     struct c2_blob *b = c2_blob_copy(m.data, m.len);
     struct bft_event ev = { .kind = BFT_EV_CLIENT, .conn = c->id, .key = c->net->peer, .msg = b };
     node_step(n, &ev);
     c2_blob_unref(b);
+    if (n->failed || count_bad_signatures(n) == bad || find_conn(n, id) == NULL)
+        return;
+    C2_MARK("node: a wrong signature of a client");
+    n->caught++;
+    c2_log(DEBUG, "node", "clients=%llu one has signed a request wrongly; it is disconnected",
+           (unsigned long long)n->caught);
+    end_conn(c);
 }
 
 static void
@@ -190,7 +241,10 @@ conn_message(struct c2_net_link *l, struct c2_slice m)
     if (n->failed)
         return;
     C2_ASSERT(n->started);
-    if (++c->turn >= NODE_TURN_MAX && !c2_link_linked(&c->rest)) {
+    c->whose->turn++;
+    c->whose->turn_bytes += m.len;
+    bool over = c->whose->turn >= NODE_TURN_MAX || c->whose->turn_bytes >= NODE_TURN_BYTES;
+    if (over && !c2_link_linked(&c->rest)) {
         c2_net_pause(l, true);
         c2_list_append(&n->resting, &c->rest);
         c2_defer(n->env, &n->resume);
@@ -208,7 +262,8 @@ resume_all(struct c2_task *t)
     while (!c2_list_empty(&n->resting)) {
         struct node_conn *c = C2_LIST_FIRST(&n->resting, struct node_conn, rest);
         c2_list_remove(&n->resting, &c->rest);
-        c->turn = 0;
+        c->whose->turn = 0;
+        c->whose->turn_bytes = 0;
         c2_net_pause(c->net, false);
     }
 }
@@ -224,6 +279,7 @@ new_conn(struct node *n, struct c2_net_link *l)
     struct node_conn *c = c2_calloc(1, sizeof *c);
     c->owner = n;
     c->net = l;
+    c->whose = join_key(n, l->peer);
     c->id = ++n->next_conn;
     c->since_ns = c2_now_ns(n->env);
     c->replica = seat < config->n;

@@ -9,12 +9,23 @@
 #include "base/map.h"
 #include "metadata/exec.h"
 #include "metadata/node.h"
+#include "metadata/rights.h"
 #include "metadata/store.h"
 #include "metadata/wal.h"
 
 #define NODE_PREFIXES_MAX 64
-#define NODE_TURN_MAX     32 /* messages of one connection in a row */
-#define NODE_JOBS_MAX     32 /* that the pool gets at once */
+#define NODE_JOBS_MAX     32           /* that the pool gets at once */
+#define NODE_TURN_MAX     32           /* messages of one key in a row */
+#define NODE_TURN_BYTES   (256u << 10) /* ... and bytes, but for the last one */
+
+/* A key that has connections to us: what it may do is counted over all of them. */
+struct node_peer_key {
+    struct c2_map_node node; /* n->keys */
+    uint8_t key[C2_NET_KEY_LEN];
+    unsigned conns;
+    unsigned turn; /* messages since the last rest */
+    size_t turn_bytes;
+};
 
 /* A connection that somebody made to us. */
 struct node_conn {
@@ -27,7 +38,7 @@ struct node_conn {
     bool replica;    /* else a client */
     uint16_t member; /* of a replica */
     bool known;      /* a client that has shown a certificate */
-    unsigned turn;   /* messages since the last rest */
+    struct node_peer_key *whose;
     uint64_t since_ns;
 
     /* What it watches. */
@@ -76,12 +87,13 @@ struct node {
     struct node_patrol patrol;
 
     struct node_peer peers[MSG_REPLICAS_MAX]; /* by seat */
-    struct c2_map conns;
+    struct c2_map conns, keys;
     struct c2_list conn_list;
     struct c2_list resting;
     struct c2_task resume;
     uint64_t next_conn;
     unsigned nclients;
+    struct rights rights; /* of the batch that was told last */
 
     struct c2_disk_req req; /* of the marker */
     bool req_busy;
@@ -95,6 +107,7 @@ struct node {
     uint64_t last_lsn;
     uint64_t requests;
     uint64_t unsent; /* messages without a way */
+    uint64_t caught; /* clients that have sent what no honest one sends */
     unsigned alarms;
     char alarm[160];
     void (*closed)(void *arg);
@@ -120,8 +133,8 @@ void node_disconnect(struct node *n);
 
 /* node_watch.c */
 void node_watch(struct node *n, struct node_conn *c, struct c2_slice msg);
-/* The changes of batch `at`. */
-void node_tell(struct node *n, uint64_t at, struct c2_slice events, bool lost);
+/* What an executed batch has changed. */
+void node_tell(struct node *n, const struct bft_job *job);
 void node_unwatch(struct node_conn *c);
 
 #endif

@@ -59,6 +59,15 @@ node_watch(struct node *n, struct node_conn *c, struct c2_slice msg)
     send_event(n, c, info.executed, false, c2_slice(NULL, 0));
 }
 
+static void
+take_acl(struct node *n, const struct bft_job *job)
+{
+    if (!job->acl_changed)
+        return;
+    enum c2_err err = rights_load(&n->rights, c2_buf_slice(&job->acl));
+    C2_ASSERT(err == C2_E_OK); /* it comes from our own executor */
+}
+
 static bool
 is_watched(const struct node_conn *c, struct c2_slice key)
 {
@@ -70,9 +79,9 @@ is_watched(const struct node_conn *c, struct c2_slice key)
     return false;
 }
 
-/* Those of the events that the connection watches. */
+/* Those of the events that the connection watches, and that its client may know of. */
 static void
-filter(const struct node_conn *c, struct c2_slice events, struct c2_buf *out)
+filter(const struct node *n, const struct node_conn *c, struct c2_slice events, struct c2_buf *out)
 {
     struct c2_rd r = c2_rd_init(events);
     while (c2_rd_left(&r) > 0) {
@@ -80,7 +89,7 @@ filter(const struct node_conn *c, struct c2_slice events, struct c2_buf *out)
         uint8_t deleted = c2_rd_u8(&r);
         struct c2_slice key = c2_rd_bytes(&r, SIZE_MAX);
         C2_ASSERT(c2_rd_ok(&r));
-        if (!is_watched(c, key))
+        if (!is_watched(c, key) || (rights_of(&n->rights, c->net->peer, key) & COORD_MAY_READ) == 0)
             continue;
         c2_wr_u64(out, version);
         c2_wr_u8(out, deleted);
@@ -89,8 +98,12 @@ filter(const struct node_conn *c, struct c2_slice events, struct c2_buf *out)
 }
 
 void
-node_tell(struct node *n, uint64_t at, struct c2_slice events, bool lost)
+node_tell(struct node *n, const struct bft_job *job)
 {
+    uint64_t at = job->n;
+    struct c2_slice events = c2_buf_slice(&job->events);
+    bool lost = job->events_lost;
+    take_acl(n, job);
     if (events.len == 0 && !lost)
         return;
     C2_LIST_FOREACH (&n->conn_list, struct node_conn, c, link) {
@@ -98,7 +111,7 @@ node_tell(struct node *n, uint64_t at, struct c2_slice events, bool lost)
             continue;
         struct c2_buf mine = { 0 };
         if (!lost)
-            filter(c, events, &mine);
+            filter(n, c, events, &mine);
         bool too_many = lost || mine.len > EVENTS_MAX;
         if (too_many)
             send_event(n, c, at, true, c2_slice(NULL, 0));

@@ -24,7 +24,22 @@ struct service {
     struct bft_config config;
     char addresses[MSG_REPLICAS_MAX][BFT_ADDRESS_MAX]; /* as configured; empty = as in config */
     struct identity_client client;
+    struct c2_buf prefix; /* owned */
 };
+
+bool
+coord_prefix_of(const char *name, struct c2_buf *out)
+{
+    size_t len = strlen(name);
+    bool good = len > 0 && len <= COORD_PREFIX_NAME_MAX;
+    for (const char *p = name; *p != '\0'; p++) {
+        bool letter = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z');
+        good = good && (letter || (*p >= '0' && *p <= '9') || strchr("._-", *p) != NULL);
+    }
+    if (good)
+        c2_buf_printf(out, "/%s/", name);
+    return good;
+}
 
 static C2_RESULT
 read_file(const char *path, struct c2_buf *text, struct c2_os_file_info *info, char **ret_error)
@@ -113,6 +128,19 @@ take_addresses(struct service *s, char **ret_error)
 }
 
 static C2_RESULT
+take_prefix(struct service *s, char **ret_error)
+{
+    const char *name = c2_conf_str(s->conf, "metadata", s->name, "prefix");
+    if (name == NULL || coord_prefix_of(name, &s->prefix))
+        return C2_E_OK;
+    *ret_error =
+        c2_asprintf("[metadata \"%s\"] prefix must be 1 to %u letters, digits, '.', '_' or "
+                    "'-'",
+                    s->name, COORD_PREFIX_NAME_MAX);
+    return C2_E_CONFIG;
+}
+
+static C2_RESULT
 connect_service(struct c2_env *env, const struct service *s, struct coord **ret_coord,
                 char **ret_error)
 {
@@ -129,6 +157,7 @@ connect_service(struct c2_env *env, const struct service *s, struct coord **ret_
     enum c2_err err = c2_os_net_new(os, &net, &o.net);
     if (err == C2_E_OK) {
         o.cert = s->client.cert;
+        o.prefix = c2_buf_slice(&s->prefix);
         c2_random(env, &o.seed, sizeof o.seed);
         *ret_coord = bft_client_new(env, &o);
     } else {
@@ -152,7 +181,10 @@ open_bft(struct c2_env *env, const struct c2_conf *conf, const char *name, struc
     if (err == C2_E_OK)
         err = take_addresses(&s, ret_error);
     if (err == C2_E_OK)
+        err = take_prefix(&s, ret_error);
+    if (err == C2_E_OK)
         err = connect_service(env, &s, ret_coord, ret_error);
+    c2_buf_done(&s.prefix);
     c2_wipe(&s.client, sizeof s.client);
     return err;
 }

@@ -18,6 +18,12 @@
  */
 C2_RESULT coord_open(struct c2_env *env, const char *url, bool create, struct coord **ret_coord,
                      char **ret_error);
+#define COORD_PREFIX_NAME_MAX 28
+
+/* What stands before the keys of the part of a service that has this name: "/NAME/". False: it is
+ * not a name (letters, digits, '.', '_' and '-'). */
+bool coord_prefix_of(const char *name, struct c2_buf *out);
+
 /*
  * The same, and bft:NAME, with the [metadata "NAME"] section of conf: connects in the background,
  * on an environment of os_loop.h. There is nothing to create; requests wait until enough replicas

@@ -19,14 +19,22 @@
 
 #define REPLICA_CHUNK_MAX (1u << 20)
 
-/* Keys that begin with this byte are the service's own: no command can name one. */
+/* Keys that begin with this byte are the service's own: no command can name one. Those that go on
+ * with a letter from 'A' to 'Z' are the application's. */
 #define REPLICA_SYSTEM_KEY 0xff
+
+/* Who gives a command. NULL: the process that has the application, which may do everything. */
+struct replica_client {
+    const uint8_t *key; /* borrowed; COORD_PRINCIPAL_LEN bytes */
+    bool admin;         /* the administrators of the service have signed the command */
+};
 
 struct replica_app;
 
 struct replica_batch {
     struct replica_app *app; /* borrowed */
     uint64_t version;        /* of the last applied change */
+    uint64_t acl;            /* changes of the access control list so far */
     uint64_t deadline_ns;    /* after commit: when the next session ends, C2_NEVER = none */
     bool durable;            /* after commit: something was written */
     bool events_lost;        /* there were too many to list */
@@ -52,15 +60,18 @@ struct replica_app_ops {
     C2_RESULT (*begin)(struct replica_app *a, struct replica_batch **ret_batch);
     /* Executes the next command at the agreed time; a time before the state's is raised to it.
      * Sessions that are due end first, in a step of their own. Appends the answer. */
-    C2_RESULT (*apply)(struct replica_batch *b, uint64_t time_ns, struct c2_slice cmd,
-                       struct c2_buf *reply);
+    C2_RESULT (*apply)(struct replica_batch *b, uint64_t time_ns, const struct replica_client *by,
+                       struct c2_slice cmd, struct c2_buf *reply);
     /* Durable when it returns; a batch that changed nothing writes nothing. Only end may follow. */
     C2_RESULT (*commit)(struct replica_batch *b);
     /* Frees the batch and forgets what was not committed. NULL is fine. */
     void (*end)(struct replica_batch *b);
 
     /* Answers a reading command; sees what the batch has done so far. */
-    C2_RESULT (*read)(struct replica_batch *b, struct c2_slice cmd, struct c2_buf *reply);
+    C2_RESULT (*read)(struct replica_batch *b, const struct replica_client *by, struct c2_slice cmd,
+                      struct c2_buf *reply);
+    /* The access control list as the batch has made it, see rights_load. */
+    C2_RESULT (*acl)(struct replica_batch *b, struct c2_buf *out);
     /* Sets a key of the service's own (without its first byte), or removes it: value NULL. It is
      * part of the state like any other, but no step, and causes no event. */
     C2_RESULT (*put_system)(struct replica_batch *b, struct c2_slice key,
@@ -69,7 +80,8 @@ struct replica_app_ops {
     C2_RESULT (*digest)(struct replica_batch *b, uint8_t digest[32]);
 
     /* Answers a reading command. */
-    C2_RESULT (*query)(struct replica_app *a, struct c2_slice cmd, struct c2_buf *reply);
+    C2_RESULT (*query)(struct replica_app *a, const struct replica_client *by, struct c2_slice cmd,
+                       struct c2_buf *reply);
     /* The state's clock, and when the next session ends. */
     C2_RESULT (*clock)(struct replica_app *a, uint64_t *ret_now_ns, uint64_t *ret_deadline_ns);
     /* The digest of the whole state; costs what has changed since the last one. */
@@ -80,7 +92,7 @@ struct replica_app_ops {
     /* The next chunk into an empty application, which is unusable until the last one. */
     C2_RESULT (*restore)(struct replica_app *a, struct c2_slice chunk);
 
-    /* The service's own keys, as of the last commit: (bytes key, u8 1, bytes value) repeated.
+    /* What put_system has set, as of the last commit: (bytes key, u8 1, bytes value) repeated.
      * complete: false while a state is being fetched. */
     C2_RESULT (*list_system)(struct replica_app *a, struct c2_buf *out, bool *ret_complete);
     /* A part of the state as of the last commit; NOT_FOUND when that state has no such part. */

@@ -154,17 +154,27 @@ add(struct store_batch *b, const struct coord_op *o)
     return set_key(b, o->key, e.session, c2_slice(value, sizeof value));
 }
 
+/* The session; SESSION in the verdict when it is not alive, or belongs to somebody else. */
+static C2_RESULT
+get_session(struct store_batch *b, uint64_t id, struct store_session *ret_session)
+{
+    bool is_of = false;
+    C2_TRY(store_session_is_of(b->txn, b->by, id, &is_of));
+    enum c2_err err = is_of ? store_get_session(b->txn, id, ret_session) : C2_E_NOT_FOUND;
+    if (err != C2_E_NOT_FOUND)
+        return err;
+    b->verdict = C2_E_SESSION;
+    return C2_E_OK;
+}
+
 static C2_RESULT
 put_ephemeral(struct store_batch *b, const struct coord_op *o)
 {
-    struct store_session s;
+    struct store_session s = { 0 };
     uint64_t id = (uint64_t)o->number;
-    enum c2_err err = store_get_session(b->txn, id, &s);
-    if (err == C2_E_NOT_FOUND) {
-        b->verdict = C2_E_SESSION;
+    C2_TRY(get_session(b, id, &s));
+    if (b->verdict != C2_E_OK)
         return C2_E_OK;
-    }
-    C2_TRY(err);
     if (s.nkeys >= COORD_EPHEMERALS_MAX) {
         b->verdict = C2_E_QUOTA;
         return C2_E_OK;
@@ -233,19 +243,17 @@ open_session(struct store_batch *b, uint64_t ttl_ns, uint64_t now_ns)
         return C2_E_OK;
     }
     struct store_session s = { .ttl_ns = ttl_ns, .deadline_ns = store_deadline(now_ns, ttl_ns) };
-    return store_put_session(b, b->step, &s);
+    C2_TRY(store_own_session(b, b->step));
+    return b->verdict == C2_E_OK ? store_put_session(b, b->step, &s) : C2_E_OK;
 }
 
 static C2_RESULT
 keepalive(struct store_batch *b, uint64_t id, uint64_t now_ns)
 {
-    struct store_session s;
-    enum c2_err err = store_get_session(b->txn, id, &s);
-    if (err == C2_E_NOT_FOUND) {
-        b->verdict = C2_E_SESSION;
+    struct store_session s = { 0 };
+    C2_TRY(get_session(b, id, &s));
+    if (b->verdict != C2_E_OK)
         return C2_E_OK;
-    }
-    C2_TRY(err);
     s.deadline_ns = store_deadline(now_ns, s.ttl_ns);
     return store_put_session(b, id, &s);
 }
@@ -253,14 +261,9 @@ keepalive(struct store_batch *b, uint64_t id, uint64_t now_ns)
 static C2_RESULT
 close_session(struct store_batch *b, uint64_t id)
 {
-    struct store_session s;
-    enum c2_err err = store_get_session(b->txn, id, &s);
-    if (err == C2_E_NOT_FOUND) {
-        b->verdict = C2_E_SESSION;
-        return C2_E_OK;
-    }
-    C2_TRY(err);
-    return store_end_session(b, id);
+    struct store_session s = { 0 };
+    C2_TRY(get_session(b, id, &s));
+    return b->verdict == C2_E_OK ? store_end_session(b, id) : C2_E_OK;
 }
 
 /* --- steps ----------------------------------------------------------------------------------- */
@@ -312,11 +315,14 @@ change_state(struct store_batch *b, const struct coord_req *r, uint64_t now_ns)
         return keepalive(b, r->session, now_ns);
     case COORD_SESSION_CLOSE:
         return close_session(b, r->session);
+    case COORD_ACL_SET:
+        return store_acl_set(b, r);
     case COORD_GET:
     case COORD_RANGE:
     case COORD_LOG_READ:
     case COORD_LOG_TRIM:
     case COORD_EXPIRE:
+    case COORD_ACL_LIST:
         break;
     }
     b->verdict = C2_E_INVALID; /* reading commands are not ordered */
@@ -334,6 +340,23 @@ trim(struct store_batch *b, uint64_t upto, struct cmd_reply *head)
     return store_log_trim(b, upto, &head->more);
 }
 
+/* The command as a step of its own, if its conditions hold. */
+static C2_RESULT
+try_step(struct store_batch *b, struct c2_slice cmd, uint64_t now_ns, struct c2_buf *reply,
+         struct cmd_reply *head)
+{
+    const struct coord_req *r = &b->cmd.req;
+    C2_TRY(check_conds(b, r, reply, head));
+    if (head->err != C2_E_OK)
+        return C2_E_OK;
+    C2_TRY(change_state(b, r, now_ns));
+    head->err = b->verdict;
+    head->session = r->verb == COORD_SESSION_OPEN ? b->step
+                    : r->verb == COORD_ACL_SET    ? b->base.acl
+                                                  : r->session;
+    return head->err == C2_E_OK ? take_step(b, now_ns, cmd) : C2_E_OK;
+}
+
 static C2_RESULT
 apply_decoded(struct store_batch *b, struct c2_slice cmd, uint64_t now_ns, struct c2_buf *reply)
 {
@@ -342,28 +365,25 @@ apply_decoded(struct store_batch *b, struct c2_slice cmd, uint64_t now_ns, struc
     struct cmd_reply head = { .err = C2_E_OK };
     b->step = b->state.version + 1;
     b->verdict = C2_E_OK;
-    if (r->verb == COORD_LOG_TRIM) {
+    C2_TRY(store_acl_check(b->store, b->txn, b->by, r, &head.err));
+    if (head.err == C2_E_OK && r->verb == COORD_LOG_TRIM)
         C2_TRY(trim(b, r->version_in, &head));
-    } else if (r->verb != COORD_EXPIRE) {
-        C2_TRY(check_conds(b, r, reply, &head));
-        if (head.err == C2_E_OK) {
-            C2_TRY(change_state(b, r, now_ns));
-            head.err = b->verdict;
-            head.session = r->verb == COORD_SESSION_OPEN ? b->step : r->session;
-            if (head.err == C2_E_OK)
-                C2_TRY(take_step(b, now_ns, cmd));
-        }
-    }
+    else if (head.err == C2_E_OK && r->verb == COORD_ACL_LIST)
+        C2_TRY(store_acl_list(b->txn, b->by, r, reply, &head));
+    else if (head.err == C2_E_OK && r->verb != COORD_EXPIRE)
+        C2_TRY(try_step(b, cmd, now_ns, reply, &head));
     head.version = b->state.version;
     cmd_reply_end(reply, at, &head, c2_slice(NULL, 0));
     return C2_E_OK;
 }
 
 static C2_RESULT
-store_apply(struct replica_batch *base, uint64_t time_ns, struct c2_slice cmd, struct c2_buf *reply)
+store_apply(struct replica_batch *base, uint64_t time_ns, const struct replica_client *by,
+            struct c2_slice cmd, struct c2_buf *reply)
 {
     struct store_batch *b = batch_of(base);
     C2_ASSERT(b->txn != NULL);
+    b->by = by;
     if (b->state.loading)
         return C2_E_UNAVAILABLE;
     uint64_t now_ns = C2_MAX(time_ns, b->state.now_ns);
@@ -390,6 +410,8 @@ store_batch_begin(struct store *s, struct store_batch **ret_batch)
     b->store = s;
     b->txn = txn;
     enum c2_err err = store_read_state(txn, &b->state);
+    if (err == C2_E_OK)
+        err = store_acl_changes(txn, &b->base.acl);
     if (err != C2_E_OK) {
         s->app.ops->end(&b->base);
         return err;
@@ -469,6 +491,7 @@ store_close(struct replica_app *a)
 {
     struct store *s = store_of(a);
     store_fetch_free(s);
+    store_acl_forget(s);
     kv_close(s->kv);
     c2_free(s);
 }
@@ -479,6 +502,7 @@ static const struct replica_app_ops store_ops = {
     .commit = store_commit,
     .end = store_end,
     .read = store_read,
+    .acl = store_acl,
     .put_system = store_put_system,
     .digest = store_digest,
     .query = store_query,
@@ -568,6 +592,7 @@ store_open(const char *path, const struct store_options *o, struct replica_app *
     s->kv = kv;
     s->keep_log = o->keep_log;
     s->replicated = o->replicated;
+    s->rights_of = UINT64_MAX;
     *ret_app = &s->app;
     return C2_E_OK;
 }

@@ -102,6 +102,7 @@ store_fetch_begin(struct replica_app *a, const uint8_t digest[32])
     struct store *s = store_of(a);
     C2_ASSERT(s->replicated);
     store_fetch_free(s);
+    store_acl_forget(s);
     s->fetch = c2_calloc(1, sizeof *s->fetch);
     memcpy(s->fetch->digest, digest, sizeof s->fetch->digest);
     enum c2_err err = begin(s);

@@ -8,6 +8,7 @@
 #include "metadata/cmd.h"
 #include "metadata/kv.h"
 #include "metadata/replica.h"
+#include "metadata/rights.h"
 #include "metadata/store.h"
 
 #define STORE_PART_MAX       4000 /* bytes of a log entry per record: one page each */
@@ -44,6 +45,10 @@ struct store_fetch;
 struct store {
     struct replica_app app;
     struct kv *kv; /* owned */
+    /* The access control list, as of so many changes; for commands of clients, all of which come
+     * on one thread. */
+    struct rights rights;
+    uint64_t rights_of; /* UINT64_MAX = not loaded */
     bool keep_log;
     bool replicated;
     struct store_restore restore;
@@ -78,7 +83,8 @@ struct store_batch {
     struct kv_txn *txn;  /* owned; NULL after commit */
     struct store_state state;
     bool changed;
-    struct cmd cmd; /* owned; the command being applied */
+    struct cmd cmd;                  /* owned; the command being applied */
+    const struct replica_client *by; /* borrowed; who gives it */
 
     /* The running transaction. */
     uint64_t step;            /* the version it will get */
@@ -175,8 +181,33 @@ C2_RESULT store_fetch_put(struct replica_app *a, uint8_t kind, const uint8_t has
 void store_fetch_free(struct store *s);
 
 /* store_read.c */
-C2_RESULT store_read(struct replica_batch *b, struct c2_slice cmd, struct c2_buf *reply);
-C2_RESULT store_query(struct replica_app *a, struct c2_slice cmd, struct c2_buf *reply);
+C2_RESULT store_read(struct replica_batch *b, const struct replica_client *by, struct c2_slice cmd,
+                     struct c2_buf *reply);
+C2_RESULT store_query(struct replica_app *a, const struct replica_client *by, struct c2_slice cmd,
+                      struct c2_buf *reply);
+
+/* store_acl.c */
+/* How often the list has changed. */
+C2_RESULT store_acl_changes(struct kv_txn *txn, uint64_t *ret_changes);
+/* Whether the client may have this command done: OK, or why not, in ret_verdict. */
+C2_RESULT store_acl_check(struct store *s, struct kv_txn *txn, const struct replica_client *by,
+                          const struct coord_req *r, enum c2_err *ret_verdict);
+/* ACL_SET. */
+C2_RESULT store_acl_set(struct store_batch *b, const struct coord_req *r);
+/* ACL_LIST: the entries in which the client has a right. */
+C2_RESULT store_acl_list(struct kv_txn *txn, const struct replica_client *by,
+                         const struct coord_req *r, struct c2_buf *reply, struct cmd_reply *head);
+C2_RESULT store_acl(struct replica_batch *b, struct c2_buf *out);
+/* What is in the tables is not what it was. */
+void store_acl_forget(struct store *s);
+/* Makes who gives the command the owner of a new session; QUOTA in the verdict when it has too
+ * many. */
+C2_RESULT store_own_session(struct store_batch *b, uint64_t id);
+/* Whether the client may use the session, as far as others are concerned. */
+C2_RESULT store_session_is_of(struct kv_txn *txn, const struct replica_client *by, uint64_t id,
+                              bool *ret_is);
+/* The session has ended. */
+C2_RESULT store_disown_session(struct store_batch *b, uint64_t id);
 
 /* store_dump.c */
 C2_RESULT store_dump(struct replica_app *a, enum c2_err (*fn)(void *arg, struct c2_slice chunk),

@@ -129,7 +129,7 @@ replay_entry(struct replica_batch *b, uint64_t version, struct c2_slice entry)
     if (!c2_rd_ok(&r) || version != b->version + 1)
         return C2_E_CORRUPT;
     C2_AUTO(c2_buf_done) struct c2_buf reply = { 0 };
-    C2_TRY(b->app->ops->apply(b, time_ns, cmd, &reply));
+    C2_TRY(b->app->ops->apply(b, time_ns, NULL, cmd, &reply));
     return b->version == version ? C2_E_OK : C2_E_CORRUPT;
 }
 

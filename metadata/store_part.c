@@ -44,10 +44,10 @@ store_put_system(struct replica_batch *base, struct c2_slice key, const struct c
 static C2_RESULT
 list_system(struct kv_txn *txn, struct c2_buf *out)
 {
-    static const uint8_t first = REPLICA_SYSTEM_KEY;
+    static const uint8_t first[] = { REPLICA_SYSTEM_KEY, 'Z' + 1 }; /* ours are before it */
     struct c2_slice key;
     struct c2_slice record;
-    enum c2_err err = kv_seek(txn, KV_DATA, c2_slice(&first, 1), &key, &record);
+    enum c2_err err = kv_seek(txn, KV_DATA, c2_slice(first, sizeof first), &key, &record);
     for (; err == C2_E_OK; err = kv_next(txn, KV_DATA, &key, &record)) {
         struct store_entry e;
         C2_TRY(store_parse_entry(record, &e));

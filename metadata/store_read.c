@@ -9,6 +9,11 @@
 /* What an entry takes in an answer beyond key and value. */
 #define ENTRY_OVERHEAD 24
 
+struct question {
+    const struct replica_client *by;
+    struct cmd cmd;
+};
+
 static bool
 fits(const struct c2_buf *reply, size_t at, const struct coord_entry *e)
 {
@@ -86,12 +91,14 @@ answer_log(struct kv_txn *txn, const struct coord_req *r, const struct store_sta
 }
 
 static C2_RESULT
-answer_entries(struct kv_txn *txn, const struct coord_req *r, struct c2_buf *reply,
-               struct cmd_reply *head)
+answer_entries(struct kv_txn *txn, const struct replica_client *by, const struct coord_req *r,
+               struct c2_buf *reply, struct cmd_reply *head)
 {
     size_t at = cmd_reply_begin(reply);
     if (r->verb == COORD_GET) {
         C2_TRY(read_keys(txn, r, reply, at, head));
+    } else if (r->verb == COORD_ACL_LIST) {
+        C2_TRY(store_acl_list(txn, by, r, reply, head));
     } else {
         C2_TRY(read_range(txn, r, reply, at, head));
     }
@@ -106,19 +113,28 @@ answer_entries(struct kv_txn *txn, const struct coord_req *r, struct c2_buf *rep
 }
 
 static C2_RESULT
-answer(struct kv_txn *txn, const struct store_state *s, const struct coord_req *r,
+answer(struct store *store, struct kv_txn *txn, const struct store_state *s, struct question *q,
        struct c2_buf *reply)
 {
+    const struct replica_client *by = q->by;
+    const struct coord_req *r = &q->cmd.req;
     if (s->loading)
         return C2_E_UNAVAILABLE;
     struct cmd_reply head = { .version = s->version };
+    C2_TRY(store_acl_check(store, txn, by, r, &head.err));
+    if (head.err != C2_E_OK) {
+        cmd_reply_plain(reply, &head);
+        return C2_E_OK;
+    }
     switch (r->verb) {
     case COORD_GET:
     case COORD_RANGE:
-        return answer_entries(txn, r, reply, &head);
+    case COORD_ACL_LIST:
+        return answer_entries(txn, by, r, reply, &head);
     case COORD_LOG_READ:
         return answer_log(txn, r, s, reply, &head);
     case COORD_TXN:
+    case COORD_ACL_SET:
     case COORD_SESSION_OPEN:
     case COORD_SESSION_KEEPALIVE:
     case COORD_SESSION_CLOSE:
@@ -145,41 +161,43 @@ decode(struct c2_slice cmd, struct cmd *c, struct c2_buf *reply, bool *ret_ok)
 }
 
 C2_RESULT
-store_read(struct replica_batch *base, struct c2_slice cmd, struct c2_buf *reply)
+store_read(struct replica_batch *base, const struct replica_client *by, struct c2_slice cmd,
+           struct c2_buf *reply)
 {
     struct store_batch *b = batch_of(base);
-    struct cmd c = { 0 };
+    struct question q = { .by = by };
     bool ok = false;
     size_t len = reply->len;
-    decode(cmd, &c, reply, &ok);
+    decode(cmd, &q.cmd, reply, &ok);
     if (!ok)
         return C2_E_OK;
-    enum c2_err err = answer(b->txn, &b->state, &c.req, reply);
+    enum c2_err err = answer(b->store, b->txn, &b->state, &q, reply);
     if (err != C2_E_OK)
         reply->len = len;
-    cmd_done(&c);
+    cmd_done(&q.cmd);
     return err;
 }
 
 C2_RESULT
-store_query(struct replica_app *a, struct c2_slice cmd, struct c2_buf *reply)
+store_query(struct replica_app *a, const struct replica_client *by, struct c2_slice cmd,
+            struct c2_buf *reply)
 {
-    struct cmd c = { 0 };
+    struct question q = { .by = by };
     struct kv_txn *txn = NULL;
     struct store_state s;
     bool ok = false;
     size_t len = reply->len;
-    decode(cmd, &c, reply, &ok);
+    decode(cmd, &q.cmd, reply, &ok);
     if (!ok)
         return C2_E_OK;
     enum c2_err err = kv_begin(store_of(a)->kv, false, &txn);
     if (err == C2_E_OK)
         err = store_read_state(txn, &s);
     if (err == C2_E_OK)
-        err = answer(txn, &s, &c.req, reply);
+        err = answer(store_of(a), txn, &s, &q, reply);
     if (err != C2_E_OK)
         reply->len = len;
     kv_abort(txn);
-    cmd_done(&c);
+    cmd_done(&q.cmd);
     return err;
 }

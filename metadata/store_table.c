@@ -143,7 +143,7 @@ store_end_session(struct store_batch *b, uint64_t id)
     C2_TRY(kv_del(b->txn, KV_EXPIRY, expiry_key(key, s.deadline_ns, id)));
     C2_TRY(kv_del(b->txn, KV_SESSION, id_key(prefix, id)));
     b->state.nsessions--;
-    return C2_E_OK;
+    return store_disown_session(b, id);
 }
 
 uint64_t

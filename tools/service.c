@@ -64,15 +64,27 @@ finished(struct coord_req *r)
     C2_CONTAINER_OF(r, struct service_call, req)->done = true;
 }
 
-enum c2_err
-service_run(struct service *s, struct service_call *c)
+void
+service_start(struct service *s, struct service_call *c)
 {
     c->done = false;
     c->req.done = finished;
     c->req.deadline_ns = c2_now_ns(s->env) + SERVICE_TIMEOUT_NS;
-    coord_submit(s->coord, &c->req);
+}
+
+enum c2_err
+service_wait(struct service *s, struct service_call *c)
+{
     c2_os_run_until(s->os, &c->done);
     return c->req.err;
+}
+
+enum c2_err
+service_run(struct service *s, struct service_call *c)
+{
+    service_start(s, c);
+    coord_submit(s->coord, &c->req);
+    return service_wait(s, c);
 }
 
 /* Which replicas cannot be reached, and why. */
@@ -99,6 +111,9 @@ int
 service_fail(const struct service *s, enum c2_err err, const char *object)
 {
     struct cluster_info i;
+    if (err == C2_E_NOT_PERMITTED)
+        return cmd_fail(s->x, err, s->what, object, "this client's key may not do that",
+                        "an administrator of the service gives rights: c2fsctl meta acl grant");
     if (err != C2_E_TIMEOUT || !cluster_look(s->coord, &i))
         return cmd_fail(s->x, err, s->what, object, NULL, NULL);
     char *text = unreachable_text(&i);

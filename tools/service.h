@@ -31,6 +31,9 @@ struct service_call {
     bool done;
 };
 
+/* The same in parts: prepares the call; somebody submits it; waits. */
+void service_start(struct service *s, struct service_call *c);
+enum c2_err service_wait(struct service *s, struct service_call *c);
 /* Submits and waits, at most SERVICE_TIMEOUT_NS; c->req.err. coord_req_done is the caller's. */
 enum c2_err service_run(struct service *s, struct service_call *c);
 /* Prints why a request failed; an exit code. */

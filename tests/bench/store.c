@@ -155,7 +155,8 @@ put(struct bench *b, uint64_t first, unsigned count)
     c2_buf_clear(&b->cmd);
     c2_buf_clear(&b->reply);
     coord_txn_encode(&r, &b->cmd);
-    enum c2_err err = b->app->ops->apply(b->batch, ++b->time_ns, c2_buf_slice(&b->cmd), &b->reply);
+    enum c2_err err =
+        b->app->ops->apply(b->batch, ++b->time_ns, NULL, c2_buf_slice(&b->cmd), &b->reply);
     if (err != C2_E_OK)
         fail("apply", err);
 }

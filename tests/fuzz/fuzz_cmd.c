@@ -86,7 +86,7 @@ commands(struct c2_slice in)
         if (!c2_rd_ok(&r))
             break;
         uint64_t before = b->version;
-        C2_ASSERT(app->ops->apply(b, now_ns, cmd, &reply) == C2_E_OK);
+        C2_ASSERT(app->ops->apply(b, now_ns, NULL, cmd, &reply) == C2_E_OK);
         C2_ASSERT(b->version >= before && b->version <= before + 2);
         struct coord_req req = { .verb = COORD_TXN };
         cmd_reply_take(&req, &reply);

@@ -346,7 +346,7 @@ put_before(struct replica_app *app, struct c2_rd *in)
         return;
     coord_txn_encode(&r, &cmd);
     C2_ASSERT(app->ops->begin(app, &b) == C2_E_OK);
-    C2_ASSERT(app->ops->apply(b, 1, c2_buf_slice(&cmd), &reply) == C2_E_OK);
+    C2_ASSERT(app->ops->apply(b, 1, NULL, c2_buf_slice(&cmd), &reply) == C2_E_OK);
     C2_ASSERT(app->ops->commit(b) == C2_E_OK);
     app->ops->end(b);
     c2_buf_done(&cmd);

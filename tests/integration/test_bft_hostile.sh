@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Strangers at the replicas: half-open connections, floods of garbage, oversized frames, other services' keys.
+# Strangers at the replicas: half-open connections, floods of garbage, oversized frames, other services' keys; a greedy client.
 # shellcheck source=tests/lib/integration.sh
 . "$(dirname "$0")/../lib/integration.sh"
 begin "$@"
@@ -78,6 +78,38 @@ END
 }
 forge "$WORK/stranger/client.key" "$WORK/other/client.key"
 check "a stranger with a forged key is not served" ends_with 5 timeout 300 "$C2FSCTL" -C "$WORK/stranger/client.conf" kv get hello
+
+# A client that was admitted, with a key of its own, and wants everything at once. What it may have
+# is counted in the unit test "metadata_budget"; here it must not stop anybody, and how fast the
+# other one is meanwhile is printed.
+note "a greedy client that was admitted"
+GREEDY_OPS=${GREEDY_OPS:-60}
+must "a key for it" meta meta client "$WORK/greedy"
+requests() { # executed by the first replica
+    replica_says 1 requests
+}
+modest() { # FILE : what kvload prints
+    "$kvload" "$COORD/client.conf" bft:coord mix "$GREEDY_OPS" 1 2 >"$1"
+}
+seconds() { # FILE
+    sed -n 's/.*seconds=\([0-9.]*\).*/\1/p' "$1"
+}
+check "alone: no request fails" modest "$WORK/alone"
+KVLOAD_PREFIX=greedy "$kvload" "$WORK/greedy/client.conf" bft:coord put 100000000 8 64 >"$WORK/greedy.out" 2>>"$LOG" &
+greedy=$!
+started $greedy
+before=$(requests)
+goes_on_for_it() {
+    local now
+    now=$(requests)
+    [ "$now" != None ] && [ "$now" -gt "$((before + 100))" ]
+}
+check "it is served" wait_for 60 goes_on_for_it
+check "beside it: no request fails" modest "$WORK/beside"
+must "it is at work" alive $greedy
+kill -9 $greedy
+wait $greedy 2>/dev/null
+echo "$NAME: $GREEDY_OPS requests alone $(seconds "$WORK/alone") s, beside the greedy client $(seconds "$WORK/beside") s"
 check "all replicas run" wait_for 30 replicas_run
 for i in $(seq "$REPLICAS"); do check "replica $i was never restarted" alive "${REPLICA_PID[i]}"; done
 replicas_stop

@@ -19,7 +19,7 @@ static void
 make_members(struct bft_rig *r)
 {
     struct bft_config *c = &r->config;
-    uint8_t seed[32] = { 0 }, secret[C2_ED25519_SECRET_LEN];
+    uint8_t seed[32] = { 0 };
     for (unsigned i = 0; i < r->n; i++) {
         struct bft_member *m = &c->member[i];
         struct bft_rig_replica *p = &r->replica[i];
@@ -33,7 +33,7 @@ make_members(struct bft_rig *r)
         c2_sha256(c2_slice(m->identity_key, MSG_KEY_LEN), m->tls_hash[0]);
     }
     seed[1] = 3;
-    c2_ed25519_keypair(seed, secret, c->admin[0]);
+    c2_ed25519_keypair(seed, r->admin_secret, c->admin[0]);
 }
 
 static void
@@ -182,14 +182,29 @@ bft_rig_info(const struct bft_rig *r, unsigned i)
     return info.bft;
 }
 
+uint64_t
+bft_rig_caught(const struct bft_rig *r, unsigned i)
+{
+    struct node_info info;
+    node_info(r->replica[i].node, &info);
+    return info.caught;
+}
+
 struct coord *
 bft_rig_client(struct bft_rig *r, unsigned k)
+{
+    return bft_rig_client_at(r, k, "");
+}
+
+struct coord *
+bft_rig_client_at(struct bft_rig *r, unsigned k, const char *prefix)
 {
     struct bft_client_options o = { .config = &r->config };
     o.secret = r->client[k].secret;
     o.cert = r->client[k].cert;
     o.net = test_net_new(r->hub, BFT_RIG_CLIENT + k, r->client[k].key);
     o.seed = k;
+    o.prefix = c2_slice_str(prefix);
     return bft_client_new(r->env, &o);
 }
 

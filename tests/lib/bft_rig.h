@@ -32,6 +32,7 @@ struct bft_rig {
     struct test_hub *hub;
     struct bft_config config;
     unsigned n;
+    uint8_t admin_secret[C2_ED25519_SECRET_LEN];
     struct bft_rig_replica replica[BFT_RIG_MAX];
     struct {
         uint8_t secret[C2_ED25519_SECRET_LEN];
@@ -52,7 +53,11 @@ void bft_rig_stop(struct bft_rig *r, unsigned i);
 /* Forgets everything on its disk. */
 void bft_rig_wipe(struct bft_rig *r, unsigned i);
 struct bft_info bft_rig_info(const struct bft_rig *r, unsigned i);
+/* Clients that the replica has disconnected because of a wrong signature. */
+uint64_t bft_rig_caught(const struct bft_rig *r, unsigned i);
 /* A client that connects; closed with coord_close. k < BFT_RIG_CLIENTS is its key. */
 struct coord *bft_rig_client(struct bft_rig *r, unsigned k);
+/* ... with this before each of its keys. */
+struct coord *bft_rig_client_at(struct bft_rig *r, unsigned k, const char *prefix);
 
 #endif

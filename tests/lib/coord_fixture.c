@@ -107,10 +107,16 @@ call_done(struct coord_req *r)
 }
 
 void
-coord_call_start(struct coord_fixture *f, struct coord_call *call)
+coord_call_prepare(struct coord_call *call)
 {
     call->completed = false;
     call->r.done = call_done;
+}
+
+void
+coord_call_start(struct coord_fixture *f, struct coord_call *call)
+{
+    coord_call_prepare(call);
     coord_submit(f->c, &call->r);
     assert_false(call->completed);
 }

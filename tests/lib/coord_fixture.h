@@ -39,6 +39,8 @@ int coord_fixture_setup(void **state);
 int coord_fixture_setup_bft(void **state); /* of four replicas, in the same process */
 int coord_fixture_teardown(void **state);
 
+/* For whoever submits it in another way. */
+void coord_call_prepare(struct coord_call *call);
 void coord_call_start(struct coord_fixture *f, struct coord_call *call);
 void coord_call_wait(struct coord_fixture *f, struct coord_call *call);
 enum c2_err coord_call_run(struct coord_fixture *f, struct coord_call *call);

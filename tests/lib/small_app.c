@@ -105,8 +105,10 @@ begin(struct replica_app *a, struct replica_batch **ret_batch)
 }
 
 static C2_RESULT
-apply(struct replica_batch *base, uint64_t time_ns, struct c2_slice cmd, struct c2_buf *reply)
+apply(struct replica_batch *base, uint64_t time_ns, const struct replica_client *by,
+      struct c2_slice cmd, struct c2_buf *reply)
 {
+    (void)by;
     struct small_state *s = &batch_of(base)->state;
     uint8_t time[8];
     c2_put_u64(time, time_ns);
@@ -143,16 +145,29 @@ answer(const struct small_state *s, struct c2_buf *reply)
 }
 
 static C2_RESULT
-read_state(struct replica_batch *b, struct c2_slice cmd, struct c2_buf *reply)
+read_state(struct replica_batch *b, const struct replica_client *by, struct c2_slice cmd,
+           struct c2_buf *reply)
 {
+    (void)by;
     (void)cmd;
     answer(&batch_of(b)->state, reply);
     return C2_E_OK;
 }
 
+/* Everybody may do everything. */
 static C2_RESULT
-query(struct replica_app *a, struct c2_slice cmd, struct c2_buf *reply)
+acl(struct replica_batch *b, struct c2_buf *out)
 {
+    (void)b;
+    (void)out;
+    return C2_E_OK;
+}
+
+static C2_RESULT
+query(struct replica_app *a, const struct replica_client *by, struct c2_slice cmd,
+      struct c2_buf *reply)
+{
+    (void)by;
     (void)cmd;
     answer(&app_of(a)->disk->state, reply);
     return C2_E_OK;
@@ -276,6 +291,7 @@ static const struct replica_app_ops ops = {
     .commit = commit,
     .end = end,
     .read = read_state,
+    .acl = acl,
     .put_system = put_system,
     .digest = digest,
     .query = query,

@@ -149,10 +149,22 @@ honest_client(struct bs *s, const uint8_t *key)
 }
 
 static void
-take_result(struct bs *s, struct bs_issued *is, struct coord_req *r, uint64_t *value)
+take_result(struct bs *s, const struct bs_client *who, struct bs_issued *is, struct coord_req *r,
+            uint64_t *value)
 {
     switch (is->kind) {
+    case BS_OP_ACL:
+        SIM_CHECK(s->w, r->err == C2_E_OK && s->acl_n == 0, "the list was not changed: %s",
+                  c2_err_name(r->err));
+        s->acl_n = is->executed_at;
+        return;
     case BS_OP_ADD:
+        if (bs_is_outsider(s, who) && s->acl_n != 0) {
+            C2_MARK("sim: a client without rights is refused");
+            SIM_CHECK(s->w, r->err == C2_E_NOT_PERMITTED, "a client without rights may add: %s",
+                      c2_err_name(r->err));
+            return;
+        }
         SIM_CHECK(s->w, r->err == C2_E_OK, "an addition failed: %s", c2_err_name(r->err));
         value[is->key]++;
         return;
@@ -182,16 +194,17 @@ take_result(struct bs *s, struct bs_issued *is, struct coord_req *r, uint64_t *v
 
 /* An ordered read sees the middle of a batch. */
 static void
-check_query(struct bs *s, const struct bft_command *c, struct c2_slice result,
-            const uint64_t *value)
+check_query(struct bs *s, const struct bs_client *who, const struct bft_command *c,
+            struct c2_slice result, const uint64_t *value)
 {
     struct cmd cmd = { 0 };
     struct c2_buf copy = { 0 };
     SIM_CHECK(s->w, cmd_decode(c->op, &cmd) == C2_E_OK, "an honest query is malformed");
     c2_buf_append(&copy, result.data, result.len);
     cmd_reply_take(&cmd.req, &copy);
-    SIM_CHECK(s->w, cmd.req.nentries == BS_KEYS, "a query failed");
-    for (unsigned i = 0; i < BS_KEYS; i++) {
+    bool refused = bs_is_outsider(s, who) && s->acl_n != 0;
+    SIM_CHECK(s->w, cmd.req.nentries == (refused ? 0 : BS_KEYS), "a query failed");
+    for (unsigned i = 0; i < BS_KEYS && !refused; i++) {
         struct c2_slice v = cmd.req.entries[i].value;
         SIM_CHECK(s->w, (v.len == 8 ? c2_get_u64(v.data) : 0) == value[i],
                   "an ordered read of counter %u differs", i);
@@ -209,7 +222,7 @@ run_command(struct bs *s, uint64_t n, const struct bft_command *c, struct c2_sli
     if (who == NULL)
         return;
     if (c->query) {
-        check_query(s, c, result, value);
+        check_query(s, who, c, result, value);
         return;
     }
     SIM_CHECK(s->w, c->session == who->session && c->cseq < BS_CSEQ_MAX && c->cseq <= who->cseq,
@@ -226,7 +239,7 @@ run_command(struct bs *s, uint64_t n, const struct bft_command *c, struct c2_sli
     struct c2_buf copy = { 0 };
     c2_buf_append(&copy, result.data, result.len);
     cmd_reply_take(&cmd.req, &copy);
-    take_result(s, is, &cmd.req, value);
+    take_result(s, who, is, &cmd.req, value);
     coord_req_done(&cmd.req);
     cmd_done(&cmd);
 }

@@ -121,6 +121,35 @@ bs_encode_admin(struct bs *s, struct c2_buf *out)
     c2_buf_done(&config);
 }
 
+/* The counters are the first three clients', with both administrators' signatures. The command
+ * alone is what is executed. */
+static void
+encode_acl(struct bs_client *c, struct c2_buf *cmd, struct c2_buf *out)
+{
+    struct bs *s = c->s;
+    struct coord_grant grants[BS_CLIENTS - 1];
+    const struct c2_slice prefix = c2_slice_str("c");
+    struct coord_req r = { .verb = COORD_ACL_SET, .keys = &prefix, .nkeys = 1 };
+    uint8_t hash[C2_SHA256_LEN];
+    for (unsigned i = 0; i < BS_CLIENTS - 1; i++) {
+        unsigned at = i;
+        for (; at > 0 && memcmp(grants[at - 1].key, s->client[i].key, MSG_KEY_LEN) > 0; at--)
+            grants[at] = grants[at - 1];
+        memcpy(grants[at].key, s->client[i].key, MSG_KEY_LEN);
+        grants[at].rights = COORD_MAY_READ | COORD_MAY_WRITE;
+    }
+    r.grants = grants;
+    r.ngrants = BS_CLIENTS - 1;
+    coord_txn_encode(&r, cmd);
+    bft_admin_command_hash(s->config.cluster, c->key, c2_buf_slice(cmd), hash);
+    msg_put_bytes(out, c2_buf_slice(cmd));
+    c2_wr_u8(out, 2);
+    for (uint8_t i = 0; i < 2; i++) {
+        c2_wr_u8(out, i);
+        bs_crypto.sign(&bs_crypto, s->admin[i], hash, c2_buf_extend(out, MSG_SIG_LEN));
+    }
+}
+
 /* ---- sending --------------------------------------------------------------------------------- */
 
 static void
@@ -177,6 +206,7 @@ send_command(struct bs_op *op)
     struct bs_client *c = op->c;
     struct bs *s = c->s;
     struct c2_buf cmd = { 0 };
+    struct c2_buf inner = { 0 };
     struct msg_request m = { .kind = MSG_REQ_COMMAND, .session = c->session };
     if (c->session == 0) {
         uint8_t hash[C2_SHA256_LEN];
@@ -195,10 +225,13 @@ send_command(struct bs_op *op)
             m.kind = MSG_REQ_ADMIN;
             s->admins++;
             bs_encode_admin(s, &cmd);
+        } else if (op->kind == BS_OP_ACL) {
+            m.kind = MSG_REQ_ADMIN_COMMAND;
+            encode_acl(c, &inner, &cmd);
         } else {
             bs_encode_op(c, op->kind, op->key, &cmd);
         }
-        c2_sha256(c2_buf_slice(&cmd), is->op);
+        c2_sha256(c2_buf_slice(inner.len > 0 ? &inner : &cmd), is->op);
     }
     op->cseq = m.cseq;
     bool hold = c->nheld > 0 || sim_rng_chance(&s->rng, 50);
@@ -210,6 +243,7 @@ send_command(struct bs_op *op)
         transmit(op);
     }
     c2_buf_done(&cmd);
+    c2_buf_done(&inner);
 }
 
 /* What was held goes with one signature; their numbers are in a row. */
@@ -274,11 +308,14 @@ start_op(struct bs_client *c)
     c->left--;
     if (c->session != 0 && s->admin_kind != 0 && c->i == 0 && c->left == s->admin_at)
         op->kind = BS_OP_ADMIN;
+    else if (c->session != 0 && s->acl && c->i == 0 && !s->acl_asked)
+        op->kind = BS_OP_ACL;
     else if (c->locker && c->session != 0)
         op->kind = locker_next(c);
     else
         op->kind = sim_rng_chance(&s->rng, 60) ? BS_OP_ADD : BS_OP_GET;
     op->read = op->kind == BS_OP_GET && c->session != 0;
+    s->acl_asked = s->acl_asked || op->kind == BS_OP_ACL;
     if (op->kind != BS_OP_ADD)
         send_held(c); /* before another one gets the next number */
     if (op->read)
@@ -349,12 +386,30 @@ values_read(struct bs_op *op)
     uint64_t value[BS_KEYS] = { 0 };
     struct coord_req r;
     parse(op, &r);
+    if (bs_is_outsider(s, op->c) && s->acl_n != 0 &&
+        (r.err == C2_E_NOT_PERMITTED || op->low >= s->acl_n)) {
+        C2_MARK("sim: a client without rights reads nothing");
+        SIM_CHECK(s->w, r.err == C2_E_NOT_PERMITTED && r.nentries == 0,
+                  "a client without rights reads: %s", c2_err_name(r.err));
+        coord_req_done(&r);
+        return;
+    }
     SIM_CHECK(s->w, r.err == C2_E_OK && r.nentries == BS_KEYS, "a read failed: %s",
               c2_err_name(r.err));
     for (unsigned i = 0; i < BS_KEYS; i++)
         value[i] = r.entries[i].value.len == 8 ? c2_get_u64(r.entries[i].value.data) : 0;
     coord_req_done(&r);
     bs_check_read(s, op, value);
+}
+
+/* The addition; what was executed has checked whether it had to be. */
+static bool
+was_done(struct bs_op *op)
+{
+    struct coord_req r;
+    parse(op, &r);
+    coord_req_done(&r);
+    return r.err == C2_E_OK;
 }
 
 static void
@@ -410,7 +465,9 @@ accepted(struct bs_op *op, uint64_t n, uint8_t code)
     is->done = true;
     s->low = C2_MAX(s->low, n);
     if (op->kind == BS_OP_ADD)
-        s->acked[op->key]++;
+        s->acked[op->key] += was_done(op);
+    else if (op->kind == BS_OP_ACL)
+        sim_trace(s->w, "acl", "changed at %llu", (unsigned long long)n);
     else if (op->kind == BS_OP_ADMIN)
         sim_trace(s->w, "admin", "code %u", code);
     else if (op->kind != BS_OP_GET)

@@ -201,7 +201,16 @@ struct bs {
     unsigned admin_at;
     int admin_seat;  /* whose member goes; -1 = anybody's */
     unsigned admins; /* configurations that were really asked for */
+    bool acl;        /* the last client has no right on the counters, once the first has said so */
+    bool acl_asked;
+    uint64_t acl_n; /* when that was executed; 0 = not yet */
 };
+
+static inline bool
+bs_is_outsider(const struct bs *s, const struct bs_client *c)
+{
+    return s->acl && c->i == BS_CLIENTS - 1;
+}
 
 extern const struct bft_crypto bs_crypto;
 void bs_make_key(struct bs *s, uint8_t secret[C2_ED25519_SECRET_LEN], uint8_t key[MSG_KEY_LEN]);
@@ -266,6 +275,15 @@ void bs_check_step(struct bs_proc *p);
 void bs_check_read(struct bs *s, struct bs_op *op, const uint64_t value[BS_KEYS]);
 void bs_check_end(struct bs *s);
 /* What an honest client asks for. */
-enum { BS_OP_ADD, BS_OP_GET, BS_OP_OPEN, BS_OP_LOCK, BS_OP_COMMIT, BS_OP_CLOSE, BS_OP_ADMIN };
+enum {
+    BS_OP_ADD,
+    BS_OP_GET,
+    BS_OP_OPEN,
+    BS_OP_LOCK,
+    BS_OP_COMMIT,
+    BS_OP_CLOSE,
+    BS_OP_ADMIN,
+    BS_OP_ACL
+};
 
 #endif

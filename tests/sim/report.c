@@ -48,6 +48,8 @@ static const struct {
     { "sim: one stays apart", IN_BOTH },
     /* lies */
     { "sim: a client lies", IN_BOTH },
+    { "sim: a client without rights is refused", IN_BOTH },
+    { "sim: a client without rights reads nothing", IN_BOTH },
     { "sim: twins", IN_BOTH },
     { "sim: lie: silence", IN_BOTH },
     { "sim: lie: one is excluded", IN_BOTH },

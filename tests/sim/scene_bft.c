@@ -194,7 +194,7 @@ make_liars(struct bs *s)
 }
 
 static void
-set_up(struct bs *s)
+set_up(struct bs *s, uint64_t seed)
 {
     struct sim_rng *rng = &s->rng;
     s->loss = sim_rng_chance(rng, 50) ? (unsigned)sim_rng_below(rng, 15) : 0;
@@ -212,6 +212,7 @@ set_up(struct bs *s)
         bs_client_init(&s->client[i], s, i);
     s->client[1].locker = true;
     s->client[BS_CLIENTS - 1].liar = sim_rng_chance(rng, 50);
+    s->acl = seed % 4 == 1 && !s->client[BS_CLIENTS - 1].liar;
     for (unsigned i = 0; i < s->nclients; i++)
         bs_client_start(&s->client[i]);
     s->chaos.fire = chaos_due;
@@ -224,7 +225,7 @@ sim_scene_bft(uint64_t seed, const struct sim_options *o, struct sim_tally *tall
 {
     struct bs *s = bs_new("bft", seed, o, seed % 64 == 40 ? 2 : 1);
     s->outages = seed % 8 == 6;
-    set_up(s);
+    set_up(s, seed);
     sim_run_until(s->w, &s->healed, 120 * C2_NS_PER_S, "the end of the faults");
     sim_run_until(s->w, &s->done, LIVE_NS, "all answers");
     sim_arm(s->w, &s->look, s->w->now_ns + 1);

@@ -44,8 +44,11 @@ static const struct coord_op ops[] = {
 };
 
 static const char *const golden_names[] = {
-    "txn", "get", "range", "open", "keepalive", "close", "log_read", "log_trim", "expire",
+    "txn",      "get",      "range",  "open",    "keepalive", "close",
+    "log_read", "log_trim", "expire", "acl_set", "acl_list",
 };
+
+#define KEY_HEX "0102030000000000000000000000000000000000000000000000000000000000"
 
 static const char golden_txn[] =
     "01010600000001010000006102010000006203010000006302010000000000000401000000640700"
@@ -63,8 +66,11 @@ static const char *const golden[] = {
     "01070a0000000000000040000000",
     "01080a00000000000000",
     "0109",
+    "010a0200000068690a0000000000000001000000" KEY_HEX "05",
+    "010b010000007840000000",
 };
 
+static const struct coord_grant one_grant = { .key = { 1, 2, 3 }, .rights = 5 };
 static const struct c2_slice two_keys[] = { { (const uint8_t *)"hi", 2 },
                                             { (const uint8_t *)"x", 1 } };
 
@@ -94,8 +100,17 @@ example(size_t i)
         return (struct coord_req){ .verb = COORD_LOG_READ, .version_in = 10, .limit = 64 };
     case 7:
         return (struct coord_req){ .verb = COORD_LOG_TRIM, .version_in = 10 };
-    default:
+    case 8:
         return (struct coord_req){ .verb = COORD_EXPIRE };
+    case 9:
+        return (struct coord_req){ .verb = COORD_ACL_SET,
+                                   .keys = two_keys,
+                                   .nkeys = 1,
+                                   .grants = &one_grant,
+                                   .ngrants = 1,
+                                   .version_in = 10 };
+    default:
+        return (struct coord_req){ .verb = COORD_ACL_LIST, .after = text("x"), .limit = 64 };
     }
 }
 
@@ -172,19 +187,24 @@ decode__refuses_unknown_codes_and_huge_counts(void **state)
         const char *hex;
         enum c2_err want;
     } cases[] = {
-        { "02010000000000000000", C2_E_PARSE },               /* format */
-        { "0100", C2_E_PARSE },                               /* no verb */
-        { "010a", C2_E_PARSE },                               /* unknown verb */
-        { "0101ffffffff00000000", C2_E_PARSE },               /* conditions */
-        { "010100000000ffffffff", C2_E_PARSE },               /* operations */
-        { "0102ffffffff", C2_E_PARSE },                       /* keys */
-        { "0101010000000701000000610000000000", C2_E_PARSE }, /* condition kind */
-        { "010100000000010000000600000000", C2_E_PARSE },     /* operation kind */
-        { "010100000000010000000200000000", C2_E_INVALID },   /* empty key */
-        { "01020100000000000000", C2_E_INVALID },             /* empty key */
-        { "0104ff00000000000000", C2_E_INVALID },             /* lease too short */
-        { "0103000000000000000001100000", C2_E_TOO_LARGE },   /* limit 4097 */
-        { "01070000000000000000ffffffff", C2_E_TOO_LARGE },   /* limit */
+        { "02010000000000000000", C2_E_PARSE },                                /* format */
+        { "0100", C2_E_PARSE },                                                /* no verb */
+        { "010c", C2_E_PARSE },                                                /* unknown verb */
+        { "0101ffffffff00000000", C2_E_PARSE },                                /* conditions */
+        { "010100000000ffffffff", C2_E_PARSE },                                /* operations */
+        { "0102ffffffff", C2_E_PARSE },                                        /* keys */
+        { "0101010000000701000000610000000000", C2_E_PARSE },                  /* condition kind */
+        { "010100000000010000000600000000", C2_E_PARSE },                      /* operation kind */
+        { "010100000000010000000200000000", C2_E_INVALID },                    /* empty key */
+        { "01020100000000000000", C2_E_INVALID },                              /* empty key */
+        { "0104ff00000000000000", C2_E_INVALID },                              /* lease too short */
+        { "0103000000000000000001100000", C2_E_TOO_LARGE },                    /* limit 4097 */
+        { "01070000000000000000ffffffff", C2_E_TOO_LARGE },                    /* limit */
+        { "010a00000000000000000000000041000000", C2_E_PARSE },                /* grants */
+        { "010a00000000000000000000000001000000" KEY_HEX "00", C2_E_INVALID }, /* no right */
+        { "010a00000000000000000000000001000000" KEY_HEX "08", C2_E_INVALID },
+        { "010a00000000000000000000000002000000" KEY_HEX "01" KEY_HEX "01", C2_E_INVALID },
+        { "010a01000000ff000000000000000000000000", C2_E_INVALID }, /* not a client's key */
     };
     struct cmd c = { 0 };
     for (size_t i = 0; i < C2_ARRAY_LEN(cases); i++) {
@@ -197,6 +217,63 @@ decode__refuses_unknown_codes_and_huge_counts(void **state)
         c2_free(bytes);
     }
     cmd_done(&c);
+}
+
+static void
+prefix__goes_before_every_key_and_off_again(void **state)
+{
+    (void)state;
+    static const struct coord_cond full_conds[] = {
+        { COORD_EXISTS, { (const uint8_t *)"/v/a", 4 }, { 0 }, 0 },
+        { COORD_SESSION_ALIVE, { 0 }, { 0 }, 7 },
+    };
+    static const struct coord_cond short_conds[] = {
+        { COORD_EXISTS, { (const uint8_t *)"a", 1 }, { 0 }, 0 },
+        { COORD_SESSION_ALIVE, { 0 }, { 0 }, 7 },
+    };
+    const struct coord_op full_op = { .kind = COORD_DELETE_RANGE, .key = text("/v/k") };
+    const struct coord_op short_op = { .kind = COORD_DELETE_RANGE, .key = text("k") };
+    const struct c2_slice full_key = text("/v/hi");
+    const struct coord_req pairs[][2] = {
+        { { .verb = COORD_TXN, .conds = short_conds, .nconds = 2, .ops = &short_op, .nops = 1 },
+          { .verb = COORD_TXN, .conds = full_conds, .nconds = 2, .ops = &full_op, .nops = 1 } },
+        { { .verb = COORD_GET, .keys = two_keys, .nkeys = 1 },
+          { .verb = COORD_GET, .keys = &full_key, .nkeys = 1 } },
+        { { .verb = COORD_RANGE, .keys = two_keys, .nkeys = 1, .after = text("x") },
+          { .verb = COORD_RANGE, .keys = &full_key, .nkeys = 1, .after = text("/v/x") } },
+        { { .verb = COORD_RANGE, .keys = two_keys, .nkeys = 1 },
+          { .verb = COORD_RANGE, .keys = &full_key, .nkeys = 1 } },
+        { { .verb = COORD_ACL_SET, .keys = two_keys, .nkeys = 1 }, /* names them as they are */
+          { .verb = COORD_ACL_SET, .keys = two_keys, .nkeys = 1 } },
+    };
+    for (size_t i = 0; i < C2_ARRAY_LEN(pairs); i++) {
+        struct c2_buf a = { 0 };
+        struct c2_buf b = { 0 };
+        assert_true(cmd_fits(&pairs[i][0], text("/v/")));
+        cmd_encode(&pairs[i][0], text("/v/"), &a);
+        coord_txn_encode(&pairs[i][1], &b);
+        assert_true(c2_slice_equal(c2_buf_slice(&a), c2_buf_slice(&b)));
+        c2_buf_done(&a);
+        c2_buf_done(&b);
+    }
+    static const uint8_t long_bytes[COORD_KEY_MAX - 2] = { 1 };
+    const struct c2_slice long_key = c2_slice(long_bytes, sizeof long_bytes);
+    const struct coord_req too_long = { .verb = COORD_GET, .keys = &long_key, .nkeys = 1 };
+    assert_false(cmd_fits(&too_long, text("/v/")));
+    assert_true(cmd_fits(&too_long, text("/v")));
+    struct coord_entry *entries = c2_calloc(2, sizeof *entries);
+    entries[0].key = text("/v/one");
+    entries[1].key = text("/v/");
+    struct coord_req r = { .verb = COORD_RANGE, .entries = entries, .nentries = 2 };
+    cmd_strip(&r, text("/v/"));
+    assert_int_equal(r.err, C2_E_OK);
+    assert_true(c2_slice_equal(r.entries[0].key, text("one")));
+    assert_int_equal(r.entries[1].key.len, 0);
+    r.entries[1].key = text("/w/");
+    r.entries[0].key = text("/v/one");
+    cmd_strip(&r, text("/v/"));
+    assert_int_equal(r.err, C2_E_PROTOCOL);
+    assert_null(r.entries);
 }
 
 /* --- answers --------------------------------------------------------------------------------- */
@@ -303,6 +380,7 @@ main(void)
         cmocka_unit_test(decode__gives_back_what_was_encoded),
         cmocka_unit_test(decode__refuses_every_truncation_and_trailing_bytes),
         cmocka_unit_test(decode__refuses_unknown_codes_and_huge_counts),
+        cmocka_unit_test(prefix__goes_before_every_key_and_off_again),
         cmocka_unit_test(answer__comes_back_with_its_entries),
         cmocka_unit_test(answer__with_a_log_holds_just_the_log),
         cmocka_unit_test(answer__without_entries_holds_no_memory),

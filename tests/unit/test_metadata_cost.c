@@ -86,7 +86,7 @@ put(struct rig *g, unsigned first, unsigned step, unsigned count)
     }
     const struct coord_req r = { .verb = COORD_TXN, .ops = ops, .nops = count };
     coord_txn_encode(&r, &cmd);
-    enum c2_err err = g->app->ops->apply(g->batch, ++g->time_ns, c2_buf_slice(&cmd), &reply);
+    enum c2_err err = g->app->ops->apply(g->batch, ++g->time_ns, NULL, c2_buf_slice(&cmd), &reply);
     assert_int_equal(err, C2_E_OK);
     c2_buf_done(&cmd);
     c2_buf_done(&reply);

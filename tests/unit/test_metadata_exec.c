@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/wire.h"
 #include "metadata/cmd.h"
+#include "metadata/rights.h"
 #include "metadata/store.h"
 #include "tests/lib/test_env.h"
 
@@ -425,6 +426,110 @@ transfer__to_an_empty_replica_takes_whole_leaves(void **state)
     c2_free(other.path);
 }
 
+/* ---- who may do what ---------------------------------------------------------------------------
+ */
+
+/* One batch in which administrators give the prefix to a client; the list that the job tells of. */
+static uint64_t
+change_acl(struct rig *g, const char *prefix, uint64_t number, bool *ret_told)
+{
+    struct coord_grant grant = { .key = { 1 }, .rights = COORD_MAY_READ };
+    struct c2_slice key = c2_slice_str(prefix);
+    struct coord_req r = { .verb = COORD_ACL_SET, .keys = &key, .nkeys = 1 };
+    struct c2_buf cmd = { 0 };
+    struct rights t = { 0 };
+    r.grants = &grant;
+    r.ngrants = 1;
+    r.version_in = number;
+    coord_txn_encode(&r, &cmd);
+    struct bft_job *job = c2_calloc(1, sizeof *job);
+    job->kind = BFT_JOB_EXECUTE;
+    job->n = ++g->n;
+    job->time_ns = g->n * 1000;
+    job->body = c2_blob_copy(cmd.data, cmd.len);
+    job->commands = c2_calloc(1, sizeof *job->commands);
+    job->ncommands = 1;
+    job->commands[0].op = c2_blob_slice(job->body);
+    job->commands[0].admin = true;
+    run(g, job);
+    *ret_told = job->acl_changed;
+    assert_int_equal(rights_load(&t, c2_buf_slice(&job->acl)), C2_E_OK);
+    uint64_t entries = t.n;
+    rights_done(&t);
+    bft_job_free(job);
+    c2_buf_done(&cmd);
+    return entries;
+}
+
+static enum c2_err
+ask(struct rig *g, const char *key, uint8_t who)
+{
+    struct c2_slice k = c2_slice_str(key);
+    struct coord_req r = { .verb = COORD_GET, .keys = &k, .nkeys = 1 };
+    struct c2_buf cmd = { 0 };
+    coord_txn_encode(&r, &cmd);
+    struct bft_job *job = c2_calloc(1, sizeof *job);
+    job->kind = BFT_JOB_QUERY;
+    job->body = c2_blob_copy(cmd.data, cmd.len);
+    job->in = c2_blob_slice(job->body);
+    job->key[0] = who;
+    run(g, job);
+    struct coord_req answer = { .verb = COORD_GET };
+    cmd_reply_take(&answer, &job->out);
+    enum c2_err err = answer.err;
+    coord_req_done(&answer);
+    bft_job_free(job);
+    c2_buf_done(&cmd);
+    return err;
+}
+
+static void
+rights__hold_for_queries_and_are_told_when_they_change(void **state)
+{
+    struct rig *g = *state;
+    uint8_t digest[MSG_DIGEST_LEN], disk[MSG_DIGEST_LEN];
+    bool told = false;
+    assert_int_equal(change_acl(g, "/v/", 0, &told), 1);
+    assert_true(told);
+    assert_int_equal(ask(g, "/v/k", 1), C2_E_OK);
+    assert_int_equal(ask(g, "/v/k", 2), C2_E_NOT_PERMITTED);
+    assert_int_equal(change_acl(g, "/w/", 0, &told), 0); /* refused: nothing new */
+    assert_false(told);
+    assert_int_equal(ask(g, "/w/k", 2), C2_E_OK);
+    checkpoint(g, false, digest);
+    assert_int_equal(change_acl(g, "/w/", 1, &told), 2);
+    assert_true(told);
+    assert_int_equal(ask(g, "/w/k", 2), C2_E_NOT_PERMITTED);
+    restart(g, disk); /* what was not on disk is gone, and is done again */
+    assert_int_equal(ask(g, "/w/k", 2), C2_E_OK);
+    assert_int_equal(ask(g, "/v/k", 2), C2_E_NOT_PERMITTED);
+    assert_int_equal(change_acl(g, "/w/", 1, &told), 2);
+    assert_true(told);
+}
+
+static void
+rights__come_with_a_state_that_is_fetched(void **state)
+{
+    struct rig *g = *state;
+    struct rig other = { .t = g->t };
+    uint8_t digest[MSG_DIGEST_LEN];
+    bool told = false;
+    other.path = test_env_path(g->t, "other");
+    start(&other, true);
+    assert_int_equal(change_acl(&other, "/x/", 0, &told), 1); /* as many changes, but others */
+    assert_int_equal(ask(&other, "/v/k", 2), C2_E_OK);
+    assert_int_equal(change_acl(g, "/v/", 0, &told), 1);
+    execute_keys(g, "value");
+    checkpoint(g, false, digest);
+    transfer(g, &other, digest, MSG_STATE_HEAD);
+    assert_int_equal(ask(&other, "/v/k", 2), C2_E_NOT_PERMITTED);
+    assert_int_equal(ask(&other, "/x/k", 2), C2_E_OK);
+    assert_int_equal(change_acl(&other, "/w/", 0, &told), 1); /* refused */
+    assert_true(told);
+    bft_exec_free(other.x);
+    c2_free(other.path);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int
@@ -436,6 +541,8 @@ main(void)
         TEST(commit__makes_a_held_checkpoint_durable_and_keeps_what_came_after_it),
         TEST(commit__of_the_newest_held_checkpoint_goes_through),
         TEST(commit__of_what_is_not_held_changes_nothing),
+        TEST(rights__hold_for_queries_and_are_told_when_they_change),
+        TEST(rights__come_with_a_state_that_is_fetched),
         TEST(transfer__notices_a_wrong_part_of_each_kind_and_asks_again),
         TEST(transfer__to_an_empty_replica_takes_whole_leaves),
     };

@@ -68,7 +68,7 @@ apply(struct rig *g, struct replica_batch *b, const struct coord_req *r)
     C2_AUTO(c2_buf_done) struct c2_buf reply = { 0 };
     coord_txn_encode(r, &cmd);
     g->now_ns += 1000;
-    assert_int_equal(g->app->ops->apply(b, g->now_ns, c2_buf_slice(&cmd), &reply), C2_E_OK);
+    assert_int_equal(g->app->ops->apply(b, g->now_ns, NULL, c2_buf_slice(&cmd), &reply), C2_E_OK);
 }
 
 /* Sets or deletes keys from..to-1, and makes a checkpoint. */

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A client that wants everything beside one that wants little: what is counted is what the service
+ * does for the greedy one while the other one waits.
+ */
+#include "metadata/bft_client.h"
+
+#include "base/alloc.h"
+#include "tests/lib/bft_rig.h"
+#include "tests/lib/coord_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define SESSIONS 8
+#define GREEDY   1 /* its key; f->c has another one */
+#define MODEST   5 /* requests of the other one, one after the other */
+
+struct want {
+    struct flood *f;
+    struct coord *c;
+    struct coord_req r;
+    struct coord_op op;
+    struct c2_slice key;
+    char name[32];
+};
+
+/* So many requests at once, each again as soon as it is done. The clock of the environment stands
+ * still meanwhile. */
+struct flood {
+    struct coord *c[SESSIONS];
+    struct want *wants; /* owned */
+    size_t n, under_way;
+    bool reads, stop, over;
+    bool warm; /* each was done once */
+    uint64_t done;
+};
+
+static void submit(struct want *w);
+
+static void
+answered(struct coord_req *r)
+{
+    struct want *w = C2_CONTAINER_OF(r, struct want, r);
+    struct flood *f = w->f;
+    assert_int_equal(r->err, C2_E_OK);
+    coord_req_done(r);
+    f->warm = ++f->done >= f->n;
+    f->under_way--;
+    if (!f->stop)
+        submit(w);
+    f->over = f->under_way == 0;
+}
+
+static void
+submit(struct want *w)
+{
+    w->r = (struct coord_req){ .ops = &w->op, .nops = 1, .done = answered };
+    if (w->f->reads)
+        w->r =
+            (struct coord_req){ .verb = COORD_GET, .keys = &w->key, .nkeys = 1, .done = answered };
+    w->f->under_way++;
+    coord_submit(w->c, &w->r);
+}
+
+static void
+flood_start(struct coord_fixture *x, struct flood *f, size_t each, bool reads)
+{
+    f->reads = reads;
+    f->n = SESSIONS * each;
+    f->wants = c2_calloc(f->n, sizeof *f->wants);
+    for (unsigned i = 0; i < SESSIONS; i++) {
+        test_env_run_for(x->t, C2_NS_PER_MS); /* sessions of one key differ by their time */
+        f->c[i] = bft_rig_client(x->rig, GREEDY);
+    }
+    for (size_t i = 0; i < f->n; i++) {
+        struct want *w = &f->wants[i];
+        w->f = f;
+        w->c = f->c[i % SESSIONS];
+        snprintf(w->name, sizeof w->name, "greedy%zu", i);
+        w->key = c2_slice_str(w->name);
+        w->op = (struct coord_op){ .kind = COORD_PUT, .key = w->key };
+        submit(w);
+    }
+    test_env_run_until(x->t, &f->warm);
+}
+
+static void
+flood_end(struct coord_fixture *x, struct flood *f)
+{
+    f->stop = true;
+    test_env_run_until(x->t, &f->over);
+    for (unsigned i = 0; i < SESSIONS; i++)
+        coord_close(f->c[i]);
+    c2_free(f->wants);
+}
+
+static void
+key__with_many_sessions_has_its_share_of_the_pipeline(void **state)
+{
+    struct coord_fixture *x = *state;
+    struct flood f = { 0 };
+    flood_start(x, &f, BFT_SESSION_WINDOW, false);
+    put(x, "modest", "here"); /* from now on there are two */
+    for (unsigned i = 0; i < MODEST; i++) {
+        uint64_t before = bft_rig_info(x->rig, 0).count.executed_requests;
+        put(x, "modest", "again");
+        uint64_t between = bft_rig_info(x->rig, 0).count.executed_requests - before;
+        if (between > 4 * BFT_SESSION_WINDOW)
+            fail_msg("%llu commands of the greedy one while one waited",
+                     (unsigned long long)between);
+    }
+    flood_end(x, &f);
+}
+
+static void
+reads__of_one_key_leave_room_for_others(void **state)
+{
+    struct coord_fixture *x = *state;
+    struct flood f = { 0 };
+    struct bft_client_info info;
+    put(x, "modest", "value");
+    assert_value(x, "modest", "value");
+    flood_start(x, &f, 256, true);
+    assert_value(x, "modest", "value");
+    bft_client_info(x->c, &info);
+    uint64_t ordered = info.ordered_reads;
+    for (unsigned i = 0; i < MODEST; i++)
+        assert_value(x, "modest", "value");
+    bft_client_info(x->c, &info);
+    assert_int_equal(info.ordered_reads, ordered); /* none was refused */
+    flood_end(x, &f);
+}
+
+static void
+client__that_signs_wrongly_is_disconnected(void **state)
+{
+    struct coord_fixture *x = *state;
+    struct bft_client_info info;
+    x->rig->client[GREEDY].secret[0] ^= 1; /* its second half says which key it is */
+    struct coord *c = bft_rig_client(x->rig, GREEDY);
+    test_env_run_for(x->t, 5 * C2_NS_PER_S);
+    bft_client_info(c, &info);
+    assert_false(info.session);
+    for (unsigned i = 0; i < x->rig->n; i++)
+        assert_true(bft_rig_caught(x->rig, i) > 0);
+    put(x, "modest", "goes on");
+    coord_close(c);
+}
+
+#define TEST(name)                                                                                 \
+    cmocka_unit_test_setup_teardown(name, coord_fixture_setup_bft, coord_fixture_teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(key__with_many_sessions_has_its_share_of_the_pipeline),
+        TEST(reads__of_one_key_leave_room_for_others),
+        TEST(client__that_signs_wrongly_is_disconnected),
+    };
+    return cmocka_run_group_tests_name("metadata_budget", tests, NULL, NULL);
+}
