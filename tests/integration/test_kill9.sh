@@ -46,6 +46,8 @@ for round in $(seq "$KILLS"); do
     # Neither ends of itself: alive before the kill and failed after it were at work during it.
     check "round $round: writer and rsync are at work" both_alive
     mount_kill
+    # With an error for every file the processes of an rsync can wait for each other for ever.
+    pkill -P $copier -x rsync
     wait $writer
     check "round $round: the writer was at work" [ $? -eq 3 ]
     wait $copier
