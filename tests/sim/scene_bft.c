@@ -212,7 +212,7 @@ set_up(struct bs *s, uint64_t seed)
         bs_client_init(&s->client[i], s, i);
     s->client[1].locker = true;
     s->client[BS_CLIENTS - 1].liar = sim_rng_chance(rng, 50);
-    s->acl = seed % 4 == 1 && !s->client[BS_CLIENTS - 1].liar;
+    s->acl = (seed % 4 == 1 || seed % 32 == 8) && !s->client[BS_CLIENTS - 1].liar;
     for (unsigned i = 0; i < s->nclients; i++)
         bs_client_start(&s->client[i]);
     s->chaos.fire = chaos_due;
