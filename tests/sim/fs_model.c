@@ -137,12 +137,19 @@ model_unpublish(struct model *m, struct model_node *n)
     n->since_ns = m->w->now_ns;
 }
 
+/* A sync of a job may have taken the content; other attributes are not held back after that. */
+static bool
+content_may_be_out(const struct model_node *n)
+{
+    return n->nmaybe > 0 && n->maybe[n->nmaybe - 1].data == n->live.data;
+}
+
 /* What is live now may reach the journal before the next change. */
 static bool
 may_be_published(const struct model *m, const struct model_node *n)
 {
-    return n->unpublished &&
-           (n->write_opens == 0 || n->maybe_clean || m->syncs > 0 || may_have_aged(m, n));
+    return n->unpublished && (n->write_opens == 0 || n->maybe_clean || m->syncs > 0 ||
+                              may_have_aged(m, n) || content_may_be_out(n));
 }
 
 void
