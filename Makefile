@@ -218,7 +218,8 @@ $(LIAR): $(BUILD)/metadata/metad_main.o $(BUILD)/tests/byzantine/liar.o $(ARCHIV
 	@mkdir -p $(@D)
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -Wl$(,)--wrap=node_send -Wl$(,)--wrap=node_reply \
 	    -o $@ $^ $(LIBS))
-$(BUILD)/helpers/kvload: $(BUILD)/tests/helpers/kvload.o $(ARCHIVES_metadata)
+$(BUILD)/helpers/kvload: $(BUILD)/tests/helpers/kvload.o $(BUILD)/tests/lib/load_report.o \
+                         $(ARCHIVES_metadata)
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS))
 
 # Programs that integration tests and benchmarks call; each is one file.
@@ -231,9 +232,10 @@ $(BUILD)/bench/store: $(BUILD)/tests/bench/store.o $(foreach l,$(DEPS_metadata),
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -Wl$(,)--wrap=c2_sha256 -Wl$(,)--wrap=c2_sha256_v -o $@ $^ $(LIBS))
 $(filter-out $(BUILD)/helpers/posix $(BUILD)/helpers/kvload $(BUILD)/bench/%,$(HELPERS)): $(BUILD)/%: $(BUILD)/tests/%.o
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ -lm -lpthread)
-$(BUILD)/bench/bft_load: $(BUILD)/tests/bench/bft_load.o $(ARCHIVES_metadata)
+$(BUILD)/bench/bft_load: $(BUILD)/tests/bench/bft_load.o $(BUILD)/tests/lib/load_report.o \
+                         $(ARCHIVES_metadata)
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS))
-$(BUILD)/bench/etcd_load: $(BUILD)/tests/bench/etcd_load.o
+$(BUILD)/bench/etcd_load: $(BUILD)/tests/bench/etcd_load.o $(BUILD)/tests/lib/load_report.o
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcurl -lpthread)
 
 .PHONY: check check-steps check-unit check-fuzz check-lint check-integration check-posix

@@ -23,6 +23,7 @@
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
+#include "tests/lib/load_report.h"
 
 #define VALUE_LEN       256
 #define MESSAGE_MAX     (VALUE_LEN + 128)
@@ -296,13 +297,6 @@ run(struct load *l, struct connection *connections)
     return taken_ns;
 }
 
-static int
-by_size(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
 static uint64_t
 number(int argc, char **argv, int at, uint64_t otherwise)
 {
@@ -334,12 +328,8 @@ main(int argc, char **argv)
         pthread_barrier_init(&l.ready, NULL, l.connections + 1) != 0 ||
         pthread_barrier_init(&l.go, NULL, l.connections + 1) != 0)
         abort();
-    double seconds = (double)run(&l, connections) / 1e9;
-    qsort(l.latency_us, l.ops, sizeof *l.latency_us, by_size);
-    printf("ops=%" PRIu64 " errors=%" PRIuFAST64 " seconds=%.3f per_second=%.0f p50_us=%" PRIu64
-           " p95_us=%" PRIu64 " p99_us=%" PRIu64 "\n",
-           l.ops, l.errors, seconds, (double)l.ops / seconds, l.latency_us[l.ops / 2],
-           l.latency_us[l.ops * 95 / 100], l.latency_us[l.ops * 99 / 100]);
+    uint64_t taken_ns = run(&l, connections);
+    load_report(l.latency_us, l.ops, l.errors, taken_ns);
     pthread_barrier_destroy(&l.ready);
     pthread_barrier_destroy(&l.go);
     curl_slist_free_all(l.headers);

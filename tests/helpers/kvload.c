@@ -18,6 +18,7 @@
 #include "base/crypto.h"
 #include "base/os_loop.h"
 #include "metadata/registry.h"
+#include "tests/lib/load_report.h"
 
 #define VALUE_LEN  256
 #define TIMEOUT_NS (120 * C2_NS_PER_S)
@@ -145,24 +146,6 @@ next(struct slot *s)
     coord_submit(s->coord, &s->req);
 }
 
-static int
-by_size(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
-static void
-report(struct load *l, uint64_t taken_ns)
-{
-    qsort(l->latency_us, l->ops, sizeof *l->latency_us, by_size);
-    printf("ops=%" PRIu64 " errors=%" PRIu64 " seconds=%.3f per_second=%.0f p50_us=%" PRIu64
-           " p95_us=%" PRIu64 " p99_us=%" PRIu64 "\n",
-           l->ops, l->errors, (double)taken_ns / 1e9, (double)l->ops * 1e9 / (double)taken_ns,
-           l->latency_us[l->ops / 2], l->latency_us[l->ops * 95 / 100],
-           l->latency_us[l->ops * 99 / 100]);
-}
-
 static unsigned
 number(int argc, char **argv, int at, unsigned otherwise)
 {
@@ -213,7 +196,7 @@ main(int argc, char **argv)
         next(&slots[i]);
     }
     c2_os_run_until(l.os, &l.over);
-    report(&l, c2_now_ns(l.env) - from_ns);
+    load_report(l.latency_us, l.ops, l.errors, c2_now_ns(l.env) - from_ns);
     for (unsigned i = 0; i < connections; i++)
         coord_close(coords[i]);
     c2_os_drain(l.os);
