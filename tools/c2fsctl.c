@@ -3,6 +3,7 @@
  * c2fsctl: looks at and administers volumes. This file has the global options, finds the command
  * in the tables and prints the help; the commands are in tools/cmd_*.c.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -162,6 +163,12 @@ run_command(struct cmd_ctx *x, int argc, char **argv)
     const struct cmd *c = match(argc, argv, &words);
     if (c == NULL)
         return unknown_command(argc, argv);
+    if (argc == words + 1 && strcmp(argv[words], "--help") == 0) {
+        print_command(c);
+        return CTL_EXIT_OK;
+    }
+    if (x->dry_run && cmd_acts_at_once(c))
+        return cmd_usage(c, "acts at once, it cannot be tried with --dry-run; nothing was done");
     x->conf = c2_conf_new();
     int code = CTL_EXIT_OK;
     if (c->needs != CMD_NEEDS_NOTHING) {
@@ -176,6 +183,19 @@ run_command(struct cmd_ctx *x, int argc, char **argv)
         code = c->run(x, argc - words + 1, argv + words - 1);
     c2_conf_free(x->conf);
     return code;
+}
+
+/* Whoever reads the output must not take a part of it for all. */
+static int
+end_output(int code)
+{
+    const char *why = fflush(stdout) != 0   ? strerror(errno)
+                      : ferror(stdout) != 0 ? "a part of it is missing"
+                                            : NULL;
+    if (why == NULL)
+        return code;
+    (void)fprintf(stderr, "c2fsctl: standard output cannot be written: %s\n", why);
+    return code == CTL_EXIT_OK ? CTL_EXIT_FAILED : code;
 }
 
 static bool
@@ -266,5 +286,5 @@ main(int argc, char **argv)
     }
     if (strcmp(argv[0], "help") == 0)
         return help(argc - 1, argv + 1);
-    return run_command(&x, argc, argv);
+    return end_output(run_command(&x, argc, argv));
 }

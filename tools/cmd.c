@@ -36,6 +36,47 @@ cmd_find(const char *name)
     return NULL;
 }
 
+const char *const cmd_acting[] = { "provider offline",
+                                   "provider online",
+                                   "provider set-credentials",
+                                   "provider fault",
+                                   "job pause",
+                                   "job resume",
+                                   "job cancel",
+                                   "job limit",
+                                   "scrub pause",
+                                   "scrub resume",
+                                   "scrub cancel",
+                                   "repair",
+                                   "flush",
+                                   "umount",
+                                   "cache clear",
+                                   "key restore",
+                                   "key change-passphrase",
+                                   "recover",
+                                   "log-level",
+                                   "meta checkpoint",
+                                   "kv put",
+                                   "kv delete",
+                                   "kv txn",
+                                   "kv lock",
+                                   "unit key",
+                                   "unit put",
+                                   "unit lock",
+                                   "unit unlock",
+                                   "unit gc",
+                                   "unit delete",
+                                   NULL };
+
+bool
+cmd_acts_at_once(const struct cmd *c)
+{
+    for (size_t i = 0; cmd_acting[i] != NULL; i++)
+        if (strcmp(c->name, cmd_acting[i]) == 0)
+            return true;
+    return false;
+}
+
 /* ---- errors ---------------------------------------------------------------------------------- */
 
 static void

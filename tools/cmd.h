@@ -46,6 +46,9 @@ extern const size_t cmd_tables_count;
 /* The n-th command of all tables, NULL after the last. */
 const struct cmd *cmd_at(size_t n);
 const struct cmd *cmd_find(const char *name);
+/* It changes something and has no --dry-run. */
+bool cmd_acts_at_once(const struct cmd *c);
+extern const char *const cmd_acting[]; /* their names, NULL at the end */
 
 /*
  * "c2fsctl: what: object: cause", then "hint: ..."; with --json an object on standard error as

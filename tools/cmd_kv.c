@@ -11,70 +11,12 @@
 
 #include "base/alloc.h"
 #include "base/str.h"
+#include "base/wire.h"
 #include "tools/cmd.h"
 #include "tools/kv.h"
 #include "tools/service.h"
 
 #define TXN_MAX 64 /* conditions, and operations, on one command line */
-
-/* Options that all kv commands have: -s SERVICE. Further ones in `more`, handled by the caller. */
-static const char *
-take_service(int *argc, char ***argv)
-{
-    if (*argc < 3 || (strcmp((*argv)[1], "-s") != 0 && strcmp((*argv)[1], "--service") != 0))
-        return NULL;
-    const char *name = (*argv)[2];
-    (*argv)[2] = (*argv)[0];
-    *argc -= 2;
-    *argv += 2;
-    return name;
-}
-
-int
-kv_begin_command(const struct cmd_ctx *x, const char *what, int *argc, char ***argv,
-                 struct service *s)
-{
-    const char *name = take_service(argc, argv);
-    return service_open(x, what, name, s);
-}
-
-/* Text as it is; other bytes as 0x and hex digits. */
-void
-kv_print_bytes(struct c2_slice b)
-{
-    bool text = true;
-    for (size_t i = 0; i < b.len; i++)
-        text = text &&
-               ((b.data[i] >= ' ' && b.data[i] != 127) || b.data[i] == '\n' || b.data[i] == '\t');
-    if (text) {
-        (void)fwrite(b.data, 1, b.len, stdout);
-        return;
-    }
-    (void)printf("0x");
-    for (size_t i = 0; i < b.len; i++)
-        (void)printf("%02x", b.data[i]);
-}
-
-/* Strings of JSON are text: other bytes come as "0x..." under another key. */
-void
-kv_json_bytes(struct c2_json *j, const char *key, const char *hex_key, struct c2_slice b)
-{
-    bool text = true;
-    if (b.len == 0) {
-        c2_json_str(j, key, "");
-        return;
-    }
-    for (size_t i = 0; i < b.len; i++)
-        text = text && b.data[i] != '\0' && b.data[i] < 0x80;
-    if (text) {
-        C2_AUTO(c2_free_auto) char *copy = c2_strndup((const char *)b.data, b.len);
-        c2_json_str(j, key, copy);
-        return;
-    }
-    C2_AUTO(c2_free_auto) char *hex = c2_alloc(2 * b.len + 1);
-    c2_hex_encode(b.data, b.len, hex);
-    c2_json_str(j, hex_key, hex);
-}
 
 static void
 json_entry(struct c2_json *j, const struct coord_entry *e)
@@ -111,34 +53,63 @@ read_value(const char *arg, struct c2_buf *out)
 /* ---- get, range ------------------------------------------------------------------------------ */
 
 static int
-run_get(struct cmd_ctx *x, int argc, char **argv)
+print_value(const struct service *s, const struct kv_args *a, const struct coord_entry *e)
 {
-    struct service s;
-    int code = kv_begin_command(x, "kv get", &argc, &argv, &s);
-    if (code != CTL_EXIT_OK)
-        return code;
-    if (argc != 2) {
-        service_close(&s);
-        return cmd_usage(cmd_find("kv get"), "which key?");
+    if (a->number && e->value.len != sizeof(int64_t))
+        return cmd_fail(s->x, C2_E_INVALID, s->what, a->argv[0], "its value is not a counter",
+                        "without --number it is shown as it is");
+    if (a->number) {
+        (void)printf("%lld\n", (long long)c2_get_u64(e->value.data));
+    } else if (a->raw && e->value.len > 0) {
+        (void)fwrite(e->value.data, 1, e->value.len, stdout);
+    } else if (!a->raw) {
+        kv_print_bytes(e->value);
+        (void)printf("\n");
     }
-    const struct c2_slice key = c2_slice_str(argv[1]);
+    return CTL_EXIT_OK;
+}
+
+static int
+get(struct service *s, const struct kv_args *a)
+{
+    const struct c2_slice key = c2_slice_str(a->argv[0]);
     struct service_call c = { .req = { .verb = COORD_GET, .keys = &key, .nkeys = 1 } };
-    enum c2_err err = service_run(&s, &c);
+    enum c2_err err = service_run(s, &c);
+    int code = CTL_EXIT_OK;
     if (err == C2_E_OK && c.req.entries[0].version == 0)
-        err = C2_E_NOT_FOUND;
-    if (err != C2_E_OK) {
-        code = service_fail(&s, err, argv[1]);
-    } else if (x->json) {
+        code = cmd_fail(s->x, C2_E_NOT_FOUND, s->what, a->argv[0], "there is no such key",
+                        "c2fsctl kv range PREFIX shows which there are");
+    else if (err != C2_E_OK)
+        code = kv_fail(s, err, a->argv[0]);
+    else if (!s->x->json)
+        code = print_value(s, a, &c.req.entries[0]);
+    if (code == CTL_EXIT_OK && s->x->json) {
         struct c2_buf out = { 0 };
         struct c2_json j;
         cmd_json_begin(&j, &out, "c2fs.kv/1");
         json_entry(&j, &c.req.entries[0]);
         cmd_json_print(&j, &out);
-    } else {
-        kv_print_bytes(c.req.entries[0].value);
-        (void)printf("\n");
     }
     coord_req_done(&c.req);
+    return code;
+}
+
+static int
+run_get(struct cmd_ctx *x, int argc, char **argv)
+{
+    struct service s;
+    struct kv_args a;
+    const struct cmd *cmd = cmd_find("kv get");
+    int code = kv_parse(cmd, argc, argv, &a);
+    if (code == CTL_EXIT_OK && (a.argc != 1 || a.raw + a.number + x->json > 1))
+        code = cmd_usage(cmd, a.argc != 1 ? "which key?" : "one of --raw, --number, --json");
+    if (code == CTL_EXIT_OK)
+        code = kv_check_key(x, cmd->name, a.argv[0]);
+    if (code == CTL_EXIT_OK)
+        code = service_open(x, cmd->name, a.service, &s);
+    if (code != CTL_EXIT_OK)
+        return code;
+    code = get(&s, &a);
     service_close(&s);
     return code;
 }
@@ -161,32 +132,25 @@ print_range(const struct cmd_ctx *x, const struct coord_req *r, struct c2_json *
 }
 
 static int
-run_range(struct cmd_ctx *x, int argc, char **argv)
+range(struct service *s, const char *arg)
 {
-    struct service s;
-    int code = kv_begin_command(x, "kv range", &argc, &argv, &s);
-    if (code != CTL_EXIT_OK)
-        return code;
-    if (argc > 2) {
-        service_close(&s);
-        return cmd_usage(cmd_find("kv range"), "takes one prefix");
-    }
-    const struct c2_slice prefix = c2_slice_str(argc == 2 ? argv[1] : "");
+    const struct c2_slice prefix = c2_slice_str(arg);
     C2_AUTO(c2_buf_done) struct c2_buf after = { 0 };
     struct c2_buf out = { 0 };
     struct c2_json j;
     bool more = true;
+    int code = CTL_EXIT_OK;
     cmd_json_begin(&j, &out, "c2fs.kv-range/1");
     c2_json_array(&j, "entries");
     while (more && code == CTL_EXIT_OK) {
         struct service_call c = { .req = { .verb = COORD_RANGE, .keys = &prefix, .nkeys = 1 } };
         c.req.after = c2_buf_slice(&after);
-        enum c2_err err = service_run(&s, &c);
+        enum c2_err err = service_run(s, &c);
         more = err == C2_E_OK && c.req.more && c.req.nentries > 0;
         if (err == C2_E_OK)
-            print_range(x, &c.req, &j);
+            print_range(s->x, &c.req, &j);
         else
-            code = service_fail(&s, err, NULL);
+            code = kv_fail(s, err, arg);
         if (more) {
             struct c2_slice last = c.req.entries[c.req.nentries - 1].key;
             c2_buf_clear(&after);
@@ -195,9 +159,26 @@ run_range(struct cmd_ctx *x, int argc, char **argv)
         coord_req_done(&c.req);
     }
     c2_json_array_end(&j);
-    if (x->json && code == CTL_EXIT_OK)
+    if (s->x->json && code == CTL_EXIT_OK)
         cmd_json_print(&j, &out);
     c2_buf_done(&out);
+    return code;
+}
+
+static int
+run_range(struct cmd_ctx *x, int argc, char **argv)
+{
+    struct service s;
+    struct kv_args a;
+    const struct cmd *cmd = cmd_find("kv range");
+    int code = kv_parse(cmd, argc, argv, &a);
+    if (code == CTL_EXIT_OK && a.argc > 1)
+        code = cmd_usage(cmd, "takes one prefix");
+    if (code == CTL_EXIT_OK)
+        code = service_open(x, cmd->name, a.service, &s);
+    if (code != CTL_EXIT_OK)
+        return code;
+    code = range(&s, a.argc == 1 ? a.argv[0] : "");
     service_close(&s);
     return code;
 }
@@ -217,8 +198,9 @@ print_version(const struct cmd_ctx *x, uint64_t version)
     cmd_json_print(&j, &out);
 }
 
+/* name: of the condition that does not hold. */
 static void
-print_conflict(const struct cmd_ctx *x, const struct coord_req *r)
+print_conflict(const struct cmd_ctx *x, const struct coord_req *r, const char *name)
 {
     struct c2_buf out = { 0 };
     struct c2_json j;
@@ -232,73 +214,91 @@ print_conflict(const struct cmd_ctx *x, const struct coord_req *r)
         cmd_json_print(&j, &out);
         return;
     }
-    (void)fprintf(stderr, "c2fsctl: condition %llu does not hold\n",
-                  (unsigned long long)r->cond_failed + 1);
+    (void)fprintf(stderr,
+                  "c2fsctl: kv txn: condition %llu, %s, does not hold; nothing was changed "
+                  "[E_CONFLICT]\nhint: with --json the present values are shown\n",
+                  (unsigned long long)r->cond_failed + 1, name);
 }
+
+static const char *cond_name(enum coord_cond_kind kind);
 
 /* Runs one transaction and reports; an exit code. */
 static int
-change(struct service *s, const struct coord_cond *conds, size_t nconds, const struct coord_op *ops,
-       size_t nops)
+change(struct service *s, const char *object, struct coord_req *r)
 {
-    struct service_call c = {
-        .req = { .verb = COORD_TXN, .conds = conds, .nconds = nconds, .ops = ops, .nops = nops }
-    };
+    struct service_call c = { .req = *r };
+    c.req.verb = COORD_TXN;
     enum c2_err err = service_run(s, &c);
     int code = CTL_EXIT_OK;
     if (err == C2_E_OK) {
         print_version(s->x, c.req.version);
     } else if (err == C2_E_CONFLICT) {
-        print_conflict(s->x, &c.req);
+        print_conflict(s->x, &c.req, cond_name(r->conds[c.req.cond_failed].kind));
         code = CTL_EXIT_CONFLICT;
     } else {
-        code = service_fail(s, err, NULL);
+        code = kv_fail(s, err, object);
     }
     coord_req_done(&c.req);
+    return code;
+}
+
+/* Opens the service for one transaction. */
+static int
+open_and_change(const struct cmd_ctx *x, const struct kv_args *a, const char *what,
+                struct coord_req *r)
+{
+    struct service s;
+    int code = service_open(x, what, a->service, &s);
+    if (code != CTL_EXIT_OK)
+        return code;
+    code = change(&s, a->argv[0], r);
+    service_close(&s);
     return code;
 }
 
 static int
 run_put(struct cmd_ctx *x, int argc, char **argv)
 {
-    struct service s;
-    int code = kv_begin_command(x, "kv put", &argc, &argv, &s);
+    struct kv_args a;
+    C2_AUTO(c2_buf_done) struct c2_buf value = { 0 };
+    const struct cmd *cmd = cmd_find("kv put");
+    int code = kv_parse(cmd, argc, argv, &a);
+    if (code == CTL_EXIT_OK && a.argc != 2)
+        code = cmd_usage(cmd, "which key, which value?");
+    if (code == CTL_EXIT_OK)
+        code = kv_check_key(x, cmd->name, a.argv[0]);
     if (code != CTL_EXIT_OK)
         return code;
-    C2_AUTO(c2_buf_done) struct c2_buf value = { 0 };
-    if (argc != 3) {
-        code = cmd_usage(cmd_find("kv put"), "which key, which value?");
-    } else {
-        enum c2_err err = read_value(argv[2], &value);
-        const struct coord_op op = { .kind = COORD_PUT,
-                                     .key = c2_slice_str(argv[1]),
-                                     .value = c2_buf_slice(&value) };
-        code = err == C2_E_OK ? change(&s, NULL, 0, &op, 1) : service_fail(&s, err, argv[1]);
-    }
-    service_close(&s);
-    return code;
+    enum c2_err err = read_value(a.argv[1], &value);
+    if (err == C2_E_OK && value.len > COORD_VALUE_MAX)
+        err = C2_E_TOO_LARGE;
+    if (err != C2_E_OK)
+        return cmd_fail(x, err, cmd->name, a.argv[0], NULL, "a value has up to 64 KiB");
+    const struct coord_op op = { .kind = COORD_PUT,
+                                 .key = c2_slice_str(a.argv[0]),
+                                 .value = c2_buf_slice(&value) };
+    struct coord_req r = { .ops = &op, .nops = 1 };
+    return open_and_change(x, &a, cmd->name, &r);
 }
 
 static int
 run_delete(struct cmd_ctx *x, int argc, char **argv)
 {
-    struct service s;
+    struct kv_args a;
     struct coord_op ops[TXN_MAX] = { 0 };
-    size_t n = 0;
-    int code = kv_begin_command(x, "kv delete", &argc, &argv, &s);
+    const struct cmd *cmd = cmd_find("kv delete");
+    int code = kv_parse(cmd, argc, argv, &a);
+    if (code == CTL_EXIT_OK && (a.argc < 1 || a.argc > TXN_MAX))
+        code = cmd_usage(cmd, "takes 1 to 64 keys");
+    for (int i = 0; code == CTL_EXIT_OK && i < a.argc; i++) {
+        code = kv_check_key(x, cmd->name, a.argv[i]);
+        ops[i].kind = a.prefix ? COORD_DELETE_RANGE : COORD_DELETE;
+        ops[i].key = c2_slice_str(a.argv[i]);
+    }
     if (code != CTL_EXIT_OK)
         return code;
-    bool prefix = argc > 1 && strcmp(argv[1], "--prefix") == 0;
-    for (int i = prefix ? 2 : 1; i < argc && n < TXN_MAX; i++) {
-        ops[n].kind = prefix ? COORD_DELETE_RANGE : COORD_DELETE;
-        ops[n++].key = c2_slice_str(argv[i]);
-    }
-    if (n == 0 || n == TXN_MAX)
-        code = cmd_usage(cmd_find("kv delete"), "takes 1 to 63 keys");
-    else
-        code = change(&s, NULL, 0, ops, n);
-    service_close(&s);
-    return code;
+    struct coord_req r = { .ops = ops, .nops = (size_t)a.argc };
+    return open_and_change(x, &a, cmd->name, &r);
 }
 
 /* ---- txn ------------------------------------------------------------------------------------- */
@@ -308,24 +308,26 @@ struct txn {
     struct coord_op ops[TXN_MAX];
     struct c2_buf values[TXN_MAX]; /* owned; of --put with "-" */
     size_t nconds, nops;
+    bool stdin_read;
 };
 
 struct word {
     const char *name;
     int nargs;
+    const char *args; /* of those that take two */
     bool cond;
     int kind;
 };
 
 static const struct word words[] = {
-    { "--if-exists", 1, true, COORD_EXISTS },
-    { "--if-absent", 1, true, COORD_ABSENT },
-    { "--if-version", 2, true, COORD_VERSION_EQ },
-    { "--if-value", 2, true, COORD_VALUE_EQ },
-    { "--put", 2, false, COORD_PUT },
-    { "--delete", 1, false, COORD_DELETE },
-    { "--delete-prefix", 1, false, COORD_DELETE_RANGE },
-    { "--add", 2, false, COORD_ADD },
+    { "--if-exists", 1, NULL, true, COORD_EXISTS },
+    { "--if-absent", 1, NULL, true, COORD_ABSENT },
+    { "--if-version", 2, "KEY VERSION", true, COORD_VERSION_EQ },
+    { "--if-value", 2, "KEY VALUE", true, COORD_VALUE_EQ },
+    { "--put", 2, "KEY VALUE", false, COORD_PUT },
+    { "--delete", 1, NULL, false, COORD_DELETE },
+    { "--delete-prefix", 1, NULL, false, COORD_DELETE_RANGE },
+    { "--add", 2, "KEY NUMBER", false, COORD_ADD },
 };
 
 static bool
@@ -337,75 +339,132 @@ signed_number(const char *text, int64_t *ret)
     return errno == 0 && end != text && *end == '\0';
 }
 
-/* One condition or operation at argv[0]; how many words it took, 0 = malformed. */
-static int
-parse_word(struct txn *t, int argc, char **argv)
+static const char *
+cond_name(enum coord_cond_kind kind)
 {
+    for (size_t i = 0; i < C2_ARRAY_LEN(words); i++) {
+        if (words[i].cond && words[i].kind == (int)kind)
+            return words[i].name;
+    }
+    return "";
+}
+
+/* What is wrong with it, or NULL. */
+static const char *
+parse_cond(struct txn *t, const struct word *w, char **argv)
+{
+    struct coord_cond *c = &t->conds[t->nconds];
+    if (t->nconds == TXN_MAX)
+        return "takes at most 64 conditions";
+    *c = (struct coord_cond){ .kind = (enum coord_cond_kind)w->kind, .key = c2_slice_str(argv[1]) };
+    if (c->kind == COORD_VALUE_EQ)
+        c->value = c2_slice_str(argv[2]);
+    if (c->kind == COORD_VERSION_EQ &&
+        c2_u64_parse(c2_slice_str(argv[2]), UINT64_MAX, &c->number) != C2_E_OK)
+        return "--if-version KEY VERSION: a version is a number";
+    t->nconds++;
+    return NULL;
+}
+
+static const char *
+parse_op(struct txn *t, const struct word *w, char **argv)
+{
+    struct coord_op *o = &t->ops[t->nops];
+    if (t->nops == TXN_MAX)
+        return "takes at most 64 operations";
+    *o = (struct coord_op){ .kind = (enum coord_op_kind)w->kind, .key = c2_slice_str(argv[1]) };
+    if (o->kind == COORD_ADD && !signed_number(argv[2], &o->number))
+        return "--add KEY NUMBER: an integer of 64 bits";
+    if (o->kind == COORD_PUT) {
+        struct c2_buf *value = &t->values[t->nops];
+        bool from_stdin = strcmp(argv[2], "-") == 0;
+        if (from_stdin && t->stdin_read)
+            return "standard input can be the value of one key only";
+        t->stdin_read = t->stdin_read || from_stdin;
+        enum c2_err err = read_value(argv[2], value);
+        if (err != C2_E_OK && err != C2_E_TOO_LARGE)
+            return "standard input cannot be read";
+        if (err == C2_E_TOO_LARGE || value->len > COORD_VALUE_MAX)
+            return "--put KEY VALUE: a value has up to 64 KiB";
+        o->value = c2_buf_slice(value);
+    }
+    t->nops++;
+    return NULL;
+}
+
+/* One condition or operation at argv[0]; how many words it took; 0: an exit code, after a message.
+ */
+static int
+parse_word(const struct cmd_ctx *x, struct txn *t, int argc, char **argv, int *ret_code)
+{
+    const struct cmd *cmd = cmd_find("kv txn");
+    C2_AUTO(c2_free_auto) char *text = NULL;
     const struct word *w = NULL;
+    const char *problem = NULL;
     for (size_t i = 0; i < C2_ARRAY_LEN(words); i++) {
         if (strcmp(argv[0], words[i].name) == 0)
             w = &words[i];
     }
-    if (w == NULL || argc <= w->nargs || t->nconds == TXN_MAX || t->nops == TXN_MAX)
+    if (w == NULL)
+        problem = text = c2_asprintf("%s is no condition and no operation", argv[0]);
+    else if (argc <= w->nargs)
+        problem = text = c2_asprintf("%s takes %s", w->name, w->nargs == 1 ? "a key" : w->args);
+    else if ((*ret_code = kv_check_key(x, cmd->name, argv[1])) != CTL_EXIT_OK)
         return 0;
-    struct c2_slice key = c2_slice_str(argv[1]);
-    if (w->cond) {
-        struct coord_cond *c = &t->conds[t->nconds++];
-        *c = (struct coord_cond){ .kind = (enum coord_cond_kind)w->kind, .key = key };
-        if (c->kind == COORD_VALUE_EQ)
-            c->value = c2_slice_str(argv[2]);
-        if (c->kind == COORD_VERSION_EQ &&
-            c2_u64_parse(c2_slice_str(argv[2]), UINT64_MAX, &c->number) != C2_E_OK)
-            return 0;
-    } else {
-        struct coord_op *o = &t->ops[t->nops];
-        *o = (struct coord_op){ .kind = (enum coord_op_kind)w->kind, .key = key };
-        if (o->kind == COORD_PUT) {
-            if (read_value(argv[2], &t->values[t->nops]) != C2_E_OK)
-                return 0;
-            o->value = c2_buf_slice(&t->values[t->nops]);
-        }
-        if (o->kind == COORD_ADD && !signed_number(argv[2], &o->number))
-            return 0;
-        t->nops++;
-    }
-    return w->nargs + 1;
+    else
+        problem = w->cond ? parse_cond(t, w, argv) : parse_op(t, w, argv);
+    if (problem == NULL)
+        return w->nargs + 1;
+    *ret_code = cmd_usage(cmd, problem);
+    return 0;
 }
 
 static int
 run_txn(struct cmd_ctx *x, int argc, char **argv)
 {
-    struct service s;
-    int code = kv_begin_command(x, "kv txn", &argc, &argv, &s);
-    if (code != CTL_EXIT_OK)
-        return code;
+    struct kv_args a = { .argc = argc - 1, .argv = argv + 1 };
+    const struct cmd *cmd = cmd_find("kv txn");
+    if (argc > 1 && (strcmp(argv[1], "-s") == 0 || strcmp(argv[1], "--service") == 0)) {
+        if (argc < 3)
+            return cmd_usage(cmd, "-s takes the name of a service");
+        a = (struct kv_args){ .service = argv[2], .argc = argc - 3, .argv = argv + 3 };
+    }
+    if (a.argc == 0)
+        return cmd_usage(cmd, "which conditions and operations?");
     struct txn *t = c2_calloc(1, sizeof *t);
-    int at = 1;
-    for (int took = 1; at < argc && took > 0; at += took) /* stays where it is malformed */
-        took = parse_word(t, argc - at, argv + at);
-    if (argc == 1 || at != argc)
-        code = cmd_usage(cmd_find("kv txn"), "conditions and operations, see c2fsctl help kv txn");
-    else
-        code = change(&s, t->conds, t->nconds, t->ops, t->nops);
+    int code = CTL_EXIT_OK;
+    for (int at = 0, took = 1; at < a.argc && took > 0; at += took)
+        took = parse_word(x, t, a.argc - at, a.argv + at, &code);
+    if (code == CTL_EXIT_OK) {
+        struct coord_req r = {
+            .conds = t->conds, .nconds = t->nconds, .ops = t->ops, .nops = t->nops
+        };
+        a.argv = (char *[]){ NULL }; /* a failure is of all of them */
+        code = open_and_change(x, &a, cmd->name, &r);
+    }
     for (size_t i = 0; i < TXN_MAX; i++)
         c2_buf_done(&t->values[i]);
     c2_free(t);
-    service_close(&s);
     return code;
 }
 
 const struct cmd cmds_kv[] = {
     { .name = "kv get",
-      .args = "[-s SERVICE] KEY",
+      .args = "[-s SERVICE] [--raw|--number] KEY",
       .summary = "print the value of a key of a coordination service",
-      .help = "Linearizable: sees every change that was completed before.\n",
-      .options = "-s",
+      .help =
+          "Linearizable: sees every change that was completed before. Bytes that are not text\n"
+          "are shown as 0x and hex digits; --raw gives the bytes themselves, without an end of\n"
+          "line, and --number the number of a counter (kv txn --add).\n",
+      .options = "-s --raw --number",
       .needs = CMD_NEEDS_CONF,
       .run = run_get },
     { .name = "kv put",
       .args = "[-s SERVICE] KEY VALUE|-",
       .summary = "set a key; - reads the value from standard input",
-      .help = "",
+      .help =
+          "A value has up to 64 KiB. A key has 1 to 500 bytes and does not begin with 0xff; one\n"
+          "that begins with a dash comes after --.\n",
       .options = "-s",
       .needs = CMD_NEEDS_CONF,
       .run = run_put },

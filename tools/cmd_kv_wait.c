@@ -77,50 +77,61 @@ on_signal(void *arg, int signo)
 }
 
 static int
+watch(struct service *s, struct watching *v)
+{
+    enum c2_err err = c2_os_signals(s->os, on_signal, &v->over);
+    if (err != C2_E_OK)
+        return kv_fail(s, err, NULL);
+    coord_watch(s->coord, &v->w);
+    c2_os_run_until(s->os, &v->over);
+    coord_unwatch(s->coord, &v->w);
+    return CTL_EXIT_OK;
+}
+
+static int
 run_watch(struct cmd_ctx *x, int argc, char **argv)
 {
     struct service s;
-    struct watching v = { .x = x };
-    int code = kv_begin_command(x, "kv watch", &argc, &argv, &s);
+    struct kv_args a;
+    const struct cmd *cmd = cmd_find("kv watch");
+    struct watching v = { .x = x, .w = { .event = on_event, .reload = on_reload } };
+    int code = kv_parse(cmd, argc, argv, &a);
+    if (code == CTL_EXIT_OK && a.argc > 1)
+        code = cmd_usage(cmd, "takes one prefix");
+    if (code == CTL_EXIT_OK)
+        code = service_open(x, cmd->name, a.service, &s);
     if (code != CTL_EXIT_OK)
         return code;
-    int at = 1;
-    if (argc > 2 && strcmp(argv[1], "--count") == 0 &&
-        c2_u64_parse(c2_slice_str(argv[2]), UINT32_MAX, &v.left) == C2_E_OK)
-        at = 3;
-    if (argc - at > 1 || (argc > at && argv[at][0] == '-')) {
-        service_close(&s);
-        return cmd_usage(cmd_find("kv watch"), "takes one prefix");
-    }
-    v.w.prefix = c2_slice_str(argc > at ? argv[at] : "");
-    v.w.event = on_event;
-    v.w.reload = on_reload;
-    if (c2_os_signals(s.os, on_signal, &v.over) != C2_E_OK)
-        return CTL_EXIT_FAILED;
-    coord_watch(s.coord, &v.w);
-    c2_os_run_until(s.os, &v.over);
-    coord_unwatch(s.coord, &v.w);
+    v.left = a.count;
+    v.w.prefix = c2_slice_str(a.argc == 1 ? a.argv[0] : "");
+    code = watch(&s, &v);
     service_close(&s);
-    return CTL_EXIT_OK;
+    return code;
 }
 
 /* ---- lock ------------------------------------------------------------------------------------ */
 
+/*
+ *   session ─► try ─► (somebody has it: wait for a change, try again) ─► held ─► given back
+ *
+ * Who holds a lock must learn that it is lost, also when the service cannot tell: the session lives
+ * for TTL_NS after the service has last confirmed it, so a keepalive that was sent earlier than
+ * that and is the last one answered means that somebody else may have the lock.
+ */
 struct locking {
     struct service s;
     const char *key;
+    struct service_call call; /* the one that is waited for; here, because a signal leaves it */
     uint64_t session;
     uint64_t token;
-    bool changed; /* the key may be free */
-    bool interrupted;
-    bool lost;
-    bool over;
+    bool wake; /* something has happened */
+    bool interrupted, lost;
     struct coord_watch w;
     struct c2_timer keepalive, poll;
-    struct service_call alive;
+    struct coord_req alive;
+    uint64_t alive_sent_ns, held_until_ns;
     bool alive_busy;
-    bool alive_idle; /* the reverse, to wait for */
-    pid_t child;
+    pid_t child; /* 0 = there is none */
     int status;
 };
 
@@ -130,13 +141,13 @@ lock_event(struct coord_watch *w, struct c2_slice key, uint64_t version, bool de
     (void)key;
     (void)version;
     (void)deleted;
-    C2_CONTAINER_OF(w, struct locking, w)->changed = true;
+    C2_CONTAINER_OF(w, struct locking, w)->wake = true;
 }
 
 static void
 lock_reload(struct coord_watch *w)
 {
-    C2_CONTAINER_OF(w, struct locking, w)->changed = true;
+    C2_CONTAINER_OF(w, struct locking, w)->wake = true;
 }
 
 static void
@@ -144,24 +155,52 @@ lock_signal(void *arg, int signo)
 {
     struct locking *l = arg;
     l->interrupted = true;
-    l->changed = true; /* ends the wait */
+    l->wake = true;
     if (l->child > 0)
         kill(l->child, signo);
 }
 
 static void
-alive_done(struct coord_req *r)
+call_done(struct coord_req *r)
 {
     struct service_call *c = C2_CONTAINER_OF(r, struct service_call, req);
-    struct locking *l = C2_CONTAINER_OF(c, struct locking, alive);
-    l->alive_busy = false;
-    l->alive_idle = true;
-    if (r->err == C2_E_SESSION) {
-        l->lost = true;
-        l->changed = true;
-        if (l->child > 0)
-            kill(l->child, SIGTERM);
+    c->done = true;
+    C2_CONTAINER_OF(c, struct locking, call)->wake = true;
+}
+
+/* INTERRUPTED: it may happen all the same, so nothing else may be asked. */
+static enum c2_err
+run_call(struct locking *l)
+{
+    service_start(&l->s, &l->call);
+    l->call.req.done = call_done;
+    coord_submit(l->s.coord, &l->call.req);
+    while (!l->call.done && !l->interrupted) {
+        l->wake = false;
+        c2_os_run_until(l->s.os, &l->wake);
     }
+    return l->call.done ? l->call.req.err : C2_E_INTERRUPTED;
+}
+
+static void
+lose(struct locking *l)
+{
+    l->lost = true;
+    l->wake = true;
+    if (l->child > 0)
+        kill(l->child, SIGTERM);
+}
+
+static void
+alive_done(struct coord_req *r)
+{
+    struct locking *l = C2_CONTAINER_OF(r, struct locking, alive);
+    l->alive_busy = false;
+    l->wake = true;
+    if (r->err == C2_E_OK)
+        l->held_until_ns = l->alive_sent_ns + TTL_NS;
+    else if (r->err == C2_E_SESSION && !l->lost)
+        lose(l);
     coord_req_done(r);
 }
 
@@ -169,38 +208,45 @@ static void
 keepalive_fired(struct c2_timer *t)
 {
     struct locking *l = C2_CONTAINER_OF(t, struct locking, keepalive);
-    c2_timer_arm(l->s.env, t, c2_now_ns(l->s.env) + TTL_NS / 4);
+    uint64_t now_ns = c2_now_ns(l->s.env);
+    if (now_ns >= l->held_until_ns) {
+        lose(l);
+        return;
+    }
+    c2_timer_arm(l->s.env, t, C2_MIN(now_ns + TTL_NS / 4, l->held_until_ns));
     if (l->alive_busy)
         return;
     l->alive_busy = true;
-    l->alive_idle = false;
-    l->alive.req = (struct coord_req){ .verb = COORD_SESSION_KEEPALIVE,
-                                       .session = l->session,
-                                       .done = alive_done };
-    l->alive.req.deadline_ns = c2_now_ns(l->s.env) + TTL_NS;
-    coord_submit(l->s.coord, &l->alive.req);
+    l->alive_sent_ns = now_ns;
+    l->alive = (struct coord_req){ .verb = COORD_SESSION_KEEPALIVE,
+                                   .session = l->session,
+                                   .done = alive_done,
+                                   .deadline_ns = now_ns + TTL_NS };
+    coord_submit(l->s.coord, &l->alive);
 }
 
 static enum c2_err
 open_session(struct locking *l)
 {
-    struct service_call c = { .req = { .verb = COORD_SESSION_OPEN, .ttl_ns = TTL_NS } };
-    enum c2_err err = service_run(&l->s, &c);
-    l->session = c.req.session;
-    coord_req_done(&c.req);
+    l->held_until_ns = c2_now_ns(l->s.env) + TTL_NS;
+    l->call.req = (struct coord_req){ .verb = COORD_SESSION_OPEN, .ttl_ns = TTL_NS };
+    enum c2_err err = run_call(l);
+    l->session = l->call.req.session;
+    if (err == C2_E_OK)
+        c2_timer_arm(l->s.env, &l->keepalive, c2_now_ns(l->s.env) + TTL_NS / 4);
     return err;
 }
 
-static void
+/* Gives the lock back. SESSION: it was not held any more. */
+static enum c2_err
 close_session(struct locking *l)
 {
-    struct service_call c = { .req = { .verb = COORD_SESSION_CLOSE, .session = l->session } };
-    if (!l->lost)
-        (void)service_run(&l->s, &c); /* else it ends by itself */
-    coord_req_done(&c.req);
+    l->interrupted = false;
+    l->call.req = (struct coord_req){ .verb = COORD_SESSION_CLOSE, .session = l->session };
+    return run_call(l);
 }
 
-/* CONFLICT: somebody else has it. */
+/* CONFLICT: somebody else has it. EXISTS: it is no lock. */
 static enum c2_err
 try_lock(struct locking *l)
 {
@@ -208,12 +254,16 @@ try_lock(struct locking *l)
     const struct coord_op op = { .kind = COORD_PUT_EPHEMERAL,
                                  .key = c2_slice_str(l->key),
                                  .number = (int64_t)l->session };
-    struct service_call c = {
-        .req = { .verb = COORD_TXN, .conds = &cond, .nconds = 1, .ops = &op, .nops = 1 }
-    };
-    enum c2_err err = service_run(&l->s, &c);
-    l->token = c.req.version;
-    coord_req_done(&c.req);
+    struct coord_req *r = &l->call.req;
+    *r =
+        (struct coord_req){ .verb = COORD_TXN, .conds = &cond, .nconds = 1, .ops = &op, .nops = 1 };
+    enum c2_err err = run_call(l);
+    if (err == C2_E_INTERRUPTED)
+        return err;
+    l->token = r->version;
+    if (err == C2_E_CONFLICT && r->nentries == 1 && r->entries[0].session == 0)
+        err = C2_E_EXISTS;
+    coord_req_done(r);
     return err;
 }
 
@@ -221,13 +271,13 @@ static enum c2_err
 wait_for_lock(struct locking *l)
 {
     for (;;) {
-        l->changed = false;
         enum c2_err err = try_lock(l);
         if (err != C2_E_CONFLICT)
             return err;
-        c2_os_run_until(l->s.os, &l->changed);
+        l->wake = false;
+        c2_os_run_until(l->s.os, &l->wake);
         if (l->interrupted)
-            return C2_E_INTERRUPTED;
+            return C2_E_CANCELED;
         if (l->lost)
             return C2_E_SESSION;
     }
@@ -238,10 +288,12 @@ child_poll(struct c2_timer *t)
 {
     struct locking *l = C2_CONTAINER_OF(t, struct locking, poll);
     pid_t got = waitpid(l->child, &l->status, WNOHANG);
-    if (got == l->child || (got < 0 && errno == ECHILD))
-        l->over = true;
-    else
+    if (got == l->child || (got < 0 && errno == ECHILD)) {
+        l->child = 0;
+        l->wake = true;
+    } else {
         c2_timer_arm(l->s.env, t, c2_now_ns(l->s.env) + CHILD_POLL_NS);
+    }
 }
 
 /* Runs the command while the lock is held; its exit code. */
@@ -262,12 +314,12 @@ run_locked(struct locking *l, char **command)
         _exit(127);
     }
     if (l->child < 0)
-        return service_fail(&l->s, c2_err_from_errno(errno), command[0]);
+        return cmd_fail(l->s.x, c2_err_from_errno(errno), l->s.what, command[0], NULL, NULL);
     c2_timer_arm(l->s.env, &l->poll, c2_now_ns(l->s.env));
-    c2_os_run_until(l->s.os, &l->over);
-    if (l->lost)
-        return cmd_fail(l->s.x, C2_E_FENCED, l->s.what, l->key,
-                        "the lock was lost while the command ran", NULL);
+    while (l->child > 0) {
+        l->wake = false;
+        c2_os_run_until(l->s.os, &l->wake);
+    }
     return WIFEXITED(l->status) ? WEXITSTATUS(l->status) : 128 + WTERMSIG(l->status);
 }
 
@@ -277,60 +329,96 @@ hold(struct locking *l)
 {
     (void)printf("%llu\n", (unsigned long long)l->token);
     (void)fflush(stdout);
-    l->changed = false;
     while (!l->interrupted && !l->lost) {
-        c2_os_run_until(l->s.os, &l->changed);
-        l->changed = false;
+        l->wake = false;
+        c2_os_run_until(l->s.os, &l->wake);
     }
-    return l->lost ? service_fail(&l->s, C2_E_FENCED, l->key) : CTL_EXIT_OK;
+    return CTL_EXIT_OK;
+}
+
+static int
+lock_fail(const struct locking *l, enum c2_err err)
+{
+    if (err == C2_E_EXISTS)
+        return cmd_fail(l->s.x, err, l->s.what, l->key, "this key has a value, it is no lock",
+                        "choose another key for the lock");
+    if (err == C2_E_CANCELED || err == C2_E_INTERRUPTED)
+        return cmd_fail(l->s.x, C2_E_INTERRUPTED, l->s.what, l->key,
+                        "interrupted before the lock was there", "nothing was run");
+    return kv_fail(&l->s, err, l->key);
 }
 
 /* With a session: takes the lock and does what it is for. */
 static int
 with_session(struct locking *l, char **command)
 {
-    int code = CTL_EXIT_OK;
     coord_watch(l->s.coord, &l->w);
-    c2_timer_arm(l->s.env, &l->keepalive, c2_now_ns(l->s.env) + TTL_NS / 4);
     enum c2_err err = wait_for_lock(l);
+    int code = CTL_EXIT_OK;
     if (err != C2_E_OK)
-        code = service_fail(&l->s, err, l->key);
+        code = lock_fail(l, err);
     else
         code = command != NULL ? run_locked(l, command) : hold(l);
     c2_timer_stop(l->s.env, &l->keepalive);
     coord_unwatch(l->s.coord, &l->w);
-    if (l->alive_busy)
-        c2_os_run_until(l->s.os, &l->alive_idle);
-    close_session(l);
+    if (err == C2_E_INTERRUPTED)
+        return code; /* what was asked ends with the session */
+    if (!l->lost && close_session(l) == C2_E_SESSION)
+        l->lost = true;
+    while (l->alive_busy && !l->interrupted && !l->lost) {
+        l->wake = false;
+        c2_os_run_until(l->s.os, &l->wake);
+    }
+    if (l->lost && err == C2_E_OK)
+        return cmd_fail(
+            l->s.x, C2_E_FENCED, l->s.what, l->key,
+            command != NULL ? "the lock was lost while the command ran" : "the lock was lost",
+            "somebody else may have held it meanwhile: conditions on the token's version "
+            "(kv txn --if-version) keep what was done safe");
     return code;
+}
+
+static int
+lock(struct locking *l, char **command)
+{
+    l->w.prefix = c2_slice_str(l->key);
+    l->w.event = lock_event;
+    l->w.reload = lock_reload;
+    l->keepalive.fire = keepalive_fired;
+    l->poll.fire = child_poll;
+    enum c2_err err = c2_os_signals(l->s.os, lock_signal, l);
+    if (err == C2_E_OK)
+        err = open_session(l);
+    return err == C2_E_OK ? with_session(l, command) : lock_fail(l, err);
 }
 
 static int
 run_lock(struct cmd_ctx *x, int argc, char **argv)
 {
-    struct locking *l = c2_calloc(1, sizeof *l);
-    int code = kv_begin_command(x, "kv lock", &argc, &argv, &l->s);
-    if (code != CTL_EXIT_OK) {
-        c2_free(l);
+    struct kv_args a;
+    const struct cmd *cmd = cmd_find("kv lock");
+    bool dashes = argc > 2 && strcmp(argv[2], "--") == 0; /* of the command */
+    int code = kv_parse(cmd, dashes ? 2 : argc, argv, &a);
+    if (code == CTL_EXIT_OK && a.argc == 0)
+        code = cmd_usage(cmd, "which key?");
+    if (code == CTL_EXIT_OK)
+        code = kv_check_key(x, cmd->name, a.argv[0]);
+    if (code != CTL_EXIT_OK)
         return code;
+    int rest = (int)(a.argv - argv) + 1;
+    rest += rest < argc && strcmp(argv[rest], "--") == 0;
+    struct locking *l = c2_calloc(1, sizeof *l);
+    l->key = a.argv[0];
+    code = service_open(x, cmd->name, a.service, &l->s);
+    if (code == CTL_EXIT_OK) {
+        code = lock(l, rest < argc ? argv + rest : NULL);
+        if (l->alive_busy ||
+            !l->call.done) { /* nobody wants to wait for what cannot be taken back */
+            (void)fflush(stdout);
+            _exit(code);
+        }
+        service_close(&l->s);
     }
-    int command = argc > 2 && strcmp(argv[2], "--") == 0 ? 3 : 2;
-    if (argc < 2 || argv[1][0] == '-') {
-        code = cmd_usage(cmd_find("kv lock"), "which key?");
-    } else {
-        l->key = argv[1];
-        l->w.prefix = c2_slice_str(l->key);
-        l->w.event = lock_event;
-        l->w.reload = lock_reload;
-        l->keepalive.fire = keepalive_fired;
-        l->poll.fire = child_poll;
-        enum c2_err err = c2_os_signals(l->s.os, lock_signal, l);
-        if (err == C2_E_OK)
-            err = open_session(l);
-        code = err == C2_E_OK ? with_session(l, command < argc ? argv + command : NULL)
-                              : service_fail(&l->s, err, l->key);
-    }
-    service_close(&l->s);
     c2_free(l);
     return code;
 }

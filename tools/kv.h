@@ -8,10 +8,30 @@
 #include "tools/cmd.h"
 #include "tools/service.h"
 
-/* Takes "-s SERVICE" from the front of the arguments and opens it; an exit code. */
-int kv_begin_command(const struct cmd_ctx *x, const char *what, int *argc, char ***argv,
-                     struct service *s);
+struct kv_args {
+    const char *service; /* NULL = the only one */
+    bool prefix, raw, number;
+    uint64_t count; /* 0 = not given */
+    int argc;       /* what is left, without the command's name */
+    char **argv;
+};
+
+/*
+ * Options come first, those of cmd->options; "--" ends them, for a key that begins with a dash. An
+ * option behind a key is an error: "kv delete a --prefix" must not delete the key "a". Returns an
+ * exit code, after a message.
+ */
+int kv_parse(const struct cmd *cmd, int argc, char **argv, struct kv_args *ret_args);
+
+/* Whether this may be a key; an exit code, after a message. */
+int kv_check_key(const struct cmd_ctx *x, const char *what, const char *key);
+
+/* As service_fail, with the bounds of keys and values where they are what is wrong. */
+int kv_fail(const struct service *s, enum c2_err err, const char *object);
+
+/* Text as it is; other bytes as 0x and hex digits. */
 void kv_print_bytes(struct c2_slice b);
+/* Strings of JSON are text: other bytes come as hex digits under another key. */
 void kv_json_bytes(struct c2_json *j, const char *key, const char *hex_key, struct c2_slice b);
 
 #endif

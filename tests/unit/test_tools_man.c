@@ -164,6 +164,18 @@ commands__names_are_unique_and_groups_are_neighbours(void **state)
     assert_null(cmd_find("no such command"));
 }
 
+static void
+commands__acting_ones_exist(void **state)
+{
+    (void)state;
+    for (size_t i = 0; cmd_acting[i] != NULL; i++) {
+        const struct cmd *c = cmd_find(cmd_acting[i]);
+        assert_non_null(c);
+        assert_true(cmd_acts_at_once(c));
+    }
+    assert_false(cmd_acts_at_once(cmd_find("status")));
+}
+
 int
 main(void)
 {
@@ -172,6 +184,7 @@ main(void)
         cmocka_unit_test(errors__page_has_every_code_with_text_and_errno),
         cmocka_unit_test(ctl__page_has_every_command_with_its_arguments_and_options),
         cmocka_unit_test(commands__names_are_unique_and_groups_are_neighbours),
+        cmocka_unit_test(commands__acting_ones_exist),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,75 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# c2fsctl kv by hand: what is typed wrong changes nothing, any bytes come back, a lost lock is told.
+# shellcheck source=tests/lib/integration.sh
+. "$(dirname "$0")/../lib/integration.sh"
+METADATA=bft
+begin "$@"
+replicas_new
+replicas_start
+kv() { meta kv "$@"; }
+value_is() { # KEY VALUE
+    [ "$(kv get "$1")" = "$2" ]
+}
+says() { # CODE TEXT COMMAND... : it ends with this code and says this
+    local code=$1 text=$2 rc
+    shift 2
+    "$@" >"$WORK/says" 2>&1 </dev/null
+    rc=$?
+    [ "$rc" -eq "$code" ] && grep -qF -- "$text" "$WORK/says" || { echo "exit code $rc:"; head -5 "$WORK/says"; return 1; }
+}
+
+note "what is typed wrong changes nothing"
+check "a key" kv put a 1
+check "an option behind the key is none" says 2 "comes before the keys" kv delete a --prefix
+check "an unknown option is none" says 2 "comes after --" kv delete --all a
+check "there is no trying" says 2 "nothing was done" meta --dry-run kv delete a
+check "not of transactions either" says 2 "nothing was done" meta --dry-run kv txn --delete a
+check "an empty key" says 1 "1 to 500 bytes" kv put "" 1
+check "a key of the service" says 1 "0xff" kv delete $'\xff'
+check "an operation that is none" says 2 "--remove is no condition" kv txn --delete a --remove a
+check "one word too few" says 2 "--put takes KEY VALUE" kv txn --delete a --put b
+check "a version that is none" says 2 "a version is a number" kv txn --if-version a x --delete a
+check "standard input twice" says 2 "one key only" kv txn --put a - --put b -
+check "a counter that is none" says 1 "a counter" kv txn --add a 1
+check "a condition that does not hold" says 10 "condition 2, --if-absent, does not hold" \
+    kv txn --if-exists a --if-absent a --delete a
+head -c 65537 /dev/zero >"$WORK/large"
+put_large() { kv put a - <"$WORK/large"; }
+check "a value that is too large" ends_with 1 put_large
+check "the key has its value still" value_is a 1
+check "every command tells what it takes" says 0 "usage: c2fsctl kv txn" kv txn --help
+
+note "any bytes"
+check "a key like an option" kv put -- --prefix -5
+check "is one" [ "$(kv get -- --prefix)" = -5 ]
+head -c 65536 /dev/urandom >"$WORK/bytes"
+put_bytes() { kv put bytes - <"$WORK/bytes"; }
+check "the largest value" put_bytes
+kv get --raw bytes >"$WORK/back"
+check "comes back" cmp "$WORK/bytes" "$WORK/back"
+full() { kv get --raw bytes >/dev/full; }
+check "or not at all" ends_with 1 full
+check "an empty value" kv put empty ""
+check "is empty" [ -z "$(kv get --raw empty)$(kv get empty)" ]
+check "a counter" kv txn --add count 40
+check "that goes back" kv txn --add count -41
+check "is a number" [ "$(kv get --number count)" = -1 ]
+
+note "locks"
+check "a key with a value is no lock" ends_with 10 kv lock a -- true
+check "the command's exit code" ends_with 3 kv lock l -- sh -c 'exit 3'
+meta kv lock l -- sleep 600 >"$WORK/holder" 2>&1 &
+holder=$!
+is_held() { kv get l; }
+check "it is held" wait_for 30 is_held
+replica_kill 3
+replica_kill 4
+wait "$holder"
+rc=$?
+check "a holder that the service does not answer is told (exit code $rc)" [ "$rc" -eq 10 ]
+check "by a sentence" grep -q 'was lost while the command ran' "$WORK/holder"
+replicas_start 3 4
+check "another one gets it" kv lock l -- true
+replicas_stop
+finish
