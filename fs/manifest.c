@@ -282,13 +282,15 @@ fs_extents_parse(const struct fs_content_names *names, struct c2_rd *r, uint64_t
     if (nobjects > c2_rd_left(r) / DS_REF_LEN)
         return C2_E_PARSE;
     struct named *objects = c2_calloc(nobjects, sizeof(*objects));
+    bool contradiction = false;
     for (uint32_t i = 0; i < nobjects; i++) {
         struct ds_ref ref = ds_ref_decode(r);
         objects[i].source = names->object(names->arg, &ref);
         objects[i].plain_len = ref.plain_len;
+        contradiction = contradiction || objects[i].source == NULL;
     }
     uint32_t n = c2_rd_u32(r);
-    enum c2_err err = n > EXTENTS_MAX ? C2_E_PARSE : C2_E_OK;
+    enum c2_err err = n > EXTENTS_MAX || contradiction ? C2_E_PARSE : C2_E_OK;
     uint64_t least = from;
     for (uint32_t i = 0; err == C2_E_OK && i < n; i++)
         err = parse_extent(r, objects, nobjects, end, &least, map);
@@ -319,6 +321,10 @@ parse_leaves(const struct fs_content_names *names, struct c2_rd *r, uint32_t nle
         least = l->off + 1;
         l->source = names->object(names->arg, &ref);
         m->nleaves++;
+        if (l->source == NULL) {
+            fs_manifest_free(m);
+            return C2_E_PARSE;
+        }
     }
     *ret = m;
     return C2_E_OK;
@@ -352,11 +358,16 @@ fs_content_parse(const struct fs_content_names *names, struct c2_rd *r,
     return C2_E_OK;
 }
 
-/* What is named by a record of the store has a record of its own. */
+/* What is named by a record of the store has a record of its own. All references to an object say
+ * how long it is: readers count on it. */
 static struct fs_source *
 recorded_object(void *arg, const struct ds_ref *ref)
 {
     struct fs_object *o = fs_object_get(arg, ref);
+    if (o->ref.plain_len != ref->plain_len) {
+        fs_source_unref(&o->source);
+        return NULL;
+    }
     o->recorded = true;
     return &o->source;
 }

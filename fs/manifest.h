@@ -50,8 +50,8 @@ C2_RESULT fs_leaf_decode(struct fs *fs, struct c2_slice bytes, uint64_t off, uin
                          struct fs_map **map);
 /* The same without a mount: somebody else says which source stands for an object. */
 struct fs_content_names {
-    struct fs_source *(*object)(void *arg,
-                                const struct ds_ref *ref); /* one reference, never NULL */
+    /* One reference; NULL when it contradicts another reference to the same object. */
+    struct fs_source *(*object)(void *arg, const struct ds_ref *ref);
     void *arg;
 };
 /* What follows the attributes: *ret_manifest, of which base is not read yet, or *ret_map. */

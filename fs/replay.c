@@ -120,7 +120,7 @@ extent_source(struct replay *p, const struct group *g, const struct group_extent
             o->stored_bytes = in->stored_bytes;
         }
         *ret_source = &o->source;
-        return in->ref.plain_len;
+        return o->ref.plain_len; /* which counts when two references differ */
     }
     bool own = in->kind == GROUP_PIECE;
     struct fs_chunk *c = piece_chunk(p, own ? &g->locs[in->piece] : &in->loc, own);
