@@ -138,8 +138,11 @@ missing() {
 find_s3rver() {
     [ -z "${S3RVER_MODULES-}" ] || return 0
     export S3RVER_MODULES=$work/npm
+    # A registry that does not answer must not cost minutes.
     have npm && mkdir -p "$S3RVER_MODULES" &&
-        timeout 300 npm install --prefix "$S3RVER_MODULES" --silent --no-audit --no-fund \
+        timeout 120 npm install --prefix "$S3RVER_MODULES" --silent --no-audit --no-fund \
+            --fetch-timeout=10000 --fetch-retries=1 --fetch-retry-mintimeout=1000 \
+            --fetch-retry-maxtimeout=1000 \
             @20minutes/s3rver@4.0.4 >"$work/npm.log" 2>&1
 }
 
