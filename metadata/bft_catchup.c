@@ -240,7 +240,7 @@ bft_on_decided(struct bft_replica *r, struct c2_blob *blob)
     if (s->proof == NULL)
         s->proof = c2_blob_ref(blob);
     if (!s->decided) {
-        struct bft_bytes body = { blob, 0, d.batch.len };
+        struct bft_bytes body = { .blob = blob, .len = d.batch.len };
         body.at = d.batch.len > 0 ? (size_t)(d.batch.data - blob->data) : 0;
         bft_decide(r, s, view, d.digest, &body);
     } else {

@@ -33,6 +33,7 @@
 struct bft_bytes {
     struct c2_blob *blob; /* owned reference; NULL = none */
     size_t at, len;
+    bool shared; /* with the body of its slot, which is counted */
 };
 
 struct bft_vote {
@@ -382,6 +383,10 @@ struct bft_slot *bft_slot_make(struct bft_replica *r, uint64_t n);
 void bft_slot_clear(struct bft_replica *r, struct bft_slot *s);
 bool bft_in_window(const struct bft_replica *r, uint64_t n);
 void bft_bytes_set(struct bft_replica *r, struct bft_bytes *dst, struct c2_blob *blob,
+                   struct c2_slice bytes);
+/* What a slot holds of its body under another name takes no more memory. */
+void bft_bytes_share(struct bft_replica *r, struct bft_bytes *dst, const struct bft_bytes *body);
+void bft_final_set(struct bft_replica *r, struct bft_slot *s, struct c2_blob *blob,
                    struct c2_slice bytes);
 void bft_bytes_clear(struct bft_replica *r, struct bft_bytes *b);
 struct c2_slice bft_bytes_slice(const struct bft_bytes *b);

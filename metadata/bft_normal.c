@@ -94,6 +94,15 @@ keep_for_later(struct bft_replica *r, struct bft_slot *s, const struct msg_pre_p
     memcpy(s->later, m->proposal.data, MSG_PROPOSAL_LEN);
 }
 
+/* The batch that everything waits for is always taken: the room comes back only with the next
+ * checkpoint, which lies behind it. */
+static bool
+may_keep(struct bft_replica *r, const struct bft_slot *s, size_t len)
+{
+    bool next = s->n <= r->issued + 1;
+    return bft_body_room(r, len) || next;
+}
+
 static void
 attach_body(struct bft_replica *r, struct bft_slot *s, struct c2_blob *blob, struct c2_slice batch)
 {
@@ -101,7 +110,7 @@ attach_body(struct bft_replica *r, struct bft_slot *s, struct c2_blob *blob, str
     if (s->have_body || !s->have_proposal)
         return;
     msg_batch_digest(batch, digest);
-    if (!bft_digest_equal(digest, s->digest) || !bft_body_room(r, batch.len))
+    if (!bft_digest_equal(digest, s->digest) || !may_keep(r, s, batch.len))
         return;
     bft_bytes_set(r, &s->body, blob, batch);
     s->have_body = true;
@@ -238,7 +247,7 @@ make_cert(struct bft_replica *r, struct bft_slot *s)
     c->view = s->view;
     memcpy(c->digest, s->digest, MSG_DIGEST_LEN);
     memcpy(c->proposal, s->proposal, MSG_PROPOSAL_LEN);
-    bft_bytes_set(r, &c->body, s->body.blob, bft_bytes_slice(&s->body));
+    bft_bytes_share(r, &c->body, &s->body);
     for (unsigned i = 0; i < r->config.n && c->nvotes < r->q - 1; i++) {
         const struct bft_vote *v = &s->prepare[i];
         if (v->msg != NULL && v->view == s->view && bft_digest_equal(v->digest, s->digest))
@@ -277,8 +286,7 @@ static void
 finish_decision(struct bft_replica *r, struct bft_slot *s, struct c2_blob *blob,
                 struct c2_slice batch)
 {
-    bft_bytes_set(r, &s->final, blob, batch);
-    s->have_final = true;
+    bft_final_set(r, s, blob, batch);
     struct wal_record rec = { .epoch = r->config.epoch, .view = s->decided_view, .n = s->n };
     memcpy(rec.digest, s->decided_digest, MSG_DIGEST_LEN);
     uint64_t lsn = bft_append(r, WAL_DECIDED, &rec, NULL);

@@ -133,7 +133,7 @@ read_prepared(struct bft_replica *r, const struct wal_record *rec)
     c->view = rec->view;
     memcpy(c->digest, rec->digest, MSG_DIGEST_LEN);
     memcpy(c->proposal, s->proposal, MSG_PROPOSAL_LEN);
-    bft_bytes_set(r, &c->body, s->body.blob, bft_bytes_slice(&s->body));
+    bft_bytes_share(r, &c->body, &s->body);
     for (uint32_t i = 0; i < rec->count; i++) {
         struct c2_slice item;
         C2_TRY(msg_next_bytes(&rest, &item));
@@ -153,10 +153,8 @@ read_decided(struct bft_replica *r, const struct wal_record *rec, uint64_t lsn)
     s->decided = true;
     s->decided_view = rec->view;
     memcpy(s->decided_digest, rec->digest, MSG_DIGEST_LEN);
-    if (bft_find_body(r, rec->digest, &found)) {
-        bft_bytes_set(r, &s->final, found.blob, bft_bytes_slice(&found));
-        s->have_final = true;
-    }
+    if (bft_find_body(r, rec->digest, &found))
+        bft_final_set(r, s, found.blob, bft_bytes_slice(&found));
     if (s->first_lsn == 0)
         s->first_lsn = lsn;
     return C2_E_OK;

@@ -47,8 +47,8 @@ bft_slot_make(struct bft_replica *r, uint64_t n)
 void
 bft_bytes_clear(struct bft_replica *r, struct bft_bytes *b)
 {
-    C2_ASSERT(b->blob == NULL || r->bodies_bytes >= b->len);
-    if (b->blob != NULL)
+    C2_ASSERT(b->blob == NULL || b->shared || r->bodies_bytes >= b->len);
+    if (b->blob != NULL && !b->shared)
         r->bodies_bytes -= b->len;
     c2_blob_unref(b->blob);
     *b = (struct bft_bytes){ 0 };
@@ -67,6 +67,27 @@ bft_bytes_set(struct bft_replica *r, struct bft_bytes *dst, struct c2_blob *blob
     }
     bft_bytes_clear(r, dst);
     *dst = now;
+}
+
+void
+bft_bytes_share(struct bft_replica *r, struct bft_bytes *dst, const struct bft_bytes *body)
+{
+    struct bft_bytes now = *body;
+    c2_blob_ref(now.blob);
+    now.shared = true;
+    bft_bytes_clear(r, dst);
+    *dst = now;
+}
+
+void
+bft_final_set(struct bft_replica *r, struct bft_slot *s, struct c2_blob *blob,
+              struct c2_slice bytes)
+{
+    if (blob != NULL && s->body.blob == blob)
+        bft_bytes_share(r, &s->final, &s->body);
+    else
+        bft_bytes_set(r, &s->final, blob, bytes);
+    s->have_final = true;
 }
 
 struct c2_slice

@@ -152,6 +152,31 @@ client__that_signs_wrongly_is_disconnected(void **state)
     coord_close(c);
 }
 
+/* No checkpoint lies between them that could make room. */
+static void
+batches__larger_together_than_their_room_are_executed(void **state)
+{
+    struct coord_fixture *x = *state;
+    static char value[COORD_VALUE_MAX];
+    uint64_t views[BFT_RIG_MAX];
+    for (unsigned i = 0; i < x->rig->n; i++) {
+        bft_rig_stop(x->rig, i);
+        x->rig->replica[i].setup.limits.bodies_bytes = 8 * sizeof value;
+    }
+    bft_rig_start_all(x->rig);
+    memset(value, 'v', sizeof value - 1);
+    put(x, "large", "small");
+    for (unsigned i = 0; i < x->rig->n; i++)
+        views[i] = bft_rig_info(x->rig, i).count.view_changes;
+    for (unsigned i = 0; i < 24; i++)
+        put(x, "large", value);
+    for (unsigned i = 0; i < x->rig->n; i++) {
+        struct bft_info info = bft_rig_info(x->rig, i);
+        assert_true(info.executed < info.stable + x->rig->config.checkpoint_interval);
+        assert_int_equal(info.count.view_changes, views[i]);
+    }
+}
+
 #define TEST(name)                                                                                 \
     cmocka_unit_test_setup_teardown(name, coord_fixture_setup_bft, coord_fixture_teardown)
 
@@ -162,6 +187,7 @@ main(void)
         TEST(key__with_many_sessions_has_its_share_of_the_pipeline),
         TEST(reads__of_one_key_leave_room_for_others),
         TEST(client__that_signs_wrongly_is_disconnected),
+        TEST(batches__larger_together_than_their_room_are_executed),
     };
     return cmocka_run_group_tests_name("metadata_budget", tests, NULL, NULL);
 }
