@@ -41,13 +41,16 @@ bft_fetch_body(struct bft_replica *r, const uint8_t digest[MSG_DIGEST_LEN], uint
         r->fetch_ns = r->now_ns + r->setup.timing.fetch_ns;
 }
 
-/* The digest of the batch that a slot waits for; NULL = none. */
+/* The digest of the batch that a slot waits for; NULL = none. What was executed before a restart
+ * is decided, and its batch is gone all the same: a view that proposes it again needs our vote. */
 static const uint8_t *
 missing_body(const struct bft_replica *r, const struct bft_slot *s)
 {
-    if (s->decided && !s->have_final && s->n > r->executed)
+    if (s->have_final)
+        return NULL;
+    if (s->decided && s->n > r->executed)
         return s->decided_digest;
-    if (!s->decided && s->have_proposal && s->view == r->view && !s->have_body)
+    if (s->have_proposal && s->view == r->view && !s->have_body)
         return s->digest;
     return NULL;
 }
