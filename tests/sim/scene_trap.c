@@ -52,8 +52,8 @@ bs_put_down(struct bs *s, unsigned i)
         bs_crash(&s->proc[i]);
 }
 
-static void
-crash_and_start(struct bs *s, unsigned i)
+void
+bs_crash_and_start(struct bs *s, unsigned i)
 {
     bs_crash(&s->proc[i]);
     bs_start(&s->proc[i]);
@@ -164,7 +164,7 @@ restart_leaving(struct bs *s, unsigned *stage)
 {
     for (unsigned i = 0; i < s->config.n; i++) {
         if ((*stage >> i & 1) == 0 && bs_info(s, i).leaving && s->proc[i].started) {
-            crash_and_start(s, i);
+            bs_crash_and_start(s, i);
             *stage |= 1u << i;
         }
     }
@@ -197,7 +197,7 @@ restart_all_leaving(struct bs *s, unsigned *stage)
     if (*stage >= 40 || !bs_info(s, 2).leaving)
         return;
     if (*stage % 10 == 9)
-        crash_and_start(s, *stage / 10);
+        bs_crash_and_start(s, *stage / 10);
     ++*stage;
 }
 

@@ -34,6 +34,7 @@ struct bft_info bs_info(struct bs *s, unsigned i);
 uint64_t bs_highest_view(struct bs *s);
 uint64_t bs_highest_executed(struct bs *s);
 void bs_put_down(struct bs *s, unsigned i);
+void bs_crash_and_start(struct bs *s, unsigned i);
 bool bs_is_vote_before_view(unsigned type, unsigned wanted, struct c2_slice msg, uint64_t view);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Traps with a liar, or with a disk that has lost something at the worst moment. Each is what one
- * rule of the protocol is for: without the rule the script ends in a violation, or never.
+ * Traps with a liar, or with power cut at the worst moment. Each is what one rule of the protocol
+ * is for: without the rule the script ends in a violation, or never.
  */
 #include "base/mark.h"
 #include "tests/sim/trap.h"
@@ -12,41 +12,6 @@ static bool
 is_view_change(unsigned type)
 {
     return type == MSG_WISH || type == MSG_VIEW_CHANGE || type == MSG_NEW_VIEW;
-}
-
-/* ---- a log is lost while what this replica has voted for is not decided --------------------- */
-
-#define LOST_ON_WAY 10  /* polls until what it sent before has arrived */
-#define LOST_HOLD   150 /* polls until COMMITs arrive */
-
-static void
-lose_log_of_third(struct bs *s, unsigned *stage)
-{
-    struct bs_proc *p = &s->proc[3];
-    if (*stage == 0 && bs_info(s, 3).committed_to >= 2) {
-        bs_crash(p);
-        bs_lose_log(p);
-        bs_start(p);
-        *stage = 1;
-    } else if (*stage > 0 && *stage < LOST_HOLD && p->started) {
-        ++*stage;
-    }
-}
-
-/* Whatever the third votes for now, it may have voted for something else before. */
-static bool
-third_must_not_vote(struct bs *s, const struct bs_proc *from, const struct bs_proc *to,
-                    unsigned type, struct c2_slice msg)
-{
-    struct msg_head h;
-    struct msg_votes v;
-    (void)to;
-    if (s->stage > LOST_ON_WAY && from->index == 3 && msg_read_votes(msg, &h, &v) == C2_E_OK) {
-        for (uint32_t i = 0; i < v.count; i++)
-            SIM_CHECK(s->w, v.vote[i].n > WINDOW, "a replica that has lost its log votes on %llu",
-                      (unsigned long long)v.vote[i].n);
-    }
-    return type == MSG_COMMIT && s->stage < LOST_HOLD;
 }
 
 /* ---- power is cut right after a vote, and the primary says something else then -------------- */
@@ -221,9 +186,7 @@ states_take_time(struct bs *s, const struct bs_proc *from, unsigned type)
     return type == MSG_STATE && from->lies == 0 ? 20 * C2_NS_PER_MS : 0;
 }
 
-/* ---- who lags has no complaint of its own, but is needed to leave the view
- * -----------------------
- */
+/* ---- who lags has no complaint of its own, but is needed to leave the view ---------- */
 
 static void
 lags_without_primary(struct bs *s, unsigned *stage)
@@ -249,8 +212,7 @@ third_stays_behind(struct bs *s, const struct bs_proc *from, const struct bs_pro
            (type == MSG_STATE || type == MSG_DECIDED);
 }
 
-/* ---- the primary goes on after the end of an epoch --------------------------------------------
- */
+/* ---- the primary goes on after the end of an epoch ------------------------------------------- */
 
 static void
 ask_for_epoch(struct bs *s)
@@ -265,7 +227,7 @@ epoch_has_begun(struct bs *s, unsigned *stage)
     *stage = s->have_epoch[1];
 }
 
-/* ---- one correct member has the state with which an epoch begins -------------------------------
+/* ---- one correct member has the state with which an epoch begins ------------------------------
  */
 
 static void
@@ -298,13 +260,13 @@ second_lags(struct bs *s, const struct bs_proc *from, const struct bs_proc *to, 
     bool checkpoint = type == MSG_CHECKPOINT || type == MSG_STABLE;
     if (s->stage == 0)
         return to->index == 2 && bs_highest_executed(s) >= 20 && (batch || type == MSG_STATE);
-    bool holds = bs_info(s, 0).executed >= s->epochs[1].base;
+    struct bft_info first = bs_info(s, 0);
+    bool holds = first.mode == BFT_RUNNING && first.executed >= s->epochs[1].base;
     return (type == MSG_STATE && (from->index == 1 || (s->stage == 1 && holds))) ||
            (checkpoint && from->index == 1 && s->w->seed % 2 == 0);
 }
 
-/* ---- the primary is slow, but nobody has to wait for too long ---------------------------------
- */
+/* ---- the primary is slow, but nobody has to wait for too long -------------------------------- */
 
 static void
 slow_below_patience(struct bs *s)
@@ -315,11 +277,6 @@ slow_below_patience(struct bs *s)
 /* ---- all of them ---------------------------------------------------------------------------- */
 
 const struct bs_trap bs_lie_traps[] = {
-    { .name = "a lost log",
-      .poll = lose_log_of_third,
-      .filter = third_must_not_vote,
-      .stages = LOST_HOLD,
-      .damaged = 1 + 3 },
     { .name = "power cuts after votes",
       .prepare = cuts_begin,
       .poll = cuts_go_on,

@@ -85,8 +85,7 @@ primary_starts_again(struct bs *s, unsigned *stage)
     } else if (*stage == NEW_VIEW_IS_LOGGED && !in.leaving && in.view == 1 &&
                in.count.proposed > 0) {
         *stage = PRIMARY_PROPOSES;
-        bs_crash(&s->proc[1]);
-        bs_start(&s->proc[1]);
+        bs_crash_and_start(s, 1);
     } else if (*stage == PRIMARY_PROPOSES && in.mode == BFT_RUNNING) {
         *stage = PRIMARY_STARTS_AGAIN; /* the network has them twice */
         give_kept(s, 2, 1, KEPT_VIEW_CHANGE);
@@ -94,7 +93,7 @@ primary_starts_again(struct bs *s, unsigned *stage)
     }
 }
 
-/* ---- a disk is lost after a key was used for the first time ---------------------------------- */
+/* ---- a disk is lost while what this replica has voted for is not decided --------------------- */
 
 #define LOST_ON_WAY 10  /* polls until what it sent before has arrived */
 #define LOST_HOLD   200 /* polls until anything is decided again */
@@ -106,12 +105,21 @@ new_keys(struct bs *s)
     s->admin_at = 20;
 }
 
+/* In the epoch with the new keys, where there are any. */
+static unsigned
+epoch_of_loss(const struct bs *s)
+{
+    return s->admin_kind != 0;
+}
+
 static void
-lose_disks_of_third(struct bs *s, unsigned *stage)
+lose_disk_of_third(struct bs *s, unsigned *stage)
 {
     struct bs_proc *p = &s->proc[3];
-    if (*stage == 0 && s->have_epoch[1] && bs_info(s, 3).epoch == 1 &&
-        bs_info(s, 3).committed_to > s->epochs[1].base) {
+    unsigned epoch = epoch_of_loss(s);
+    struct bft_info in = bs_info(s, 3);
+    if (*stage == 0 && s->have_epoch[epoch] && in.epoch == epoch &&
+        in.committed_to > s->epochs[epoch].base) {
         bs_crash(p);
         bs_lose_store(p);
         bs_lose_log(p);
@@ -122,22 +130,116 @@ lose_disks_of_third(struct bs *s, unsigned *stage)
     }
 }
 
-/* Whatever the third votes for with its new key, it may have voted for something else before. */
+/* Whatever the third votes for now, it may have voted for something else before; with its new key,
+ * too. */
 static bool
-third_has_used_its_key(struct bs *s, const struct bs_proc *from, const struct bs_proc *to,
-                       unsigned type, struct c2_slice msg)
+third_must_not_vote(struct bs *s, const struct bs_proc *from, const struct bs_proc *to,
+                    unsigned type, struct c2_slice msg)
 {
     struct msg_head h;
     struct msg_votes v;
-    (void)to;
+    unsigned epoch = epoch_of_loss(s);
     if (s->stage > LOST_ON_WAY && from->index == 3 && msg_read_votes(msg, &h, &v) == C2_E_OK) {
         for (uint32_t i = 0; i < v.count; i++)
-            SIM_CHECK(s->w, v.vote[i].n > s->epochs[1].base + WINDOW,
-                      "a replica that has lost its log votes on %llu with its new key",
-                      (unsigned long long)v.vote[i].n);
+            SIM_CHECK(s->w, v.vote[i].n > s->epochs[epoch].base + WINDOW,
+                      "a replica that has lost its log votes on %llu in epoch %u",
+                      (unsigned long long)v.vote[i].n, epoch);
     }
-    return s->have_epoch[1] && s->stage < LOST_HOLD &&
-           (type == MSG_COMMIT || is_checkpoint(type)) && bs_info(s, to->index).epoch == 1;
+    return s->stage < LOST_HOLD && bs_info(s, to->index).epoch == epoch &&
+           (type == MSG_COMMIT || is_checkpoint(type));
+}
+
+/* ---- the log does not have a batch that was executed, and it is proposed again --------------- */
+
+/* Nobody complains before it is so. */
+static void
+have_patience(struct bs *s)
+{
+    s->timing.request_ns = 10 * C2_NS_PER_S;
+}
+
+static void
+first_is_gone_third_starts_again(struct bs *s, unsigned *stage)
+{
+    if (*stage == 0 && bs_info(s, 3).executed > BS_INTERVAL) {
+        bs_put_down(s, 0);
+        bs_crash_and_start(s, 3);
+        *stage = 1;
+    }
+}
+
+/* The first primary decides. Only the third hears of it, and of nothing else: it executes what it
+ * has never voted for. */
+static bool
+third_hears_of_decisions_only(struct bs *s, const struct bs_proc *from, const struct bs_proc *to,
+                              unsigned type, struct c2_slice msg)
+{
+    bool others = to->index == 1 || to->index == 2;
+    (void)from;
+    if (others && (bs_is_vote_before_view(type, MSG_COMMIT, msg, 1) ||
+                   (type == MSG_DECIDED && bs_highest_view(s) == 0)))
+        return true;
+    if (s->stage > 0)
+        return false;
+    return is_checkpoint(type) || (to->index == 3 && type != MSG_DECIDED && type != MSG_STATUS);
+}
+
+/* ---- votes of an epoch are in the log before the record that says so again ------------------- */
+
+#define EPOCH_LONG                                                                                 \
+    5 /* checkpoints of it: only empty batches are left, one after the other, and the              \
+         record of the one before is in a part of the log that is trimmed */
+#define EPOCH_HOLD 50 /* polls until the log has been trimmed */
+
+static uint64_t
+late_checkpoint(const struct bs *s)
+{
+    return s->have_epoch[1] ? s->epochs[1].base + EPOCH_LONG * BS_INTERVAL : UINT64_MAX;
+}
+
+/* The third learns that the checkpoint is stable when it has voted for what comes after it. */
+static void
+stable_after_votes(struct bs *s, unsigned *stage)
+{
+    uint64_t late = late_checkpoint(s);
+    unsigned kept = 0;
+    struct bft_info in = bs_info(s, 3);
+    for (unsigned from = 0; from < 3; from++)
+        kept += s->kept[from][KEPT_CHECKPOINT] != NULL;
+    if (*stage == 0 && kept >= 2 && in.committed_to > late && in.executed > late) {
+        for (unsigned from = 0; from < 3; from++) {
+            if (s->kept[from][KEPT_CHECKPOINT] != NULL)
+                give_kept(s, from, 3, KEPT_CHECKPOINT);
+        }
+        SIM_CHECK(s->w, bs_info(s, 3).stable == late, "the checkpoint is not stable in time");
+        *stage = 1;
+    } else if (*stage == EPOCH_HOLD) {
+        bs_put_down(s, 0);
+        bs_crash_and_start(s, 3);
+        *stage = EPOCH_HOLD + 1;
+    } else if (*stage == EPOCH_HOLD + 1) {
+        *stage += in.view > 0 && !in.leaving;
+    } else if (*stage > 0 && *stage < EPOCH_HOLD) {
+        ++*stage;
+    }
+}
+
+/* ... and when it has started again nobody tells it what it has voted for. */
+static bool
+third_waits_for_checkpoint(struct bs *s, const struct bs_proc *from, const struct bs_proc *to,
+                           unsigned type, struct c2_slice msg)
+{
+    struct msg_checkpoint c;
+    struct msg_stable st;
+    uint64_t late = late_checkpoint(s);
+    if (to->index != 3)
+        return false;
+    if (s->stage > EPOCH_HOLD)
+        return bs_highest_view(s) == 0 && (type == MSG_PRE_PREPARE || type == MSG_DECIDED);
+    if (msg_read_checkpoint(msg, &c) == C2_E_OK && c.n == late)
+        keep(s, from->index, KEPT_CHECKPOINT, msg);
+    return (msg_read_checkpoint(msg, &c) == C2_E_OK && c.n >= late) ||
+           (type == MSG_STABLE && msg_read_stable(msg, &st) == C2_E_OK && st.c.n >= late);
 }
 
 /* ---- a fetch is interrupted, and the log does not know of what ------------------------------- */
@@ -203,10 +305,15 @@ const struct bs_trap bs_restart_traps[] = {
       .requests = 60,
       .stages = PRIMARY_STARTS_AGAIN,
       .view = 1 },
+    { .name = "a lost log",
+      .poll = lose_disk_of_third,
+      .filter = third_must_not_vote,
+      .stages = LOST_HOLD,
+      .damaged = 1 + 3 },
     { .name = "a key is not new because the log is",
       .prepare = new_keys,
-      .poll = lose_disks_of_third,
-      .filter = third_has_used_its_key,
+      .poll = lose_disk_of_third,
+      .filter = third_must_not_vote,
       .requests = 100,
       .stages = LOST_HOLD,
       .damaged = 1 + 3 },
@@ -216,6 +323,20 @@ const struct bs_trap bs_restart_traps[] = {
       .requests = 60,
       .stages = FETCH_HOLD,
       .damaged = 1 + 3 },
+    { .name = "a batch that was executed",
+      .prepare = have_patience,
+      .poll = first_is_gone_third_starts_again,
+      .filter = third_hears_of_decisions_only,
+      .requests = 60,
+      .stages = 1,
+      .view = 1 },
+    { .name = "votes before their epoch",
+      .prepare = new_keys,
+      .poll = stable_after_votes,
+      .filter = third_waits_for_checkpoint,
+      .requests = 24,
+      .stages = EPOCH_HOLD + 2,
+      .view = 1 },
     { .name = "all at once", .poll = cut_all, .requests = 60, .stages = OUTAGES },
 };
 
