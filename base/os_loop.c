@@ -37,6 +37,7 @@ struct c2_os {
     bool stop; /* atomic */
     const bool *until;
     struct c2_fd_watch wake; /* eventfd */
+    bool whole_ms;           /* the kernel waits for milliseconds only */
 
     struct epoll_event events[EVENTS_MAX]; /* of the current round; unwatch clears entries */
     int nevents;
@@ -316,17 +317,15 @@ run_timers(struct c2_os *os)
     }
 }
 
-/* -1 without a deadline; rounded up, so that the timer is due after the wait. */
-static int
-wait_ms(const struct c2_os *os)
+/* Until the next timer is due; C2_NEVER without one. */
+static uint64_t
+wait_ns(const struct c2_os *os)
 {
     const struct c2_timer *t = c2_timers_first(&os->timers);
     if (t == NULL || t->deadline_ns == C2_NEVER)
-        return -1;
+        return C2_NEVER;
     uint64_t now = c2_os_now_ns();
-    if (t->deadline_ns <= now)
-        return 0;
-    return (int)C2_MIN((t->deadline_ns - now + C2_NS_PER_MS - 1) / C2_NS_PER_MS, 1000000ull);
+    return t->deadline_ns <= now ? 0 : t->deadline_ns - now;
 }
 
 static void
@@ -346,16 +345,34 @@ deliver(struct c2_os *os, int i)
         w->ready(w, events);
 }
 
+/* A millisecond is long for those who wait for an agreement; but tools that run programs on a
+ * kernel of their own may know only those. */
+static int
+wait_events(struct c2_os *os, uint64_t ns)
+{
+    struct timespec wait = { .tv_sec = (time_t)(ns / C2_NS_PER_S),
+                             .tv_nsec = (long)(ns % C2_NS_PER_S) };
+    if (!os->whole_ms) {
+        int n =
+            epoll_pwait2(os->epoll_fd, os->events, EVENTS_MAX, ns == C2_NEVER ? NULL : &wait, NULL);
+        if (n >= 0 || errno != ENOSYS)
+            return n;
+        os->whole_ms = true;
+    }
+    int ms = ns == C2_NEVER ? -1 : ns == 0 ? 0 : (int)C2_MIN(ns / C2_NS_PER_MS + 1, 1000000ull);
+    return epoll_wait(os->epoll_fd, os->events, EVENTS_MAX, ms);
+}
+
 static void
 run_descriptors(struct c2_os *os)
 {
-    int timeout = 0;
+    uint64_t ns = 0;
     bool sleeps = false;
     if (!finished(os) && c2_list_empty(&os->tasks)) {
-        timeout = wait_ms(os);
-        sleeps = timeout != 0 && c2_pool_may_sleep(os->pool);
+        ns = wait_ns(os);
+        sleeps = ns != 0 && c2_pool_may_sleep(os->pool);
     }
-    int n = epoll_wait(os->epoll_fd, os->events, EVENTS_MAX, sleeps ? timeout : 0);
+    int n = wait_events(os, sleeps ? ns : 0);
     if (sleeps)
         c2_pool_awake(os->pool);
     C2_ASSERT(n >= 0 || errno == EINTR);

@@ -254,6 +254,8 @@ read_in(struct os_link *l)
         l->got_at_ns = c2_now_ns(l->net->base.env);
         moved += n;
         C2_TRY(deliver(l));
+        if (!c2_tls_has_more(l->tls)) /* else epoll tells: no call to hear that nothing is there */
+            break;
     }
     return C2_E_OK;
 }

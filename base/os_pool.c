@@ -2,7 +2,8 @@
 /*
  * The pool. One lock guards all lists; a thread takes it once per job, to hand in the old one and
  * to fetch the next. The owner's eventfd is written only when it said that it sleeps, and once per
- * sleep.
+ * sleep; a thread is woken only when one sleeps. Whoever wakes somebody does not hold the lock, or
+ * the other would wake only to wait for it.
  */
 #include "base/os_pool.h"
 
@@ -17,6 +18,7 @@ struct lane {
     struct c2_lane_config config;
     pthread_t *threads; /* owned */
     unsigned nstarted;
+    unsigned nasleep; /* threads */
     pthread_cond_t more;
     struct c2_list queue;
     struct c2_list completed;
@@ -30,13 +32,19 @@ struct c2_pool {
     struct lane lanes[C2_LANE_COUNT];
 };
 
+/* A job has ended. Returns with the lock. */
 static void
-wake_owner(struct c2_pool *p)
+hand_in(struct lane *l, struct c2_link *job)
 {
+    struct c2_pool *p = l->pool;
+    pthread_mutex_lock(&p->lock);
+    c2_list_append(&l->completed, job);
     if (!p->owner_sleeps)
         return;
     p->owner_sleeps = false;
+    pthread_mutex_unlock(&p->lock);
     eventfd_write(p->wake_fd, 1);
+    pthread_mutex_lock(&p->lock);
 }
 
 static void *
@@ -47,17 +55,18 @@ thread_main(void *arg)
     pthread_setname_np(pthread_self(), l->config.name);
     pthread_mutex_lock(&p->lock);
     for (;;) {
-        while (c2_list_empty(&l->queue) && !p->stopping)
+        while (c2_list_empty(&l->queue) && !p->stopping) {
+            l->nasleep++;
             pthread_cond_wait(&l->more, &p->lock);
+            l->nasleep--;
+        }
         if (p->stopping)
             break;
         struct c2_link *job = l->queue.head.next;
         c2_list_remove(&l->queue, job);
         pthread_mutex_unlock(&p->lock);
         l->config.run(job);
-        pthread_mutex_lock(&p->lock);
-        c2_list_append(&l->completed, job);
-        wake_owner(p);
+        hand_in(l, job);
     }
     pthread_mutex_unlock(&p->lock);
     return NULL;
@@ -153,8 +162,10 @@ c2_pool_submit(struct c2_pool *p, enum c2_lane lane, struct c2_link *job)
     struct lane *l = &p->lanes[lane];
     pthread_mutex_lock(&p->lock);
     c2_list_append(&l->queue, job);
-    pthread_cond_signal(&l->more);
+    bool wake = l->nasleep > 0;
     pthread_mutex_unlock(&p->lock);
+    if (wake)
+        pthread_cond_signal(&l->more);
 }
 
 void

@@ -297,6 +297,12 @@ c2_tls_read(struct c2_tls *t, void *buf, size_t len, size_t *ret_len, unsigned *
     return rc == 1 ? C2_E_OK : verdict(t, rc, ret_events);
 }
 
+bool
+c2_tls_has_more(const struct c2_tls *t)
+{
+    return SSL_has_pending(t->ssl) == 1;
+}
+
 C2_RESULT
 c2_tls_write(struct c2_tls *t, const void *data, size_t len, size_t *ret_len, unsigned *ret_events)
 {

@@ -31,6 +31,8 @@ C2_RESULT c2_tls_handshake(struct c2_tls *t, unsigned *ret_events);
 /* At least one byte. */
 C2_RESULT c2_tls_read(struct c2_tls *t, void *buf, size_t len, size_t *ret_len,
                       unsigned *ret_events);
+/* Bytes have come that reading has not given out: no event of the descriptor will tell of them. */
+bool c2_tls_has_more(const struct c2_tls *t);
 C2_RESULT c2_tls_write(struct c2_tls *t, const void *data, size_t len, size_t *ret_len,
                        unsigned *ret_events);
 /* After the handshake: the key at the other end. */
