@@ -262,6 +262,7 @@ issue(struct bft_replica *r, struct bft_slot *s)
     }
     struct bft_job *job = bft_job_new(BFT_JOB_EXECUTE);
     job->n = r->issued = s->n;
+    r->issued_ns = r->now_ns;
     job->time_ns = b.time_ns;
     job->body = s->final.blob != NULL ? c2_blob_ref(s->final.blob) : NULL;
     r->time_ns = C2_MAX(r->time_ns, b.time_ns);

@@ -274,6 +274,7 @@ struct bft_replica {
 
     /* execution */
     uint64_t issued;                  /* batches up to here were given to the executor */
+    uint64_t issued_ns;               /* the last of them */
     uint64_t executed;                /* ... and have come back */
     uint64_t time_ns;                 /* agreed time of `issued` */
     uint8_t log_hash[MSG_DIGEST_LEN]; /* chain over the batches up to issued */
@@ -312,6 +313,9 @@ struct bft_replica {
     struct c2_list reads;
     unsigned unproposed;     /* requests that wait to be proposed */
     uint64_t batch_since_ns; /* ... since then; 0 = none */
+    unsigned waiting;        /* commands in them */
+    unsigned under_way;      /* commands that this primary has proposed, and that are not issued */
+    unsigned demand;         /* commands that waited or were under way at once, of late */
     uint64_t proposed_ns;    /* last proposal of this replica */
 
     /* views */
@@ -497,6 +501,11 @@ void bft_sessions_clear(struct bft_replica *r);
 
 /* ---- bft_pace.c ---- */
 void bft_pace_decided(struct bft_replica *r, const struct bft_slot *s);
+/* A request has come; a batch was proposed. */
+void bft_pace_arrived(struct bft_replica *r);
+void bft_pace_proposed(struct bft_replica *r);
+/* When a primary proposes what waits. */
+uint64_t bft_pace_batch_at(const struct bft_replica *r);
 /* Whether a proposal of n has many before it that are not executed. */
 bool bft_pace_crowded(const struct bft_replica *r, uint64_t n);
 /* A request in this slot is executed; passed_ns: as bft_request_done has it. */

@@ -167,16 +167,28 @@ line_up(struct bft_replica *r, struct bft_queue *q)
 }
 
 static void
-set_unproposed(struct bft_replica *r, struct bft_queue *q, int change)
+set_unproposed(struct bft_replica *r, const struct bft_request *req, bool waits)
 {
-    C2_ASSERT(change > 0 || (q->unproposed > 0 && r->unproposed > 0));
-    q->unproposed += (unsigned)change;
-    r->unproposed += (unsigned)change;
+    struct bft_queue *q = req->queue;
+    C2_ASSERT(waits || (q->unproposed > 0 && r->unproposed > 0));
+    q->unproposed += waits ? 1 : -1u;
+    r->unproposed += waits ? 1 : -1u;
+    r->waiting += waits ? req->commands : -req->commands;
     line_up(r, q);
     if (r->unproposed == 0)
         r->batch_since_ns = 0;
     else if (r->batch_since_ns == 0)
         r->batch_since_ns = r->now_ns;
+}
+
+/* By this primary, and not executed. */
+static void
+set_proposed(struct bft_replica *r, struct bft_request *req, bool proposed)
+{
+    unsigned change = proposed ? req->commands : -req->commands;
+    req->proposed = proposed;
+    req->queue->principal->proposed += change;
+    r->under_way += change;
 }
 
 static void
@@ -186,9 +198,9 @@ remove_request(struct bft_replica *r, struct bft_request *req)
     struct bft_queue *q = req->queue;
     struct bft_principal *p = q->principal;
     if (!req->proposed)
-        set_unproposed(r, q, -1);
+        set_unproposed(r, req, false);
     else
-        p->proposed -= req->commands;
+        set_proposed(r, req, false);
     p->bytes -= req->msg.len;
     c2_list_remove(&q->requests, &req->link);
     r->nrequests--;
@@ -307,7 +319,8 @@ insert(struct bft_replica *r, struct bft_queue *q, const struct msg_request *m,
     c2_list_append(&q->requests, &req->link);
     r->nrequests++;
     r->requests_bytes += msg.len;
-    set_unproposed(r, q, 1);
+    set_unproposed(r, req, true);
+    bft_pace_arrived(r);
     return req;
 }
 
@@ -353,9 +366,8 @@ bft_requests_new_view(struct bft_replica *r)
         q->told = false;
         C2_LIST_FOREACH (&q->requests, struct bft_request, req, link) {
             if (req->proposed) {
-                req->proposed = false;
-                q->principal->proposed -= req->commands;
-                set_unproposed(r, q, 1);
+                set_proposed(r, req, false);
+                set_unproposed(r, req, true);
             }
             if (!bft_is_primary(r) && sent++ < FORWARDS_MAX)
                 pass_on(r, req);
@@ -490,12 +502,11 @@ fill_batch(struct bft_replica *r)
         if (count > 0 && len > l->batch_bytes)
             break;
         msg_put_bytes(&r->scratch, bft_bytes_slice(&req->msg));
-        req->proposed = true;
-        p->proposed += req->commands;
         count++;
         c2_list_remove(&p->turns, &q->turn); /* both to the end of the line */
         c2_list_remove(&r->turns, &p->turn);
-        set_unproposed(r, q, -1);
+        set_proposed(r, req, true);
+        set_unproposed(r, req, false);
     }
     if (r->unproposed > 0)
         r->batch_since_ns = r->now_ns;
@@ -523,6 +534,7 @@ propose_batch(struct bft_replica *r)
     r->proposed = p.n;
     r->proposed_ns = r->now_ns;
     r->count.proposed++;
+    bft_pace_proposed(r);
     bft_take_proposal(r, s, &p, c2_slice(blob->data, MSG_PROPOSAL_LEN), false);
     bft_bytes_set(r, &s->body, blob,
                   c2_slice(blob->data + MSG_PROPOSAL_LEN, blob->len - MSG_PROPOSAL_LEN));
@@ -549,8 +561,7 @@ worth_proposing(const struct bft_replica *r)
 {
     if (r->unproposed == 0 || next_turn(r) == NULL)
         return r->next_boundary != 0 || r->now_ns >= r->proposed_ns + r->setup.timing.null_ns;
-    return r->proposed == r->issued || r->unproposed >= r->setup.limits.batch_requests ||
-           r->now_ns >= r->batch_since_ns + r->setup.timing.batch_ns;
+    return r->now_ns >= bft_pace_batch_at(r);
 }
 
 void
@@ -566,6 +577,6 @@ bft_propose_deadline(const struct bft_replica *r)
     if (!may_propose(r))
         return C2_NEVER;
     if (r->unproposed > 0 && next_turn(r) != NULL)
-        return r->batch_since_ns + r->setup.timing.batch_ns;
+        return bft_pace_batch_at(r);
     return r->proposed_ns + r->setup.timing.null_ns;
 }
