@@ -80,7 +80,7 @@ bft_pace_batch_at(const struct bft_replica *r)
         return r->batch_since_ns + C2_MIN(C2_MAX(batch_ns, r->agree_ns), BATCH_FACTOR * batch_ns);
     if (r->waiting >= r->demand - r->demand / WEIGHT)
         return 0;
-    return r->issued_ns + C2_MIN(r->agree_ns / 2, batch_ns);
+    return r->issued_ns + C2_MIN(r->agree_ns / 2, BATCH_FACTOR * batch_ns);
 }
 
 bool
