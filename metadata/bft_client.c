@@ -27,8 +27,6 @@
 #include "metadata/bft_client_int.h"
 #include "metadata/cmd.h"
 
-#define TOGETHER_BYTES (64u << 10) /* of commands with one signature */
-
 static const struct coord_ops client_ops;
 
 static struct bft_client *
@@ -125,8 +123,9 @@ client_unlist(struct bft_call *call)
 
 /* ---- the session ----------------------------------------------------------------------------- */
 
-static struct c2_blob *
-make_request(struct bft_client *c, enum msg_request_kind kind, uint64_t number, struct c2_slice op)
+struct c2_blob *
+client_make_request(struct bft_client *c, enum msg_request_kind kind, uint64_t number,
+                    struct c2_slice op)
 {
     struct msg_request m = {
         .kind = (uint8_t)kind,
@@ -148,7 +147,7 @@ static void
 encode_request(struct bft_client *c, struct bft_call *call, struct c2_slice op)
 {
     c2_blob_unref(call->msg);
-    call->msg = make_request(c, call->kind, call->number, op);
+    call->msg = client_make_request(c, call->kind, call->number, op);
 }
 
 struct c2_blob *
@@ -202,6 +201,7 @@ client_session_lost(struct bft_client *c)
     if (!c->open)
         return;
     c->open = false;
+    c->under_way = 0;
     c2_log(WARN, "metadata", "session=%llu is not known to the service any more, opening another",
            (unsigned long long)c->session);
     for (unsigned i = 0; i < CALLS_MAX; i++) {
@@ -232,67 +232,11 @@ read_slot_free(const struct bft_client *c)
     return c->reads[c->next_rseq % READS_MAX] == NULL;
 }
 
-/* The next one of those that wait for a number, if one may go now. */
-static struct bft_call *
-next_waiting(const struct bft_client *c)
-{
-    bool may = c->open && c->next_cseq <= c->ack_low + CALLS_MAX;
-    return may ? C2_LIST_FIRST(&c->waiting, struct bft_call, link) : NULL;
-}
-
-static void
-number_call(struct bft_client *c, struct bft_call *call)
-{
-    client_unlist(call);
-    call->number = c->next_cseq++;
-    call->state = CALL_ORDERED;
-    call->tries = 0;
-    C2_ASSERT(c->calls[call->number % CALLS_MAX] == NULL);
-    c->calls[call->number % CALLS_MAX] = call;
-    c2_blob_unref(call->msg);
-    call->msg = NULL;
-    c->requests++;
-}
-
-/* Commands that wait together go with one signature, which is most of what they cost. Each is
- * answered, and repeated, alone. */
-static void
-send_waiting(struct bft_client *c, struct bft_call *first)
-{
-    struct c2_buf ops = { 0 };
-    struct bft_call *next = first;
-    unsigned count = 0;
-    bool room = true;
-    while (next != NULL && next->kind == MSG_REQ_COMMAND && count < MSG_COMMANDS_MAX && room) {
-        number_call(c, next);
-        msg_put_bytes(&ops, c2_buf_slice(&next->op));
-        count++;
-        next = next_waiting(c);
-        room = next != NULL && ops.len + next->op.len < TOGETHER_BYTES;
-    }
-    if (count > 1) {
-        C2_MARK("client: commands with one signature");
-        struct c2_blob *msg = make_request(c, MSG_REQ_COMMANDS, first->number, c2_buf_slice(&ops));
-        client_calls_send(c, first->number, count, msg);
-        c2_blob_unref(msg);
-    } else {
-        if (count == 0)
-            number_call(c, first);
-        client_call_send(first, false);
-    }
-    c2_buf_done(&ops);
-}
-
 static void
 pump_task(struct c2_task *t)
 {
     struct bft_client *c = C2_CONTAINER_OF(t, struct bft_client, pump);
-    for (;;) {
-        struct bft_call *call = next_waiting(c);
-        if (call == NULL)
-            break;
-        send_waiting(c, call);
-    }
+    client_send_waiting(c);
     while (!c2_list_empty(&c->reading) && read_slot_free(c)) {
         struct bft_call *call = C2_LIST_FIRST(&c->reading, struct bft_call, link);
         client_unlist(call);
@@ -445,6 +389,7 @@ free_client(struct bft_client *c)
             client_call_free(c->calls[i]);
     }
     c2_timer_stop(c->base.env, &c->opening.timer);
+    client_gather_done(c);
     client_votes_clear(&c->opening);
     c2_blob_unref(c->opening.msg);
     client_watch_done(c);
@@ -505,6 +450,7 @@ bft_client_new(struct c2_env *env, const struct bft_client_options *o)
     c2_list_init(&c->waiting);
     c2_list_init(&c->reading);
     c->pump.run = pump_task;
+    client_gather_init(c);
     c->bye.run = bye_task;
     c->next_rseq = 1;
     c->next_cseq = 1;

@@ -139,6 +139,7 @@ static void
 finish_number(struct bft_client *c, struct bft_call *call)
 {
     c->calls[call->number % CALLS_MAX] = NULL;
+    c->under_way--;
     c->answered[call->number % CALLS_MAX] = true;
     while (c->ack_low + 1 < c->next_cseq && c->answered[(c->ack_low + 1) % CALLS_MAX]) {
         c->ack_low++;

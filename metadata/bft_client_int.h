@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the files of the client share: bft_client.c has the requests of the caller and the session,
- * bft_client_call.c the answers to ordered requests and fast reads, bft_client_watch.c the events,
- * bft_client_link.c the replicas.
+ * bft_client_gather.c sends them, bft_client_call.c has the answers to ordered requests and fast
+ * reads, bft_client_watch.c the events, bft_client_link.c the replicas.
  */
 #ifndef C2_METADATA_BFT_CLIENT_INT_H
 #define C2_METADATA_BFT_CLIENT_INT_H
@@ -79,6 +79,14 @@ struct client_replica {
     struct client_stream stream;
 };
 
+/* Ordered requests that wait for each other. */
+struct client_gather {
+    struct c2_timer timer;
+    uint64_t sent_ns;  /* the last ones */
+    uint64_t since_ns; /* one waits; 0 = none */
+    unsigned demand;   /* that waited or were under way at once, of late */
+};
+
 struct bft_client {
     struct coord base;
     struct bft_client_options o;   /* pointers are not used after opening */
@@ -110,6 +118,8 @@ struct bft_client {
     struct bft_call *reads[READS_MAX]; /* owned, rseq % READS_MAX */
     uint64_t next_rseq;
     struct c2_task pump;
+    unsigned under_way; /* calls in calls[] */
+    struct client_gather gather;
 
     /* Watches. */
     struct watch_list watches;
@@ -150,6 +160,16 @@ void client_opened(struct bft_client *c, uint64_t session);
 void client_open_again(struct bft_client *c, uint64_t nonce_above);
 /* A fast read did not work: the same as an ordered request. */
 void client_order(struct bft_call *call);
+
+/* A signed request; an owned reference. */
+struct c2_blob *client_make_request(struct bft_client *c, enum msg_request_kind kind,
+                                    uint64_t number, struct c2_slice op);
+
+/* bft_client_gather.c */
+/* Sends what waits, or arms the timer that will. */
+void client_send_waiting(struct bft_client *c);
+void client_gather_init(struct bft_client *c);
+void client_gather_done(struct bft_client *c);
 
 /* bft_client_call.c */
 void client_call_send(struct bft_call *call, bool all);
