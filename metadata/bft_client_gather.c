@@ -3,10 +3,10 @@
  * Ordered requests get their numbers and go to the service; commands that go together have one
  * signature, which is most of what they cost.
  *
- * One that comes alone goes at once. While others are under way, those that come one by one wait
- * for each other: for GATHER_NS after what went before, and for a quarter of it after the first of
- * them, since callers that were answered together go on together. When as many wait as there were
- * at once of late, nobody else is expected.
+ * Those that come one by one wait for each other: for a quarter of GATHER_NS, since callers that
+ * were answered together go on together; and for GATHER_NS after those that are under way, if any
+ * are. When about as many wait as there were at once of late, nobody else is expected: so one that
+ * is always alone goes at once.
  */
 #include "base/alloc.h"
 #include "base/mark.h"
@@ -78,8 +78,10 @@ gathers(struct bft_client *c)
     if (g->since_ns == 0)
         g->since_ns = now_ns;
     g->demand = C2_MAX(g->demand, waiting + c->under_way);
-    uint64_t at_ns = C2_MAX(g->sent_ns + GATHER_NS, g->since_ns + GATHER_NS / 4);
-    if (c->under_way == 0 || waiting >= g->demand - g->demand / MOST || at_ns <= now_ns)
+    uint64_t at_ns = g->since_ns + GATHER_NS / 4;
+    if (c->under_way > 0)
+        at_ns = C2_MAX(at_ns, g->sent_ns + GATHER_NS);
+    if (waiting >= g->demand - g->demand / MOST || at_ns <= now_ns)
         return false;
     c2_timer_arm(c->base.env, &g->timer, at_ns);
     return true;
