@@ -262,7 +262,8 @@ test_disk_write_file(const char *path, const void *data, size_t len)
 {
     FILE *f = fopen(path, "we");
     assert_non_null(f);
-    assert_int_equal(fwrite(data, 1, len, f), len);
+    if (len > 0) /* nothing may have no address */
+        assert_int_equal(fwrite(data, 1, len, f), len);
     assert_int_equal(fclose(f), 0);
 }
 
