@@ -60,6 +60,7 @@ bft_bytes_set(struct bft_replica *r, struct bft_bytes *dst, struct c2_blob *blob
 {
     struct bft_bytes now = { 0 };
     if (bytes.len > 0) {
+        C2_ASSERT(blob != NULL);
         now.blob = c2_blob_ref(blob);
         now.at = (size_t)(bytes.data - blob->data);
         now.len = bytes.len;

@@ -232,7 +232,7 @@ change(struct service *s, const char *object, struct coord_req *r)
     int code = CTL_EXIT_OK;
     if (err == C2_E_OK) {
         print_version(s->x, c.req.version);
-    } else if (err == C2_E_CONFLICT) {
+    } else if (err == C2_E_CONFLICT && c.req.cond_failed < r->nconds) {
         print_conflict(s->x, &c.req, cond_name(r->conds[c.req.cond_failed].kind));
         code = CTL_EXIT_CONFLICT;
     } else {
@@ -406,16 +406,16 @@ parse_word(const struct cmd_ctx *x, struct txn *t, int argc, char **argv, int *r
             w = &words[i];
     }
     if (w == NULL)
-        problem = text = c2_asprintf("%s is no condition and no operation", argv[0]);
+        text = c2_asprintf("%s is no condition and no operation", argv[0]);
     else if (argc <= w->nargs)
-        problem = text = c2_asprintf("%s takes %s", w->name, w->nargs == 1 ? "a key" : w->args);
+        text = c2_asprintf("%s takes %s", w->name, w->nargs == 1 ? "a key" : w->args);
     else if ((*ret_code = kv_check_key(x, cmd->name, argv[1])) != CTL_EXIT_OK)
         return 0;
     else
         problem = w->cond ? parse_cond(t, w, argv) : parse_op(t, w, argv);
-    if (problem == NULL)
+    if (text == NULL && problem == NULL)
         return w->nargs + 1;
-    *ret_code = cmd_usage(cmd, problem);
+    *ret_code = cmd_usage(cmd, text != NULL ? text : problem);
     return 0;
 }
 
