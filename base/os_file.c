@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/str.h"
 
 #define READ_CHUNK ((size_t)16384)
 
@@ -109,6 +110,24 @@ c2_os_write_all(int fd, const void *data, size_t len)
         len -= (size_t)n;
     }
     return C2_E_OK;
+}
+
+enum c2_err
+c2_os_replace_file(const char *path, struct c2_slice text, unsigned mode)
+{
+    C2_AUTO(c2_free_auto) char *beside = c2_asprintf("%s.new", path);
+    int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+    if (fd < 0)
+        return last_error();
+    enum c2_err err = c2_os_write_all(fd, text.data, text.len);
+    if (err == C2_E_OK && fsync(fd) != 0)
+        err = last_error();
+    close(fd);
+    if (err == C2_E_OK && rename(beside, path) != 0)
+        err = last_error();
+    if (err != C2_E_OK)
+        (void)unlink(beside);
+    return err;
 }
 
 void

@@ -22,6 +22,8 @@ C2_RESULT c2_os_list_dir(const char *path, struct c2_buf *out);
 /* Opens for appending, creates with mode 0600. */
 C2_RESULT c2_os_open_append(const char *path, int *ret_fd);
 C2_RESULT c2_os_write_all(int fd, const void *data, size_t len);
+/* All or nothing, also after a crash: writes PATH.new, durable, and renames it. */
+C2_RESULT c2_os_replace_file(const char *path, struct c2_slice text, unsigned mode);
 void c2_os_close(int fd);
 /* The current folder; the caller frees. "/" when it cannot be told. */
 char *c2_os_current_dir(void);

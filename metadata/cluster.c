@@ -27,14 +27,25 @@ struct plan {
     bool nearby; /* every address is of this machine */
 };
 
+/* A name or an IPv4 address; an IPv6 address has brackets, or its end would be taken for the port.
+ */
+static bool
+good_host(const char *host, size_t len)
+{
+    if (host[0] != '[')
+        return len > 0 && memchr(host, ':', len) == NULL && strcspn(host, "[]*/ \t\n\"#;,") >= len;
+    return len > 2 && host[len - 1] == ']' &&
+           strspn(host + 1, "0123456789abcdefABCDEF:.") == len - 2;
+}
+
 bool
 cluster_good_address(const char *a)
 {
     const char *colon = strrchr(a, ':');
     uint64_t port = 0;
-    return colon != NULL && colon != a && strlen(a) < BFT_ADDRESS_MAX &&
-           strpbrk(a, " \t\n\"#;") == NULL &&
-           c2_u64_parse(c2_slice_str(colon + 1), UINT16_MAX, &port) == C2_E_OK && port != 0;
+    return colon != NULL && strlen(a) < BFT_ADDRESS_MAX && good_host(a, (size_t)(colon - a)) &&
+           colon[1] != '0' && c2_u64_parse(c2_slice_str(colon + 1), UINT16_MAX, &port) == C2_E_OK &&
+           port != 0;
 }
 
 bool
@@ -55,7 +66,8 @@ check_addresses(const char *const *addresses, size_t n, unsigned f, char **ret_e
     }
     for (size_t i = 0; i < n; i++) {
         if (!cluster_good_address(addresses[i])) {
-            *ret_error = c2_asprintf("\"%s\" is not of the form HOST:PORT", addresses[i]);
+            *ret_error =
+                c2_asprintf("\"%s\" is not of the form HOST:PORT, [IPV6]:PORT", addresses[i]);
             return C2_E_CONFIG;
         }
         for (size_t k = 0; k < i; k++) {
@@ -97,21 +109,35 @@ make_keys(struct plan *p)
     c2_wipe(secret, sizeof secret);
 }
 
-static void
-write_texts(const struct plan *p, struct cluster_files *f)
+void
+cluster_trust_text(const struct bft_config *c, const char *name, struct c2_buf *out)
 {
-    const struct bft_config *c = &p->config;
     C2_AUTO(c2_buf_done) struct c2_buf comment = { 0 };
-    c2_buf_printf(&comment,
-                  "The replicas of the coordination service \"%s\" and their keys.\n"
-                  "Not secret, but whoever can change it can take the service over.\n",
-                  p->name);
+    const char *quote = name == NULL ? "" : "\"";
+    c2_buf_printf(&comment, "The replicas of the coordination service %s%s%s%sand their keys",
+                  quote, name == NULL ? "" : name, quote, name == NULL ? "" : " ");
+    if (c->epoch > 0)
+        c2_buf_printf(&comment, ", after %u changes", c->epoch);
+    c2_buf_puts(&comment, ".\nNot secret, but whoever can change it can take the service over.\n");
     for (unsigned i = 0; i < c->n; i++) {
         char key[2 * MSG_KEY_LEN + 1];
         c2_hex_encode(c->member[i].identity_key, MSG_KEY_LEN, key);
         c2_buf_printf(&comment, "replica %u  %s  %s\n", i + 1, c->member[i].address, key);
     }
-    identity_write_cluster(&f->trust, c2_buf_cstr(&comment), c);
+    identity_write_cluster(out, c2_buf_cstr(&comment), c);
+}
+
+void
+cluster_write_trust(const struct coord *c, const char *name, struct c2_buf *out)
+{
+    cluster_trust_text(bft_client_config(c), name, out);
+}
+
+static void
+write_texts(const struct plan *p, struct cluster_files *f)
+{
+    const struct bft_config *c = &p->config;
+    cluster_trust_text(c, p->name, &f->trust);
     identity_write_admin(&f->admin,
                          "The administrator's keys: admits clients, changes the members.\n"
                          "Needed rarely. Keep it away from replicas and clients.",
@@ -136,6 +162,7 @@ write_texts(const struct plan *p, struct cluster_files *f)
         char *what =
             c2_asprintf("The keys of replica %u, at %s. Secret.", i + 1, c->member[i].address);
         identity_write_replica(&f->key[i], what, &p->keys[i]);
+        identity_write_owner(&f->owner[i], c->cluster, p->keys[i].id);
         c2_buf_printf(&f->conf[i],
                       "; Replica %u of the coordination service \"%s\", at %s.\n"
                       "; Run it with: c2fs-metad -C c2fs-metad.conf\n"
@@ -190,6 +217,7 @@ cluster_files_done(struct cluster_files *f)
     for (size_t i = 0; i < CLUSTER_REPLICAS_MAX; i++) {
         cluster_wipe(&f->key[i]);
         c2_buf_done(&f->conf[i]);
+        c2_buf_done(&f->owner[i]);
     }
 }
 

@@ -11,16 +11,18 @@
 
 #define CLUSTER_REPLICAS_MAX 10
 #define CLUSTER_FIRST_START  "first-start" /* in the data folder of a replica */
+#define CLUSTER_OWNER        "replica"     /* there, too: whose it is */
 
 /* Texts of the files, each to be stored where its comment says. */
 struct cluster_files {
-    struct c2_buf trust;                      /* root.pub: for everybody */
-    struct c2_buf client;                     /* client.key: secret */
-    struct c2_buf client_conf;                /* client.conf, beside those */
-    struct c2_buf admin;                      /* admin.key: secret, to be kept elsewhere */
-    struct c2_buf key[CLUSTER_REPLICAS_MAX];  /* replica.key: secret, of one replica */
-    struct c2_buf conf[CLUSTER_REPLICAS_MAX]; /* c2fs-metad.conf, beside it */
-    struct c2_buf first_start;                /* data/first-start of each */
+    struct c2_buf trust;                       /* root.pub: for everybody */
+    struct c2_buf client;                      /* client.key: secret */
+    struct c2_buf client_conf;                 /* client.conf, beside those */
+    struct c2_buf admin;                       /* admin.key: secret, to be kept elsewhere */
+    struct c2_buf key[CLUSTER_REPLICAS_MAX];   /* replica.key: secret, of one replica */
+    struct c2_buf conf[CLUSTER_REPLICAS_MAX];  /* c2fs-metad.conf, beside it */
+    struct c2_buf owner[CLUSTER_REPLICAS_MAX]; /* data/replica of each */
+    struct c2_buf first_start;                 /* data/first-start of each */
 };
 
 /*
@@ -53,6 +55,10 @@ bool cluster_look(struct coord *c, struct cluster_info *ret_info);
 void cluster_ask(struct coord *c, void (*told)(void *arg, unsigned seat, struct c2_slice json),
                  void *arg);
 
+/* Appends the text of a root.pub with the members that the client knows now: it has verified them
+ * from those of its own root.pub on. */
+void cluster_write_trust(const struct coord *c, const char *name, struct c2_buf *out);
+
 /* ---- other members ----------------------------------------------------------------------------
  */
 
@@ -68,6 +74,7 @@ struct cluster_plan {
     struct c2_buf request;     /* signed */
     struct c2_buf key;         /* replica.key of the new replica: secret */
     struct c2_buf conf;        /* its c2fs-metad.conf */
+    struct c2_buf owner;       /* its data/replica */
     struct c2_buf first_start; /* its data/first-start */
 };
 

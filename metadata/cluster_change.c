@@ -38,7 +38,8 @@ check_change(const struct bft_config *c, const struct cluster_change *ch, char *
     if (ch->address == NULL)
         return C2_E_OK;
     if (!cluster_good_address(ch->address))
-        return refuse(ret_error, c2_asprintf("\"%s\" is not of the form HOST:PORT", ch->address));
+        return refuse(ret_error,
+                      c2_asprintf("\"%s\" is not of the form HOST:PORT, [IPV6]:PORT", ch->address));
     for (unsigned i = 0; i < c->n; i++) {
         if (i + 1 != ch->leaves && strcmp(c->member[i].address, ch->address) == 0)
             return refuse(ret_error,
@@ -77,6 +78,7 @@ make_member(const struct bft_config *next, const char *address, struct bft_membe
                   "[replica]\ntrust  = root.pub\nkey    = replica.key\ndata   = data\n"
                   "listen = %s\ntiming = %s\n",
                   next->epoch, m->address, nearby ? "lan" : "wan");
+    identity_write_owner(&p->owner, next->cluster, m->id);
     c2_buf_puts(&p->first_start, cluster_first_start);
 }
 
@@ -173,6 +175,7 @@ cluster_plan_done(struct cluster_plan *p)
     c2_buf_done(&p->request);
     cluster_wipe(&p->key);
     c2_buf_done(&p->conf);
+    c2_buf_done(&p->owner);
     c2_buf_done(&p->first_start);
 }
 

@@ -236,3 +236,9 @@ identity_make_client(const struct identity_admin *a, const uint8_t seed[32],
     c2_ed25519_sign(secret, c2_slice(hash, sizeof hash), ret->cert);
     c2_wipe(secret, sizeof secret);
 }
+
+void
+identity_write_owner(struct c2_buf *out, uint64_t cluster, unsigned id)
+{
+    c2_buf_printf(out, "replica %u of service %016llx\n", id, (unsigned long long)cluster);
+}

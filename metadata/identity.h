@@ -10,6 +10,7 @@
 #include "metadata/bft.h"
 
 #define IDENTITY_FILE_MAX (64u << 10)
+#define IDENTITY_OWNER    "replica" /* in the data folder of a replica */
 
 enum identity_kind {
     IDENTITY_CLUSTER, /* root.pub: the configuration of epoch 0; what everybody trusts */
@@ -50,6 +51,10 @@ C2_RESULT identity_read_cluster(struct c2_slice text, struct bft_config *ret);
 C2_RESULT identity_read_replica(struct c2_slice text, struct identity_replica *ret);
 C2_RESULT identity_read_client(struct c2_slice text, struct identity_client *ret);
 C2_RESULT identity_read_admin(struct c2_slice text, struct identity_admin *ret);
+
+/* Appends what IDENTITY_OWNER says: replicas that exchange their folders or their keys would sign
+ * what contradicts what was signed. */
+void identity_write_owner(struct c2_buf *out, uint64_t cluster, unsigned id);
 
 /* A new client of the cluster. */
 void identity_make_client(const struct identity_admin *a, const uint8_t seed[32],

@@ -22,6 +22,7 @@
 #include "base/os_metrics.h"
 #include "base/os_net.h"
 #include "base/os_process.h"
+#include "metadata/cluster_int.h"
 #include "metadata/identity.h"
 #include "metadata/node.h"
 #include "metadata/verify.h"
@@ -152,6 +153,31 @@ load_keys(struct daemon *d, const char **ret_address, char **ret_error)
     return C2_E_CONFIG;
 }
 
+/* Whose keys these are must be whose folder this is. A folder that says nothing is an empty one. */
+static C2_RESULT
+check_owner(const struct daemon *d, char **ret_error)
+{
+    const char *data = conf_str(d, "data");
+    C2_AUTO(c2_free_auto) char *path = c2_asprintf("%s/" IDENTITY_OWNER, data);
+    C2_AUTO(c2_buf_done) struct c2_buf expected = { 0 };
+    C2_AUTO(c2_buf_done) struct c2_buf found = { 0 };
+    identity_write_owner(&expected, d->setup.config.cluster, d->setup.id);
+    enum c2_err err = c2_os_read_file(path, IDENTITY_FILE_MAX, &found, NULL);
+    if (err == C2_E_NOT_FOUND)
+        err = c2_os_replace_file(path, c2_buf_slice(&expected), 0600);
+    else if (err == C2_E_OK && !c2_slice_equal(c2_buf_slice(&expected), c2_buf_slice(&found)))
+        err = C2_E_CONFIG;
+    if (err == C2_E_CONFIG)
+        *ret_error = c2_asprintf(
+            "%s is of %.*s, and %s of replica %u of service %016llx: bring the "
+            "right key or the right folder",
+            data, (int)strcspn(c2_buf_cstr(&found), "\n"), c2_buf_cstr(&found), conf_str(d, "key"),
+            d->setup.id, (unsigned long long)d->setup.config.cluster);
+    else if (err != C2_E_OK)
+        *ret_error = c2_asprintf("cannot use %s: %s", path, c2_err_text(err));
+    return err;
+}
+
 static C2_RESULT
 set_up_log(const struct daemon *d, char **ret_error)
 {
@@ -202,6 +228,19 @@ on_started(void *arg)
     if (!d->foreground)
         c2_os_leave_terminal();
     c2_os_notify("READY=1");
+}
+
+/* For whoever was away for so long that nobody can prove the members of today to him. */
+static void
+on_configured(void *arg, const struct bft_config *config)
+{
+    struct daemon *d = arg;
+    C2_AUTO(c2_free_auto) char *path = c2_asprintf("%s/root.pub", conf_str(d, "data"));
+    C2_AUTO(c2_buf_done) struct c2_buf text = { 0 };
+    cluster_trust_text(config, NULL, &text);
+    enum c2_err err = c2_os_replace_file(path, c2_buf_slice(&text), 0644);
+    if (err != C2_E_OK)
+        c2_log(WARN, "main", "file=%s cannot be written: %s", path, c2_err_text(err));
 }
 
 /* The log is what a replica must not lose; the others have the state. */
@@ -282,6 +321,7 @@ start(struct daemon *d, char **ret_error)
     C2_TRY(load_trust(d, ret_error));
     C2_TRY(load_keys(d, &address, ret_error));
     C2_TRY(lock_data(d, ret_error));
+    C2_TRY(check_owner(d, ret_error));
     C2_TRY(set_up_log(d, ret_error));
     c2_os_harden();
     if (listen[0] == '\0')
@@ -313,6 +353,7 @@ start(struct daemon *d, char **ret_error)
         .map_size = c2_conf_u64(d->conf, "replica", NULL, "map_size"),
         .segment_size = c2_conf_u64(d->conf, "replica", NULL, "segment_size"),
         .clients_max = (unsigned)c2_conf_u64(d->conf, "replica", NULL, "clients"),
+        .configured = on_configured,
         .started = on_started,
         .failed = on_failed,
         .arg = d,
@@ -379,6 +420,14 @@ on_verified(void *arg, enum c2_err err, const char *text)
     v->over = true;
 }
 
+static bool
+has_never_run(const struct daemon *d)
+{
+    C2_AUTO(c2_free_auto) char *path = c2_asprintf("%s/" NODE_FIRST_START, conf_str(d, "data"));
+    C2_AUTO(c2_buf_done) struct c2_buf text = { 0 };
+    return c2_os_read_file(path, IDENTITY_FILE_MAX, &text, NULL) == C2_E_OK;
+}
+
 static int
 verify(struct daemon *d)
 {
@@ -392,8 +441,12 @@ verify(struct daemon *d)
         (void)fprintf(stderr, "%s\n", text);
         return exit_code(err);
     }
-    verify_start(c2_os_env(v.os), conf_str(d, "data"), on_verified, &v);
-    c2_os_run_until(v.os, &v.over);
+    if (has_never_run(d)) {
+        on_verified(&v, C2_E_OK, "this replica has never run: there is nothing to check\n");
+    } else {
+        verify_start(c2_os_env(v.os), conf_str(d, "data"), on_verified, &v);
+        c2_os_run_until(v.os, &v.over);
+    }
     c2_os_drain(v.os);
     c2_os_free(v.os);
     return v.err == C2_E_OK ? 0 : exit_code(v.err);

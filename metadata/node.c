@@ -155,6 +155,14 @@ sound_alarm(struct node *n, enum bft_alarm alarm, const char *text)
 }
 
 static void
+use_config(struct node *n, const struct bft_config *config)
+{
+    node_connect(n, config);
+    if (n->started && n->o.configured != NULL)
+        n->o.configured(n->o.arg, config);
+}
+
+static void
 carry_out(struct node *n, const struct bft_action *a)
 {
     switch (a->kind) {
@@ -174,7 +182,7 @@ carry_out(struct node *n, const struct bft_action *a)
         c2_list_append(&n->jobs, &a->job->link);
         break;
     case BFT_ACT_CONFIG:
-        node_connect(n, a->config);
+        use_config(n, a->config);
         break;
     case BFT_ACT_ALARM:
         sound_alarm(n, a->alarm, a->text);
@@ -259,7 +267,7 @@ start(struct node *n)
     ev.health = n->log_damaged ? BFT_WAL_DAMAGED : BFT_WAL_GOOD;
     n->started = true;
     c2_defer(n->env, &n->resume);
-    node_connect(n, bft_current_config(n->core));
+    use_config(n, bft_current_config(n->core));
     node_step(n, &ev);
     if (n->failed)
         return;
@@ -389,8 +397,12 @@ node_open(struct c2_env *env, const struct node_options *o, struct node **ret_no
         n->app = app;
         n->exec = bft_exec_new(app);
         err = node_listen(n, o->listen);
-        if (err != C2_E_OK)
-            error = c2_asprintf("cannot listen at %s: %s", o->listen, c2_err_text(err));
+        if (err == C2_E_EXISTS)
+            error = c2_asprintf("cannot listen at %s: another program does", o->listen);
+        else if (err != C2_E_OK)
+            error = c2_asprintf("cannot listen at %s: %s; when this machine is reached by an "
+                                "address that is not its own, set listen = 0.0.0.0:PORT",
+                                o->listen, c2_err_text(err));
     }
     if (err != C2_E_OK) {
         *ret_error = error;

@@ -5,6 +5,7 @@
  *
  *   DATA/wal/         the write-ahead log
  *   DATA/store/       the state at the last checkpoint
+ *   DATA/replica      whose folder it is; made with the configuration, or by a start
  *   DATA/first-start  made with the configuration, removed by the first start: a replica without
  *                     it and without a log has lost its memory, and may not vote until the others
  *                     have moved on
@@ -30,6 +31,8 @@ struct node_options {
     size_t segment_size;           /* of the log; 0 = default */
     unsigned clients_max;          /* connections; 0 = NODE_CLIENTS_DEFAULT */
 
+    /* The configuration in force, at the start and whenever it changes; may be NULL. */
+    void (*configured)(void *arg, const struct bft_config *config);
     /* The log is read, the replica takes part. */
     void (*started)(void *arg);
     /* It cannot go on, and has not confirmed anything it should not have; why is for people. The

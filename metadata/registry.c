@@ -100,14 +100,15 @@ load_identity(struct service *s, char **ret_error)
     return err;
 }
 
-/* The configuration may have other addresses than the trust file, in the same order. */
+/* The configuration may have other addresses than the trust file, in the same order; those of a
+ * trust file that was written after changes of the members are newer. */
 static C2_RESULT
 take_addresses(struct service *s, char **ret_error)
 {
     const char *at = c2_conf_str(s->conf, "metadata", s->name, "replicas");
     unsigned n = 0;
     bool fits = true;
-    if (at == NULL)
+    if (at == NULL || s->config.epoch > 0)
         return C2_E_OK;
     for (at += strspn(at, " \t,"); *at != '\0'; at += strspn(at, " \t,")) {
         size_t len = strcspn(at, " \t,");

@@ -50,7 +50,9 @@ meta_put_file(const struct cmd_ctx *x, const char *what, const struct meta_file 
     C2_AUTO(c2_free_auto) char *path = c2_asprintf("%s/%s", f->dir, f->name);
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, f->mode);
     if (fd < 0)
-        return cmd_fail(x, c2_err_from_errno(errno), what, path, strerror(errno), NULL);
+        return cmd_fail(x, c2_err_from_errno(errno), what, path,
+                        errno == EEXIST ? "exists already" : strerror(errno),
+                        errno == EEXIST ? "choose a new file" : NULL);
     enum c2_err err = c2_os_write_all(fd, f->text->data, f->text->len);
     if (err == C2_E_OK && fsync(fd) != 0)
         err = c2_err_from_errno(errno);
@@ -83,6 +85,7 @@ put_replica(const struct init *a, const struct cluster_files *f, size_t i)
         { "root.pub", 0644, &f->trust },
         { "replica.key", 0600, &f->key[i] },
         { "c2fs-metad.conf", 0644, &f->conf[i] },
+        { "data/" CLUSTER_OWNER, 0600, &f->owner[i] },
         { "data/" CLUSTER_FIRST_START, 0600, &f->first_start },
     };
     C2_AUTO(c2_free_auto) char *dir = c2_asprintf("%s/replica-%zu", a->dir, i + 1);
@@ -151,12 +154,17 @@ print_init(const struct init *a)
     }
     (void)printf("coordination service \"%s\": %zu replicas, any %llu of them may fail or lie\n\n",
                  a->name, a->n, (unsigned long long)a->f);
+    if (a->x->dry_run) {
+        (void)printf("nothing was written\n");
+        return;
+    }
     for (size_t i = 0; i < a->n; i++)
-        (void)printf("  %s/replica-%zu  for %s: move it there; c2fs-metad -C c2fs-metad.conf\n",
-                     a->dir, i + 1, a->addresses[i]);
+        (void)printf("  %s/replica-%zu  for %s\n", a->dir, i + 1, a->addresses[i]);
     (void)printf("  %s/client.conf  for clients, with root.pub and client.key\n"
                  "  %s/admin.key    keep it away from all of them\n\n"
-                 "when the replicas run: c2fsctl -C %s/client.conf meta status\n",
+                 "move each folder to its machine, as /var/lib/c2fs-metad/N, and start it there:\n"
+                 "  systemctl enable --now c2fs-metad@N, or c2fs-metad -C c2fs-metad.conf\n"
+                 "when the replicas run: c2fsctl -C '%s/client.conf' meta status\n",
                  a->dir, a->dir, a->dir);
 }
 
@@ -193,6 +201,9 @@ run_init(struct cmd_ctx *x, int argc, char **argv)
     int code = CTL_EXIT_OK;
     if (err != C2_E_OK)
         code = cmd_fail(x, err, "meta init", a.dir, error, "c2fsctl help meta init");
+    else if (x->dry_run && access(a.dir, F_OK) == 0)
+        code =
+            cmd_fail(x, C2_E_EXISTS, "meta init", a.dir, "exists already", "choose a new folder");
     else if (!x->dry_run)
         code = put_all(&a, &files);
     if (code == CTL_EXIT_OK)
@@ -318,6 +329,24 @@ state_of(const struct look *l, unsigned running)
     return running < l->info.n ? "DEGRADED" : "ONLINE";
 }
 
+static const char *
+action_of(const struct look *l)
+{
+    unsigned up = 0, strangers = 0;
+    for (unsigned i = 0; i < l->info.n; i++) {
+        up += l->info.replica[i].up;
+        strangers += !l->info.replica[i].up && l->info.replica[i].error == C2_E_TLS;
+    }
+    if (up == 0 && strangers > 0)
+        return "is this root.pub of this service? If replicas have been replaced since, get a "
+               "newer "
+               "one:\n         c2fsctl meta root, by another client";
+    return up == 0
+               ? "start the replicas; if all of them have been replaced, get a newer root.pub:\n"
+                 "         c2fsctl meta root, by another client"
+               : "look at the replicas that are not running (journalctl -u 'c2fs-metad@*')";
+}
+
 static void
 print_look(const struct look *l, const char *state, unsigned running)
 {
@@ -327,8 +356,7 @@ print_look(const struct look *l, const char *state, unsigned running)
         (void)printf("service: %s\nstate:   %s\nfaults:  any %u of %u replicas\n", l->s.url + 4,
                      state, l->info.f, l->info.n);
         if (running < l->info.n)
-            (void)printf("action:  look at the replicas that are not running (journalctl -u "
-                         "'c2fs-metad@*')\n");
+            (void)printf("action:  %s\n", action_of(l));
         (void)printf("\n");
         print_replicas(l);
         return;

@@ -21,7 +21,8 @@
 #include "metadata/cluster.h"
 #include "tools/meta.h"
 
-#define FIRST_START  "data/first-start" /* CLUSTER_FIRST_START in the data folder */
+#define FIRST_START  "data/" CLUSTER_FIRST_START
+#define OWNER        "data/" CLUSTER_OWNER
 #define KEY_FILE_MAX (64u << 10)
 #define BATCHES_MAX  4096 /* more than a window and a checkpoint interval */
 #define ASK_EVERY    16   /* batches between two looks at the replicas */
@@ -114,8 +115,8 @@ plan(struct change *a)
 }
 
 /* In the order in which they are removed when the service refuses. */
-static const char *const names[] = { FIRST_START, "data", "c2fs-metad.conf", "replica.key",
-                                     "root.pub" };
+static const char *const names[] = { FIRST_START,       OWNER,         "data",
+                                     "c2fs-metad.conf", "replica.key", "root.pub" };
 
 static void
 remove_files(const struct change *a)
@@ -134,15 +135,14 @@ put_files(struct change *a)
 {
     C2_AUTO(c2_buf_done) struct c2_buf trust = { 0 };
     const struct meta_file files[] = {
-        { a->dir, names[4], 0644, &trust },
-        { a->dir, names[3], 0600, &a->plan.key },
-        { a->dir, names[2], 0644, &a->plan.conf },
-        { a->dir, names[0], 0600, &a->plan.first_start },
+        { a->dir, "root.pub", 0644, &trust },
+        { a->dir, "replica.key", 0600, &a->plan.key },
+        { a->dir, "c2fs-metad.conf", 0644, &a->plan.conf },
+        { a->dir, OWNER, 0600, &a->plan.owner },
+        { a->dir, FIRST_START, 0600, &a->plan.first_start },
     };
     C2_AUTO(c2_free_auto) char *data = c2_asprintf("%s/data", a->dir);
-    enum c2_err err = c2_os_read_file(a->trust_path, KEY_FILE_MAX, &trust, NULL);
-    if (err != C2_E_OK)
-        return cmd_fail(a->x, err, what, a->trust_path, NULL, NULL);
+    cluster_write_trust(a->s.coord, service_name(&a->s), &trust);
     int code = meta_make_dir(a->x, what, a->dir);
     a->has_dir = code == CTL_EXIT_OK;
     if (code == CTL_EXIT_OK)
@@ -211,8 +211,9 @@ print_change(const struct change *a, const struct cluster_info *info)
     (void)printf("%s: epoch %u has %u replicas\n", a->x->dry_run ? "planned" : "done",
                  a->plan.epoch, info->n);
     if (a->c.address != NULL)
-        (void)printf("  %s  for %s: move it there; c2fs-metad -C c2fs-metad.conf\n", a->dir,
-                     a->c.address);
+        (void)printf("  %s  for %s: move it there, as /var/lib/c2fs-metad/N;\n"
+                     "  systemctl enable --now c2fs-metad@N, or c2fs-metad -C c2fs-metad.conf\n",
+                     a->dir, a->c.address);
     if (a->c.leaves != 0)
         (void)printf("  the replica that was number %u is not needed any more: end it\n",
                      a->c.leaves);
@@ -222,9 +223,8 @@ static int
 run_change(struct change *a)
 {
     struct cluster_info info;
-    const char *name = strncmp(a->s.url, "bft:", 4) == 0 ? a->s.url + 4 : a->s.url;
     int code = connect_to(&a->s, &info);
-    a->trust_path = c2_conf_str(a->x->conf, "metadata", name, "trust");
+    a->trust_path = c2_conf_str(a->x->conf, "metadata", service_name(&a->s), "trust");
     if (code == CTL_EXIT_OK)
         code = plan(a);
     if (code != CTL_EXIT_OK)
@@ -297,6 +297,62 @@ run_replica(struct cmd_ctx *x, int argc, char **argv)
     cluster_plan_done(&a.plan);
     c2_free(a.admin_default);
     c2_free(a.dir);
+    return code;
+}
+
+/* ---- meta root ------------------------------------------------------------------------------- */
+
+static const char root_what[] = "meta root";
+
+static int
+put_root(const struct service *s, const char *path)
+{
+    C2_AUTO(c2_buf_done) struct c2_buf text = { 0 };
+    const char *slash = strrchr(path, '/');
+    C2_AUTO(c2_free_auto)
+    char *dir = slash == NULL ? c2_strdup(".") : c2_strndup(path, (size_t)(slash - path));
+    cluster_write_trust(s->coord, service_name(s), &text);
+    const struct meta_file f = {
+        .dir = dir, .name = slash == NULL ? path : slash + 1, .mode = 0644, .text = &text
+    };
+    return meta_put_file(s->x, root_what, &f);
+}
+
+static void
+print_root(const struct service *s, const char *path, const struct cluster_info *info)
+{
+    struct c2_buf out = { 0 };
+    struct c2_json j;
+    if (s->x->json) {
+        cmd_json_begin(&j, &out, "c2fs.meta-root/1");
+        c2_json_str(&j, "file", path);
+        c2_json_u64(&j, "epoch", info->epoch);
+        c2_json_u64(&j, "replicas", info->n);
+        cmd_json_print(&j, &out);
+        return;
+    }
+    (void)printf("%s: %u replicas, epoch %u\n"
+                 "  in the place of the root.pub of a client or a replica that was away too long; "
+                 "start it again then\n",
+                 path, info->n, info->epoch);
+}
+
+static int
+run_root(struct cmd_ctx *x, int argc, char **argv)
+{
+    struct service s;
+    struct cluster_info info;
+    if (argc < 2 || argc > 3 || argv[1][0] == '-')
+        return cmd_usage(cmd_find(root_what), "which new file?");
+    int code = service_open(x, root_what, argc == 3 ? argv[2] : NULL, &s);
+    if (code != CTL_EXIT_OK)
+        return code;
+    code = connect_to(&s, &info); /* what is written works now */
+    if (code == CTL_EXIT_OK && !x->dry_run)
+        code = put_root(&s, argv[1]);
+    if (code == CTL_EXIT_OK)
+        print_root(&s, argv[1], &info);
+    service_close(&s);
     return code;
 }
 
@@ -430,6 +486,18 @@ const struct cmd cmds_meta_change[] = {
       .options = "-s --admin --out",
       .needs = CMD_NEEDS_CONF,
       .run = run_replica },
+    { .name = "meta root",
+      .args = "FILE [SERVICE]",
+      .summary = "write the members of a coordination service to a new root.pub",
+      .help =
+          "For a client or a replica that was away for more than 256 changes of the members, or\n"
+          "knows none of today: it cannot verify them any more, and needs this file in the\n"
+          "place of its root.pub, from somebody it trusts. This command has verified them\n"
+          "from its own root.pub on, and they have answered. Each replica keeps such a file,\n"
+          "too: root.pub in its data folder.\n",
+      .options = "",
+      .needs = CMD_NEEDS_CONF,
+      .run = run_root },
     { .name = "meta checkpoint",
       .args = "[SERVICE]",
       .summary = "have the replicas write their state to disk now",

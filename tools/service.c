@@ -58,6 +58,12 @@ service_close(struct service *s)
     c2_free(s->url);
 }
 
+const char *
+service_name(const struct service *s)
+{
+    return strncmp(s->url, "bft:", 4) == 0 ? s->url + 4 : s->url;
+}
+
 static void
 finished(struct coord_req *r)
 {

@@ -26,6 +26,9 @@ struct service {
  */
 int service_open(const struct cmd_ctx *x, const char *what, const char *name, struct service *s);
 void service_close(struct service *s);
+/* Of its section; borrowed. */
+const char *service_name(const struct service *s);
+
 struct service_call {
     struct coord_req req; /* done and deadline_ns are set by service_run */
     bool done;

@@ -62,6 +62,31 @@ mount_stop
 mount_start
 check "a new mount finds those of today" grep -q later "$MNT/later"
 
+note "those who were away for too long"
+members() { grep -v '^#' "$1"; }
+check "a newer root.pub" meta meta root "$WORK/root.pub"
+check "it does not replace a file" ends_with 10 meta meta root "$WORK/root.pub"
+check "a replica keeps the same members" [ "$(members "$WORK/root.pub")" = "$(members "$COORD/replica-17/data/root.pub")" ]
+mkdir "$WORK/away"
+cp "$COORD/client.key" "$WORK/root.pub" "$WORK/away/"
+sed 's/^replicas .*/replicas = 127.0.0.1:1 127.0.0.1:2 127.0.0.1:3 127.0.0.1:4/' "$COORD/client.conf" >"$WORK/away/client.conf"
+away() { "$C2FSCTL" -C "$WORK/away/client.conf" "$@"; }
+check "a client that knows nobody else is back" away kv range
+replica_stop 2
+cp "$WORK/root.pub" "$COORD/replica-2/root.pub"
+replica_start 2
+check "a replica, too" wait_for 60 replicas_run
+replica_stop 2
+replica_start 2
+check "again" wait_for 60 replicas_run
+replica_stop 3
+mv "$COORD/replica-3/replica.key" "$WORK/3.key"
+cp "$COORD/replica-2/replica.key" "$COORD/replica-3/"
+check "a replica with the key of another one is refused" ends_with 3 "$METAD" -C "$COORD/replica-3/c2fs-metad.conf"
+cp "$WORK/3.key" "$COORD/replica-3/replica.key"
+replica_start 3
+check "with its own it runs" wait_for 60 replicas_run
+
 note "checkpoint, dump and load"
 check "what is stable" wait_for 60 replica_counted 2 stable 0
 before=$(replica_says 2 stable)

@@ -5,8 +5,6 @@
 . "$(dirname "$0")/../lib/integration.sh"
 METADATA=bft
 begin "$@"
-replicas_new
-replicas_start
 kv() { meta kv "$@"; }
 value_is() { # KEY VALUE
     [ "$(kv get "$1")" = "$2" ]
@@ -18,6 +16,20 @@ says() { # CODE TEXT COMMAND... : it ends with this code and says this
     rc=$?
     [ "$rc" -eq "$code" ] && grep -qF -- "$text" "$WORK/says" || { echo "exit code $rc:"; head -5 "$WORK/says"; return 1; }
 }
+
+note "a new service"
+for address in a:0 a:05 a 'a b:1' '*:1' ::1:1 '[::1:1' '[]:1' 'http://a:1'; do
+    check "$address is no address" says 3 "HOST:PORT, [IPV6]:PORT" "$C2FSCTL" meta init "$WORK/none" "$address" b:1 c:1 d:1
+done
+check "three replicas are too few" ends_with 3 "$C2FSCTL" meta init "$WORK/none" a:1 b:1 c:1
+check "a dry run" says 0 "nothing was written" "$C2FSCTL" --dry-run meta init "$WORK/none" '[::1]:1' b:1 c:1 d:1
+check "leaves nothing" [ ! -e "$WORK/none" ]
+replicas_new
+check "a replica that has never run is not damaged" says 0 "never run" "$METAD" --verify -C "$COORD/replica-1/c2fs-metad.conf"
+check "a folder that is there is not taken" ends_with 10 "$C2FSCTL" --dry-run meta init "$COORD" a:1 b:1 c:1 d:1
+replicas_start
+cp -r "$COORD/replica-1" "$WORK/copy"
+check "a copy of a folder finds the port in use" says 1 "another program does" "$METAD" -C "$WORK/copy/c2fs-metad.conf" -f
 
 note "what is typed wrong changes nothing"
 check "a key" kv put a 1

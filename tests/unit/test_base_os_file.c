@@ -109,6 +109,24 @@ append__adds_to_what_is_there(void **state)
 }
 
 static void
+replace_file__leaves_the_new_text_or_the_old_one(void **state)
+{
+    struct fixture *f = *state;
+    C2_AUTO(c2_buf_done) struct c2_buf out = { 0 };
+    C2_AUTO(c2_free_auto) char *beside = c2_asprintf("%s.new", f->path);
+    struct c2_os_file_info info;
+    assert_int_equal(c2_os_replace_file(f->path, c2_slice_str("one, and longer"), 0600), C2_E_OK);
+    assert_int_equal(c2_os_replace_file(f->path, c2_slice_str("two"), 0600), C2_E_OK);
+    assert_int_equal(access(beside, F_OK), -1);
+    assert_int_equal(mkdir(beside, 0700), 0); /* nothing can be written there */
+    assert_int_not_equal(c2_os_replace_file(f->path, c2_slice_str("three"), 0600), C2_E_OK);
+    assert_int_equal(rmdir(beside), 0);
+    assert_int_equal(c2_os_read_file(f->path, 100, &out, &info), C2_E_OK);
+    assert_true(c2_slice_equal(c2_buf_slice(&out), c2_slice_str("two")));
+    assert_int_equal(info.mode, 0600);
+}
+
+static void
 current_dir__is_where_we_are(void **state)
 {
     struct fixture *f = *state;
@@ -153,6 +171,7 @@ main(void)
         CASE(read_file__appends_all_and_tells_mode_and_owner),
         CASE(list_dir__is_sorted_by_bytes),
         CASE(append__adds_to_what_is_there),
+        CASE(replace_file__leaves_the_new_text_or_the_old_one),
         CASE(current_dir__is_where_we_are),
         CASE(pages__are_zeroed),
         CASE(env__variables_that_are_empty_count_as_unset),
