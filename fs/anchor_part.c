@@ -125,8 +125,8 @@ add_inode(struct anchor_build *b, const struct txg_inode *x)
     if (x->orphaned)
         add_plain(b, &orphan, c2_slice(NULL, 0));
     b->used_files += i->committed_counted ? 0 : 1;
-    b->used_bytes += S_ISREG(i->attr.mode) ? (int64_t)x->size : 0;
-    b->used_bytes -= i->committed_counted ? (int64_t)i->committed_size : 0;
+    b->used_bytes += S_ISREG(i->attr.mode) ? (int64_t)fs_counted_bytes(x->size) : 0;
+    b->used_bytes -= i->committed_counted ? (int64_t)fs_counted_bytes(i->committed_size) : 0;
 }
 
 static void
@@ -143,7 +143,7 @@ add_deletion(struct anchor_build *b, const struct txg_inode *x)
         add_op(b, COORD_DELETE, &orphan);
     }
     b->used_files -= i->committed_counted ? 1 : 0;
-    b->used_bytes -= i->committed_counted ? (int64_t)i->committed_size : 0;
+    b->used_bytes -= i->committed_counted ? (int64_t)fs_counted_bytes(i->committed_size) : 0;
 }
 
 /* The record that is put, with its content; for a deletion the one of the garbage queue. */

@@ -22,6 +22,14 @@ changed(struct fs *fs, struct fs_inode *i)
     fs_inode_touch(fs, i, FS_SET_MTIME | FS_SET_CTIME);
 }
 
+static void
+set_size(struct fs *fs, struct fs_inode *i, uint64_t size)
+{
+    fs->used_bytes += fs_counted_bytes(size);
+    fs->used_bytes -= C2_MIN(fs->used_bytes, fs_counted_bytes(i->attr.size));
+    i->attr.size = size;
+}
+
 /* Room for `want` more bytes at the end of a growing chunk; how many there are then. */
 static uint32_t
 chunk_room(struct fs *fs, struct fs_chunk *c, size_t want)
@@ -109,10 +117,8 @@ fs_content_write(struct fs *fs, struct fs_inode *i, uint64_t off, struct c2_slic
         off += len;
         data = c2_slice(data.data + len, data.len - len);
     }
-    if (end > i->attr.size) {
-        fs->used_bytes += end - i->attr.size;
-        i->attr.size = end;
-    }
+    if (end > i->attr.size)
+        set_size(fs, i, end);
     changed(fs, i);
 }
 
@@ -124,9 +130,7 @@ fs_content_truncate(struct fs *fs, struct fs_inode *i, uint64_t size)
     if (size < i->attr.size)
         fs_map_punch(&i->map, size, UINT64_MAX);
     i->tail = NULL;
-    fs->used_bytes += size;
-    fs->used_bytes -= C2_MIN(fs->used_bytes, i->attr.size);
-    i->attr.size = size;
+    set_size(fs, i, size);
     changed(fs, i);
 }
 
@@ -158,10 +162,8 @@ fs_content_clone(struct fs *fs, struct fs_inode *from, uint64_t from_off, struct
                    e->source_off + (off - e->off));
     }
     fs_map_unref(src);
-    if (to_off + len > to->attr.size) {
-        fs->used_bytes += to_off + len - to->attr.size;
-        to->attr.size = to_off + len;
-    }
+    if (to_off + len > to->attr.size)
+        set_size(fs, to, to_off + len);
     changed(fs, to);
 }
 

@@ -54,7 +54,7 @@ note_inode(struct fsck *f, struct fsck_node *n, const struct fs_inode *i)
     n->mode = i->attr.mode;
     n->nlink = i->attr.nlink;
     n->parent = S_ISDIR(n->mode) ? i->parent : 0;
-    f->sum_bytes += S_ISREG(n->mode) ? (int64_t)i->attr.size : 0;
+    f->sum_bytes += S_ISREG(n->mode) ? (int64_t)fs_counted_bytes(i->attr.size) : 0;
     c->folders += S_ISDIR(n->mode);
     if (i->ino != n->ino)
         fsck_problem(f, FSCK_LOST, "inode %llu: its record says that it is inode %llu", llu(n->ino),

@@ -292,7 +292,8 @@ fs_inode_links_changed(struct fs *fs, struct fs_inode *i)
     }
     i->gone = true;
     fs->used_files -= fs->used_files > 0;
-    fs->used_bytes -= C2_MIN(fs->used_bytes, S_ISREG(i->attr.mode) ? i->attr.size : 0);
+    fs->used_bytes -=
+        C2_MIN(fs->used_bytes, S_ISREG(i->attr.mode) ? fs_counted_bytes(i->attr.size) : 0);
     fs_inode_publish(fs, i);
     fs_inode_dirty(fs, i);
     fs_deferred_forget(fs, i);

@@ -31,6 +31,11 @@
 #define FS_INLINE_OBJECTS_MAX 4
 #define FS_INLINE_EXTENTS_MAX 16
 
+/* Of a file, in the counter of what the volume holds. None can have more than FS_MAP_EXTENTS_MAX
+ * objects of FS_LARGE_OBJECT, so what is beyond are holes; sizes without a limit would add up to
+ * more than the counter takes. */
+#define FS_COUNTED_MAX (1ull << 45)
+
 struct fs_manifest; /* fs/manifest.h */
 
 /*
@@ -170,6 +175,12 @@ void fs_inode_unpin(struct fs *fs, struct fs_inode *i);
 /* Lookups that the kernel holds; an inode with nlink 0 lives until they are forgotten. */
 void fs_lookup_add(struct fs *fs, uint64_t ino, uint64_t count);
 void fs_lookup_forget(struct fs *fs, uint64_t ino, uint64_t count);
+
+static inline uint64_t
+fs_counted_bytes(uint64_t size)
+{
+    return C2_MIN(size, FS_COUNTED_MAX);
+}
 
 /* Before a record is encoded: how many blocks the content takes. */
 void fs_inode_count_blocks(struct fs_inode *i);

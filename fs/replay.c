@@ -235,7 +235,7 @@ apply_inode(struct replay *p, const struct group *g, struct c2_rd *r, const stru
     C2_ASSERT(i != NULL);
     bool absent = i->attr.mode == 0;
     const struct fs_attr before = i->attr;
-    uint64_t old_size = absent || !S_ISREG(i->attr.mode) ? 0 : i->attr.size;
+    uint64_t old_size = absent || !S_ISREG(i->attr.mode) ? 0 : fs_counted_bytes(i->attr.size);
     struct c2_rd record = c2_rd_init(it->record);
     C2_TRY(fs_inode_record_decode(&record, i));
     C2_TRY(c2_rd_finish(&record));
@@ -253,7 +253,7 @@ apply_inode(struct replay *p, const struct group *g, struct c2_rd *r, const stru
         i->attr.mtime = before.mtime;
     }
     if (S_ISREG(i->attr.mode)) {
-        fs->used_bytes += i->attr.size;
+        fs->used_bytes += fs_counted_bytes(i->attr.size);
         fs->used_bytes -= C2_MIN(fs->used_bytes, old_size);
     }
     fs->next_ino = C2_MAX(fs->next_ino, it->ino + 1);

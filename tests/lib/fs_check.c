@@ -370,7 +370,7 @@ check_nodes(struct walk *w)
         const struct node *n = &w->nodes[k];
         uint64_t nlink = S_ISDIR(n->mode) ? 2 + n->subdirs : n->entries;
         bool linked = n->entries > 0 || n->ino == FS_ROOT_INO;
-        bytes += (int64_t)n->size;
+        bytes += (int64_t)fs_counted_bytes(n->size);
         if (n->orphan == linked)
             fail_msg("inode %llu: %llu entries, orphan record: %d", (unsigned long long)n->ino,
                      (unsigned long long)n->entries, n->orphan);

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/alloc.h"
+#include "tests/lib/fs_check.h"
 #include "tests/lib/fs_fixture.h"
 
 static int
@@ -58,6 +59,49 @@ file__large_survives_remount_byte_for_byte(void **state)
     fsx_expect(x, FS_ROOT_INO, "big", data, len);
     fsx_stop(x);
     c2_free(data);
+}
+
+/* Sizes cost nothing, so anybody can have many of the largest: they must not be too much for the
+ * counter of what the volume holds. */
+static void
+file__of_the_largest_size_is_committed_however_many_there_are(void **state)
+{
+    struct fsx *x = *state;
+    struct fsx_check c;
+    fsx_mount(x);
+    fsx_put(x, FS_ROOT_INO, "a", "real", 4);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    uint64_t used = fsx_status(x).used_bytes;
+    for (unsigned k = 0; k < 5; k++) { /* the last three in one transaction */
+        char name[32];
+        snprintf(name, sizeof(name), "sparse%u", k);
+        fsx_put(x, FS_ROOT_INO, name, "x", 1);
+        struct fs_req r = { .op = FS_SETATTR,
+                            .ino = fsx_ino(x, FS_ROOT_INO, name),
+                            .valid = FS_SET_SIZE,
+                            .attr.size = FS_FILE_SIZE_MAX };
+        assert_int_equal(fsx_run(x, &r), C2_E_OK);
+        if (k < 2)
+            assert_int_equal(fsx_sync(x), C2_E_OK);
+    }
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    fsx_check(x, &c);
+    fsx_drop_cache(x);
+    for (unsigned k = 0; k < 5; k++) {
+        struct fs_attr attr;
+        char name[32];
+        snprintf(name, sizeof(name), "sparse%u", k);
+        assert_int_equal(fsx_lookup(x, FS_ROOT_INO, name, &attr), C2_E_OK);
+        assert_int_equal(attr.size, FS_FILE_SIZE_MAX);
+        assert_int_equal(fsx_unlink(x, FS_ROOT_INO, name), C2_E_OK);
+    }
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    fsx_check(x, &c);
+    assert_int_equal(fsx_status(x).used_bytes, used);
+    fsx_unmount(x);
+    fsx_mount(x);
+    assert_int_equal(fsx_status(x).used_bytes, used);
+    fsx_stop(x);
 }
 
 static void
@@ -148,6 +192,8 @@ main(void)
         cmocka_unit_test_setup_teardown(file__reads_back_what_was_written, setup, teardown),
         cmocka_unit_test_setup_teardown(file__large_survives_remount_byte_for_byte, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(
+            file__of_the_largest_size_is_committed_however_many_there_are, setup, teardown),
         cmocka_unit_test_setup_teardown(crash__keeps_every_closed_file, setup, teardown),
         cmocka_unit_test_setup_teardown(crash__leaves_the_old_file_when_the_new_one_is_not_closed,
                                         setup, teardown),
