@@ -29,6 +29,12 @@ c2_os_wall_ns(void)
     return clock_ns(CLOCK_REALTIME);
 }
 
+uint64_t
+c2_os_cpu_ns(void)
+{
+    return clock_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
 const char *
 c2_os_getenv(const char *name)
 {

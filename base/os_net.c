@@ -10,7 +10,7 @@
  *
  * Strangers cost little: each state but UP has a deadline, there are at most STRANGERS_MAX
  * connections whose owner is not known yet, and the oldest of them makes room for a new one, so
- * that many half-open connections cannot lock out a peer that is quick.
+ * that many half-open connections cannot lock out a peer that is quick (os_net_accept.c).
  */
 #include "base/os_net.h"
 
@@ -24,14 +24,12 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/mark.h"
+#include "base/os_env.h"
 #include "base/os_net_impl.h"
 
-#define STRANGERS_MAX  64
-#define ACCEPT_MAX     16 /* per turn of the loop */
 #define LISTEN_BACKLOG 256
 #define ADDRESSES_MAX  8
 #define HOST_MAX       256
-#define REST_NS        (100 * C2_NS_PER_MS)
 
 static const struct c2_sm_state link_states[] = {
     [OS_LINK_WAITING] = { "waiting", C2_SM_TO(OS_LINK_RESOLVING) | C2_SM_TO(OS_LINK_CLOSED) },
@@ -178,8 +176,8 @@ resolve(struct os_link *l)
 
 /* ---- connections ----------------------------------------------------------------------------- */
 
-static void
-set_options(int fd, const struct c2_os_net_options *o)
+void
+os_net_set_options(int fd, const struct c2_os_net_options *o)
 {
     int on = 1;
     unsigned ms = (unsigned)C2_MIN(o->dead_ns / C2_NS_PER_MS, 1000000ull);
@@ -187,8 +185,8 @@ set_options(int fd, const struct c2_os_net_options *o)
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
 }
 
-static void
-start_handshake(struct os_link *l)
+void
+os_link_shake_hands(struct os_link *l)
 {
     c2_sm_go(&l->sm, OS_LINK_HANDSHAKE);
     l->tls = c2_tls_new(l->net->tls, l->watch.fd, l->base.dialled,
@@ -213,7 +211,7 @@ try_address(struct os_link *l)
         os_link_fail(l, c2_err_from_errno(errno));
         return;
     }
-    set_options(fd, &l->net->opts);
+    os_net_set_options(fd, &l->net->opts);
     l->watch.fd = fd;
     const struct sockaddr *address = (const struct sockaddr *)&r->addresses[i];
     if (connect(fd, address, r->lens[i]) != 0 && errno != EINPROGRESS) {
@@ -235,7 +233,7 @@ connected(struct os_link *l)
         os_link_fail(l, c2_err_from_errno(error));
         return;
     }
-    start_handshake(l);
+    os_link_shake_hands(l);
 }
 
 /* The peer has proved who it is: does anybody here know it? */
@@ -269,7 +267,10 @@ static void
 shake_hands(struct os_link *l)
 {
     unsigned events = 0;
+    uint64_t since_ns = c2_os_cpu_ns();
     enum c2_err err = c2_tls_handshake(l->tls, &events);
+    if (!l->base.dialled)
+        os_net_charge(l->net, c2_os_cpu_ns() - since_ns);
     if (err == C2_E_AGAIN) {
         l->wants_out = events == C2_FD_OUT;
         os_link_update(l);
@@ -339,8 +340,8 @@ link_task(struct c2_task *t)
     }
 }
 
-static struct os_link *
-link_new(struct os_net *n, bool dialled)
+struct os_link *
+os_link_new(struct os_net *n, bool dialled)
 {
     struct os_link *l = c2_calloc(1, sizeof *l);
     os_link_init(l, n);
@@ -414,68 +415,6 @@ os_link_fail(struct os_link *l, enum c2_err why)
 
 /* ---- listening ------------------------------------------------------------------------------- */
 
-static void
-make_room(struct os_net *n)
-{
-    struct os_link *oldest = NULL;
-    unsigned strangers = 0;
-    C2_LIST_FOREACH (&n->links, struct os_link, l, link) {
-        if (l->base.dialled || l->base.up)
-            continue;
-        oldest = oldest == NULL ? l : oldest;
-        strangers++;
-    }
-    if (oldest != NULL && (strangers >= STRANGERS_MAX || n->naccepted >= n->how.links_max)) {
-        C2_MARK("net: the oldest stranger makes room");
-        os_link_fail(oldest, C2_E_TIMEOUT);
-    }
-}
-
-static void
-accepted(struct os_net *n, int fd)
-{
-    make_room(n);
-    if (n->naccepted >= n->how.links_max) {
-        C2_MARK("net: too many links");
-        close(fd);
-        return;
-    }
-    set_options(fd, &n->opts);
-    struct os_link *l = link_new(n, false);
-    n->naccepted++;
-    l->watch.fd = fd;
-    start_handshake(l);
-    os_link_update(l);
-}
-
-static void
-listener_ready(struct c2_fd_watch *w, unsigned events)
-{
-    (void)events;
-    struct os_net *n = C2_CONTAINER_OF(w, struct os_net, listener);
-    for (unsigned i = 0; i < ACCEPT_MAX; i++) {
-        int fd = accept4(w->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0) {
-            accepted(n, fd);
-            continue;
-        }
-        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
-            c2_log(WARN, "net", "cannot accept connections: no descriptors left, resting");
-            c2_os_unwatch(n->os, w);
-            c2_timer_arm(n->base.env, &n->rest, c2_now_ns(n->base.env) + REST_NS);
-        }
-        return;
-    }
-}
-
-static void
-rest_over(struct c2_timer *t)
-{
-    struct os_net *n = C2_CONTAINER_OF(t, struct os_net, rest);
-    if (c2_os_watch(n->os, &n->listener) != C2_E_OK)
-        c2_timer_arm(n->base.env, &n->rest, c2_now_ns(n->base.env) + REST_NS);
-}
-
 static C2_RESULT
 open_listener(struct os_net *n, const struct os_resolve *r)
 {
@@ -515,7 +454,7 @@ os_net_listen(struct c2_net *base, const struct c2_net_listen *how)
     n->how = *how;
     n->how.address = NULL;
     n->listener.events = C2_FD_IN;
-    n->listener.ready = listener_ready;
+    n->listener.ready = os_net_accept;
     return c2_os_watch(n->os, &n->listener);
 }
 
@@ -526,7 +465,7 @@ os_net_dial(struct c2_net *base, const struct c2_net_dial *d)
 {
     struct os_net *n = net_of(base);
     C2_ASSERT(d->as.events != NULL && d->as.frame_max <= C2_NET_FRAME_MAX);
-    struct os_link *l = link_new(n, true);
+    struct os_link *l = os_link_new(n, true);
     l->as = d->as;
     l->base.events = d->as.events;
     l->base.user = d->as.user;
@@ -593,7 +532,7 @@ c2_os_net_new(struct c2_os *os, const struct c2_os_net_options *o, struct c2_net
     c2_list_init(&n->links);
     c2_list_init(&n->closed);
     n->listener.fd = -1;
-    n->rest.fire = rest_over;
+    n->rest.fire = os_net_accept_again;
     *ret_net = &n->base;
     return C2_E_OK;
 }

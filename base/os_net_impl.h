@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of the network share. os_net.c makes and ends connections, os_net_link.c moves
- * messages over them.
+ * What the files of the network share. os_net.c makes and ends connections, os_net_accept.c lets
+ * others in, os_net_link.c moves messages over them.
  */
 #ifndef C2_BASE_OS_NET_IMPL_H
 #define C2_BASE_OS_NET_IMPL_H
@@ -66,7 +66,8 @@ struct os_net {
     unsigned naccepted;
 
     struct c2_fd_watch listener; /* fd -1 = none */
-    struct c2_timer rest;        /* the listener pauses when descriptors have run out */
+    struct c2_timer rest;        /* until the listener goes on */
+    uint64_t paid_ns;            /* when the time that accepting has taken is paid */
     struct c2_net_listen how;    /* without the address */
 };
 
@@ -81,6 +82,18 @@ os_link_of(struct c2_net_link *l)
 /* The connection is over; says so if it was up, then tries again or ends. May run callbacks. */
 void os_link_fail(struct os_link *l, enum c2_err why);
 void os_link_close(struct os_link *l);
+
+struct os_link *os_link_new(struct os_net *n, bool dialled);
+/* Begins with it on a socket that is connected. */
+void os_link_shake_hands(struct os_link *l);
+void os_net_set_options(int fd, const struct c2_os_net_options *o);
+
+/* os_net_accept.c */
+
+void os_net_accept(struct c2_fd_watch *w, unsigned events); /* of the listener */
+void os_net_accept_again(struct c2_timer *t);
+/* So much of our time somebody has taken who is not let in yet. */
+void os_net_charge(struct os_net *n, uint64_t cpu_ns);
 
 /* os_net_link.c */
 

@@ -2,7 +2,7 @@
 /*
  * The network: two correct ends, and what strangers, liars and dead peers can do to one.
  */
-#include "base/os_net.h"
+#include "base/os_net_impl.h"
 
 #include <stdarg.h>
 #include <setjmp.h>
@@ -717,7 +717,7 @@ script_slow_handshake(struct attacker *a)
 static void
 script_many_half_open(struct attacker *a)
 {
-    int fds[90];
+    int fds[150];
     for (unsigned i = 0; i < C2_ARRAY_LEN(fds); i++)
         fds[i] = attacker_connect(a);
     attacker_wait_end(a, fds[0]);
@@ -878,6 +878,22 @@ net__half_open_connections_do_not_lock_others_out(void **state)
 }
 
 static void
+net__accepting_rests_when_it_has_had_its_share(void **state)
+{
+    struct fixture *f = *state;
+    struct os_net *n = C2_CONTAINER_OF(f->server.net, struct os_net, base);
+    os_net_charge(n, 1000 * C2_NS_PER_S);
+    dial(f);
+    while (c2_mark_count("net: accepting has had its share") == 0)
+        run_for(f, C2_NS_PER_MS);
+    assert_int_equal(f->server.ups, 0);
+    assert_true(c2_timer_armed(&n->rest));
+    n->paid_ns = 0;
+    c2_timer_arm(f->env, &n->rest, 0);
+    wait_up(&f->client, 1);
+}
+
+static void
 net__a_hostile_peer_that_is_admitted_is_ended(void **state)
 {
     struct fixture *f = *state;
@@ -925,6 +941,7 @@ main(void)
         T(net__noise_is_not_a_peer),
         T(net__a_client_without_certificate_or_of_old_tls_is_refused),
         T(net__silent_and_slow_strangers_are_ended),
+        T(net__accepting_rests_when_it_has_had_its_share),
         T(net__half_open_connections_do_not_lock_others_out),
         T(net__a_hostile_peer_that_is_admitted_is_ended),
     };
