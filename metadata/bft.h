@@ -298,5 +298,7 @@ struct bft_info {
 
 void bft_info(const struct bft_replica *r, struct bft_info *ret_info);
 const struct bft_config *bft_current_config(const struct bft_replica *r);
+/* Whether another key than this one has asked for something within a second. */
+bool bft_is_contended(const struct bft_replica *r, const uint8_t key[MSG_KEY_LEN]);
 
 #endif

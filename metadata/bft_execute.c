@@ -72,10 +72,11 @@ send_answer(struct bft_replica *r, const uint8_t *key, uint64_t conn, const stru
 }
 
 static void
-answer_code(struct bft_replica *r, const struct msg_request *m, uint64_t n, uint8_t code)
+answer_code(struct bft_replica *r, const struct msg_request *m, uint64_t conn, uint64_t n,
+            uint8_t code)
 {
     struct answer a = { .session = m->session, .cseq = m->cseq, .n = n, .code = code };
-    send_answer(r, m->key, 0, &a);
+    send_answer(r, m->key, conn, &a);
 }
 
 static void
@@ -118,12 +119,12 @@ answer_one_again(struct bft_replica *r, const struct msg_request *m, uint64_t co
     case BFT_OUTSIDE:
         if (m->cseq > s->ack_low)
             return false; /* maybe this replica lags */
-        answer_code(r, m, 0, MSG_OUT_OF_WINDOW);
+        answer_code(r, m, conn, 0, MSG_OUT_OF_WINDOW);
         return true;
     case BFT_UNKNOWN:
         if (!bft_session_is_gone(r, m->session))
             return false;
-        answer_code(r, m, 0, MSG_NO_SESSION);
+        answer_code(r, m, conn, 0, MSG_NO_SESSION);
         return true;
     }
     C2_UNREACHABLE();
@@ -190,7 +191,7 @@ run_new(struct bft_replica *r, struct bft_job *job, const struct msg_request *m,
         return;
     case MSG_REQ_CLOSE:
         bft_session_close(r, s);
-        answer_code(r, m, job->n, MSG_OK);
+        answer_code(r, m, 0, job->n, MSG_OK);
         return;
     case MSG_REQ_ADMIN:
         a = bft_session_mark(s, m, job->n);
@@ -220,10 +221,10 @@ run_request(struct bft_replica *r, struct bft_job *job, const struct msg_request
             answer_cached(r, m, s, 0);
         break;
     case BFT_UNKNOWN:
-        answer_code(r, m, job->n, MSG_NO_SESSION);
+        answer_code(r, m, 0, job->n, MSG_NO_SESSION);
         break;
     case BFT_OUTSIDE:
-        answer_code(r, m, job->n, MSG_OUT_OF_WINDOW);
+        answer_code(r, m, 0, job->n, MSG_OUT_OF_WINDOW);
         break;
     }
 }

@@ -419,7 +419,6 @@ uint64_t bft_request_done(struct bft_replica *r, const struct msg_request *m);
 /* The key wants something; and whether another one did of late, so that it may have a share only.
  */
 void bft_note_key(struct bft_replica *r, const uint8_t key[MSG_KEY_LEN]);
-bool bft_is_contended(const struct bft_replica *r, const uint8_t key[MSG_KEY_LEN]);
 void bft_requests_new_view(struct bft_replica *r); /* nothing is proposed any more */
 void bft_requests_recheck(struct bft_replica *r);  /* after the session table changed wholesale */
 void bft_requests_tick(struct bft_replica *r);

@@ -63,7 +63,9 @@ struct node_info {
     uint64_t checks;       /* of the whole store, since the start */
     uint64_t checked_keys; /* by them */
     uint64_t requests;     /* messages from clients */
-    uint64_t caught;       /* clients disconnected because of a wrong signature */
+    uint64_t caught;       /* clients disconnected because they had sent what no honest one does */
+    uint64_t turned_away;  /* times that such a client came back too soon */
+    uint64_t rests;        /* times that a client had had its share while others wanted something */
     uint64_t dropped;      /* messages to replicas that full queues lost */
     unsigned alarms;       /* since the start */
     char alarm[160];       /* the last one */

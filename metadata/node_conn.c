@@ -8,10 +8,10 @@
  * does not do so in time is disconnected.
  *
  * No key gets more than NODE_TURN_MAX messages or NODE_TURN_BYTES in a row, over all of its
- * connections: then they rest until the next turn of the loop, so that a flood of one client delays
- * the others by that much and no more, also by signatures that have to be checked. Whoever comes
- * before the log was read rests until then. A client that has signed a request wrongly, over a
- * channel that nothing can change, is disconnected.
+ * connections: then they rest until the next turn of the loop; and they rest while the key has had
+ * its share (node_share.c). Then its connections go on one after the other. Whoever comes before
+ * the log was read rests until then. A client that has signed a request wrongly, or sends that of
+ * another one, over a channel that nothing can change, is disconnected and punished.
  */
 #include <string.h>
 
@@ -21,11 +21,11 @@
 #include "metadata/node_int.h"
 
 #define REPLICA_QUEUE_MAX (32u << 20)
-#define CLIENT_QUEUE_MAX  (8u << 20)
+#define CLIENT_QUEUE_MAX  (4u << 20)
 #define CLIENT_LINKS_MAX  16 /* of one key */
 #define REPLICA_LINKS_MAX 2
 #define SHOW_NS           (10 * C2_NS_PER_S)
-#define SLACK_LINKS       16
+#define SLACK_LINKS       128
 
 /* ---- who is who ------------------------------------------------------------------------------ */
 
@@ -107,6 +107,8 @@ free_conn(struct node_conn *c)
         c2_list_remove(&n->resting, &c->rest);
     if (!c->replica)
         n->nclients--;
+    if (!c->replica && !c->known)
+        n->nunknown--;
     node_unwatch(c);
     c2_free(c);
 }
@@ -121,6 +123,19 @@ end_conn(struct node_conn *c)
 }
 
 /* ---- what comes ------------------------------------------------------------------------------ */
+
+/* All connections of the key end. */
+static void
+catch_client(struct node *n, const struct node_conn *c)
+{
+    uint8_t key[C2_NET_KEY_LEN];
+    memcpy(key, c->net->peer, sizeof key);
+    node_punish(n, key);
+    C2_LIST_FOREACH (&n->conn_list, struct node_conn, o, link) {
+        if (memcmp(o->net->peer, key, sizeof key) == 0)
+            end_conn(o);
+    }
+}
 
 static uint64_t
 count_bad_signatures(const struct node *n)
@@ -143,22 +158,34 @@ give_client_message(struct node *n, struct node_conn *c, struct c2_slice m)
     if (n->failed || count_bad_signatures(n) == bad || find_conn(n, id) == NULL)
         return;
     C2_MARK("node: a wrong signature of a client");
-    n->caught++;
-    c2_log(DEBUG, "node", "clients=%llu one has signed a request wrongly; it is disconnected",
-           (unsigned long long)n->caught);
-    end_conn(c);
+    catch_client(n, c);
+}
+
+/* What others have signed is theirs to send: whoever has got hold of it could make us answer, or
+ * find out what they were answered. */
+static void
+client_request(struct node *n, struct node_conn *c, struct c2_slice m)
+{
+    struct msg_request r;
+    if (msg_read_request(m, &r) == C2_E_OK && memcmp(r.key, c->net->peer, MSG_KEY_LEN) != 0) {
+        C2_MARK("node: a request of another client");
+        catch_client(n, c);
+        return;
+    }
+    give_client_message(n, c, m);
 }
 
 static void
-reply_on(struct node *n, const struct node_conn *c, struct c2_blob *msg)
+reply_on(struct node *n, struct node_conn *c, struct c2_blob *msg)
 {
+    node_charge_answer(c, msg->len);
     enum c2_err err = c2_net_send(c->net, C2_NET_NORMAL, msg);
     if (err != C2_E_OK)
         n->unsent++; /* the client asks again */
 }
 
 static void
-tell_status(struct node *n, const struct node_conn *c)
+tell_status(struct node *n, struct node_conn *c)
 {
     const struct bft_config *config = bft_current_config(n->core);
     struct msg_head h = { .type = MSG_TELL_STATUS, .epoch = config->epoch };
@@ -204,8 +231,14 @@ client_message(struct node *n, struct node_conn *c, struct c2_slice m)
         give_client_message(n, c, m);
         return;
     }
-    if (!c->known)
-        c->known = shows_certificate(n, c, m);
+    if (!c->known && shows_certificate(n, c, m)) {
+        if (n->nclients - n->nunknown >= n->o.clients_max) {
+            end_conn(c);
+            return;
+        }
+        c->known = true;
+        n->nunknown--;
+    }
     if (!c->known) {
         C2_MARK("node: a client without certificate");
         if (c2_now_ns(n->env) - c->since_ns >= SHOW_NS)
@@ -216,7 +249,9 @@ client_message(struct node *n, struct node_conn *c, struct c2_slice m)
         tell_status(n, c);
     else if (h.type == MSG_WATCH)
         node_watch(n, c, m);
-    else if (h.type == MSG_REQUEST || h.type == MSG_READ)
+    else if (h.type == MSG_REQUEST)
+        client_request(n, c, m);
+    else if (h.type == MSG_READ)
         give_client_message(n, c, m);
 }
 
@@ -243,29 +278,14 @@ conn_message(struct c2_net_link *l, struct c2_slice m)
     C2_ASSERT(n->started);
     c->whose->turn++;
     c->whose->turn_bytes += m.len;
-    bool over = c->whose->turn >= NODE_TURN_MAX || c->whose->turn_bytes >= NODE_TURN_BYTES;
-    if (over && !c2_link_linked(&c->rest)) {
-        c2_net_pause(l, true);
-        c2_list_append(&n->resting, &c->rest);
-        c2_defer(n->env, &n->resume);
-    }
-    if (c->replica)
+    if (c->whose->turn >= NODE_TURN_MAX || c->whose->turn_bytes >= NODE_TURN_BYTES)
+        node_rest(c);
+    if (c->replica) {
         replica_message(n, c, m);
-    else
-        client_message(n, c, m);
-}
-
-static void
-resume_all(struct c2_task *t)
-{
-    struct node *n = C2_CONTAINER_OF(t, struct node, resume);
-    while (!c2_list_empty(&n->resting)) {
-        struct node_conn *c = C2_LIST_FIRST(&n->resting, struct node_conn, rest);
-        c2_list_remove(&n->resting, &c->rest);
-        c->whose->turn = 0;
-        c->whose->turn_bytes = 0;
-        c2_net_pause(c->net, false);
+        return;
     }
+    node_charge(c, m);
+    client_message(n, c, m);
 }
 
 /* ---- connections that come ------------------------------------------------------------------- */
@@ -287,11 +307,22 @@ new_conn(struct node *n, struct c2_net_link *l)
         c->member = config->member[seat].id;
     else
         n->nclients++;
+    n->nunknown += !c->replica;
     c->node.hash = c2_map_hash_u64(&n->conns, c->id);
     c2_map_insert(&n->conns, &c->node);
     c2_list_append(&n->conn_list, &c->link);
     l->user = c;
     return c;
+}
+
+static struct node_conn *
+oldest_unknown(const struct node *n)
+{
+    C2_LIST_FOREACH (&n->conn_list, struct node_conn, c, link) {
+        if (!c->replica && !c->known)
+            return c;
+    }
+    return NULL;
 }
 
 /* What comes before the log was read waits: a client shows its certificate once. */
@@ -302,6 +333,11 @@ conn_up(struct c2_net_link *l)
     if (n->closing) {
         c2_net_close(l); /* it was shaking hands when all others were closed */
         return;
+    }
+    struct node_conn *u = n->nunknown < NODE_UNKNOWN_MAX ? NULL : oldest_unknown(n);
+    if (u != NULL) {
+        C2_MARK("node: the oldest stranger makes room");
+        end_conn(u);
     }
     struct node_conn *c = new_conn(n, l);
     if (n->started)
@@ -351,8 +387,13 @@ admit(void *arg, const uint8_t key[C2_NET_KEY_LEN], struct c2_net_admission *ret
         ret->links_max = REPLICA_LINKS_MAX;
         return true;
     }
-    if (n->nclients >= n->o.clients_max) {
+    if (n->nclients - n->nunknown >= n->o.clients_max) {
         C2_MARK("node: too many clients");
+        return false;
+    }
+    if (node_is_punished(n, key)) {
+        C2_MARK("node: somebody comes back too soon");
+        n->turned_away++;
         return false;
     }
     ret->policy = C2_NET_PRESSURE;
@@ -365,10 +406,11 @@ admit(void *arg, const uint8_t key[C2_NET_KEY_LEN], struct c2_net_admission *ret
 C2_RESULT
 node_listen(struct node *n, const char *address)
 {
-    n->resume.run = resume_all;
+    node_share_init(n);
     const struct c2_net_listen l = {
         .address = address,
-        .links_max = n->o.clients_max + SLACK_LINKS + MSG_REPLICAS_MAX * REPLICA_LINKS_MAX,
+        .links_max = n->o.clients_max + NODE_UNKNOWN_MAX + SLACK_LINKS +
+                     MSG_REPLICAS_MAX * REPLICA_LINKS_MAX,
         .admit = admit,
         .arg = n,
     };
@@ -451,6 +493,7 @@ node_connect(struct node *n, const struct bft_config *config)
 void
 node_disconnect(struct node *n)
 {
+    c2_timer_stop(n->env, &n->rest);
     for (unsigned i = 0; i < MSG_REPLICAS_MAX; i++) {
         if (n->peers[i].net != NULL)
             c2_net_close(n->peers[i].net);
@@ -500,7 +543,7 @@ void
 node_reply(struct node *n, uint64_t conn, const uint8_t *key, struct c2_blob *msg)
 {
     if (conn != 0) {
-        const struct node_conn *c = find_conn(n, conn);
+        struct node_conn *c = find_conn(n, conn);
         if (c != NULL)
             reply_on(n, c, msg);
         return;

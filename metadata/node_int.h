@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the files of a replica at work share: node.c drives the protocol, node_conn.c the
- * connections, node_watch.c what clients watch, node_report.c says how it is.
+ * connections, node_share.c what a client may cost, node_watch.c what clients watch, node_report.c
+ * says how it is.
  */
 #ifndef C2_METADATA_NODE_INT_H
 #define C2_METADATA_NODE_INT_H
@@ -17,6 +18,8 @@
 #define NODE_JOBS_MAX     32           /* that the pool gets at once */
 #define NODE_TURN_MAX     32           /* messages of one key in a row */
 #define NODE_TURN_BYTES   (256u << 10) /* ... and bytes, but for the last one */
+#define NODE_UNKNOWN_MAX  128          /* connections without certificate: the oldest makes room */
+#define NODE_CAUGHT_MAX   64           /* keys that are remembered for it */
 
 /* A key that has connections to us: what it may do is counted over all of them. */
 struct node_peer_key {
@@ -25,6 +28,15 @@ struct node_peer_key {
     unsigned conns;
     unsigned turn; /* messages since the last rest */
     size_t turn_bytes;
+    uint64_t paid_ns; /* when what it has cost so far is paid; see node_share.c */
+    uint64_t pass;    /* in which a connection of it went on last */
+};
+
+/* A key that has sent what no honest client sends. */
+struct node_caught {
+    uint8_t key[C2_NET_KEY_LEN];
+    uint64_t until_ns; /* it is not let in; 0 = none */
+    unsigned times;
 };
 
 /* A connection that somebody made to us. */
@@ -91,9 +103,13 @@ struct node {
     struct c2_list conn_list;
     struct c2_list resting;
     struct c2_task resume;
+    struct c2_timer rest;           /* until somebody who rests has paid */
+    struct node_peer_key strangers; /* the account of all who have shown no certificate */
+    struct node_caught culprits[NODE_CAUGHT_MAX];
+    uint64_t pass; /* of letting those who rest go on */
     uint64_t next_conn;
-    unsigned nclients;
-    struct rights rights; /* of the batch that was told last */
+    unsigned nclients, nunknown; /* connections of clients, and those without certificate */
+    struct rights rights;        /* of the batch that was told last */
 
     struct c2_disk_req req; /* of the marker */
     bool req_busy;
@@ -106,8 +122,10 @@ struct node {
     bool store_damaged;
     uint64_t last_lsn;
     uint64_t requests;
-    uint64_t unsent; /* messages without a way */
-    uint64_t caught; /* clients that have sent what no honest one sends */
+    uint64_t unsent;      /* messages without a way */
+    uint64_t caught;      /* clients that have sent what no honest one sends */
+    uint64_t turned_away; /* those who came back too soon */
+    uint64_t rests;       /* times that a client had to wait for its share */
     unsigned alarms;
     char alarm[160];
     void (*closed)(void *arg);
@@ -130,6 +148,17 @@ void node_send(struct node *n, uint32_t seats, struct c2_blob *msg);
 void node_reply(struct node *n, uint64_t conn, const uint8_t *key, struct c2_blob *msg);
 /* No connection comes any more. */
 void node_disconnect(struct node *n);
+
+/* node_share.c */
+
+void node_share_init(struct node *n);
+/* A message of a client has come, which may be the last one for a while; an answer leaves. */
+void node_charge(struct node_conn *c, struct c2_slice m);
+void node_charge_answer(struct node_conn *c, size_t len);
+/* Until the next turn of the loop, and as long as its key has had its share. */
+void node_rest(struct node_conn *c);
+void node_punish(struct node *n, const uint8_t key[C2_NET_KEY_LEN]);
+bool node_is_punished(struct node *n, const uint8_t key[C2_NET_KEY_LEN]);
 
 /* node_watch.c */
 void node_watch(struct node *n, struct node_conn *c, struct c2_slice msg);

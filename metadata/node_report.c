@@ -21,6 +21,8 @@ node_info(const struct node *n, struct node_info *ret_info)
     i.requests = n->requests;
     i.dropped = n->unsent;
     i.caught = n->caught;
+    i.turned_away = n->turned_away;
+    i.rests = n->rests;
     i.checks = n->patrol.walks;
     i.checked_keys = n->patrol.keys;
     i.alarms = n->alarms;
@@ -93,7 +95,11 @@ node_metrics(const struct node *n, struct c2_buf *out)
         { "signatures_checked_total", "Signatures checked.", true, c->sig_checked },
         { "signatures_bad_total", "Signatures that were wrong.", true, c->sig_bad },
         { "refused_total", "Messages that were malformed, forged or too many.", true, c->dropped },
-        { "clients_caught_total", "Clients that had signed wrongly.", true, i.caught },
+        { "clients_caught_total", "Clients that had sent what no honest one sends.", true,
+          i.caught },
+        { "clients_turned_away_total", "Times that such a client came back too soon.", true,
+          i.turned_away },
+        { "clients_rested_total", "Times that a client had had its share.", true, i.rests },
         { "lost_total", "Messages that did not leave.", true, i.dropped },
         { "store_checks_total", "Checks of the whole store.", true, i.checks },
         { "store_checked_keys_total", "Keys that were checked.", true, i.checked_keys },

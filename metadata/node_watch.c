@@ -28,6 +28,7 @@ send_event(struct node *n, struct node_conn *c, uint64_t at, bool lost, struct c
     msg_write_event(&out, &h, &e);
     struct c2_blob *b = c2_blob_copy(out.data, out.len);
     c2_buf_done(&out);
+    node_charge_answer(c, b->len);
     c->last_n = at;
     /* What does not leave leaves a gap, which the next one shows. */
     c->lost = c2_net_send(c->net, C2_NET_NORMAL, b) != C2_E_OK;

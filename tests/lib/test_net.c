@@ -12,7 +12,7 @@
 #include "base/alloc.h"
 
 #define RETRY_NS   (50 * C2_NS_PER_MS)
-#define NUMBER_MAX 64
+#define NUMBER_MAX 256
 
 struct test_net;
 

@@ -99,13 +99,28 @@ flood_end(struct coord_fixture *x, struct flood *f)
     c2_free(f->wants);
 }
 
+/* Times that some replica has let a client rest because it had had its share. */
+static uint64_t
+rests(const struct coord_fixture *x)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < x->rig->n; i++) {
+        struct node_info info;
+        node_info(x->rig->replica[i].node, &info);
+        sum += info.rests;
+    }
+    return sum;
+}
+
 static void
 key__with_many_sessions_has_its_share_of_the_pipeline(void **state)
 {
     struct coord_fixture *x = *state;
     struct flood f = { 0 };
+    test_env_run_for(x->t, 2 * C2_NS_PER_S); /* the other one has asked for nothing since */
     flood_start(x, &f, BFT_SESSION_WINDOW, false);
-    put(x, "modest", "here"); /* from now on there are two */
+    assert_int_equal(rests(x), 0); /* alone it may have everything */
+    put(x, "modest", "here");      /* from now on there are two */
     for (unsigned i = 0; i < MODEST; i++) {
         uint64_t before = bft_rig_info(x->rig, 0).count.executed_requests;
         put(x, "modest", "again");
@@ -114,6 +129,7 @@ key__with_many_sessions_has_its_share_of_the_pipeline(void **state)
             fail_msg("%llu commands of the greedy one while one waited",
                      (unsigned long long)between);
     }
+    assert_true(rests(x) > 0);
     flood_end(x, &f);
 }
 

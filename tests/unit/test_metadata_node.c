@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The connections of a replica: clients that come while it starts, strangers that talk nonsense or
- * never show a certificate.
+ * never show a certificate, clients that play again what was sent before.
  */
 #include "base/alloc.h"
 #include "base/mark.h"
 #include "metadata/msg.h"
+#include "metadata/node_int.h"
 #include "tests/lib/bft_rig.h"
 #include "tests/lib/coord_fixture.h"
 
@@ -97,11 +98,11 @@ static const struct c2_net_events stranger_events = { .up = stranger_up,
 
 /* Somebody with a key that the service does not know, connected to the first replica. */
 static void
-stranger_comes(struct coord_fixture *f, struct stranger *s)
+stranger_number(struct coord_fixture *f, struct stranger *s, unsigned number)
 {
-    const uint8_t key[C2_NET_KEY_LEN] = { 0x55 };
+    const uint8_t key[C2_NET_KEY_LEN] = { 0x55, (uint8_t)number, (uint8_t)(number >> 8) };
     struct bft_rig *r = f->rig;
-    *s = (struct stranger){ .net = test_net_new(r->hub, STRANGER, key) };
+    *s = (struct stranger){ .net = test_net_new(r->hub, STRANGER + number, key) };
     struct c2_net_dial d = { .address = r->config.member[0].address };
     memcpy(d.peer, r->config.member[0].identity_key, sizeof d.peer);
     d.as = (struct c2_net_admission){ .events = &stranger_events, .user = s };
@@ -109,6 +110,12 @@ stranger_comes(struct coord_fixture *f, struct stranger *s)
     s->l = c2_net_dial(s->net, &d);
     test_env_run_ready(f->t);
     assert_int_equal(s->ups, 1);
+}
+
+static void
+stranger_comes(struct coord_fixture *f, struct stranger *s)
+{
+    stranger_number(f, s, 0);
 }
 
 static void
@@ -186,6 +193,101 @@ stranger__that_asks_without_certificate_is_disconnected_after_a_while(void **sta
     stranger_goes(f, &s);
 }
 
+/* They stay, and are as many as may: a client finds room, and the one that came first goes. */
+static void
+stranger__each_makes_room_for_the_next(void **state)
+{
+    struct coord_fixture *f = *state;
+    struct stranger *s = c2_calloc(NODE_UNKNOWN_MAX, sizeof *s);
+    for (unsigned i = 0; i < NODE_UNKNOWN_MAX; i++)
+        stranger_number(f, &s[i], i);
+    assert_int_equal(s[0].downs, 0);
+    assert_serves(f);
+    assert_int_equal(s[0].downs, 1);
+    assert_int_equal(s[NODE_UNKNOWN_MAX - 1].downs, 0);
+    for (unsigned i = 0; i < NODE_UNKNOWN_MAX; i++)
+        stranger_goes(f, &s[i]);
+    c2_free(s);
+}
+
+/* ---- what was sent before -------------------------------------------------------------------- */
+
+/* The last request that `from` has sent to the first replica. */
+struct record {
+    unsigned from;
+    struct c2_buf request;
+    unsigned answers; /* to anybody */
+};
+
+static bool
+record_requests(void *arg, unsigned from, unsigned to, struct c2_slice m)
+{
+    struct record *r = arg;
+    struct msg_request request;
+    struct msg_reply reply;
+    r->answers += msg_read_reply(m, &reply) == C2_E_OK;
+    if (from == r->from && to == 0 && msg_read_request(m, &request) == C2_E_OK) {
+        c2_buf_clear(&r->request);
+        c2_buf_append(&r->request, m.data, m.len);
+    }
+    return true;
+}
+
+static void
+client__that_plays_its_own_requests_again_changes_nothing(void **state)
+{
+    struct coord_fixture *f = *state;
+    struct record r = { .from = BFT_RIG_CLIENT };
+    put(f, "key", "first");
+    test_hub_filter(f->rig->hub, record_requests, &r);
+    put(f, "key", "second");
+    struct c2_buf old = r.request;
+    r.request = (struct c2_buf){ 0 };
+    uint64_t executed = bft_rig_info(f->rig, 0).count.executed_requests;
+    put(f, "key", "third");
+    put(f, "key", "fourth");
+    test_env_run_for(f->t, C2_NS_PER_S); /* all replicas have answered */
+    r.answers = 0;
+    for (unsigned i = 0; i < 10; i++)
+        test_hub_inject(f->rig->hub, BFT_RIG_CLIENT, 0, c2_buf_slice(&old));
+    test_env_run_ready(f->t);
+    assert_int_equal(r.answers, 10); /* one each, to who asked */
+    test_env_run_for(f->t, C2_NS_PER_S);
+    assert_int_equal(bft_rig_info(f->rig, 0).count.executed_requests, executed + 2);
+    assert_value(f, "key", "fourth");
+    assert_int_equal(bft_rig_caught(f->rig, 0), 0); /* an honest client repeats requests, too */
+    test_hub_filter(f->rig->hub, NULL, NULL);
+    c2_buf_done(&old);
+    c2_buf_done(&r.request);
+}
+
+static void
+client__that_plays_requests_of_another_is_shut_out_for_a_while(void **state)
+{
+    struct coord_fixture *f = *state;
+    struct record r = { .from = BFT_RIG_CLIENT + 1 };
+    test_hub_filter(f->rig->hub, record_requests, &r);
+    struct coord *other = bft_rig_client(f->rig, 1);
+    test_env_run_for(f->t, C2_NS_PER_S);
+    test_hub_filter(f->rig->hub, NULL, NULL);
+    assert_true(r.request.len > 0);
+    put(f, "key", "value");
+    test_hub_inject(f->rig->hub, BFT_RIG_CLIENT, 0, c2_buf_slice(&r.request));
+    test_env_run_ready(f->t);
+    assert_int_equal(bft_rig_caught(f->rig, 0), 1);
+    test_env_run_for(f->t, C2_NS_PER_S / 2);
+    assert_int_equal(connected(f->c), f->rig->n - 1);
+    assert_int_equal(connected(other), f->rig->n); /* it has done nothing */
+    test_env_run_for(f->t, 20 * C2_NS_PER_S);
+    assert_int_equal(connected(f->c), f->rig->n);
+    test_hub_inject(f->rig->hub, BFT_RIG_CLIENT, 0, c2_buf_slice(&r.request));
+    test_env_run_for(f->t, 3 * C2_NS_PER_S / 2); /* longer than the first time */
+    assert_int_equal(connected(f->c), f->rig->n - 1);
+    assert_value(f, "key", "value");
+    coord_close(other);
+    c2_buf_done(&r.request);
+}
+
 int
 main(void)
 {
@@ -196,6 +298,9 @@ main(void)
         T(client__that_talks_nonsense_is_disconnected_and_comes_again),
         T(stranger__that_talks_nonsense_is_disconnected_and_forgotten),
         T(stranger__that_asks_without_certificate_is_disconnected_after_a_while),
+        T(stranger__each_makes_room_for_the_next),
+        T(client__that_plays_its_own_requests_again_changes_nothing),
+        T(client__that_plays_requests_of_another_is_shut_out_for_a_while),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What one key may cost while others want something.
+ *
+ * Everything a client makes this replica do has a price in time, by constants that a processor of
+ * today does not exceed: a message, its bytes, a signature, a command, an answer. While another key
+ * has asked for anything within a second, a key may spend one part in SHARE of each second, and
+ * BURST_NS at once; then all its connections rest until that is paid, and the other end feels it as
+ * a network that takes no more. So however much it sends, and whether it is good, bad or old, the
+ * others find the replica idle most of the time. Alone, a key may have everything.
+ *
+ * The primary hears of every request that a backup takes, so there a request costs three times as
+ * much: over all replicas a key cannot ask for more than twice what it may have at the primary.
+ *
+ * Strangers, who have shown no certificate, have one account together, whatever keys they make.
+ *
+ * A key that has done what no honest client does is disconnected and not let in again for a while,
+ * which doubles each time.
+ */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "base/mark.h"
+#include "metadata/node_int.h"
+
+#define SHARE         4
+#define BURST_NS      (25 * C2_NS_PER_MS)
+#define MESSAGE_NS    10000
+#define BYTE_NS       50 /* of what comes: read, hashed, logged, sent on */
+#define SIGNATURE_NS  120000
+#define COMMAND_NS    10000
+#define STATUS_NS     100000
+#define ANSWER_NS     5000
+#define ANSWER_BYTE   10
+#define BACKUP_FACTOR 3
+#define PENALTY_NS    C2_NS_PER_S
+#define PENALTY_MAX   6 /* doublings */
+#define FORGIVEN_NS   (600 * C2_NS_PER_S)
+
+static struct node_peer_key *
+account(const struct node_conn *c)
+{
+    return c->known ? c->whose : &c->owner->strangers;
+}
+
+static uint64_t
+price(const struct node *n, struct c2_slice m)
+{
+    struct msg_head h;
+    struct msg_request r, one;
+    struct bft_info info;
+    uint64_t ns = MESSAGE_NS + m.len * BYTE_NS;
+    if (msg_read_head(m, &h) != C2_E_OK)
+        return ns;
+    if (h.type == MSG_ASK_STATUS)
+        return ns + STATUS_NS;
+    if (h.type != MSG_REQUEST || msg_read_request(m, &r) != C2_E_OK)
+        return ns;
+    struct c2_slice rest = r.op;
+    ns += SIGNATURE_NS;
+    for (uint32_t i = 0; msg_next_command(&r, i, &rest, &one); i++)
+        ns += COMMAND_NS;
+    bft_info(n->core, &info);
+    return info.seat == info.primary ? ns : ns * BACKUP_FACTOR;
+}
+
+static void
+charge(struct node *n, struct node_peer_key *k, uint64_t cost_ns)
+{
+    k->paid_ns = C2_MAX(k->paid_ns, c2_now_ns(n->env)) + cost_ns * SHARE;
+}
+
+void
+node_charge_answer(struct node_conn *c, size_t len)
+{
+    if (!c->replica)
+        charge(c->owner, account(c), ANSWER_NS + len * ANSWER_BYTE);
+}
+
+/* ---- rest ------------------------------------------------------------------------------------ */
+
+/* When its key may go on; 0 = now. */
+static uint64_t
+rests_until(const struct node_conn *c)
+{
+    const struct node *n = c->owner;
+    const struct node_peer_key *k = account(c);
+    bool alone = c->known && !bft_is_contended(n->core, k->key);
+    if (c->replica || alone || k->paid_ns <= c2_now_ns(n->env) + BURST_NS)
+        return 0;
+    return k->paid_ns - BURST_NS;
+}
+
+void
+node_rest(struct node_conn *c)
+{
+    struct node *n = c->owner;
+    if (c2_link_linked(&c->rest))
+        return;
+    c2_net_pause(c->net, true);
+    c2_list_append(&n->resting, &c->rest);
+    c2_defer(n->env, &n->resume);
+}
+
+/* With all others of its account. */
+static void
+all_rest(struct node *n, const struct node_conn *c)
+{
+    n->rests++;
+    C2_LIST_FOREACH (&n->conn_list, struct node_conn, o, link) {
+        if (!o->replica && account(o) == account(c))
+            node_rest(o);
+    }
+}
+
+void
+node_charge(struct node_conn *c, struct c2_slice m)
+{
+    struct node *n = c->owner;
+    charge(n, account(c), price(n, m));
+    if (rests_until(c) != 0)
+        all_rest(n, c);
+}
+
+/* Whoever had more than its share of late goes on with one connection at a time. */
+static bool
+goes_on(struct node *n, struct node_conn *c)
+{
+    struct node_peer_key *k = account(c);
+    bool again = k->pass == n->pass && k->paid_ns > c2_now_ns(n->env);
+    k->pass = n->pass;
+    return c->replica || !again;
+}
+
+static void
+resume_all(struct c2_task *t)
+{
+    struct node *n = C2_CONTAINER_OF(t, struct node, resume);
+    uint64_t soonest_ns = C2_NEVER;
+    bool more = false;
+    n->pass++;
+    for (size_t left = n->resting.count; left > 0; left--) {
+        struct node_conn *c = C2_LIST_FIRST(&n->resting, struct node_conn, rest);
+        c2_list_remove(&n->resting, &c->rest);
+        c->whose->turn = 0;
+        c->whose->turn_bytes = 0;
+        uint64_t until_ns = rests_until(c);
+        if (until_ns == 0 && goes_on(n, c)) {
+            c2_net_pause(c->net, false);
+            continue;
+        }
+        c2_list_append(&n->resting, &c->rest);
+        more = more || until_ns == 0;
+        if (until_ns != 0)
+            soonest_ns = C2_MIN(soonest_ns, until_ns);
+    }
+    if (more)
+        c2_defer(n->env, &n->resume);
+    else if (soonest_ns != C2_NEVER)
+        c2_timer_arm(n->env, &n->rest, soonest_ns);
+}
+
+static void
+rest_is_over(struct c2_timer *t)
+{
+    struct node *n = C2_CONTAINER_OF(t, struct node, rest);
+    c2_defer(n->env, &n->resume);
+}
+
+void
+node_share_init(struct node *n)
+{
+    n->resume.run = resume_all;
+    n->rest.fire = rest_is_over;
+}
+
+/* ---- who did what no honest client does ------------------------------------------------------ */
+
+static struct node_caught *
+find_caught(struct node *n, const uint8_t *key)
+{
+    for (unsigned i = 0; i < NODE_CAUGHT_MAX; i++) {
+        if (n->culprits[i].until_ns != 0 && memcmp(n->culprits[i].key, key, C2_NET_KEY_LEN) == 0)
+            return &n->culprits[i];
+    }
+    return NULL;
+}
+
+static struct node_caught *
+make_caught(struct node *n, const uint8_t *key)
+{
+    struct node_caught *oldest = &n->culprits[0];
+    for (unsigned i = 1; i < NODE_CAUGHT_MAX; i++) {
+        if (n->culprits[i].until_ns < oldest->until_ns)
+            oldest = &n->culprits[i];
+    }
+    *oldest = (struct node_caught){ 0 };
+    memcpy(oldest->key, key, sizeof oldest->key);
+    return oldest;
+}
+
+void
+node_punish(struct node *n, const uint8_t key[C2_NET_KEY_LEN])
+{
+    uint64_t now_ns = c2_now_ns(n->env);
+    struct node_caught *c = find_caught(n, key);
+    if (c == NULL)
+        c = make_caught(n, key);
+    if (now_ns > c->until_ns + FORGIVEN_NS)
+        c->times = 0;
+    c->until_ns = now_ns + (PENALTY_NS << c->times);
+    if (c->times < PENALTY_MAX)
+        c->times++;
+    n->caught++;
+    c2_log(DEBUG, "node", "clients=%llu one has sent what no honest one sends; it is disconnected",
+           (unsigned long long)n->caught);
+}
+
+bool
+node_is_punished(struct node *n, const uint8_t key[C2_NET_KEY_LEN])
+{
+    const struct node_caught *c = find_caught(n, key);
+    return c != NULL && c2_now_ns(n->env) < c->until_ns;
+}
