@@ -146,6 +146,16 @@ make_dirs(const char *path, char **ret_error)
     return err;
 }
 
+/* "pid N on PATH" of a daemon whose mount is gone: it was unmounted, lazily perhaps, and ends when
+ * everything is in the clouds. */
+static bool
+is_ending(const char *who)
+{
+    const char *on = strstr(who, " on /");
+    struct stat st;
+    return on != NULL && stat(on + 4, &st) == 0 && !is_mount_point(on + 4, &st);
+}
+
 static C2_RESULT
 locked_by_other(int fd, const char *path, char **ret_error)
 {
@@ -153,9 +163,15 @@ locked_by_other(int fd, const char *path, char **ret_error)
     ssize_t n = pread(fd, who, sizeof(who) - 1, 0);
     if (n > 0)
         who[strcspn(who, "\n")] = '\0';
-    *ret_error = c2_asprintf("the volume is already mounted (%s, %s)\n"
-                             "hint: a volume has one mount at a time; c2fsctl mounts shows it",
-                             n > 0 ? who : "?", path);
+    if (is_ending(who))
+        *ret_error = c2_asprintf("the volume was unmounted, and its daemon still uploads (%s)\n"
+                                 "hint: mount it again when that process has ended; c2fsctl status "
+                                 "shows what is left",
+                                 who);
+    else
+        *ret_error = c2_asprintf("the volume is already mounted (%s, %s)\n"
+                                 "hint: a volume has one mount at a time; c2fsctl mounts shows it",
+                                 n > 0 ? who : "?", path);
     return C2_E_BUSY;
 }
 

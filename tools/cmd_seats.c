@@ -69,6 +69,7 @@ struct plan {
     uint64_t objects, bytes, answers, latency_ns, faults;
     char others[SEATS_MAX][CTL_NAME_MAX + 1]; /* who else holds data */
     size_t nothers;
+    bool cheaper; /* f+1 of them together than the old provider */
 };
 
 static void
@@ -89,11 +90,22 @@ take(void *arg, const char *name, uint64_t value)
         (void)snprintf(p->others[p->nothers++], sizeof(p->others[0]), "%s", name + strlen(OTHER));
 }
 
-/* The old provider is asked for its own shares. */
+/* The old provider is asked for its own shares; as the rebuild decides it. */
 static bool
 copies(const struct plan *p)
 {
-    return p->other != NULL && p->answers != 0;
+    return p->other != NULL && p->answers != 0 && !p->cheaper;
+}
+
+static void
+compare_prices(const struct cmd_ctx *x, struct plan *p)
+{
+    const char *others[SEATS_MAX], *old = p->name;
+    uint64_t share = p->objects == 0 ? 0 : p->bytes / p->objects;
+    for (size_t k = 0; k < p->nothers; k++)
+        others[k] = p->others[k];
+    double gather = price_cheapest_read(x, others, p->nothers, p->faults + 1, share);
+    p->cheaper = gather >= 0 && gather < price_cheapest_read(x, &old, 1, 1, share);
 }
 
 /* How many bytes are read for one that is written. */
@@ -165,9 +177,11 @@ print_plan(const struct cmd_ctx *x, const struct plan *p)
         (void)printf("%s: %s\n", p->action, p->name);
     (void)printf("   moves: %llu shares, %s to upload\n", (unsigned long long)p->objects,
                  c2_size_format(p->bytes, bytes));
-    (void)printf("  source: %s\n", copies(p)
-                                       ? "copied from the provider that leaves, each one verified"
-                                       : "rebuilt from the shares of the other providers");
+    (void)printf("  source: %s\n",
+                 copies(p) ? "copied from the provider that leaves, each one verified"
+                 : p->other != NULL && p->answers != 0
+                     ? "rebuilt from the shares of other providers, which are cheaper to read"
+                     : "rebuilt from the shares of the other providers");
     (void)printf("requests: about %llu PUT, %llu GET, %llu LIST\n", (unsigned long long)p->objects,
                  (unsigned long long)gets(p), (unsigned long long)lists(p));
     (void)printf("  egress: %s read\n", c2_size_format(p->bytes * reads(p), bytes));
@@ -199,6 +213,7 @@ plan_json(const struct cmd_ctx *x, const struct plan *p)
     c2_json_u64(&j, "cost_micro", price_micro(cost(x, p, a)));
     c2_json_u64(&j, "least_ns", least_ns(p));
     c2_json_bool(&j, "old_answers", p->answers != 0);
+    c2_json_bool(&j, "copied", copies(p));
     cmd_json_print(&j, &out);
     c2_free(a);
 }
@@ -216,6 +231,7 @@ show_plan(const struct cmd_ctx *x, const char *what, struct plan *p, bool quiet)
     enum c2_err err = ask(x, &q, &body, &error);
     if (err == C2_E_OK)
         err = ctl_counters_decode(c2_buf_slice(&body), take, p);
+    compare_prices(x, p);
     int code = CTL_EXIT_OK;
     if (err != C2_E_OK)
         code = cmd_fail(x, err, what, p->name, error, NULL);

@@ -100,3 +100,26 @@ price_dearest(const struct cmd_ctx *x, const char *const *names, size_t n, const
             dearest = names[k];
     return dearest;
 }
+
+static int
+by_size(const void *a, const void *b)
+{
+    double left = *(const double *)a, right = *(const double *)b;
+    return (left > right) - (left < right);
+}
+
+double
+price_cheapest_read(const struct cmd_ctx *x, const char *const *names, size_t n, size_t count,
+                    uint64_t bytes)
+{
+    double reads[PRICE_LINES_MAX], sum = 0;
+    if (n < count || n > PRICE_LINES_MAX)
+        return -1;
+    for (size_t k = 0; k < n; k++)
+        reads[k] = price(x, names[k], "price_get") / THOUSAND +
+                   price(x, names[k], "price_egress") * (double)bytes / GB;
+    qsort(reads, n, sizeof reads[0], by_size);
+    for (size_t k = 0; k < count; k++)
+        sum += reads[k];
+    return sum;
+}

@@ -39,5 +39,9 @@ const char *price_text(const struct cmd_ctx *x, const struct price_account *a, d
 /* Whichever of them is dearest for this price: "price_get". NULL when n is 0. */
 const char *price_dearest(const struct cmd_ctx *x, const char *const *names, size_t n,
                           const char *key);
+/* Reading so many bytes with one GET of each of the `count` cheapest; negative when there are
+ * fewer. */
+double price_cheapest_read(const struct cmd_ctx *x, const char *const *names, size_t n,
+                           size_t count, uint64_t bytes);
 
 #endif

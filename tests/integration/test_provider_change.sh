@@ -94,6 +94,10 @@ check "a dry run changes nothing" c2 --dry-run provider replace p2 p5
 check "a plan has the price of every request" [ "$(c2 --json provider plan replace p2 p5 |
     json 'd["cost_micro"] == (d["put_requests"] + d["list_requests"]) * 1000000 and d["egress_bytes"] == d["upload_bytes"] > 0')" = true ]
 check "and says it" eval "c2 provider plan replace p2 p5 | grep -qE '^ +cost: at most [0-9]+[.][0-9]{4}\$'"
+cp "$CONF" "$WORK/dear.conf"
+printf '[provider "p2"]\nprice_egress = 1000\n' >>"$WORK/dear.conf"
+check "a plan counts two shares of cheap ones for one of a dear one" [ "$("$C2FSCTL" -C "$WORK/dear.conf" -V t --json provider plan replace p2 p5 |
+    json 'd["old_answers"] and not d["copied"] and d["egress_bytes"] == 2 * d["upload_bytes"] > 0 and d["get_requests"] == 4 * d["shares"]')" = true ]
 check "nothing is there" [ "$(seat_bytes p5)" -eq 0 ]
 must "start to replace p2" c2 --yes provider replace p2 p5 --limit 16K --detach
 must "p5 gets its seat" wait_for 60 status_is '[p["state"] for p in d["providers"] if p["name"] == "p5"]' "['rebuilding']"

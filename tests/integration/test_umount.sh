@@ -25,4 +25,18 @@ check "every byte" [ "$(sha256sum <"$MNT/file")" = "$sum" ]
 check "umount -l does not wait" umount -l "$MNT"
 check "it is unmounted" fails mountpoint -q "$MNT"
 check "the daemon ends in the background" wait_for 60 fails test -S "$WORK/cache/ctl"
+
+must "mount once more" wait_for 60 "$C2FS" t "$MNT" -C "$CONF"
+for p in p1 p2 p3 p4; do mv "$WORK/$p" "$WORK/$p.away"; done
+echo late >"$MNT/late"
+check "umount -l with no provider there" umount -l "$MNT"
+"$C2FS" t "$MNT" -C "$CONF" >"$WORK/mount.out" 2>&1
+rc=$?
+check "a mount meanwhile is refused (exit code $rc)" [ "$rc" -eq 10 ]
+check "and says why" grep -q 'its daemon still uploads' "$WORK/mount.out"
+for p in p1 p2 p3 p4; do mv "$WORK/$p.away" "$WORK/$p"; done
+check "the daemon ends when they are back" wait_for 120 fails test -S "$WORK/cache/ctl"
+must "mount after that" wait_for 60 "$C2FS" t "$MNT" -C "$CONF"
+check "nothing is lost" grep -q late "$MNT/late"
+check "last umount" umount "$MNT"
 finish
