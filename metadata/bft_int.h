@@ -22,7 +22,7 @@
 #define BFT_CKPT_OWN     8      /* own checkpoints remembered */
 #define BFT_SYNC_OUT     4      /* STATE-FETCH messages of one peer in work */
 #define BFT_SYNC_ITEMS   64     /* parts of a state on their way */
-#define BFT_ANSWER_BYTES 49152u /* cached answers of one session */
+#define BFT_ANSWER_BYTES 49152u /* cached answers of one session, at a checkpoint */
 #define BFT_SESSIONS_KEY 32     /* sessions of one client key: a mount, and commands beside it */
 #define BFT_BACKOFF_MAX  6      /* timeouts double up to 64 times */
 #define BFT_SECRETS_MAX  4

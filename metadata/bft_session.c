@@ -152,13 +152,15 @@ bft_answer_result(const struct bft_answer *a)
 
 /* The oldest long answers give way to the newest. Only queries and what did not happen (conflicts)
  * have long ones, so a client may ask for them anew; what a command has changed is never forgotten.
- */
+ * This happens at checkpoints only, when every answer is there: answers come from the executor
+ * while later batches, which acknowledge some, are issued already, in another order on each
+ * replica. */
 static void
-make_room(struct bft_session *s, size_t len)
+make_room(struct bft_session *s)
 {
-    _Static_assert(BFT_SESSION_WINDOW * ANSWER_SHORT + BFT_ANSWER_KEPT_MAX <= BFT_ANSWER_BYTES,
+    _Static_assert(BFT_SESSION_WINDOW * ANSWER_SHORT <= BFT_ANSWER_BYTES,
                    "room can always be made");
-    for (uint64_t c = s->ack_low + 1; s->answer_bytes + len > BFT_ANSWER_BYTES; c++) {
+    for (uint64_t c = s->ack_low + 1; s->answer_bytes > BFT_ANSWER_BYTES; c++) {
         C2_ASSERT(c <= s->ack_low + BFT_SESSION_WINDOW);
         struct bft_answer *a = bft_session_find_answer(s, c);
         if (a == NULL || a->result == NULL || a->result->len <= ANSWER_SHORT)
@@ -177,7 +179,6 @@ bft_session_answer(struct bft_session *s, struct bft_answer *a, uint8_t code,
     if (result.len > BFT_ANSWER_KEPT_MAX) {
         a->code = MSG_RESULT_GONE;
     } else if (result.len > 0) {
-        make_room(s, result.len);
         a->result = c2_blob_copy(result.data, result.len);
         s->answer_bytes += result.len;
     }
@@ -322,6 +323,7 @@ bft_sessions_save(struct bft_replica *r, struct c2_buf *records)
         if (!s->dirty)
             continue;
         c2_buf_clear(&value);
+        make_room(s);
         put_value(&value, s);
         put_key(records, s->id);
         c2_wr_u8(records, 1);
