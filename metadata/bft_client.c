@@ -27,6 +27,8 @@
 #include "metadata/bft_client_int.h"
 #include "metadata/cmd.h"
 
+#define NONCE_SPREAD (1u << 24) /* 17 ms */
+
 static const struct coord_ops client_ops;
 
 static struct bft_client *
@@ -173,12 +175,17 @@ start_open(struct bft_client *c)
     client_call_send(o, true);
 }
 
-/* The clock makes nonces of one key grow over all processes that use it. */
+/* The clock makes nonces of one key grow over all processes that use it. Two that begin at once
+ * must not choose the same: they would share a session, and each take the other's answers for its
+ * own. */
 void
 client_open_again(struct bft_client *c, uint64_t nonce_above)
 {
     uint64_t nonce = C2_MAX(c2_wall_ns(c->base.env), nonce_above + 1);
-    c->nonce = C2_MAX(nonce, c->nonce + 1);
+    uint32_t part = 0;
+    c2_random(c->base.env, &part, sizeof part);
+    nonce = C2_MAX(nonce, c->nonce + 1);
+    c->nonce = nonce + part % NONCE_SPREAD;
     start_open(c);
 }
 

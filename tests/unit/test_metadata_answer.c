@@ -113,6 +113,42 @@ request__that_was_part_of_a_group_is_not_waited_for(void **state)
     assert_value(f, "counter", "\4");
 }
 
+/* A second process with the key of the first client of the rig, in the same moment. */
+static struct coord *
+client_of_same_key(struct coord_fixture *f, unsigned number)
+{
+    struct bft_client_options o = { .config = &f->rig->config };
+    o.secret = f->rig->client[1].secret;
+    o.cert = f->rig->client[1].cert;
+    o.net = test_net_new(f->rig->hub, BFT_RIG_CLIENT + number, f->rig->client[1].key);
+    return bft_client_new(f->env, &o);
+}
+
+static void
+clients__with_one_key_that_begin_at_once_are_not_taken_for_one(void **state)
+{
+    struct coord_fixture *f = *state;
+    const struct coord_op add = op(COORD_ADD, "counter", NULL, 1);
+    struct coord_fixture g[2] = { *f, *f };
+    struct coord_call call[2];
+    for (unsigned round = 0; round < 2; round++) {
+        /* The second time their clock is behind what the service knows of this key. */
+        for (unsigned i = 0; i < 2; i++)
+            g[i].c = client_of_same_key(f, 1 + i);
+        for (unsigned i = 0; i < 2; i++)
+            start_add(&g[i], &call[i], &add);
+        for (unsigned i = 0; i < 2; i++)
+            end_add(&g[i], &call[i]);
+        for (unsigned i = 0; i < 2; i++)
+            coord_close(g[i].c);
+        test_env_run_for(f->t, C2_NS_PER_S);
+        if (round == 0)
+            assert_value(f, "counter", "\2");
+        test_env_wall_jump(f->t, -(int64_t)(2 * C2_NS_PER_S));
+    }
+    assert_value(f, "counter", "\4");
+}
+
 int
 main(void)
 {
@@ -121,6 +157,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         T(command__is_executed_once_whatever_was_answered_since),
         T(request__that_was_part_of_a_group_is_not_waited_for),
+        T(clients__with_one_key_that_begin_at_once_are_not_taken_for_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
