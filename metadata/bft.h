@@ -32,8 +32,11 @@
 #define BFT_ADDRESS_MAX     128
 #define BFT_SESSION_WINDOW  64   /* requests of a session that may be outstanding */
 #define BFT_ANSWER_KEPT_MAX 4096 /* larger answers are not kept for repetitions */
-#define BFT_CONFIG_MAX      8192 /* encoded */
-#define BFT_EPOCHS_KEPT     256  /* certificates for those who were away */
+#define BFT_ANSWER_SHORT    256  /* as long as the answer of a command that was done can be */
+#define BFT_ANSWERS_MAX                                                                            \
+    (4u << 20)               /* bytes of answers of one batch; the others have short ones only */
+#define BFT_CONFIG_MAX  8192 /* encoded */
+#define BFT_EPOCHS_KEPT 256  /* certificates for those who were away */
 
 /* ---- configuration of an epoch: replicated, changed only by an ordered ADMIN request ---- */
 
@@ -163,8 +166,8 @@ struct bft_job {
     /* out */
     enum c2_err err;   /* NO_SPACE, BUSY: nothing happened, run the job again in a while. Anything
                         * else but OK: the machine has failed, the driver stops the process */
-    struct c2_buf out; /* owned; answers, one after the other; SERVE: the message's answers; SYNC:
-                        * items wanted */
+    struct c2_buf out; /* owned; answers, one after the other (empty: it was too much for one
+                        * batch); SERVE: the message's answers; SYNC: items wanted */
     uint32_t *out_end; /* owned; EXECUTE: where each answer ends */
     struct c2_buf events; /* owned; EXECUTE: as in replica_batch.events, for the driver's watches */
     bool events_lost;

@@ -380,12 +380,13 @@ executed(struct bft_replica *r, const struct bft_job *job)
         const struct bft_command *c = &job->commands[i];
         struct answer a = { .session = c->session, .cseq = c->cseq, .n = job->n };
         a.result = c2_slice(job->out.data + from, job->out_end[i] - from);
+        a.code = a.result.len > 0 ? MSG_OK : MSG_RESULT_GONE;
         from = job->out_end[i];
         struct bft_session *s = bft_session_find(r, c->session);
         struct bft_answer *kept =
             s != NULL && !c->query ? bft_session_find_answer(s, c->cseq) : NULL;
         if (kept != NULL && kept->pending)
-            bft_session_answer(s, kept, MSG_OK, a.result);
+            bft_session_answer(s, kept, a.code, a.result);
         send_answer(r, c->key, 0, &a);
     }
     r->executed = job->n;

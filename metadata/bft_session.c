@@ -17,8 +17,7 @@
 #include "base/wire.h"
 #include "metadata/bft_int.h"
 
-#define PLACE_BITS   12
-#define ANSWER_SHORT 256u /* bytes: as long as the answer of a command that was done can be */
+#define PLACE_BITS 12
 
 _Static_assert(MSG_BATCH_REQS_MAX < 1 << PLACE_BITS, "a session id has room for the place");
 
@@ -158,12 +157,12 @@ bft_answer_result(const struct bft_answer *a)
 static void
 make_room(struct bft_session *s)
 {
-    _Static_assert(BFT_SESSION_WINDOW * ANSWER_SHORT <= BFT_ANSWER_BYTES,
+    _Static_assert(BFT_SESSION_WINDOW * BFT_ANSWER_SHORT <= BFT_ANSWER_BYTES,
                    "room can always be made");
     for (uint64_t c = s->ack_low + 1; s->answer_bytes > BFT_ANSWER_BYTES; c++) {
         C2_ASSERT(c <= s->ack_low + BFT_SESSION_WINDOW);
         struct bft_answer *a = bft_session_find_answer(s, c);
-        if (a == NULL || a->result == NULL || a->result->len <= ANSWER_SHORT)
+        if (a == NULL || a->result == NULL || a->result->len <= BFT_ANSWER_SHORT)
             continue;
         drop_result(s, a);
         a->code = MSG_RESULT_GONE;

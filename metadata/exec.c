@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/mark.h"
 #include "base/wire.h"
 #include "metadata/cmd.h"
 
@@ -92,6 +93,17 @@ bft_exec_free(struct bft_exec *x)
 
 /* ---- execution ------------------------------------------------------------------------------- */
 
+/* Small commands can have long answers, and what one replica has no memory for, none has. Which
+ * ones are left out depends on the batch alone. */
+static void
+limit_answer(struct c2_buf *out, size_t from)
+{
+    if (out->len <= BFT_ANSWERS_MAX || out->len - from <= BFT_ANSWER_SHORT)
+        return;
+    C2_MARK("exec: too many answers for one batch");
+    out->len = from;
+}
+
 /* Commands of one agreed batch; out_end may be NULL. */
 static C2_RESULT
 apply(struct bft_exec *x, uint64_t time_ns, const struct bft_command *commands, uint32_t count,
@@ -103,10 +115,12 @@ apply(struct bft_exec *x, uint64_t time_ns, const struct bft_command *commands, 
     for (uint32_t i = 0; i < count; i++) {
         const struct bft_command *c = &commands[i];
         const struct replica_client by = { .key = c->key, .admin = c->admin };
+        size_t from = out->len;
         if (c->query)
             C2_TRY(ops->read(x->batch, &by, c->op, out));
         else
             C2_TRY(ops->apply(x->batch, time_ns, &by, c->op, out));
+        limit_answer(out, from);
         if (out_end != NULL)
             out_end[i] = (uint32_t)out->len;
     }

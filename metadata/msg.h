@@ -279,7 +279,7 @@ struct msg_open {
 enum msg_status_code {
     MSG_OK = 0,        /* result: the answer to the command; OPEN: u64 session */
     MSG_NO_SESSION,    /* closed, evicted, or of another key */
-    MSG_RESULT_GONE,   /* executed, but the answer was too large to keep */
+    MSG_RESULT_GONE,   /* executed, but the answer was too large to keep, or with the others */
     MSG_OUT_OF_WINDOW, /* cseq is outside of the window, or acknowledged before */
     MSG_OPEN_REFUSED,  /* the nonce is not above the last one; result: u64 last */
     MSG_ADMIN_REFUSED, /* result: text */

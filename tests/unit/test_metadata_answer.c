@@ -11,12 +11,16 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #define LAGGARD 3u
 #define GROUP   4u
+
+#define LONG_KEYS  15u /* of which one answer has all */
+#define LONG_CALLS 12u
 
 /* What is lost on the network. */
 struct losses {
@@ -113,6 +117,41 @@ request__that_was_part_of_a_group_is_not_waited_for(void **state)
     assert_value(f, "counter", "\4");
 }
 
+/* Long answers to commands of one batch are too much for it: those that are left out are asked for
+ * anew. */
+static void
+answers__that_are_too_many_for_one_batch_come_all_the_same(void **state)
+{
+    struct coord_fixture *f = *state;
+    static char value[COORD_VALUE_MAX];
+    struct coord_cond conds[LONG_KEYS];
+    char names[LONG_KEYS][8];
+    struct coord_call call[LONG_CALLS];
+    memset(value, 'v', sizeof value - 1);
+    for (unsigned i = 0; i < LONG_KEYS; i++) {
+        snprintf(names[i], sizeof names[i], "long%u", i);
+        put(f, names[i], value);
+        conds[i] = cond(COORD_ABSENT, names[i], NULL, 0);
+    }
+    const struct coord_op add = op(COORD_ADD, "counter", NULL, 1);
+    uint64_t left_out = c2_mark_count("exec: too many answers for one batch");
+    for (unsigned i = 0; i < LONG_CALLS; i++) {
+        call[i] = (struct coord_call){ .r = { .verb = COORD_TXN, .conds = conds } };
+        call[i].r.nconds = LONG_KEYS;
+        call[i].r.ops = &add;
+        call[i].r.nops = 1;
+        coord_call_start(f, &call[i]);
+    }
+    for (unsigned i = 0; i < LONG_CALLS; i++) {
+        coord_call_wait(f, &call[i]);
+        assert_int_equal(call[i].r.err, C2_E_CONFLICT);
+        assert_int_equal(call[i].r.nentries, LONG_KEYS);
+        coord_req_done(&call[i].r);
+    }
+    assert_true(c2_mark_count("exec: too many answers for one batch") > left_out);
+    assert_absent(f, "counter");
+}
+
 /* A second process with the key of the first client of the rig, in the same moment. */
 static struct coord *
 client_of_same_key(struct coord_fixture *f, unsigned number)
@@ -157,6 +196,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         T(command__is_executed_once_whatever_was_answered_since),
         T(request__that_was_part_of_a_group_is_not_waited_for),
+        T(answers__that_are_too_many_for_one_batch_come_all_the_same),
         T(clients__with_one_key_that_begin_at_once_are_not_taken_for_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -278,6 +278,58 @@ commit__of_what_is_not_held_changes_nothing(void **state)
     assert_memory_equal(disk, base, sizeof disk);
 }
 
+/* ---- answers --------------------------------------------------------------------------------- */
+
+#define GREEDY 32u /* commands of one batch, with answers of almost a mebibyte each */
+#define VALUES 15u
+
+/* A command that wants keys to be absent that are there: it is answered with all of them. */
+static void
+encode_greedy(struct c2_buf *cmd)
+{
+    struct coord_cond conds[VALUES];
+    char names[VALUES][8];
+    struct coord_op op = { .kind = COORD_PUT, .key = c2_slice_str("never") };
+    struct coord_req r = { .verb = COORD_TXN, .conds = conds, .nconds = VALUES };
+    r.ops = &op;
+    r.nops = 1;
+    for (unsigned i = 0; i < VALUES; i++) {
+        snprintf(names[i], sizeof names[i], "key%u", i);
+        conds[i] = (struct coord_cond){ .kind = COORD_ABSENT, .key = c2_slice_str(names[i]) };
+    }
+    coord_txn_encode(&r, cmd);
+}
+
+static void
+answers__of_one_batch_take_bounded_memory(void **state)
+{
+    struct rig *g = *state;
+    static char value[COORD_VALUE_MAX];
+    memset(value, 'v', sizeof value - 1);
+    for (unsigned i = 0; i < VALUES; i++) {
+        char key[8];
+        snprintf(key, sizeof key, "key%u", i);
+        execute(g, key, value);
+    }
+    struct c2_buf cmd = { 0 };
+    encode_greedy(&cmd);
+    struct bft_job *job = c2_calloc(1, sizeof *job);
+    job->kind = BFT_JOB_EXECUTE;
+    job->n = ++g->n;
+    job->time_ns = g->n * 1000;
+    job->body = c2_blob_copy(cmd.data, cmd.len);
+    job->commands = c2_calloc(GREEDY, sizeof *job->commands);
+    job->ncommands = GREEDY;
+    for (unsigned i = 0; i < GREEDY; i++)
+        job->commands[i].op = c2_blob_slice(job->body);
+    run(g, job);
+    assert_true(job->out.len > BFT_ANSWERS_MAX / 2 && job->out.len <= BFT_ANSWERS_MAX);
+    assert_true(job->out_end[0] > COORD_VALUE_MAX); /* the first ones are answered */
+    assert_int_equal(job->out_end[GREEDY - 1], job->out_end[GREEDY - 2]);
+    bft_job_free(job);
+    c2_buf_done(&cmd);
+}
+
 /* ---- transfer -------------------------------------------------------------------------------- */
 
 #define KEYS       200 /* more than one node holds */
@@ -543,6 +595,7 @@ main(void)
         TEST(commit__of_what_is_not_held_changes_nothing),
         TEST(rights__hold_for_queries_and_are_told_when_they_change),
         TEST(rights__come_with_a_state_that_is_fetched),
+        TEST(answers__of_one_batch_take_bounded_memory),
         TEST(transfer__notices_a_wrong_part_of_each_kind_and_asks_again),
         TEST(transfer__to_an_empty_replica_takes_whole_leaves),
     };
