@@ -164,11 +164,11 @@ struct bft_job {
     uint32_t count; /* SERVE, out: answers; SYNC, in: items that may be on their way */
 
     /* out */
-    enum c2_err err;   /* NO_SPACE, BUSY: nothing happened, run the job again in a while. Anything
-                        * else but OK: the machine has failed, the driver stops the process */
-    struct c2_buf out; /* owned; answers, one after the other (empty: it was too much for one
-                        * batch); SERVE: the message's answers; SYNC: items wanted */
-    uint32_t *out_end; /* owned; EXECUTE: where each answer ends */
+    enum c2_err err;      /* anything but OK: the machine has failed (or has no space), the driver
+                           * stops the process; a SERVE that failed has nothing to say */
+    struct c2_buf out;    /* owned; answers, one after the other (empty: it was too much for one
+                           * batch); SERVE: the message's answers; SYNC: items wanted */
+    uint32_t *out_end;    /* owned; EXECUTE: where each answer ends */
     struct c2_buf events; /* owned; EXECUTE: as in replica_batch.events, for the driver's watches */
     bool events_lost;
     bool acl_changed;  /* EXECUTE: since the job before, or this is the first one */

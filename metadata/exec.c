@@ -406,7 +406,7 @@ want_parts(struct bft_exec *x, struct bft_job *job)
 }
 
 static C2_RESULT
-sync_state(struct bft_exec *x, struct bft_job *job)
+sync_step(struct bft_exec *x, struct bft_job *job)
 {
     if (job->begin) {
         drop_batch(x);
@@ -414,14 +414,22 @@ sync_state(struct bft_exec *x, struct bft_job *job)
         x->is_committed = false;
         x->acl_told = 0;
         C2_TRY(x->app->ops->fetch_begin(x->app, job->digest));
-        x->fetching = true;
     } else if (x->fetching) {
         C2_TRY(take_parts(x, job));
     } else {
         return C2_E_OK; /* the answer before this one had all that was missing */
     }
-    enum c2_err err = want_parts(x, job);
-    x->fetching = err == C2_E_OK && !job->finished;
+    C2_TRY(want_parts(x, job));
+    x->fetching = !job->finished;
+    return C2_E_OK;
+}
+
+static C2_RESULT
+sync_state(struct bft_exec *x, struct bft_job *job)
+{
+    enum c2_err err = sync_step(x, job);
+    if (err != C2_E_OK)
+        x->fetching = false; /* the application has given it up */
     return err;
 }
 

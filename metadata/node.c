@@ -34,17 +34,12 @@ node_fail(struct node *n, enum c2_err err, const char *why)
 
 /* ---- jobs ------------------------------------------------------------------------------------ */
 
-/* Others can be wrong in what these work on. */
-static bool
-is_mild(const struct bft_job *job)
-{
-    return job->kind == BFT_JOB_SERVE || job->kind == BFT_JOB_SYNC;
-}
-
+/* What somebody else asks for is of no importance to us; but parts of a state that could not be
+ * stored are lost, and nobody would ask for them again. (Wrong ones are no error of the job.) */
 static bool
 has_failed(const struct bft_job *job)
 {
-    return job->err == C2_E_DAMAGED || (job->err != C2_E_OK && !is_mild(job));
+    return job->err == C2_E_DAMAGED || (job->err != C2_E_OK && job->kind != BFT_JOB_SERVE);
 }
 
 /* Nothing runs after a job that has failed. */

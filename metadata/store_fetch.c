@@ -391,12 +391,20 @@ finish(struct store *s)
 
 /* --- interface -------------------------------------------------------------------------------- */
 
-C2_RESULT
-store_fetch_want(struct replica_app *a, size_t max, struct c2_buf *out, bool *ret_done)
+/* An error of the machine ends the fetch: its transaction is in the way of whoever makes more room.
+ */
+static C2_RESULT
+unless_failed(struct store *s, enum c2_err err)
 {
-    struct store *s = store_of(a);
+    if (err != C2_E_OK && err != C2_E_CORRUPT)
+        store_fetch_free(s);
+    return err;
+}
+
+static C2_RESULT
+want_parts(struct store *s, size_t max, struct c2_buf *out, bool *ret_done)
+{
     struct store_fetch *f = s->fetch;
-    C2_ASSERT(f != NULL);
     while (f->asked.len < max * sizeof(struct replica_part) && f->wanted.len > 0) {
         f->wanted.len -= sizeof(struct replica_part);
         const uint8_t *p = f->wanted.data + f->wanted.len;
@@ -411,6 +419,14 @@ store_fetch_want(struct replica_app *a, size_t max, struct c2_buf *out, bool *re
     C2_TRY(finish(s));
     *ret_done = true;
     return C2_E_OK;
+}
+
+C2_RESULT
+store_fetch_want(struct replica_app *a, size_t max, struct c2_buf *out, bool *ret_done)
+{
+    struct store *s = store_of(a);
+    C2_ASSERT(s->fetch != NULL);
+    return unless_failed(s, want_parts(s, max, out, ret_done));
 }
 
 static C2_RESULT
@@ -429,12 +445,10 @@ put_part(struct store *s, const struct replica_part *p, struct c2_slice bytes)
     C2_UNREACHABLE();
 }
 
-C2_RESULT
-store_fetch_put(struct replica_app *a, uint8_t kind, const uint8_t hash[32], struct c2_slice bytes)
+static C2_RESULT
+put_wanted(struct store *s, uint8_t kind, const uint8_t *hash, struct c2_slice bytes)
 {
-    struct store *s = store_of(a);
     struct store_fetch *f = s->fetch;
-    C2_ASSERT(f != NULL);
     for (size_t at = 0; at < f->asked.len; at += sizeof(struct replica_part)) {
         struct replica_part p;
         memcpy(&p, f->asked.data + at, sizeof p);
@@ -450,4 +464,12 @@ store_fetch_put(struct replica_app *a, uint8_t kind, const uint8_t hash[32], str
         return f->uncommitted >= COMMIT_BYTES ? commit(s) : C2_E_OK;
     }
     return C2_E_OK; /* not wanted any more */
+}
+
+C2_RESULT
+store_fetch_put(struct replica_app *a, uint8_t kind, const uint8_t hash[32], struct c2_slice bytes)
+{
+    struct store *s = store_of(a);
+    C2_ASSERT(s->fetch != NULL);
+    return unless_failed(s, put_wanted(s, kind, hash, bytes));
 }

@@ -26,13 +26,19 @@ struct rig {
 };
 
 static void
-start(struct rig *g, bool create)
+start_sized(struct rig *g, bool create, uint64_t map_size)
 {
-    const struct store_options o = { .map_size = 8u << 20, .create = create, .replicated = true };
+    const struct store_options o = { .map_size = map_size, .create = create, .replicated = true };
     struct replica_app *app = NULL;
     char *error = NULL;
     assert_int_equal(store_open(g->path, &o, &app, &error), C2_E_OK);
     g->x = bft_exec_new(app);
+}
+
+static void
+start(struct rig *g, bool create)
+{
+    start_sized(g, create, 8u << 20);
 }
 
 static int
@@ -333,6 +339,7 @@ answers__of_one_batch_take_bounded_memory(void **state)
 /* ---- transfer -------------------------------------------------------------------------------- */
 
 #define KEYS       200 /* more than one node holds */
+#define BIG_KEYS   100 /* more than a small store has room for */
 #define WANTED_LEN 66  /* of a part that is wanted */
 
 /* Answers of g to what `wanted` (as SYNC gives it) names, as many as one message may ask for. */
@@ -458,6 +465,30 @@ transfer__notices_a_wrong_part_of_each_kind_and_asks_again(void **state)
         bft_exec_free(other.x);
         c2_free(other.path);
     }
+}
+
+/* The room for the store is found too small while a state is fetched into it. */
+static void
+transfer__goes_on_when_the_store_must_grow(void **state)
+{
+    struct rig *g = *state;
+    struct rig other = { .t = g->t };
+    uint8_t digest[MSG_DIGEST_LEN], disk[MSG_DIGEST_LEN];
+    static char value[COORD_VALUE_MAX];
+    memset(value, 'v', sizeof value - 1);
+    for (unsigned i = 0; i < BIG_KEYS; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "key%u", i);
+        execute(g, key, value);
+    }
+    checkpoint(g, false, digest);
+    other.path = test_env_path(g->t, "other");
+    start_sized(&other, true, 2u << 20);
+    transfer(g, &other, digest, 0);
+    restart(&other, disk);
+    assert_memory_equal(disk, digest, sizeof disk);
+    bft_exec_free(other.x);
+    c2_free(other.path);
 }
 
 static void
@@ -597,6 +628,7 @@ main(void)
         TEST(rights__come_with_a_state_that_is_fetched),
         TEST(answers__of_one_batch_take_bounded_memory),
         TEST(transfer__notices_a_wrong_part_of_each_kind_and_asks_again),
+        TEST(transfer__goes_on_when_the_store_must_grow),
         TEST(transfer__to_an_empty_replica_takes_whole_leaves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
