@@ -144,7 +144,7 @@ bs_free(struct bs *s, struct sim_tally *tally)
         continue; /* packets to nobody */
     for (unsigned i = 0; i < BS_TAPE; i++)
         c2_blob_unref(s->tape[i]);
-    for (unsigned i = 0; i < BS_IDS; i++) {
+    for (unsigned i = 0; i < BS_PROCS; i++) {
         c2_blob_unref(s->kept[i][0]);
         c2_blob_unref(s->kept[i][1]);
     }

@@ -9,7 +9,7 @@
  *   bft_client.c  honest clients; bft_client_lie.c lying ones
  *   bft_check.c   what must hold, checked at each event
  *   scene_bft.c   a random run: faults, then recovery while the liars go on
- *   scene_trap.c  known traps, one script each; trap_lies.c, trap_restart.c
+ *   scene_trap.c  known traps, one script each; trap_lies.c, trap_restart.c, trap_views.c
  *
  * Processes have an id each, as members of a configuration have. A liar may be two processes with
  * one id and one key: that gives equivocation and amnesia without a line of code about them.
@@ -173,8 +173,9 @@ struct bs {
     bool (*filter)(struct bs *s, const struct bs_proc *from, const struct bs_proc *to,
                    unsigned type, struct c2_slice msg);
     const struct bs_trap *trap;
-    unsigned stage;                  /* the script's */
-    struct c2_blob *kept[BS_IDS][2]; /* messages that it has kept back, of each replica; owned */
+    unsigned stage;                    /* the script's */
+    uint64_t mark;                     /* a number that it remembers */
+    struct c2_blob *kept[BS_PROCS][2]; /* messages that it has kept back, of each replica; owned */
 
     /* truth */
     uint8_t decided[BS_LOG_MAX][MSG_DIGEST_LEN];

@@ -53,6 +53,25 @@ bs_put_down(struct bs *s, unsigned i)
 }
 
 void
+bs_have_patience(struct bs *s)
+{
+    s->timing.request_ns = 10 * C2_NS_PER_S;
+}
+
+void
+bs_keep(struct bs *s, unsigned from, unsigned what, struct c2_slice msg)
+{
+    c2_blob_unref(s->kept[from][what]);
+    s->kept[from][what] = c2_blob_copy(msg.data, msg.len);
+}
+
+void
+bs_give_kept(struct bs *s, unsigned from, unsigned to, unsigned what)
+{
+    bs_deliver(s, &s->proc[from], &s->proc[to], s->kept[from][what]);
+}
+
+void
 bs_crash_and_start(struct bs *s, unsigned i)
 {
     bs_crash(&s->proc[i]);
@@ -170,9 +189,9 @@ restart_leaving(struct bs *s, unsigned *stage)
     }
 }
 
-static bool
-first_is_mute(struct bs *s, const struct bs_proc *from, const struct bs_proc *to, unsigned type,
-              struct c2_slice msg)
+bool
+bs_first_is_mute(struct bs *s, const struct bs_proc *from, const struct bs_proc *to, unsigned type,
+                 struct c2_slice msg)
 {
     (void)s;
     (void)from;
@@ -377,7 +396,7 @@ static const struct bs_trap traps[] = {
       .stages = 1,
       .view = 1 },
     { .name = "a poisoned VIEW-CHANGE",
-      .filter = first_is_mute,
+      .filter = bs_first_is_mute,
       .view = 1,
       .lies = 1u << BS_LIE_HIDE,
       .liar = 3 },
@@ -393,11 +412,23 @@ static const struct bs_trap traps[] = {
 static const struct bs_trap *
 trap_of(uint64_t seed)
 {
-    size_t i = seed % (C2_ARRAY_LEN(traps) + bs_lie_traps_count + bs_restart_traps_count);
-    if (i < C2_ARRAY_LEN(traps))
-        return &traps[i];
-    i -= C2_ARRAY_LEN(traps);
-    return i < bs_lie_traps_count ? &bs_lie_traps[i] : &bs_restart_traps[i - bs_lie_traps_count];
+    const struct {
+        const struct bs_trap *list;
+        size_t count;
+    } all[] = {
+        { traps, C2_ARRAY_LEN(traps) },
+        { bs_lie_traps, bs_lie_traps_count },
+        { bs_restart_traps, bs_restart_traps_count },
+        { bs_view_traps, bs_view_traps_count },
+    };
+    size_t count = 0;
+    for (size_t k = 0; k < C2_ARRAY_LEN(all); k++)
+        count += all[k].count;
+    size_t i = seed % count;
+    size_t k = 0;
+    while (i >= all[k].count)
+        i -= all[k++].count;
+    return &all[k].list[i];
 }
 
 uint64_t
@@ -449,7 +480,7 @@ void
 sim_scene_trap(uint64_t seed, const struct sim_options *o, struct sim_tally *tally)
 {
     const struct bs_trap *trap = trap_of(seed);
-    struct bs *s = bs_new("trap", seed, o, 1);
+    struct bs *s = bs_new("trap", seed, o, trap->f != 0 ? trap->f : 1);
     sim_trace(s->w, "trap", "%s", trap->name);
     set_up(s, trap);
     sim_run_until(s->w, &s->converged, LIVE_NS, trap->name);

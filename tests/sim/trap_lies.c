@@ -3,6 +3,8 @@
  * Traps with a liar, or with power cut at the worst moment. Each is what one rule of the protocol
  * is for: without the rule the script ends in a violation, or never.
  */
+#include <string.h>
+
 #include "base/mark.h"
 #include "tests/sim/trap.h"
 
@@ -266,6 +268,125 @@ second_lags(struct bs *s, const struct bs_proc *from, const struct bs_proc *to, 
            (checkpoint && from->index == 1 && s->w->seed % 2 == 0);
 }
 
+/* ---- others are in the next epoch, and one of them in the old one as well ---------------------
+ */
+
+#define OLD_LASTS 400 /* polls after something was decided in the new one */
+
+static void
+replace_third_beside_twins(struct bs *s)
+{
+    struct bs_proc *twin = bs_add_proc(s, 1);
+    s->proc[1].faulty = twin->faulty = true;
+    s->clean = false;
+    replace_third(s);
+    s->admin_at = 180;
+    bs_start(twin);
+}
+
+static void
+old_epoch_ends(struct bs *s, unsigned *stage)
+{
+    bool decided = s->have_epoch[1] && bs_info(s, 0).executed > s->epochs[1].base;
+    if (*stage < OLD_LASTS && decided)
+        ++*stage;
+}
+
+static bool
+is_of_new_config(const struct bs *s, struct c2_slice msg)
+{
+    struct msg_checkpoint c;
+    struct msg_stable st;
+    struct c2_buf config = { 0 };
+    uint8_t hash[MSG_DIGEST_LEN];
+    bft_config_encode(&s->config, &config);
+    c2_sha256(c2_buf_slice(&config), hash);
+    c2_buf_done(&config);
+    if (msg_read_stable(msg, &st) == C2_E_OK)
+        c = st.c;
+    else if (msg_read_checkpoint(msg, &c) != C2_E_OK)
+        return false;
+    return memcmp(c.config, hash, sizeof hash) != 0;
+}
+
+/* The second, the third and the liar's twin have executed all of the old epoch, and do not know
+ * that there is another one: what they could answer is old. */
+static bool
+old_epoch_lasts(struct bs *s, const struct bs_proc *from, const struct bs_proc *to, unsigned type,
+                struct c2_slice msg)
+{
+    bool behind = to->index == 2 || to->index == 3 || to->index > s->config.n;
+    (void)from;
+    return s->stage < OLD_LASTS && behind && (type == MSG_EPOCH || is_of_new_config(s, msg));
+}
+
+/* ---- a liar answers wrongly when it is asked, and nobody has the state any more ----------------
+ */
+
+#define CAUGHT_ON_WAY                                                                              \
+    10                  /* polls after the first wrong answer until what it was asked has arrived */
+#define CAUGHT_HOLD 500 /* polls until anybody else answers */
+
+static void
+liar_is_caught(struct bs *s, unsigned *stage)
+{
+    if (*stage > 0 && *stage < CAUGHT_HOLD)
+        ++*stage;
+    else if (*stage == 0 && (s->proc[3].alarms >> BFT_ALARM_EVIDENCE & 1) != 0)
+        *stage = 1;
+}
+
+static bool
+is_nonsense(struct c2_slice msg)
+{
+    struct c2_slice nonsense = c2_slice_str("nonsense");
+    return msg.len > nonsense.len &&
+           memcmp(msg.data + msg.len - nonsense.len, nonsense.data, nonsense.len) == 0;
+}
+
+/* Good answers arrive when the others have gone on: the target is another one then. */
+static bool
+liar_is_asked_once(struct bs *s, const struct bs_proc *from, const struct bs_proc *to,
+                   unsigned type, struct c2_slice msg)
+{
+    bool third = from->index == 3 || to->index == 3;
+    if (bs_highest_executed(s) < 30 && bs_info(s, 3).stable == 0)
+        return third;
+    SIM_CHECK(s->w, type != MSG_STATE_FETCH || to->lies == 0 || s->stage < CAUGHT_ON_WAY,
+              "who has sent a wrong part is asked again");
+    if (to->index == 3 && type == MSG_STATE)
+        return s->stage < CAUGHT_HOLD && !is_nonsense(msg);
+    return to->index == 3 && type == MSG_DECIDED && bs_info(s, 3).executed < BS_INTERVAL;
+}
+
+/* ---- a liar among those who say when a quarantine ends ----------------------------------------
+ */
+
+static void
+third_recovers(struct bs *s, unsigned *stage)
+{
+    struct bs_proc *p = &s->proc[3];
+    struct bft_info in = bs_info(s, 3);
+    if (*stage == 0 && in.committed_to >= 2) {
+        bs_crash(p);
+        bs_lose_log(p);
+        bs_start(p);
+        *stage = 1;
+    } else if ((*stage == 1 && in.mode == BFT_QUARANTINED) ||
+               (*stage == 2 && in.mode == BFT_RUNNING)) {
+        ++*stage;
+    }
+}
+
+/* It needs the liar for a quorum of reports. */
+static bool
+first_says_nothing(struct bs *s, const struct bs_proc *from, const struct bs_proc *to,
+                   unsigned type, struct c2_slice msg)
+{
+    (void)msg;
+    return s->stage > 0 && from->index == 0 && to->index == 3 && type == MSG_STATUS;
+}
+
 /* ---- the primary is slow, but nobody has to wait for too long -------------------------------- */
 
 static void
@@ -333,6 +454,28 @@ const struct bs_trap bs_lie_traps[] = {
       .stages = 2,
       .lies = 1u << BS_LIE_FIRST,
       .liar = 1 },
+    { .name = "reads in an epoch that is over",
+      .prepare = replace_third_beside_twins,
+      .poll = old_epoch_ends,
+      .filter = old_epoch_lasts,
+      .requests = 200,
+      .stages = OLD_LASTS },
+    { .name = "a liar is asked once",
+      .poll = liar_is_caught,
+      .filter = liar_is_asked_once,
+      .requests = 60,
+      .stages = CAUGHT_HOLD,
+      .lies = 1u << BS_LIE_FIRST,
+      .liar = 2 },
+    { .name = "when a quarantine ends",
+      .f = 2,
+      .poll = third_recovers,
+      .filter = first_says_nothing,
+      .requests = 100,
+      .stages = 3,
+      .lies = 1u << BS_LIE_STATUS,
+      .liar = 6,
+      .damaged = 1 + 3 },
     { .name = "a slow primary",
       .prepare = slow_below_patience,
       .requests = 100,

@@ -18,28 +18,15 @@ is_checkpoint(unsigned type)
 enum { NO_VIEW_YET, VIEW_IS_LEFT, NEW_VIEW_IS_LOGGED, PRIMARY_PROPOSES, PRIMARY_STARTS_AGAIN };
 enum { KEPT_CHECKPOINT, KEPT_VIEW_CHANGE };
 
-static void
-keep(struct bs *s, unsigned from, unsigned what, struct c2_slice msg)
-{
-    c2_blob_unref(s->kept[from][what]);
-    s->kept[from][what] = c2_blob_copy(msg.data, msg.len);
-}
-
-static void
-give_kept(struct bs *s, unsigned from, unsigned to, unsigned what)
-{
-    bs_deliver(s, &s->proc[from], &s->proc[to], s->kept[from][what]);
-}
-
 /* The first successor has everything but the last VIEW-CHANGE; with it, at once, what makes its
  * checkpoint stable: its log has the NEW-VIEW, and then again that the view before was left. */
 static void
 new_view_then_stable(struct bs *s)
 {
-    give_kept(s, 3, 1, KEPT_VIEW_CHANGE);
+    bs_give_kept(s, 3, 1, KEPT_VIEW_CHANGE);
     s->stage = NEW_VIEW_IS_LOGGED;
-    give_kept(s, 2, 1, KEPT_CHECKPOINT);
-    give_kept(s, 3, 1, KEPT_CHECKPOINT);
+    bs_give_kept(s, 2, 1, KEPT_CHECKPOINT);
+    bs_give_kept(s, 3, 1, KEPT_CHECKPOINT);
     SIM_CHECK(s->w, bs_info(s, 1).stable == BS_INTERVAL && bs_info(s, 1).leaving,
               "the checkpoint is not stable in time");
 }
@@ -62,12 +49,12 @@ checkpoint_waits_for_new_view(struct bs *s, const struct bs_proc *from, const st
     if (is_checkpoint(type)) {
         bool first = msg_read_checkpoint(msg, &c) == C2_E_OK && c.n == BS_INTERVAL;
         if (type == MSG_CHECKPOINT && first)
-            keep(s, from->index, KEPT_CHECKPOINT, msg);
+            bs_keep(s, from->index, KEPT_CHECKPOINT, msg);
         return true;
     }
     if (type != MSG_VIEW_CHANGE || s->stage != VIEW_IS_LEFT)
         return type == MSG_BODY && to->index == 1; /* nobody passes one on */
-    keep(s, from->index, KEPT_VIEW_CHANGE, msg);
+    bs_keep(s, from->index, KEPT_VIEW_CHANGE, msg);
     bool last = from->index == 3 && to->index == 1;
     if (last && successor_is_ready(s))
         new_view_then_stable(s);
@@ -88,8 +75,8 @@ primary_starts_again(struct bs *s, unsigned *stage)
         bs_crash_and_start(s, 1);
     } else if (*stage == PRIMARY_PROPOSES && in.mode == BFT_RUNNING) {
         *stage = PRIMARY_STARTS_AGAIN; /* the network has them twice */
-        give_kept(s, 2, 1, KEPT_VIEW_CHANGE);
-        give_kept(s, 3, 1, KEPT_VIEW_CHANGE);
+        bs_give_kept(s, 2, 1, KEPT_VIEW_CHANGE);
+        bs_give_kept(s, 3, 1, KEPT_VIEW_CHANGE);
     }
 }
 
@@ -151,13 +138,6 @@ third_must_not_vote(struct bs *s, const struct bs_proc *from, const struct bs_pr
 
 /* ---- the log does not have a batch that was executed, and it is proposed again --------------- */
 
-/* Nobody complains before it is so. */
-static void
-have_patience(struct bs *s)
-{
-    s->timing.request_ns = 10 * C2_NS_PER_S;
-}
-
 static void
 first_is_gone_third_starts_again(struct bs *s, unsigned *stage)
 {
@@ -209,7 +189,7 @@ stable_after_votes(struct bs *s, unsigned *stage)
     if (*stage == 0 && kept >= 2 && in.committed_to > late && in.executed > late) {
         for (unsigned from = 0; from < 3; from++) {
             if (s->kept[from][KEPT_CHECKPOINT] != NULL)
-                give_kept(s, from, 3, KEPT_CHECKPOINT);
+                bs_give_kept(s, from, 3, KEPT_CHECKPOINT);
         }
         SIM_CHECK(s->w, bs_info(s, 3).stable == late, "the checkpoint is not stable in time");
         *stage = 1;
@@ -237,7 +217,7 @@ third_waits_for_checkpoint(struct bs *s, const struct bs_proc *from, const struc
     if (s->stage > EPOCH_HOLD)
         return bs_highest_view(s) == 0 && (type == MSG_PRE_PREPARE || type == MSG_DECIDED);
     if (msg_read_checkpoint(msg, &c) == C2_E_OK && c.n == late)
-        keep(s, from->index, KEPT_CHECKPOINT, msg);
+        bs_keep(s, from->index, KEPT_CHECKPOINT, msg);
     return (msg_read_checkpoint(msg, &c) == C2_E_OK && c.n >= late) ||
            (type == MSG_STABLE && msg_read_stable(msg, &st) == C2_E_OK && st.c.n >= late);
 }
@@ -324,7 +304,7 @@ const struct bs_trap bs_restart_traps[] = {
       .stages = FETCH_HOLD,
       .damaged = 1 + 3 },
     { .name = "a batch that was executed",
-      .prepare = have_patience,
+      .prepare = bs_have_patience,
       .poll = first_is_gone_third_starts_again,
       .filter = third_hears_of_decisions_only,
       .requests = 60,
