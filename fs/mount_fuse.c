@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,29 +75,43 @@ device_ready(struct c2_fd_watch *w, unsigned events)
     }
 }
 
-/* ---- processes that end ---------------------------------------------------------------------- */
+/* ---- processes that get signals -------------------------------------------------------------- */
 
 /*
+ * On a local disk no signal ends a call on files: programs with timers of their own (git, data
+ * bases) do not expect EINTR there, least of all from stat or rename. The kernel tells of a signal
+ * that comes while a request waits, once; we give in when it ends the process, or when the request
+ * has waited so long that somebody will want to go on.
+ *
  * A process that ends closes its files: each FLUSH of them waits for the clouds with close = sync.
  * The kernel sends no INTERRUPT for it (the process takes no signals any more), so a process that
  * was killed because the clouds are away could never go. Nobody gets the answer; after a while we
  * give one.
  */
-#define EXIT_WAIT_NS  (10 * C2_NS_PER_S)
-#define EXIT_CHECK_NS C2_NS_PER_S
-#define EXITING       4ul /* PF_EXITING of the kernel */
+#define PATIENCE_NS (10 * C2_NS_PER_S)
+#define LOOK_NS     C2_NS_PER_S
+#define EXITING     4ul /* PF_EXITING of the kernel */
+
+/* What the kernel says about a thread; empty: nothing. */
+static void
+read_proc(pid_t pid, const char *file, char *text, size_t max)
+{
+    char path[64];
+    text[0] = '\0';
+    (void)snprintf(path, sizeof(path), "/proc/%ld/%s", (long)pid, file);
+    FILE *f = pid > 0 ? fopen(path, "re") : NULL;
+    if (f == NULL)
+        return;
+    size_t len = fread(text, 1, max - 1, f);
+    (void)fclose(f);
+    text[len] = '\0';
+}
 
 static bool
 is_exiting(pid_t pid)
 {
-    char path[64], text[512];
-    (void)snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid);
-    FILE *f = fopen(path, "re");
-    if (f == NULL)
-        return false;
-    size_t len = fread(text, 1, sizeof(text) - 1, f);
-    (void)fclose(f);
-    text[len] = '\0';
+    char text[512];
+    read_proc(pid, "stat", text, sizeof(text));
     /* Behind the name, which may hold anything: state, five numbers, flags. */
     const char *rest = strrchr(text, ')');
     for (unsigned k = 0; k < 7 && rest != NULL; k++)
@@ -104,37 +119,76 @@ is_exiting(pid_t pid)
     return rest != NULL && (strtoul(rest + 1, NULL, 10) & EXITING) != 0;
 }
 
-static void
-check_exits(struct c2_timer *t)
+/* A signal that ends the process is SIGKILL for each of its threads. */
+static bool
+is_killed(pid_t pid)
 {
-    struct mount_fuse *m = C2_CONTAINER_OF(t, struct mount_fuse, exits);
+    static const char field[] = "\nSigPnd:";
+    char text[4096];
+    read_proc(pid, "status", text, sizeof(text));
+    const char *pending = strstr(text, field);
+    return pending != NULL &&
+           (strtoull(pending + sizeof(field) - 1, NULL, 16) >> (SIGKILL - 1) & 1) != 0;
+}
+
+static bool
+is_watched(const struct mf_call *c)
+{
+    return c->r.op == FS_FLUSH || c->signalled;
+}
+
+static bool
+may_end(const struct mf_call *c, uint64_t now)
+{
+    bool long_since = now - c->since_ns >= PATIENCE_NS;
+    if (now < c->look_ns)
+        return false;
+    if (c->signalled)
+        return long_since || is_killed(c->pid);
+    return long_since && is_exiting(c->pid);
+}
+
+static void
+look(struct c2_timer *t)
+{
+    struct mount_fuse *m = C2_CONTAINER_OF(t, struct mount_fuse, looks);
     struct c2_env *env = c2_os_env(m->os);
     uint64_t now = c2_now_ns(env);
-    struct mf_call *dead = NULL;
+    struct mf_call *over = NULL;
     bool more = false;
     C2_LIST_FOREACH (&m->calls, struct mf_call, c, link) {
-        if (c->r.op != FS_FLUSH)
+        if (!is_watched(c))
             continue;
         more = true;
-        if (dead == NULL && c->pid > 0 && now - c->since_ns >= EXIT_WAIT_NS && is_exiting(c->pid))
-            dead = c;
+        if (over == NULL && may_end(c, now))
+            over = c;
     }
     if (more)
-        c2_timer_arm(env, t, now + (dead == NULL ? EXIT_CHECK_NS : C2_NS_PER_MS));
-    if (dead != NULL) {
-        dead->since_ns = now; /* not again and again while its journal is written */
-        fs_interrupt(m->fs, &dead->r);
+        c2_timer_arm(env, t, now + (over == NULL ? LOOK_NS : C2_NS_PER_MS));
+    if (over != NULL) {
+        over->look_ns = now + PATIENCE_NS; /* not again and again while its journal is written */
+        fs_interrupt(m->fs, &over->r);
     }
 }
 
 void
-mf_watch_exit(struct mf_call *c)
+mf_waits(struct mf_call *c)
 {
     struct mount_fuse *m = c->m;
     struct c2_env *env = c2_os_env(m->os);
     c->since_ns = c2_now_ns(env);
-    if (!c2_timer_armed(&m->exits))
-        c2_timer_arm(env, &m->exits, c->since_ns + EXIT_CHECK_NS);
+    if (is_watched(c) && !c2_timer_armed(&m->looks))
+        c2_timer_arm(env, &m->looks, c->since_ns + LOOK_NS);
+}
+
+void
+mf_signalled(struct mf_call *c)
+{
+    struct mount_fuse *m = c->m;
+    struct c2_env *env = c2_os_env(m->os);
+    c->signalled = true;
+    /* From the loop: libfuse has locks here. */
+    c2_timer_arm(env, &m->looks, c2_now_ns(env));
 }
 
 C2_PRINTF(2, 0)
@@ -190,7 +244,7 @@ mount_fuse_new(struct c2_os *os, struct fs *fs, const struct mount_fuse_config *
     m->entry_timeout = (double)config->entry_timeout_ns / 1e9;
     m->writeback_cache = config->writeback_cache;
     m->end_task.run = run_ended;
-    m->exits.fire = check_exits;
+    m->looks.fire = look;
     c2_list_init(&m->calls);
     c2_list_init(&m->handles);
     fuse_set_log_func(log_fuse);
@@ -274,7 +328,7 @@ mount_fuse_free(struct mount_fuse *m)
     if (m == NULL)
         return;
     C2_ASSERT(m->ended && c2_list_empty(&m->calls) && c2_list_empty(&m->handles));
-    c2_timer_stop(c2_os_env(m->os), &m->exits);
+    c2_timer_stop(c2_os_env(m->os), &m->looks);
     fuse_session_unmount(m->se);
     fuse_session_destroy(m->se);
     c2_free(m->buf.mem);

@@ -37,7 +37,7 @@ struct mount_fuse {
     struct c2_task end_task;
     double attr_timeout, entry_timeout; /* seconds */
     bool writeback_cache, initialised, announced, ended;
-    struct c2_timer exits;  /* armed while a FLUSH waits */
+    struct c2_timer looks;  /* armed while a call waits that may have to end early */
     struct c2_list calls;   /* struct mf_call: not answered */
     struct c2_list handles; /* struct mf_handle */
     uint64_t counts[FS_OPCODE_COUNT];
@@ -57,7 +57,9 @@ struct mf_call {
     fuse_req_t req; /* NULL: nobody waits for an answer */
     bool submitting, answered;
     pid_t pid;         /* of the thread that asks; 0 = not in our name space */
-    uint64_t since_ns; /* FLUSH: since when it waits */
+    bool signalled;    /* a signal came while it waits */
+    uint64_t since_ns; /* since when it waits */
+    uint64_t look_ns;  /* not before then is it looked at whether it may end */
     bool orphan;       /* the connection ended before it was answered */
     struct fuse_file_info fi;
     struct mf_handle *handle; /* RELEASE: freed with the call */
@@ -74,8 +76,10 @@ extern const struct fs_req_ops mf_call_ops;
 /* req NULL: nobody waits for an answer. */
 struct mf_call *mf_call_new(struct mount_fuse *m, fuse_req_t req, enum fs_opcode op, uint64_t ino);
 void mf_call_submit(struct mf_call *c);
-/* A FLUSH was not answered at once. */
-void mf_watch_exit(struct mf_call *c);
+/* The call was not answered at once. */
+void mf_waits(struct mf_call *c);
+/* A signal has come for the process that waits for it. */
+void mf_signalled(struct mf_call *c);
 void mf_call_free(struct mf_call *c);
 /* Tells the file system that a handle is closed; the kernel did, or its connection is gone. */
 void mf_release(struct mount_fuse *m, struct mf_handle *h, fuse_req_t req);

@@ -75,9 +75,8 @@ mf_call_free(struct mf_call *c)
 static void
 interrupted(fuse_req_t req, void *data)
 {
-    struct mf_call *c = data;
     (void)req;
-    fs_interrupt(c->m->fs, &c->r);
+    mf_signalled(data);
 }
 
 void
@@ -93,10 +92,9 @@ mf_call_submit(struct mf_call *c)
         return;
     }
     c->submitting = false;
+    mf_waits(c);
     if (c->req != NULL)
         fuse_req_interrupt_func(c->req, interrupted, c);
-    if (c->r.op == FS_FLUSH)
-        mf_watch_exit(c);
 }
 
 /* ---- requests ------------------------------------------------------------------------------ */

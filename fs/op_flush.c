@@ -9,8 +9,8 @@
  *
  *   PUBLISH (journal group) --> [SYNC (transaction groups)] --> answer
  *
- * A signal ends the wait for the clouds with INTERRUPTED; what was published stays, and goes its
- * way.
+ * An interrupt ends the wait for the clouds with INTERRUPTED; what was published stays, and goes
+ * its way.
  */
 #include "base/alloc.h"
 #include "fs/op.h"

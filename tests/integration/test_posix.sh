@@ -35,7 +35,27 @@ for seed in $(seq "$SEED" $((SEED + rounds - 1))); do
     mkdir "$WORK/native/$seed" "$MNT/$seed"
     check "random operations, seed $seed" "$BUILD/helpers/fsrandom" "$WORK/native/$seed" "$MNT/$seed" "$seed" "$operations"
 done
+mkdir "$MNT/signals" && (cd "$MNT/signals" && touch $(seq 300))
 remount_cold -o allow_other=yes
+# A program with a timer, while the store is asked for each name: as on a local disk, no call ends because of a signal.
+check "signals end no call" python3 -c 'import os, signal, sys, time
+signal.signal(signal.SIGALRM, lambda *unused: None)
+signal.siginterrupt(signal.SIGALRM, False)
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+def call(function, *arguments):
+    while True:
+        begun = time.monotonic()
+        try:
+            return function(*arguments)
+        except InterruptedError:
+            if time.monotonic() - begun < 9:
+                raise
+os.chdir(sys.argv[1])
+for name in range(1, 301):
+    call(os.stat, str(name))
+    call(os.rename, str(name), "new-%d" % name)
+    call(os.unlink, "new-%d" % name)
+signal.setitimer(signal.ITIMER_REAL, 0)' "$MNT/signals"
 for seed in $(seq "$SEED" $((SEED + rounds - 1))); do
     check "random operations, seed $seed: the tree, cold" same_contents "$WORK/native/$seed" "$MNT/$seed"
 done
