@@ -90,6 +90,12 @@ send_answer(struct conn *k, const struct ctl_answer *a)
     return flush_out(k);
 }
 
+bool
+ctl_client_is_gone(const struct ctl_call *c)
+{
+    return c->conn == NULL;
+}
+
 void
 ctl_progress(struct ctl_call *c, uint64_t files, uint64_t bytes)
 {

@@ -27,6 +27,8 @@ C2_RESULT ctl_new(struct c2_os *os, const char *dir, const struct ctl_handler *h
 /* Every call has been answered. Closes the connections and removes the socket; NULL is fine. */
 void ctl_free(struct ctl *c);
 
+/* Nobody waits for the result any more. */
+bool ctl_client_is_gone(const struct ctl_call *c);
 void ctl_progress(struct ctl_call *c, uint64_t files, uint64_t bytes);
 void ctl_result(struct ctl_call *c, enum c2_err err, const char *message, struct c2_slice body);
 

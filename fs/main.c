@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/os_file.h"
 #include "base/conf.h"
 #include "base/crypto.h"
 #include "base/log.h"
@@ -396,11 +397,24 @@ mount_volume(const struct args *a)
     return code;
 }
 
+/* The daemon reads it again when providers change, and is in another folder then. */
+static void
+make_absolute(char **path)
+{
+    if (*path == NULL || (*path)[0] == '/')
+        return;
+    C2_AUTO(c2_free_auto) char *relative = *path;
+    C2_AUTO(c2_free_auto) char *here = c2_os_current_dir();
+    *path = c2_asprintf("%s/%s", here, relative);
+}
+
 int
 main(int argc, char **argv)
 {
     struct args a = { 0 };
     int code = parse_args(argc, argv, &a);
+    make_absolute(&a.config);
+    make_absolute(&a.opts.config);
     if (code < 0)
         code = mount_volume(&a);
     mount_opts_done(&a.opts);

@@ -102,6 +102,11 @@ tell_progress(struct c2_timer *t)
 {
     struct wire_fsck *x = C2_CONTAINER_OF(t, struct wire_fsck, tick);
     const struct fs_fsck_counts *c = &x->fsck.counts;
+    if (ctl_client_is_gone(x->call)) { /* commits wait while it looks, and nobody wants to know */
+        x->canceled = true;
+        fs_fsck_cancel(&x->fsck);
+        return;
+    }
     ctl_progress(x->call, c->inodes + c->entries + c->verified, c->bytes);
     c2_timer_arm(x->w->env, t, c2_now_ns(x->w->env) + PROGRESS_NS);
 }
@@ -113,7 +118,10 @@ wire_fsck_request(struct wire *w, struct ctl_call *call, const struct ctl_reques
     bool repair = c2_slice_equal(q->text, c2_slice_str("repair"));
     if (w->state != WIRE_SERVING || w->fsck != NULL) {
         ctl_result(call, w->fsck != NULL ? C2_E_BUSY : C2_E_NOT_MOUNTED,
-                   w->fsck != NULL ? "another fsck is at work" : "the mount is ending", none);
+                   w->fsck != NULL ? "another fsck is at work\n"
+                                     "hint: it ends with the command that has started it"
+                                   : "the mount is ending",
+                   none);
         return;
     }
     if (repair && (w->read_only || w->fs->fenced)) {

@@ -276,10 +276,9 @@ tell_plan(struct wire_change *c)
     ctl_counter_add(&body, "providers", volume_config_voters(&v->config));
     ctl_counter_add(&body, "faults", v->config.f);
     /* Of a replacement that is under way, the new one answers; who had the seat was not asked. */
-    bool answers = v->config.seats[c->seat].state != VOLUME_SEAT_REBUILDING;
-    ctl_counter_add(&body, "answers",
-                    answers && (s.state == DS_SEAT_ONLINE || s.state == DS_SEAT_DEGRADED ||
-                                s.state == DS_SEAT_READONLY));
+    bool answers = v->config.seats[c->seat].state != VOLUME_SEAT_REBUILDING &&
+                   (c->ask.answered >> c->seat & 1) != 0;
+    ctl_counter_add(&body, "answers", answers);
     ctl_counter_add(&body, "latency_ns", s.stats != NULL ? s.stats->latency_p50_ns : 0);
     for (unsigned i = 0; i < v->config.n; i++) {
         char name[PROV_NAME_MAX + 8];

@@ -51,6 +51,11 @@ static void
 tell_progress(struct c2_timer *t)
 {
     struct wire_verify *x = C2_CONTAINER_OF(t, struct wire_verify, tick);
+    if (ctl_client_is_gone(x->call)) { /* what it reads costs money */
+        x->canceled = true;
+        fs_file_check_cancel(&x->check);
+        return;
+    }
     ctl_progress(x->call, x->check.objects, x->check.bytes);
     c2_timer_arm(x->w->env, t, c2_now_ns(x->w->env) + PROGRESS_NS);
 }

@@ -139,6 +139,7 @@ head -c 5M /dev/urandom >"$WORK/half"
 write_half half
 must "half of a file is uploaded" wait_for 60 in_objects half
 mv "$WORK/p3" "$WORK/p3-gone" # whole at once, while it is written to
+check "a plan does not count on it" [ "$(c2 --json provider plan replace p3 p6 | json 'd["old_answers"]')" = false ]
 must "replace a dead provider while files are written and read" c2 --yes --progress=none provider replace p3 p6
 check "no writer saw an error" wait "$writer"
 check "readers read" wait_for 60 [ -s "$WORK/reader.count" ]

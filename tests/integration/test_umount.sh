@@ -13,7 +13,10 @@ AT_END+=("rm -f $helper")
 volume_new
 
 # By the program itself: the test library keeps the daemon in the foreground.
-must "mount" "$C2FS" t "$MNT" -C "$CONF"
+mount_here() { (cd "$WORK" && "$C2FS" t "$MNT" -C "./${CONF##*/}"); }
+must "mount with a configuration of this folder" mount_here
+check "the daemon finds it again" c2 provider offline p4
+check "and again" c2 provider online p4
 must "write" dd if=/dev/urandom of="$MNT/file" bs=1M count=24 status=none
 sum=$(sha256sum <"$MNT/file")
 check "umount" eval 'umount "$MNT" >"$WORK/umount.out" 2>&1'

@@ -178,12 +178,14 @@ request__client_that_left_is_no_harm(void **state)
     int fd = client(f);
     send_request(fd, CTL_FLUSH, "");
     run_until_changed(f);
+    assert_false(ctl_client_is_gone(f->held));
     close(fd);
     /* Another client's request comes after the end of the first connection. */
     int fd2 = client(f);
     send_request(fd2, CTL_STATUS, "x");
     run_until_changed(f);
     ctl_progress(f->held, 1, 1);
+    assert_true(ctl_client_is_gone(f->held));
     ctl_result(f->held, C2_E_OK, NULL, c2_slice("", 0));
     (void)read_answer(fd2, buf);
     close(fd2);
