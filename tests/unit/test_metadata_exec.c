@@ -467,6 +467,30 @@ transfer__notices_a_wrong_part_of_each_kind_and_asks_again(void **state)
     }
 }
 
+/* Two answers are on their way, and the first one has all that is missing. */
+static void
+transfer__is_over_when_one_more_answer_comes(void **state)
+{
+    struct rig *g = *state;
+    struct rig other = { .t = g->t, .path = test_env_path(g->t, "other") };
+    struct c2_buf none = { 0 }, wanted = { 0 };
+    uint8_t digest[MSG_DIGEST_LEN], disk[MSG_DIGEST_LEN];
+    struct bft_job r;
+    execute(g, "key", "value");
+    checkpoint(g, false, digest);
+    start(&other, true);
+    transfer(g, &other, digest, 0);
+    sync_step(&other, digest, &none, &wanted, &r);
+    assert_false(r.bad);
+    assert_false(r.finished);
+    assert_int_equal(wanted.len, 0);
+    restart(&other, disk);
+    assert_memory_equal(disk, digest, sizeof disk);
+    bft_exec_free(other.x);
+    c2_free(other.path);
+    c2_buf_done(&wanted);
+}
+
 /* The room for the store is found too small while a state is fetched into it. */
 static void
 transfer__goes_on_when_the_store_must_grow(void **state)
@@ -629,6 +653,7 @@ main(void)
         TEST(answers__of_one_batch_take_bounded_memory),
         TEST(transfer__notices_a_wrong_part_of_each_kind_and_asks_again),
         TEST(transfer__goes_on_when_the_store_must_grow),
+        TEST(transfer__is_over_when_one_more_answer_comes),
         TEST(transfer__to_an_empty_replica_takes_whole_leaves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
