@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -128,6 +129,56 @@ c2_os_replace_file(const char *path, struct c2_slice text, unsigned mode)
     if (err != C2_E_OK)
         (void)unlink(beside);
     return err;
+}
+
+enum c2_err
+c2_os_open_scratch(const char *path, int *ret_fd)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return last_error();
+    if (unlink(path) != 0) {
+        enum c2_err err = last_error();
+        close(fd);
+        return err;
+    }
+    *ret_fd = fd;
+    return C2_E_OK;
+}
+
+enum c2_err
+c2_os_read_at(int fd, void *data, size_t len, uint64_t offset)
+{
+    uint8_t *p = data;
+    while (len > 0) {
+        ssize_t n = pread(fd, p, len, (off_t)offset);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return last_error();
+        if (n == 0)
+            return C2_E_IO;
+        p += n;
+        offset += (uint64_t)n;
+        len -= (size_t)n;
+    }
+    return C2_E_OK;
+}
+
+enum c2_err
+c2_os_empty(int fd)
+{
+    return ftruncate(fd, 0) == 0 && lseek(fd, 0, SEEK_SET) == 0 ? C2_E_OK : last_error();
+}
+
+enum c2_err
+c2_os_free_space(const char *path, uint64_t *ret_bytes)
+{
+    struct statvfs st;
+    if (statvfs(path, &st) != 0)
+        return last_error();
+    *ret_bytes = (uint64_t)st.f_bavail * st.f_frsize;
+    return C2_E_OK;
 }
 
 void

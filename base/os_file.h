@@ -24,6 +24,15 @@ C2_RESULT c2_os_open_append(const char *path, int *ret_fd);
 C2_RESULT c2_os_write_all(int fd, const void *data, size_t len);
 /* All or nothing, also after a crash: writes PATH.new, durable, and renames it. */
 C2_RESULT c2_os_replace_file(const char *path, struct c2_slice text, unsigned mode);
+/* An empty file for reading and writing that has lost its name: nothing is left of it after a crash
+ * or c2_os_close. */
+C2_RESULT c2_os_open_scratch(const char *path, int *ret_fd);
+/* Exactly len bytes; IO when the file ends before. */
+C2_RESULT c2_os_read_at(int fd, void *data, size_t len, uint64_t offset);
+/* Gives the space back; writing goes on at the beginning. */
+C2_RESULT c2_os_empty(int fd);
+/* What is free on the disk of this path for this process. */
+C2_RESULT c2_os_free_space(const char *path, uint64_t *ret_bytes);
 void c2_os_close(int fd);
 /* The current folder; the caller frees. "/" when it cannot be told. */
 char *c2_os_current_dir(void);

@@ -21,7 +21,7 @@
 #define BFT_CKPT_VOTES   4      /* of each seat, the newest */
 #define BFT_CKPT_OWN     8      /* own checkpoints remembered */
 #define BFT_SYNC_OUT     4      /* STATE-FETCH messages of one peer in work */
-#define BFT_SYNC_ITEMS   64     /* parts of a state on their way */
+#define BFT_SYNC_ITEMS   128    /* parts of a state on their way */
 #define BFT_ANSWER_BYTES 49152u /* cached answers of one session, at a checkpoint */
 #define BFT_SESSIONS_KEY 32     /* sessions of one client key: a mount, and commands beside it */
 #define BFT_BACKOFF_MAX  6      /* timeouts double up to 64 times */
@@ -207,8 +207,9 @@ struct bft_vc {
 
 struct bft_sync_item {
     struct msg_state_item item;
-    uint64_t due_ns; /* asked again then; 0 = was not asked */
-    uint16_t seat;   /* who was asked: nobody else's answer counts */
+    uint64_t due_ns;  /* asked again then; 0 = was not asked */
+    uint16_t seat;    /* who was asked: nobody else's answer counts */
+    uint32_t message; /* in which it was asked for */
     unsigned tries;
 };
 
@@ -218,6 +219,7 @@ struct bft_sync {
     struct bft_sync_item item[BFT_SYNC_ITEMS]; /* wanted */
     unsigned nitems;
     unsigned turn;
+    uint32_t messages; /* sent so far */
     unsigned jobs;
     uint32_t liars; /* seats that have sent wrong parts: not asked any more */
     bool finished;

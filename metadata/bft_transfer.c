@@ -22,24 +22,27 @@
 #include "metadata/bft_int.h"
 
 static void
-give_sync_job(struct bft_replica *r, struct c2_blob *blob, uint16_t seat)
+give_sync_job(struct bft_replica *r, struct bft_job *job)
 {
     struct bft_sync *y = &r->sync;
-    struct bft_job *job = bft_job_new(BFT_JOB_SYNC);
     job->n = y->n;
     memcpy(job->digest, y->digest, MSG_DIGEST_LEN);
-    job->begin = blob == NULL;
-    job->seat = seat;
     job->count = BFT_SYNC_ITEMS;
-    if (blob != NULL) {
-        struct msg_state m;
-        enum c2_err err = msg_read_state(c2_blob_slice(blob), &m);
-        C2_ASSERT(err == C2_E_OK);
-        job->body = c2_blob_ref(blob);
-        job->in = m.answers;
-    }
     y->jobs++;
     bft_give_job(r, job);
+}
+
+static void
+give_answers(struct bft_replica *r, struct c2_blob *blob, uint16_t seat)
+{
+    struct bft_job *job = bft_job_new(BFT_JOB_SYNC);
+    struct msg_state m;
+    enum c2_err err = msg_read_state(c2_blob_slice(blob), &m);
+    C2_ASSERT(err == C2_E_OK);
+    job->body = c2_blob_ref(blob);
+    job->in = m.answers;
+    job->seat = seat;
+    give_sync_job(r, job);
 }
 
 void
@@ -73,7 +76,9 @@ bft_sync_start(struct bft_replica *r)
     r->mode = BFT_SYNCING;
     r->syncing = true;
     r->count.syncs++;
-    give_sync_job(r, NULL, 0);
+    struct bft_job *job = bft_job_new(BFT_JOB_SYNC);
+    job->begin = true;
+    give_sync_job(r, job);
 }
 
 /* ---- asking ---------------------------------------------------------------------------------- */
@@ -108,10 +113,12 @@ ask(struct bft_replica *r)
             item->due_ns = r->now_ns + (r->setup.timing.fetch_ns << C2_MIN(item->tries, 6u));
             item->tries++;
             item->seat = seat;
+            item->message = y->messages;
             f.item[f.count++] = item->item;
         }
         if (f.count == 0)
             return;
+        y->messages++;
         struct msg_head h = bft_head(r, MSG_STATE_FETCH);
         c2_buf_clear(&r->scratch);
         msg_write_state_fetch(&r->scratch, &h, &f);
@@ -153,12 +160,16 @@ bft_synced(struct bft_replica *r, struct bft_job *job)
         bft_alarm(r, BFT_ALARM_EVIDENCE, "a replica has sent a state that is not the state");
     if (job->begin)
         y->nitems = 0;
+    if (y->finished)
+        return;
     if (job->finished) {
         y->finished = true;
         bft_give_job(r, bft_job_new(BFT_JOB_LOAD));
         return;
     }
     take_wanted(r, c2_buf_slice(&job->out));
+    if (y->nitems == 0 && y->jobs == 0) /* it has work of its own */
+        give_sync_job(r, bft_job_new(BFT_JOB_SYNC));
     ask(r);
 }
 
@@ -191,12 +202,26 @@ find_item(struct bft_sync *y, uint16_t seat, uint8_t kind, const uint8_t *hash)
     return NULL;
 }
 
+/* A message has room for so many bytes: what it leaves out is asked for again at once. */
+static void
+ask_for_the_rest(struct bft_replica *r, uint32_t message)
+{
+    for (unsigned i = 0; i < r->sync.nitems; i++) {
+        struct bft_sync_item *item = &r->sync.item[i];
+        if (item->message != message || item->tries == 0)
+            continue;
+        item->due_ns = r->now_ns;
+        item->tries--;
+    }
+}
+
 void
 bft_on_state(struct bft_replica *r, uint16_t seat, struct c2_blob *blob)
 {
     struct bft_sync *y = &r->sync;
     struct msg_state m;
     bool useful = false;
+    uint32_t message = 0;
     if (r->mode != BFT_SYNCING || msg_read_state(c2_blob_slice(blob), &m) != C2_E_OK)
         return;
     struct c2_rd in = c2_rd_init(m.answers);
@@ -212,11 +237,14 @@ bft_on_state(struct bft_replica *r, uint16_t seat, struct c2_blob *blob)
             item->due_ns = r->now_ns; /* that one has not got it: the next, soon */
             continue;
         }
+        message = item->message;
         *item = y->item[--y->nitems];
         useful = true;
     }
-    if (useful)
-        give_sync_job(r, blob, seat);
+    if (!useful)
+        return;
+    ask_for_the_rest(r, message);
+    give_answers(r, blob, seat);
 }
 
 void

@@ -17,6 +17,7 @@
 #include <lmdb.h>
 
 #include "base/alloc.h"
+#include "base/os_file.h"
 #include "base/os_lock.h"
 
 #define GROWING       (-1)
@@ -305,6 +306,20 @@ kv_close(struct kv *kv)
     c2_free(kv);
 }
 
+const char *
+kv_path(const struct kv *kv)
+{
+    return kv->path;
+}
+
+C2_RESULT
+kv_space(const struct kv *kv, uint64_t *ret_size, uint64_t *ret_free)
+{
+    C2_AUTO(c2_free_auto) char *data = c2_asprintf("%s/data.mdb", kv->path);
+    C2_TRY(c2_os_file_size(data, ret_size));
+    return c2_os_free_space(kv->path, ret_free);
+}
+
 /* --- access ---------------------------------------------------------------------------------- */
 
 C2_RESULT
@@ -355,6 +370,17 @@ kv_seek(struct kv_txn *txn, enum kv_table table, struct c2_slice at, struct c2_s
 }
 
 C2_RESULT
+kv_last(struct kv_txn *txn, enum kv_table table, struct c2_slice *ret_key,
+        struct c2_slice *ret_value)
+{
+    struct c2_slice found[2];
+    C2_TRY(move_cursor(txn, table, (MDB_val){ 0 }, MDB_LAST, found));
+    *ret_key = found[0];
+    *ret_value = found[1];
+    return C2_E_OK;
+}
+
+C2_RESULT
 kv_next(struct kv_txn *txn, enum kv_table table, struct c2_slice *ret_key,
         struct c2_slice *ret_value)
 {
@@ -391,18 +417,32 @@ kv_clear(struct kv_txn *txn, enum kv_table table)
     return map_error(mdb_drop(txn->txn, txn->kv->dbi[table], 0));
 }
 
-C2_RESULT
-kv_reserve(struct kv_txn *txn, enum kv_table table, struct c2_slice key, size_t len,
-           uint8_t **ret_room)
+static C2_RESULT
+make_room(struct kv_txn *txn, enum kv_table table, struct c2_slice key, size_t len, unsigned how,
+          uint8_t **ret_room)
 {
     C2_ASSERT(key.len > 0 && key.len <= KV_KEY_MAX);
     MDB_val k = to_val(key);
     MDB_val v = { .mv_size = len };
-    int rc = mdb_put(txn->txn, txn->kv->dbi[table], &k, &v, MDB_RESERVE);
+    int rc = mdb_put(txn->txn, txn->kv->dbi[table], &k, &v, MDB_RESERVE | how);
     if (rc != 0)
-        return map_error(rc);
+        return rc == MDB_KEYEXIST ? C2_E_DAMAGED : map_error(rc);
     *ret_room = v.mv_data;
     return C2_E_OK;
+}
+
+C2_RESULT
+kv_reserve(struct kv_txn *txn, enum kv_table table, struct c2_slice key, size_t len,
+           uint8_t **ret_room)
+{
+    return make_room(txn, table, key, len, 0, ret_room);
+}
+
+C2_RESULT
+kv_append_room(struct kv_txn *txn, enum kv_table table, struct c2_slice key, size_t len,
+               uint8_t **ret_room)
+{
+    return make_room(txn, table, key, len, MDB_APPEND, ret_room);
 }
 
 C2_RESULT

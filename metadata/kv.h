@@ -38,6 +38,10 @@ C2_RESULT kv_open(const char *path, uint64_t map_size, bool create, struct kv **
                   char **ret_error);
 /* No transaction may be open; NULL is fine. */
 void kv_close(struct kv *kv);
+/* The folder, borrowed. */
+const char *kv_path(const struct kv *kv);
+/* Bytes of the file, and what the disk has free. */
+C2_RESULT kv_space(const struct kv *kv, uint64_t *ret_size, uint64_t *ret_free);
 /* Doubles the map. BUSY while any transaction is open anywhere. */
 C2_RESULT kv_grow(struct kv *kv);
 
@@ -52,6 +56,9 @@ C2_RESULT kv_get(struct kv_txn *txn, enum kv_table table, struct c2_slice key,
 /* The first entry at or after `at`; empty = the first of all. NOT_FOUND at the end. */
 C2_RESULT kv_seek(struct kv_txn *txn, enum kv_table table, struct c2_slice at,
                   struct c2_slice *ret_key, struct c2_slice *ret_value);
+/* The last of all. NOT_FOUND: there is none. */
+C2_RESULT kv_last(struct kv_txn *txn, enum kv_table table, struct c2_slice *ret_key,
+                  struct c2_slice *ret_value);
 /* The one after the last kv_seek or kv_next on this table. */
 C2_RESULT kv_next(struct kv_txn *txn, enum kv_table table, struct c2_slice *ret_key,
                   struct c2_slice *ret_value);
@@ -64,6 +71,9 @@ C2_RESULT kv_reserve(struct kv_txn *txn, enum kv_table table, struct c2_slice ke
 /* The key must be the last of the table. */
 C2_RESULT kv_append(struct kv_txn *txn, enum kv_table table, struct c2_slice key,
                     struct c2_slice value);
+/* kv_reserve of a key that must be the last of the table. */
+C2_RESULT kv_append_room(struct kv_txn *txn, enum kv_table table, struct c2_slice key, size_t len,
+                         uint8_t **ret_room);
 /* Empties a table. */
 C2_RESULT kv_clear(struct kv_txn *txn, enum kv_table table);
 C2_RESULT kv_del(struct kv_txn *txn, enum kv_table table, struct c2_slice key);

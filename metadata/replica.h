@@ -102,7 +102,8 @@ struct replica_app_ops {
      * it is complete the application is unusable, also after it was opened again: then the fetch
      * begins anew, over what is there. An error ends the fetch; after AGAIN: grow, begin anew. */
     C2_RESULT (*fetch_begin)(struct replica_app *a, const uint8_t digest[32]);
-    /* Parts to ask for, in any order, `max` of them on their way at most; done: all is there. */
+    /* Parts to ask for, in any order, `max` of them on their way at most; done: all is there. When
+     * there are none, and none is on its way, there is work that no part is needed for: again. */
     C2_RESULT (*fetch_want)(struct replica_app *a, size_t max, struct c2_buf *out, bool *ret_done);
     /* CORRUPT: not the part that was wanted; it will be wanted again. */
     C2_RESULT (*fetch_put)(struct replica_app *a, uint8_t kind, const uint8_t hash[32],

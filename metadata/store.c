@@ -491,6 +491,7 @@ store_close(struct replica_app *a)
 {
     struct store *s = store_of(a);
     store_fetch_free(s);
+    store_merge_free(s->merge);
     store_acl_forget(s);
     kv_close(s->kv);
     c2_free(s);
@@ -593,6 +594,7 @@ store_open(const char *path, const struct store_options *o, struct replica_app *
     s->keep_log = o->keep_log;
     s->replicated = o->replicated;
     s->rights_of = UINT64_MAX;
+    s->limits = o->fetch;
     *ret_app = &s->app;
     return C2_E_OK;
 }

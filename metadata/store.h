@@ -11,11 +11,23 @@
 
 #define STORE_FORMAT 1
 
+/* How a state is fetched; 0 = default. */
+struct store_fetch_limits {
+    size_t memory; /* bytes of entries that are sorted at once */
+    uint64_t file; /* bytes of entries in a file, until they are put in place */
+    size_t piece;  /* bytes that are put in place in one call */
+};
+
+#define STORE_FETCH_MEMORY ((size_t)64 << 20)
+#define STORE_FETCH_FILE   ((uint64_t)4 << 30) /* or what is in the store; a third of free space */
+#define STORE_FETCH_PIECE  ((size_t)32 << 20)
+
 struct store_options {
     uint64_t map_size; /* bytes of address space; grows */
     bool create;     /* a new store: EXISTS when there is one; else NOT_FOUND when there is none */
     bool keep_log;   /* every change is kept for LOG_READ until LOG_TRIM */
     bool replicated; /* parts can be served and fetched; an interrupted fetch may be opened */
+    struct store_fetch_limits fetch;
 };
 
 /* BUSY: another process has it; VERSION: a newer format; DAMAGED: an interrupted restore, or worse.
@@ -33,7 +45,8 @@ struct store_verified {
     char problem[160]; /* the first that was found, for people */
 };
 
-/* Reads and checks everything; changes nothing. DAMAGED, or what reading failed with. */
+/* Reads and checks everything; changes nothing. DAMAGED, or what reading failed with; UNAVAILABLE
+ * when a fetched state is half in its place. */
 C2_RESULT store_verify(struct replica_app *a, struct store_verified *ret);
 
 /* One piece of a walk has so many keys and nodes at most, and so many bytes beside one record. */

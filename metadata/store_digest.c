@@ -39,6 +39,68 @@ store_entry_hash(struct c2_slice key, const struct store_entry *e, uint8_t out[3
     c2_sha256_v(in, C2_ARRAY_LEN(in), out);
 }
 
+/* --- many at once ---------------------------------------------------------------------------- */
+
+void
+store_hashed_add(struct store_hashed *h, struct c2_slice key, const struct store_entry *e)
+{
+    C2_ASSERT(h->count < TREE_LEAF_MAX);
+    uint8_t *p = c2_buf_extend(&h->bytes, STORE_HASHED_KEY_AT + key.len + e->value.len);
+    c2_put_u64(p + STORE_HASHED_VERSION_AT, e->version);
+    c2_put_u64(p + STORE_HASHED_SESSION_AT, e->session);
+    c2_put_u32(p + STORE_HASHED_LENGTH_AT, (uint32_t)key.len);
+    memcpy(p + STORE_HASHED_KEY_AT, key.data, key.len);
+    if (e->value.len > 0)
+        memcpy(p + STORE_HASHED_KEY_AT + key.len, e->value.data, e->value.len);
+    h->end[h->count++] = h->bytes.len;
+}
+
+struct c2_slice
+store_hashed_at(const struct store_hashed *h, size_t i)
+{
+    size_t from = i == 0 ? 0 : h->end[i - 1];
+    return c2_slice(h->bytes.data + from, h->end[i] - from);
+}
+
+void
+store_hashed_compute(struct store_hashed *h)
+{
+    struct c2_slice in[TREE_LEAF_MAX];
+    uint8_t out[TREE_LEAF_MAX][TREE_HASH_LEN];
+    for (size_t i = 0; i < h->count; i++) {
+        struct c2_slice r = store_hashed_at(h, i);
+        in[i] = c2_slice(r.data + TREE_HASH_LEN, r.len - TREE_HASH_LEN);
+    }
+    c2_sha256_many(in, h->count, out);
+    for (size_t i = 0; i < h->count; i++)
+        memcpy(h->bytes.data + (i == 0 ? 0 : h->end[i - 1]), out[i], TREE_HASH_LEN);
+}
+
+struct c2_slice
+store_hashed_entry(struct c2_slice record, struct store_entry *ret_entry)
+{
+    size_t len = c2_get_u32(record.data + STORE_HASHED_LENGTH_AT);
+    C2_ASSERT(record.len >= STORE_HASHED_KEY_AT && record.len - STORE_HASHED_KEY_AT >= len);
+    ret_entry->version = c2_get_u64(record.data + STORE_HASHED_VERSION_AT);
+    ret_entry->session = c2_get_u64(record.data + STORE_HASHED_SESSION_AT);
+    ret_entry->value =
+        c2_slice(record.data + STORE_HASHED_KEY_AT + len, record.len - STORE_HASHED_KEY_AT - len);
+    return c2_slice(record.data + STORE_HASHED_KEY_AT, len);
+}
+
+void
+store_hashed_clear(struct store_hashed *h)
+{
+    c2_buf_clear(&h->bytes);
+    h->count = 0;
+}
+
+void
+store_hashed_done(struct store_hashed *h)
+{
+    c2_buf_done(&h->bytes);
+}
+
 /* --- keeping the tree up to date ------------------------------------------------------------- */
 
 C2_RESULT

@@ -8,10 +8,14 @@
  * Where we have no node at all, one part has a node and, if it is a leaf, its entries: an empty
  * replica fetches whole leaves and not one entry at a time.
  *
+ * Entries are collected and put in place all together, see store_merge.c: at the end, or when they
+ * have become many; then the walk stands still until nothing is on its way. Whatever was collected
+ * when the fetch turns to another state is put in place before that one is looked at.
+ *
  * The walk compares with our own digest tree, which lags behind what was put so far; that does no
  * harm, because each path is visited once. An entry is removed only while its key still has the
  * record of that leaf: the key may have got its new record before. The state record says `loading`
- * from begin to finish; commits in between keep what was fetched across a crash.
+ * from begin to finish.
  */
 #include "metadata/store_int.h"
 
@@ -22,20 +26,20 @@
 #include "base/wire.h"
 #include "metadata/tree.h"
 
-/* Each commit writes the pages it has touched, and entries come in the order of their hashes: few
- * commits, or the same pages are written again and again. */
-#define COMMIT_BYTES (32u << 20)
+#define COMMIT_BYTES (32u << 20) /* of changes, beside entries that are collected */
 #define FANOUT       16
 
 struct store_fetch {
     uint8_t digest[32];
     bool have_head;
-    struct store_head head;    /* sessions: in `sessions` */
-    struct c2_buf sessions;    /* owned */
-    struct c2_buf wanted;      /* owned; of struct replica_part, a stack */
-    struct c2_buf asked;       /* owned; of struct replica_part */
-    struct store_batch *batch; /* owned; NULL = none open */
+    struct store_head head;     /* sessions: in `sessions` */
+    struct c2_buf sessions;     /* owned */
+    struct c2_buf wanted;       /* owned; of struct replica_part, a stack */
+    struct c2_buf asked;        /* owned; of struct replica_part */
+    struct store_hashed hashed; /* owned; scratch: entries of one part */
+    struct store_batch *batch;  /* owned; NULL = none open */
     size_t uncommitted;
+    bool merging; /* entries are put in place, nothing is on its way */
 };
 
 void
@@ -49,6 +53,7 @@ store_fetch_free(struct store *s)
     c2_buf_done(&f->sessions);
     c2_buf_done(&f->wanted);
     c2_buf_done(&f->asked);
+    store_hashed_done(&f->hashed);
     c2_free(f);
     s->fetch = NULL;
 }
@@ -88,11 +93,14 @@ commit(struct store *s)
 static C2_RESULT
 begin(struct store *s)
 {
+    struct store_fetch *f = s->fetch;
     struct replica_part head = { .kind = REPLICA_HEAD };
+    C2_TRY(store_merge_again(s->merge));
     C2_TRY(open_batch(s));
+    f->merging = store_merge_is_due(s->merge, f->batch);
     C2_TRY(commit(s)); /* from here on the state is known to be incomplete */
-    memcpy(head.hash, s->fetch->digest, sizeof head.hash);
-    want(s->fetch, &head);
+    memcpy(head.hash, f->digest, sizeof head.hash);
+    want(f, &head);
     return C2_E_OK;
 }
 
@@ -104,6 +112,8 @@ store_fetch_begin(struct replica_app *a, const uint8_t digest[32])
     store_fetch_free(s);
     store_acl_forget(s);
     s->fetch = c2_calloc(1, sizeof *s->fetch);
+    if (s->merge == NULL)
+        s->merge = store_merge_new(s);
     memcpy(s->fetch->digest, digest, sizeof s->fetch->digest);
     enum c2_err err = begin(s);
     if (err != C2_E_OK)
@@ -115,8 +125,9 @@ store_fetch_begin(struct replica_app *a, const uint8_t digest[32])
 
 /* Removes the entry of a leaf of ours, unless its key has another record by now. */
 static C2_RESULT
-remove_leaf(struct store_batch *b, const uint8_t *leaf)
+remove_leaf(struct store_fetch *f, const uint8_t *leaf)
 {
+    struct store_batch *b = f->batch;
     struct c2_slice key;
     struct store_entry e;
     uint8_t hash[32];
@@ -132,6 +143,7 @@ remove_leaf(struct store_batch *b, const uint8_t *leaf)
         return C2_E_OK;
     C2_ASSERT(key.len <= sizeof copy);
     memcpy(copy, key.data, key.len);
+    f->uncommitted += key.len + e.value.len;
     return store_change(b, c2_slice(copy, key.len), NULL);
 }
 
@@ -146,21 +158,20 @@ contains(struct c2_slice hashes, const uint8_t *hash)
 }
 
 /* Makes what we have under a path what the other has there; theirs is a set of leaves, of which
- * some have been put already. */
+ * some have come already: bits of `got`. */
 static C2_RESULT
-match_leaves(struct store *s, const struct replica_part *at, struct c2_slice theirs,
-             struct c2_slice got)
+match_leaves(struct store *s, const struct replica_part *at, struct c2_slice theirs, uint64_t got)
 {
     struct store_fetch *f = s->fetch;
     C2_AUTO(c2_buf_done) struct c2_buf ours = { 0 };
     C2_TRY(tree_collect(f->batch->txn, at->path, at->depth, &ours));
     for (size_t i = 0; i < ours.len; i += TREE_HASH_LEN) {
         if (!contains(theirs, ours.data + i))
-            C2_TRY(remove_leaf(f->batch, ours.data + i));
+            C2_TRY(remove_leaf(f, ours.data + i));
     }
     for (size_t i = 0; i < theirs.len; i += TREE_HASH_LEN) {
         struct replica_part entry = { .kind = REPLICA_ENTRY };
-        if (contains(c2_buf_slice(&ours), theirs.data + i) || contains(got, theirs.data + i))
+        if ((got >> i / TREE_HASH_LEN & 1) != 0 || contains(c2_buf_slice(&ours), theirs.data + i))
             continue;
         memcpy(entry.hash, theirs.data + i, TREE_HASH_LEN);
         want(f, &entry);
@@ -187,12 +198,12 @@ want_node(struct store_fetch *f, struct replica_part *p)
 static C2_RESULT
 match_children(struct store *s, const struct replica_part *at, struct c2_slice record)
 {
-    for (unsigned i = 0; i < FANOUT; i++) {
+    for (unsigned i = FANOUT; i-- > 0;) { /* the first is asked for first */
         struct replica_part child = *at;
         const uint8_t *hash = tree_child(record, i);
         tree_path_set(child.path, child.depth++, i);
         if (hash == NULL) {
-            C2_TRY(match_leaves(s, &child, c2_slice(NULL, 0), c2_slice(NULL, 0)));
+            C2_TRY(match_leaves(s, &child, c2_slice(NULL, 0), 0));
             continue;
         }
         memcpy(child.hash, hash, TREE_HASH_LEN);
@@ -235,32 +246,64 @@ put_node(struct store *s, const struct replica_part *p, struct c2_slice record)
     C2_TRY(check_node(p, record));
     if (tree_is_inner(record))
         return match_children(s, p, record);
-    return match_leaves(s, p, tree_hashes(record), c2_slice(NULL, 0));
+    return match_leaves(s, p, tree_hashes(record), 0);
 }
 
-/* An entry that is one of these leaves. */
 static C2_RESULT
-put_one(struct store *s, struct c2_slice leaves, struct c2_slice bytes, uint8_t hash[32])
+read_entry(struct store_fetch *f, struct c2_slice bytes)
 {
-    struct store_batch *b = s->fetch->batch;
     struct c2_slice key;
     struct store_entry e;
-    struct store_session session;
-    C2_TRY(store_parse_part_entry(bytes, &key, &e));
-    store_entry_hash(key, &e, hash);
-    if (!contains(leaves, hash))
+    if (f->hashed.count == TREE_LEAF_MAX)
         return C2_E_CORRUPT;
-    if (e.session != 0 && store_get_session(b->txn, e.session, &session) != C2_E_OK)
-        return C2_E_DAMAGED; /* the head has all sessions */
-    s->fetch->uncommitted += bytes.len;
-    return store_change(b, key, &e);
+    C2_TRY(store_parse_part_entry(bytes, &key, &e));
+    store_hashed_add(&f->hashed, key, &e);
+    return C2_E_OK;
+}
+
+/* Whether what was read are some of these leaves, in their order; *ret_got has a bit for each. */
+static C2_RESULT
+check_entries(struct store_fetch *f, struct c2_slice leaves, uint64_t *ret_got)
+{
+    size_t leaf = 0;
+    *ret_got = 0;
+    store_hashed_compute(&f->hashed);
+    for (size_t i = 0; i < f->hashed.count; i++, leaf++) {
+        const uint8_t *hash = store_hashed_at(&f->hashed, i).data;
+        while (leaf * TREE_HASH_LEN < leaves.len &&
+               memcmp(leaves.data + leaf * TREE_HASH_LEN, hash, TREE_HASH_LEN) != 0)
+            leaf++;
+        if (leaf * TREE_HASH_LEN >= leaves.len)
+            return C2_E_CORRUPT;
+        *ret_got |= (uint64_t)1 << leaf;
+    }
+    return C2_E_OK;
+}
+
+static C2_RESULT
+add_entries(struct store *s)
+{
+    struct store_fetch *f = s->fetch;
+    for (size_t i = 0; i < f->hashed.count; i++) {
+        struct store_session session;
+        struct store_entry e;
+        struct c2_slice record = store_hashed_at(&f->hashed, i);
+        (void)store_hashed_entry(record, &e);
+        if (e.session != 0 && store_get_session(f->batch->txn, e.session, &session) != C2_E_OK)
+            return C2_E_DAMAGED; /* the head has all sessions */
+        C2_TRY(store_merge_add(s->merge, f->batch, record, &f->uncommitted));
+    }
+    return C2_E_OK;
 }
 
 static C2_RESULT
 put_entry(struct store *s, const struct replica_part *p, struct c2_slice bytes)
 {
-    uint8_t hash[32];
-    return put_one(s, c2_slice(p->hash, sizeof p->hash), bytes, hash);
+    uint64_t got = 0;
+    store_hashed_clear(&s->fetch->hashed);
+    C2_TRY(read_entry(s->fetch, bytes));
+    C2_TRY(check_entries(s->fetch, c2_slice(p->hash, sizeof p->hash), &got));
+    return add_entries(s);
 }
 
 static C2_RESULT
@@ -268,21 +311,22 @@ put_branch(struct store *s, const struct replica_part *p, struct c2_slice bytes)
 {
     struct c2_rd in = c2_rd_init(bytes);
     struct c2_slice record = c2_rd_bytes(&in, bytes.len);
-    C2_AUTO(c2_buf_done) struct c2_buf got = { 0 };
+    uint64_t got = 0;
     if (!c2_rd_ok(&in) || record.len == 0)
         return C2_E_CORRUPT;
     C2_TRY(check_node(p, record));
     if (tree_is_inner(record))
         return c2_rd_left(&in) == 0 ? match_children(s, p, record) : C2_E_CORRUPT;
+    store_hashed_clear(&s->fetch->hashed);
     while (c2_rd_left(&in) > 0) {
-        uint8_t hash[32];
         struct c2_slice entry = c2_rd_bytes(&in, bytes.len);
         if (!c2_rd_ok(&in))
             return C2_E_CORRUPT;
-        C2_TRY(put_one(s, tree_hashes(record), entry, hash));
-        c2_buf_append(&got, hash, sizeof hash);
+        C2_TRY(read_entry(s->fetch, entry));
     }
-    return match_leaves(s, p, tree_hashes(record), c2_buf_slice(&got));
+    C2_TRY(check_entries(s->fetch, tree_hashes(record), &got));
+    C2_TRY(add_entries(s));
+    return match_leaves(s, p, tree_hashes(record), got);
 }
 
 /* --- head and end ----------------------------------------------------------------------------- */
@@ -324,9 +368,11 @@ put_head(struct store *s, struct c2_slice bytes)
     if (b->state.ndirty > 0) /* so that our tree is what we have */
         C2_TRY(store_fold(b));
     C2_TRY(put_sessions(b, f->head.sessions));
+    C2_TRY(commit(s)); /* entries may be put in place when this fetch was given up: they need it */
+    C2_TRY(open_batch(s));
     memcpy(root.hash, h.root, sizeof root.hash);
     if (memcmp(h.root, empty, sizeof empty) == 0)
-        return match_leaves(s, &root, c2_slice(NULL, 0), c2_slice(NULL, 0));
+        return match_leaves(s, &root, c2_slice(NULL, 0), 0);
     want_node(f, &root);
     return C2_E_OK;
 }
@@ -386,6 +432,8 @@ finish(struct store *s)
     b->state.loading = false;
     C2_TRY(commit(s));
     store_fetch_free(s);
+    store_merge_free(s->merge);
+    s->merge = NULL;
     return C2_E_OK;
 }
 
@@ -401,21 +449,41 @@ unless_failed(struct store *s, enum c2_err err)
     return err;
 }
 
-static C2_RESULT
-want_parts(struct store *s, size_t max, struct c2_buf *out, bool *ret_done)
+static void
+hand_out(struct store_fetch *f, size_t max, struct c2_buf *out)
 {
-    struct store_fetch *f = s->fetch;
     while (f->asked.len < max * sizeof(struct replica_part) && f->wanted.len > 0) {
         f->wanted.len -= sizeof(struct replica_part);
         const uint8_t *p = f->wanted.data + f->wanted.len;
         c2_buf_append(&f->asked, p, sizeof(struct replica_part));
         c2_buf_append(out, p, sizeof(struct replica_part));
     }
-    *ret_done = false;
+}
+
+/* A piece of what has come is put in place. */
+static C2_RESULT
+merge(struct store *s)
+{
+    struct store_fetch *f = s->fetch;
+    bool done = false;
+    C2_TRY(open_batch(s));
+    C2_TRY(store_merge_step(s->merge, f->batch, &done));
+    f->merging = !done;
+    return commit(s);
+}
+
+static C2_RESULT
+want_parts(struct store *s, size_t max, struct c2_buf *out, bool *ret_done)
+{
+    struct store_fetch *f = s->fetch;
+    if (!f->merging && !store_merge_is_full(s->merge))
+        hand_out(f, max, out);
     if (f->asked.len > 0)
         return C2_E_OK;
-    C2_ASSERT(f->have_head);
     C2_TRY(open_batch(s));
+    if (f->merging || store_merge_is_due(s->merge, f->batch))
+        return merge(s);
+    C2_ASSERT(f->have_head);
     C2_TRY(finish(s));
     *ret_done = true;
     return C2_E_OK;
@@ -426,6 +494,7 @@ store_fetch_want(struct replica_app *a, size_t max, struct c2_buf *out, bool *re
 {
     struct store *s = store_of(a);
     C2_ASSERT(s->fetch != NULL);
+    *ret_done = false;
     return unless_failed(s, want_parts(s, max, out, ret_done));
 }
 
@@ -445,31 +514,42 @@ put_part(struct store *s, const struct replica_part *p, struct c2_slice bytes)
     C2_UNREACHABLE();
 }
 
-static C2_RESULT
-put_wanted(struct store *s, uint8_t kind, const uint8_t *hash, struct c2_slice bytes)
+/* Takes the part from those on their way; false = nobody waits for it any more. */
+static bool
+take_asked(struct store_fetch *f, uint8_t kind, const uint8_t *hash, struct replica_part *ret_part)
 {
-    struct store_fetch *f = s->fetch;
-    for (size_t at = 0; at < f->asked.len; at += sizeof(struct replica_part)) {
+    for (size_t at = 0; at < f->asked.len; at += sizeof *ret_part) {
         struct replica_part p;
         memcpy(&p, f->asked.data + at, sizeof p);
         if (p.kind != kind || memcmp(p.hash, hash, sizeof p.hash) != 0)
             continue;
         f->asked.len -= sizeof p;
         memmove(f->asked.data + at, f->asked.data + f->asked.len, sizeof p);
-        C2_TRY(open_batch(s));
-        enum c2_err err = put_part(s, &p, bytes);
-        if (err == C2_E_CORRUPT)
-            want(f, &p);
-        C2_TRY(err);
-        return f->uncommitted >= COMMIT_BYTES ? commit(s) : C2_E_OK;
+        *ret_part = p;
+        return true;
     }
-    return C2_E_OK; /* not wanted any more */
+    return false;
+}
+
+static C2_RESULT
+put_asked(struct store *s, const struct replica_part *p, struct c2_slice bytes)
+{
+    struct store_fetch *f = s->fetch;
+    C2_TRY(open_batch(s));
+    enum c2_err err = put_part(s, p, bytes);
+    if (err == C2_E_CORRUPT)
+        want(f, p);
+    C2_TRY(err);
+    return f->uncommitted >= COMMIT_BYTES ? commit(s) : C2_E_OK;
 }
 
 C2_RESULT
 store_fetch_put(struct replica_app *a, uint8_t kind, const uint8_t hash[32], struct c2_slice bytes)
 {
     struct store *s = store_of(a);
+    struct replica_part p;
     C2_ASSERT(s->fetch != NULL);
-    return unless_failed(s, put_wanted(s, kind, hash, bytes));
+    if (!take_asked(s->fetch, kind, hash, &p))
+        return C2_E_OK;
+    return unless_failed(s, put_asked(s, &p, bytes));
 }

@@ -10,6 +10,7 @@
 #include "metadata/replica.h"
 #include "metadata/rights.h"
 #include "metadata/store.h"
+#include "metadata/tree.h"
 
 #define STORE_PART_MAX       4000 /* bytes of a log entry per record: one page each */
 #define STORE_TRIM_MAX       4096 /* log records removed by one LOG_TRIM, then `more` */
@@ -26,7 +27,8 @@ struct store_state {
     uint64_t ndirty;  /* records in KV_DIRTY; not part of the digest */
     uint64_t folded;  /* when the digest tree was up to date last; not part of the digest */
     uint64_t nsessions;
-    bool loading; /* a restore has begun and not ended */
+    bool loading; /* a restore or a fetch has begun and not ended */
+    bool torn;    /* loading, and the digest tree is not that of the keys; see store_merge.c */
 };
 
 /* A restore in progress. */
@@ -41,6 +43,7 @@ struct store_restore {
 };
 
 struct store_fetch;
+struct store_merge;
 
 struct store {
     struct replica_app app;
@@ -53,6 +56,8 @@ struct store {
     bool replicated;
     struct store_restore restore;
     struct store_fetch *fetch; /* owned; NULL = none under way */
+    struct store_merge *merge; /* owned; NULL = nothing was fetched */
+    struct store_fetch_limits limits;
 };
 
 struct store_entry {
@@ -116,6 +121,10 @@ C2_RESULT store_parse_entry(struct c2_slice record, struct store_entry *ret_entr
  * session's index, the digest's dirty mark, the undo list. e->value must not lie in a table. May
  * set the verdict, then nothing was changed. */
 C2_RESULT store_change(struct store_batch *b, struct c2_slice key, const struct store_entry *e);
+/* Writes or removes (e == NULL) the key's record and its place in the index of its session, and
+ * nothing else that depends on it. last: the key is behind all others. */
+C2_RESULT store_write_entry(struct store_batch *b, struct c2_slice key, uint64_t old_session,
+                            const struct store_entry *e, bool last);
 void store_event(struct store_batch *b, struct c2_slice key, bool deleted);
 /* C2_E_NOT_FOUND: not alive. */
 C2_RESULT store_get_session(struct kv_txn *txn, uint64_t id, struct store_session *ret_session);
@@ -142,6 +151,29 @@ C2_RESULT store_mark_dirty(struct store_batch *b, struct c2_slice key,
 C2_RESULT store_fold(struct store_batch *b);
 /* The hash of one key's record, as it is in the digest tree. */
 void store_entry_hash(struct c2_slice key, const struct store_entry *e, uint8_t out[32]);
+
+/* Entries of a leaf, hashed all at once: each is a record of its hash, and what that is the hash
+ * of: u64 version, u64 session, u32 length of the key, key, value. */
+#define STORE_HASHED_VERSION_AT 32
+#define STORE_HASHED_SESSION_AT 40
+#define STORE_HASHED_LENGTH_AT  48
+#define STORE_HASHED_KEY_AT     52
+
+struct store_hashed {
+    struct c2_buf bytes; /* owned; the records one behind the other */
+    size_t end[TREE_LEAF_MAX];
+    size_t count;
+};
+
+/* No more than TREE_LEAF_MAX. */
+void store_hashed_add(struct store_hashed *h, struct c2_slice key, const struct store_entry *e);
+void store_hashed_compute(struct store_hashed *h);
+/* Borrowed until the next is added. */
+struct c2_slice store_hashed_at(const struct store_hashed *h, size_t i);
+/* The record's key and entry, borrowed from it. */
+struct c2_slice store_hashed_entry(struct c2_slice record, struct store_entry *ret_entry);
+void store_hashed_clear(struct store_hashed *h);
+void store_hashed_done(struct store_hashed *h);
 C2_RESULT store_checkpoint(struct replica_app *a, uint64_t *ret_version, uint8_t digest[32]);
 C2_RESULT store_digest(struct replica_batch *b, uint8_t digest[32]);
 
@@ -160,7 +192,9 @@ C2_RESULT store_read_head(struct kv_txn *txn, const struct store_state *s, struc
                           struct c2_buf *sessions);
 
 /* store_part.c */
-/* The key of half a leaf. */
+/* A leaf's key in KV_LEAF: its first half. */
+struct c2_slice store_leaf_half(const uint8_t hash[32]);
+/* The key of the entry that is the leaf. */
 C2_RESULT store_leaf_key(struct kv_txn *txn, const uint8_t hash[32], struct c2_slice *ret_key);
 C2_RESULT store_index_leaf(struct store_batch *b, const uint8_t hash[32], struct c2_slice key,
                            bool add);
@@ -179,6 +213,22 @@ C2_RESULT store_fetch_want(struct replica_app *a, size_t max, struct c2_buf *out
 C2_RESULT store_fetch_put(struct replica_app *a, uint8_t kind, const uint8_t hash[32],
                           struct c2_slice bytes);
 void store_fetch_free(struct store *s);
+
+/* store_merge.c: entries that were fetched, until they are in the tables. */
+struct store_merge *store_merge_new(struct store *s);
+void store_merge_free(struct store_merge *m); /* NULL is fine */
+/* A record of store_hashed, of which the session is there, and no version above the state's. Adds
+ * to ret_changed what it changes in the tables at once, as bytes. */
+C2_RESULT store_merge_add(struct store_merge *m, struct store_batch *b, struct c2_slice record,
+                          size_t *ret_changed);
+/* What is there should be put in place before there is more. */
+bool store_merge_is_full(const struct store_merge *m);
+/* There is something to put in place, or to put right. */
+bool store_merge_is_due(const struct store_merge *m, const struct store_batch *b);
+/* A batch was lost, or a process: what was begun begins again. */
+C2_RESULT store_merge_again(struct store_merge *m);
+/* One piece of the work, to be committed before the next; ret_done: nothing is left to do. */
+C2_RESULT store_merge_step(struct store_merge *m, struct store_batch *b, bool *ret_done);
 
 /* store_read.c */
 C2_RESULT store_read(struct replica_batch *b, const struct replica_client *by, struct c2_slice cmd,

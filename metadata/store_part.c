@@ -75,10 +75,16 @@ store_list_system(struct replica_app *a, struct c2_buf *out, bool *ret_complete)
 
 /* --- leaves ----------------------------------------------------------------------------------- */
 
+struct c2_slice
+store_leaf_half(const uint8_t hash[32])
+{
+    return c2_slice(hash, LEAF_KEY_LEN);
+}
+
 C2_RESULT
 store_leaf_key(struct kv_txn *txn, const uint8_t hash[32], struct c2_slice *ret_key)
 {
-    return kv_get(txn, KV_LEAF, c2_slice(hash, LEAF_KEY_LEN), ret_key);
+    return kv_get(txn, KV_LEAF, store_leaf_half(hash), ret_key);
 }
 
 C2_RESULT
@@ -86,7 +92,7 @@ store_index_leaf(struct store_batch *b, const uint8_t hash[32], struct c2_slice 
 {
     if (!b->store->replicated)
         return C2_E_OK;
-    struct c2_slice half = c2_slice(hash, LEAF_KEY_LEN);
+    struct c2_slice half = store_leaf_half(hash);
     if (add)
         return kv_put(b->txn, KV_LEAF, half, key);
     enum c2_err err = kv_del(b->txn, KV_LEAF, half);
@@ -128,21 +134,57 @@ put_node(struct kv_txn *txn, const struct replica_part *p, struct c2_buf *out)
     return C2_E_OK;
 }
 
+static void
+write_entry(struct c2_buf *out, struct c2_slice record)
+{
+    struct store_entry e;
+    struct c2_slice key = store_hashed_entry(record, &e);
+    c2_wr_bytes(out, key);
+    c2_wr_u64(out, e.version);
+    c2_wr_u64(out, e.session);
+    c2_wr_bytes(out, e.value);
+}
+
 static C2_RESULT
 put_entry(struct kv_txn *txn, const uint8_t *leaf, struct c2_buf *out)
 {
     struct c2_slice key;
     struct store_entry e;
-    uint8_t hash[32];
     C2_TRY(store_leaf_key(txn, leaf, &key));
     C2_TRY(store_get(txn, key, &e));
-    store_entry_hash(key, &e, hash);
-    if (memcmp(hash, leaf, sizeof hash) != 0)
+    C2_AUTO(store_hashed_done) struct store_hashed h = { .count = 0 };
+    store_hashed_add(&h, key, &e);
+    store_hashed_compute(&h);
+    struct c2_slice record = store_hashed_at(&h, 0);
+    if (memcmp(record.data, leaf, TREE_HASH_LEN) != 0)
         return C2_E_NOT_FOUND;
-    c2_wr_bytes(out, key);
-    c2_wr_u64(out, e.version);
-    c2_wr_u64(out, e.session);
-    c2_wr_bytes(out, e.value);
+    write_entry(out, record);
+    return C2_E_OK;
+}
+
+/* Entries of a leaf, as many as fit. They are neighbours in the table of leaves. */
+static C2_RESULT
+read_entries(struct kv_txn *txn, struct c2_slice hashes, struct store_hashed *h)
+{
+    struct c2_slice half = { 0 };
+    struct c2_slice key = { 0 };
+    bool there = false;
+    for (size_t at = 0; at < hashes.len && h->bytes.len < BRANCH_BYTES; at += TREE_HASH_LEN) {
+        struct c2_slice wanted = store_leaf_half(hashes.data + at);
+        enum c2_err err = there ? kv_next(txn, KV_LEAF, &half, &key) : C2_E_NOT_FOUND;
+        if (err == C2_E_NOT_FOUND || (err == C2_E_OK && !c2_slice_equal(half, wanted)))
+            err = kv_seek(txn, KV_LEAF, wanted, &half, &key);
+        there = err == C2_E_OK;
+        if (err == C2_E_NOT_FOUND || (there && !c2_slice_equal(half, wanted)))
+            continue;
+        C2_TRY(err);
+        struct store_entry e;
+        err = store_get(txn, key, &e);
+        if (err == C2_E_NOT_FOUND)
+            continue;
+        C2_TRY(err);
+        store_hashed_add(h, key, &e);
+    }
     return C2_E_OK;
 }
 
@@ -150,20 +192,25 @@ static C2_RESULT
 put_branch(struct kv_txn *txn, const struct replica_part *p, struct c2_buf *out)
 {
     C2_AUTO(c2_buf_done) struct c2_buf node = { 0 };
-    C2_AUTO(c2_buf_done) struct c2_buf entry = { 0 };
+    C2_AUTO(store_hashed_done) struct store_hashed h = { .count = 0 };
     C2_TRY(put_node(txn, p, &node));
     struct c2_slice record = c2_buf_slice(&node);
     c2_wr_bytes(out, record);
     if (tree_is_inner(record))
         return C2_E_OK;
     struct c2_slice hashes = tree_hashes(record);
-    for (size_t at = 0; at < hashes.len && out->len < BRANCH_BYTES; at += TREE_HASH_LEN) {
-        c2_buf_clear(&entry);
-        enum c2_err err = put_entry(txn, hashes.data + at, &entry);
-        if (err == C2_E_NOT_FOUND)
-            continue;
-        C2_TRY(err);
-        c2_wr_bytes(out, c2_buf_slice(&entry));
+    C2_TRY(read_entries(txn, hashes, &h));
+    store_hashed_compute(&h);
+    for (size_t i = 0, leaf = 0; i < h.count; i++) {
+        struct c2_slice entry = store_hashed_at(&h, i);
+        while (leaf < hashes.len && memcmp(hashes.data + leaf, entry.data, TREE_HASH_LEN) < 0)
+            leaf += TREE_HASH_LEN;
+        if (leaf == hashes.len || memcmp(hashes.data + leaf, entry.data, TREE_HASH_LEN) != 0)
+            continue; /* not the entry of its leaf: they find it out */
+        size_t at = out->len;
+        c2_wr_u32(out, 0);
+        write_entry(out, entry);
+        c2_put_u32(out->data + at, (uint32_t)(out->len - at - 4));
     }
     return C2_E_OK;
 }

@@ -16,6 +16,8 @@
 #define STATE_LEN   49
 #define SESSION_LEN 20
 #define ID_LEN      8
+#define LOADING     1u /* flags of the state */
+#define TORN        2u
 
 static const char state_key[] = "state";
 
@@ -41,7 +43,9 @@ store_read_state(struct kv_txn *txn, struct store_state *ret_state)
     s.ndirty = c2_rd_u64(&r);
     s.nsessions = c2_rd_u64(&r);
     s.folded = c2_rd_u64(&r);
-    s.loading = c2_rd_u8(&r) != 0;
+    uint8_t flags = c2_rd_u8(&r);
+    s.loading = flags != 0;
+    s.torn = (flags & TORN) != 0;
     if (c2_rd_finish(&r) != C2_E_OK)
         return C2_E_DAMAGED;
     *ret_state = s;
@@ -59,7 +63,7 @@ store_write_state(struct kv_txn *txn, const struct store_state *s)
     c2_put_u64(p + 24, s->ndirty);
     c2_put_u64(p + 32, s->nsessions);
     c2_put_u64(p + 40, s->folded);
-    p[48] = s->loading;
+    p[48] = (uint8_t)((s->loading ? LOADING : 0) | (s->torn ? TORN : 0));
     return C2_E_OK;
 }
 
@@ -235,6 +239,28 @@ remember(struct store_batch *b, struct c2_slice key, const struct store_entry *o
 }
 
 C2_RESULT
+store_write_entry(struct store_batch *b, struct c2_slice key, uint64_t old_session,
+                  const struct store_entry *e, bool last)
+{
+    uint64_t session = e == NULL ? 0 : e->session;
+    if (old_session != session && old_session != 0)
+        C2_TRY(index_key(b, old_session, key, false));
+    if (old_session != session && session != 0)
+        C2_TRY(index_key(b, session, key, true));
+    if (e == NULL)
+        return kv_del(b->txn, KV_DATA, key);
+    uint8_t *p = NULL;
+    size_t len = STORE_ENTRY_HEAD_LEN + e->value.len;
+    C2_TRY(last ? kv_append_room(b->txn, KV_DATA, key, len, &p)
+                : kv_reserve(b->txn, KV_DATA, key, len, &p));
+    c2_put_u64(p, e->version);
+    c2_put_u64(p + 8, e->session);
+    if (e->value.len > 0)
+        memcpy(p + STORE_ENTRY_HEAD_LEN, e->value.data, e->value.len);
+    return C2_E_OK;
+}
+
+C2_RESULT
 store_change(struct store_batch *b, struct c2_slice key, const struct store_entry *e)
 {
     struct store_entry old = { 0 };
@@ -251,20 +277,7 @@ store_change(struct store_batch *b, struct c2_slice key, const struct store_entr
     if (b->keep_undo && !remember(b, key, present ? &old : NULL))
         return C2_E_OK;
     C2_TRY(store_mark_dirty(b, key, present ? &old : NULL)); /* old.value is gone from here on */
-    uint64_t session = e == NULL ? 0 : e->session;
-    if (old.session != session && old.session != 0)
-        C2_TRY(index_key(b, old.session, key, false));
-    if (old.session != session && session != 0)
-        C2_TRY(index_key(b, session, key, true));
-    if (e == NULL)
-        return kv_del(b->txn, KV_DATA, key);
-    uint8_t *p = NULL;
-    C2_TRY(kv_reserve(b->txn, KV_DATA, key, STORE_ENTRY_HEAD_LEN + e->value.len, &p));
-    c2_put_u64(p, e->version);
-    c2_put_u64(p + 8, e->session);
-    if (e->value.len > 0)
-        memcpy(p + STORE_ENTRY_HEAD_LEN, e->value.data, e->value.len);
-    return C2_E_OK;
+    return store_write_entry(b, key, old.session, e, false);
 }
 
 void

@@ -215,6 +215,13 @@ store_verify(struct replica_app *a, struct store_verified *ret)
         snprintf(ret->problem, sizeof ret->problem, "its state cannot be read");
         return err;
     }
+    if (b->state.torn) { /* it is made right when the replica starts */
+        snprintf(
+            ret->problem, sizeof ret->problem,
+            "a state that was being fetched is half in its place; the replica goes on with it");
+        a->ops->end(&b->base);
+        return C2_E_UNAVAILABLE;
+    }
     struct verify v = { .txn = b->txn, .out = ret };
     ret->version = b->state.version;
     /* Changes that the tree does not have yet: in a batch that is thrown away. */

@@ -290,9 +290,13 @@ apply_sorted(struct walk *w, const struct tree_op *ops, size_t nops)
 C2_RESULT
 tree_apply(struct kv_txn *txn, struct tree_op *ops, size_t nops)
 {
+    size_t sorted = 1;
     if (nops == 0)
         return C2_E_OK;
-    qsort(ops, nops, sizeof *ops, compare_ops);
+    while (sorted < nops && compare_ops(&ops[sorted - 1], &ops[sorted]) <= 0)
+        sorted++;
+    if (sorted < nops)
+        qsort(ops, nops, sizeof *ops, compare_ops);
     struct walk *w = c2_alloc(sizeof *w);
     w->txn = txn;
     w->depth = 0;

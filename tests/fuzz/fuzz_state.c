@@ -34,7 +34,7 @@
 #define ENTRIES_MAX 200u
 #define PARTS_MAX   512u
 #define EDITS_MAX   16u
-#define ROUNDS_MAX  64u
+#define ROUNDS_MAX  256u
 #define FORMAT      1 /* docs/metadata.md */
 #define FANOUT      16u
 #define SLOT_LEN    40u
@@ -47,9 +47,9 @@ static char folder[64];
 static struct replica_app *
 new_store(void)
 {
-    static const struct store_options o = { .map_size = 16u << 20,
-                                            .create = true,
-                                            .replicated = true };
+    static const struct store_options o = {
+        .map_size = 16u << 20, .create = true, .replicated = true, .fetch = { 500, 4000, 20000 }
+    };
     struct replica_app *app = NULL;
     char *error = NULL;
     static bool ready;

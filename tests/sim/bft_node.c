@@ -269,11 +269,26 @@ open_core(struct bs_proc *p)
     p->life_base = p->life.bytes;
 }
 
+/* Limits of a fetch that little states reach, others in each life; some have none. */
+static struct store_fetch_limits
+fetch_limits(const struct bs_proc *p)
+{
+    unsigned turn = p->index + p->lives;
+    struct store_fetch_limits l = { .memory = 0 };
+    if (turn % 4 != 0) {
+        l.memory = (size_t)512 << turn % 3;
+        l.file = (uint64_t)1024 << turn % 5;
+        l.piece = (size_t)256 << turn % 7;
+    }
+    return l;
+}
+
 void
 bs_start(struct bs_proc *p)
 {
     struct bs *s = p->s;
     struct store_options o = { .map_size = 64u << 20, .create = !p->created, .replicated = true };
+    o.fetch = fetch_limits(p);
     struct replica_app *app = NULL;
     char *error = NULL;
     C2_ASSERT(!p->up);

@@ -127,6 +127,37 @@ replace_file__leaves_the_new_text_or_the_old_one(void **state)
 }
 
 static void
+scratch__has_no_name_and_gives_back_what_was_written(void **state)
+{
+    struct fixture *f = *state;
+    char bytes[8];
+    int fd = -1;
+    assert_int_equal(c2_os_open_scratch(f->path, &fd), C2_E_OK);
+    assert_int_equal(access(f->path, F_OK), -1);
+    assert_int_equal(c2_os_write_all(fd, "0123456789", 10), C2_E_OK);
+    assert_int_equal(c2_os_read_at(fd, bytes, 4, 3), C2_E_OK);
+    assert_memory_equal(bytes, "3456", 4);
+    assert_int_equal(c2_os_read_at(fd, bytes, 4, 7), C2_E_IO); /* it ends before */
+    assert_int_equal(c2_os_empty(fd), C2_E_OK);
+    assert_int_equal(c2_os_read_at(fd, bytes, 1, 0), C2_E_IO);
+    assert_int_equal(c2_os_write_all(fd, "new", 3), C2_E_OK);
+    assert_int_equal(c2_os_read_at(fd, bytes, 3, 0), C2_E_OK);
+    assert_memory_equal(bytes, "new", 3);
+    c2_os_close(fd);
+    assert_int_equal(c2_os_open_scratch("/nonexistent/file", &fd), C2_E_NOT_FOUND);
+}
+
+static void
+free_space__is_that_of_the_disk(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t bytes = 0;
+    assert_int_equal(c2_os_free_space(f->dir, &bytes), C2_E_OK);
+    assert_true(bytes > 0);
+    assert_int_equal(c2_os_free_space("/nonexistent", &bytes), C2_E_NOT_FOUND);
+}
+
+static void
 current_dir__is_where_we_are(void **state)
 {
     struct fixture *f = *state;
@@ -172,6 +203,8 @@ main(void)
         CASE(list_dir__is_sorted_by_bytes),
         CASE(append__adds_to_what_is_there),
         CASE(replace_file__leaves_the_new_text_or_the_old_one),
+        CASE(scratch__has_no_name_and_gives_back_what_was_written),
+        CASE(free_space__is_that_of_the_disk),
         CASE(current_dir__is_where_we_are),
         CASE(pages__are_zeroed),
         CASE(env__variables_that_are_empty_count_as_unset),
