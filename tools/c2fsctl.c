@@ -68,49 +68,47 @@ match(int argc, char **argv, int *ret_words)
     return cmd_find(argv[0]);
 }
 
-/* "provider" alone, or with a word that none of its commands has: these are meant. */
-static bool
-list_group(const char *word)
+/* "provider" alone, or with a word that none of its commands has: these are meant. The caller
+ * frees. */
+static char *
+group_of(const char *word)
 {
     size_t len = strlen(word);
     const struct cmd *c;
-    bool any = false;
+    struct c2_buf out = { 0 };
     for (size_t k = 0; (c = cmd_at(k)) != NULL; k++) {
-        if (strncmp(c->name, word, len) != 0 || c->name[len] != ' ')
-            continue;
-        (void)fprintf(stderr, "%s%s", any ? ", " : "hint: ", c->name);
-        any = true;
+        if (strncmp(c->name, word, len) == 0 && c->name[len] == ' ')
+            c2_buf_printf(&out, "%s%s", out.len > 0 ? ", " : "hint: ", c->name);
     }
-    if (any)
-        (void)fprintf(stderr, "\n");
-    return any;
+    char *text =
+        c2_strdup(out.len > 0 ? c2_buf_cstr(&out) : "hint: c2fsctl help lists the commands");
+    c2_buf_done(&out);
+    return text;
 }
 
 static int
-unknown_command(int argc, char **argv)
+unknown_command(const struct cmd_ctx *x, int argc, char **argv)
 {
     const char *names[COMMANDS_MAX];
     size_t n = 0;
     const struct cmd *c;
     while (n < COMMANDS_MAX && (c = cmd_at(n)) != NULL)
         names[n++] = c->name;
+    C2_AUTO(c2_free_auto)
     char *typed = argc > 1 ? c2_asprintf("%s %s", argv[0], argv[1]) : c2_strdup(argv[0]);
     const char *near = c2_nearest(typed, names, n);
     if (near == NULL)
         near = c2_nearest(argv[0], names, n);
-    if (near != NULL)
-        (void)fprintf(stderr, "c2fsctl: there is no command '%s', did you mean '%s'?\n", typed,
-                      near);
-    else
-        (void)fprintf(stderr, "c2fsctl: there is no command '%s'\n", typed);
-    if (!list_group(argv[0]))
-        (void)fprintf(stderr, "hint: c2fsctl help lists the commands\n");
-    c2_free(typed);
-    return CTL_EXIT_USAGE;
+    C2_AUTO(c2_free_auto)
+    char *problem = near != NULL
+                        ? c2_asprintf("there is no command '%s', did you mean '%s'?", typed, near)
+                        : c2_asprintf("there is no command '%s'", typed);
+    C2_AUTO(c2_free_auto) char *group = group_of(argv[0]);
+    return cmd_wrong_call(x, problem, group);
 }
 
 static int
-help(int argc, char **argv)
+help(const struct cmd_ctx *x, int argc, char **argv)
 {
     int words;
     if (argc == 0) {
@@ -119,7 +117,7 @@ help(int argc, char **argv)
     }
     const struct cmd *c = match(argc, argv, &words);
     if (c == NULL)
-        return unknown_command(argc, argv);
+        return unknown_command(x, argc, argv);
     print_command(c);
     return CTL_EXIT_OK;
 }
@@ -162,13 +160,13 @@ run_command(struct cmd_ctx *x, int argc, char **argv)
     int words;
     const struct cmd *c = match(argc, argv, &words);
     if (c == NULL)
-        return unknown_command(argc, argv);
+        return unknown_command(x, argc, argv);
     if (argc == words + 1 && strcmp(argv[words], "--help") == 0) {
         print_command(c);
         return CTL_EXIT_OK;
     }
     if (x->dry_run && cmd_acts_at_once(c))
-        return cmd_usage(c, "acts at once, it cannot be tried with --dry-run; nothing was done");
+        return cmd_usage(x, c, "acts at once, it cannot be tried with --dry-run; nothing was done");
     x->conf = c2_conf_new();
     int code = CTL_EXIT_OK;
     if (c->needs != CMD_NEEDS_NOTHING) {
@@ -279,12 +277,13 @@ main(int argc, char **argv)
         return code;
     argc -= optind;
     argv += optind;
+    opterr = !x.json; /* what getopt says is no JSON, and the command says that it failed */
     if (argc == 0) {
         (void)fprintf(stderr, "usage: c2fsctl [-C FILE] [-V VOLUME] [--json] COMMAND\n"
                               "hint: c2fsctl help lists the commands\n");
         return CTL_EXIT_USAGE;
     }
     if (strcmp(argv[0], "help") == 0)
-        return help(argc - 1, argv + 1);
+        return help(&x, argc - 1, argv + 1);
     return end_output(run_command(&x, argc, argv));
 }

@@ -80,15 +80,13 @@ cmd_acts_at_once(const struct cmd *c)
 /* ---- errors ---------------------------------------------------------------------------------- */
 
 static void
-error_json(enum c2_err err, const char *message, const char *hint)
+error_json(const char *code, int exit_code, const char *message, const char *hint)
 {
     struct c2_buf out = { 0 };
     struct c2_json j;
-    char code[CTL_CODE_MAX];
-    ctl_error_code(err, code);
     cmd_json_begin(&j, &out, "c2fs.error/1");
     c2_json_str(&j, "code", code);
-    c2_json_u64(&j, "exit", (uint64_t)ctl_exit_code(err));
+    c2_json_u64(&j, "exit", (uint64_t)exit_code);
     c2_json_str(&j, "message", message);
     c2_json_str(&j, "hint", hint);
     c2_json_object_end(&j);
@@ -110,7 +108,7 @@ cmd_fail(const struct cmd_ctx *x, enum c2_err err, const char *what, const char 
     char *message =
         c2_asprintf("%s: %s%s%s", what, has_object ? object : "", has_object ? ": " : "", text);
     if (x->json)
-        error_json(err, message, hint);
+        error_json(code, (int)ctl_exit_code(err), message, hint);
     else
         (void)fprintf(stderr, "c2fsctl: %s [%s]\nhint: %s\n", message, code, hint);
     c2_free(message);
@@ -120,11 +118,23 @@ cmd_fail(const struct cmd_ctx *x, enum c2_err err, const char *what, const char 
 }
 
 int
-cmd_usage(const struct cmd *c, const char *problem)
+cmd_wrong_call(const struct cmd_ctx *x, const char *problem, const char *help)
 {
-    (void)fprintf(stderr, "c2fsctl: %s: %s\n", c->name, problem);
-    (void)fprintf(stderr, "usage: c2fsctl %s %s\n", c->name, c->args);
+    static const char hint[] = "hint: ";
+    if (x->json)
+        error_json("E_USAGE", CTL_EXIT_USAGE, problem,
+                   strncmp(help, hint, strlen(hint)) == 0 ? help + strlen(hint) : help);
+    else
+        (void)fprintf(stderr, "c2fsctl: %s\n%s\n", problem, help);
     return CTL_EXIT_USAGE;
+}
+
+int
+cmd_usage(const struct cmd_ctx *x, const struct cmd *c, const char *problem)
+{
+    C2_AUTO(c2_free_auto) char *usage = c2_asprintf("usage: c2fsctl %s %s", c->name, c->args);
+    C2_AUTO(c2_free_auto) char *message = c2_asprintf("%s: %s", c->name, problem);
+    return cmd_wrong_call(x, message, usage);
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------ */

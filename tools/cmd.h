@@ -56,8 +56,9 @@ extern const char *const cmd_acting[]; /* their names, NULL at the end */
  */
 int cmd_fail(const struct cmd_ctx *x, enum c2_err err, const char *what, const char *object,
              const char *cause, const char *hint);
-/* A usage error of the command: exit code 2. */
-int cmd_usage(const struct cmd *c, const char *problem);
+/* A usage error, of the command, told like other errors: exit code 2. */
+int cmd_wrong_call(const struct cmd_ctx *x, const char *problem, const char *help);
+int cmd_usage(const struct cmd_ctx *x, const struct cmd *c, const char *problem);
 
 /* Starts an object with its schema; cmd_json_print ends it, prints it and frees the text. */
 void cmd_json_begin(struct c2_json *j, struct c2_buf *out, const char *schema);

@@ -167,7 +167,7 @@ run_cost(struct cmd_ctx *x, int argc, char **argv)
         strnlen(month, MONTH_LEN) < MONTH_LEN || !is_month(month) ||
         (month != now && month[MONTH_LEN] != '\0')) {
         c2_free(b);
-        return cmd_usage(c, "give a month like 2026-11, or --scrub");
+        return cmd_usage(x, c, "give a month like 2026-11, or --scrub");
     }
     memcpy(b->month, s.as_scrub ? "a scrub" : month, MONTH_LEN);
     enum c2_err err = C2_E_OK;
@@ -230,7 +230,7 @@ run_evidence(struct cmd_ctx *x, int argc, char **argv)
     char *error = NULL;
     unsigned shown = 0;
     if (argc > 2)
-        return cmd_usage(cmd_find("provider evidence"), "give one provider, or none for all");
+        return cmd_usage(x, cmd_find("provider evidence"), "give one provider, or none for all");
     enum c2_err err = job_request(x, &q, &body, &error);
     if (err != C2_E_OK) {
         int code = cmd_fail(x, err, "provider evidence", x->volume,

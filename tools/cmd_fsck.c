@@ -295,11 +295,11 @@ run_fsck(struct cmd_ctx *x, int argc, char **argv)
     optind = 0; /* getopt starts anew */
     while ((flag = getopt_long(argc, argv, "", longs, NULL)) != -1) {
         if (flag == '?')
-            return cmd_usage(cmd_find("fsck"), "unknown option");
+            return cmd_usage(x, cmd_find("fsck"), "unknown option");
         *(flag == 'r' ? &r.repair : &r.deep) = true;
     }
     if (optind < argc)
-        return cmd_usage(cmd_find("fsck"), "too many arguments");
+        return cmd_usage(x, cmd_find("fsck"), "too many arguments");
     r.repair = r.repair && !x->dry_run;
     int code = ask_daemon(&r, &err);
     if (err == C2_E_NOT_MOUNTED && r.repair)

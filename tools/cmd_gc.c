@@ -196,11 +196,12 @@ run_gc(struct cmd_ctx *x, int argc, char **argv)
         if (flag == 'd')
             r.deleted = true;
         else if (flag != 'r' || !cmd_duration(optarg, &q.number))
-            return cmd_usage(c, flag == 'r' ? "--retention takes a duration like 0, 12h or 7d"
-                                            : "unknown option");
+            return cmd_usage(x, c,
+                             flag == 'r' ? "--retention takes a duration like 0, 12h or 7d"
+                                         : "unknown option");
     }
     if (optind < argc)
-        return cmd_usage(c, "too many arguments");
+        return cmd_usage(x, c, "too many arguments");
     r.deleted = r.deleted && !x->dry_run;
     if (r.deleted)
         q.text = c2_slice_str("delete");

@@ -14,7 +14,7 @@ run_list(struct cmd_ctx *x, int argc, char **argv)
 {
     (void)argv;
     if (argc != 1)
-        return cmd_usage(cmd_find("job list"), "takes no arguments");
+        return cmd_usage(x, cmd_find("job list"), "takes no arguments");
     return job_list(x, "job list", NULL);
 }
 
@@ -22,7 +22,7 @@ static int
 run_watch(struct cmd_ctx *x, int argc, char **argv)
 {
     if (argc != 2)
-        return cmd_usage(cmd_find("job watch"), "give a kind of job");
+        return cmd_usage(x, cmd_find("job watch"), "give a kind of job");
     return job_watch(x, "job watch", argv[1]);
 }
 
@@ -30,7 +30,7 @@ static int
 run_pause(struct cmd_ctx *x, int argc, char **argv)
 {
     if (argc != 2)
-        return cmd_usage(cmd_find("job pause"), "give a kind of job");
+        return cmd_usage(x, cmd_find("job pause"), "give a kind of job");
     return job_control(x, "job pause", argv[1], "pause", 0);
 }
 
@@ -38,7 +38,7 @@ static int
 run_resume(struct cmd_ctx *x, int argc, char **argv)
 {
     if (argc != 2)
-        return cmd_usage(cmd_find("job resume"), "give a kind of job");
+        return cmd_usage(x, cmd_find("job resume"), "give a kind of job");
     return job_control(x, "job resume", argv[1], "resume", 0);
 }
 
@@ -46,7 +46,7 @@ static int
 run_cancel(struct cmd_ctx *x, int argc, char **argv)
 {
     if (argc != 2)
-        return cmd_usage(cmd_find("job cancel"), "give a kind of job");
+        return cmd_usage(x, cmd_find("job cancel"), "give a kind of job");
     return job_control(x, "job cancel", argv[1], "cancel", 0);
 }
 
@@ -56,9 +56,9 @@ run_limit(struct cmd_ctx *x, int argc, char **argv)
     uint64_t rate = 0;
     const struct cmd *c = cmd_find("job limit");
     if (argc != 3)
-        return cmd_usage(c, "give a kind of job and a rate");
+        return cmd_usage(x, c, "give a kind of job and a rate");
     if (strcmp(argv[2], "none") != 0 && c2_size_parse(argv[2], &rate) != C2_E_OK)
-        return cmd_usage(c, "a rate is bytes per second, like 10M, or none");
+        return cmd_usage(x, c, "a rate is bytes per second, like 10M, or none");
     return job_control(x, "job limit", argv[1], "limit", rate);
 }
 

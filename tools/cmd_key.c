@@ -76,7 +76,7 @@ run_status(struct cmd_ctx *x, int argc, char **argv)
 {
     (void)argv;
     if (argc != 1)
-        return cmd_usage(cmd_find("key status"), "takes no arguments");
+        return cmd_usage(x, cmd_find("key status"), "takes no arguments");
     struct key_admin a;
     struct key_file info;
     char *path = NULL;
@@ -111,7 +111,7 @@ run_verify(struct cmd_ctx *x, int argc, char **argv)
 {
     (void)argv;
     if (argc != 1)
-        return cmd_usage(cmd_find("key verify"), "takes no arguments");
+        return cmd_usage(x, cmd_find("key verify"), "takes no arguments");
     struct key_admin a;
     struct key_file info;
     uint8_t check[16];
@@ -139,7 +139,7 @@ static int
 run_kit(struct cmd_ctx *x, int argc, char **argv)
 {
     if (argc > 2)
-        return cmd_usage(cmd_find("key recovery-kit"), "give at most one file");
+        return cmd_usage(x, cmd_find("key recovery-kit"), "give at most one file");
     struct key_admin a;
     struct c2_buf kit = { 0 };
     int code = begin(x, "key recovery-kit", &a);
@@ -175,7 +175,8 @@ static const struct option new_options[] = { { "new-passphrase-file", required_a
 
 /* -1: go on. */
 static int
-parse_new(const struct cmd *c, int argc, char **argv, struct new_passphrase *n)
+parse_new(const struct cmd_ctx *x, const struct cmd *c, int argc, char **argv,
+          struct new_passphrase *n)
 {
     int flag;
     optind = 0; /* getopt starts anew */
@@ -185,9 +186,9 @@ parse_new(const struct cmd *c, int argc, char **argv, struct new_passphrase *n)
         else if (flag == 'n')
             n->none = true;
         else
-            return cmd_usage(c, "unknown option");
+            return cmd_usage(x, c, "unknown option");
     }
-    return n->file != NULL && n->none ? cmd_usage(c, "a passphrase or none?") : -1;
+    return n->file != NULL && n->none ? cmd_usage(x, c, "a passphrase or none?") : -1;
 }
 
 static int
@@ -231,11 +232,11 @@ run_change(struct cmd_ctx *x, int argc, char **argv)
     const struct cmd *c = cmd_find(what);
     struct new_passphrase n = { 0 };
     struct key_admin a;
-    int code = parse_new(c, argc, argv, &n);
+    int code = parse_new(x, c, argc, argv, &n);
     if (code >= 0)
         return code;
     if (optind != argc)
-        return cmd_usage(c, "takes no arguments");
+        return cmd_usage(x, c, "takes no arguments");
     code = read_new(x, what, &n);
     if (code == CTL_EXIT_OK)
         code = begin(x, what, &a);
@@ -278,11 +279,11 @@ run_restore(struct cmd_ctx *x, int argc, char **argv)
     const char *what = "key restore";
     const struct cmd *c = cmd_find(what);
     struct new_passphrase n = { 0 };
-    int code = parse_new(c, argc, argv, &n);
+    int code = parse_new(x, c, argc, argv, &n);
     if (code >= 0)
         return code;
     if (argc - optind != 1)
-        return cmd_usage(c, "give the file with the recovery kit");
+        return cmd_usage(x, c, "give the file with the recovery kit");
     code = read_new(x, what, &n);
     if (code == CTL_EXIT_OK)
         code = restore(x, what, argv[optind], &n);

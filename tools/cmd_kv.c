@@ -100,9 +100,9 @@ run_get(struct cmd_ctx *x, int argc, char **argv)
     struct service s;
     struct kv_args a;
     const struct cmd *cmd = cmd_find("kv get");
-    int code = kv_parse(cmd, argc, argv, &a);
+    int code = kv_parse(x, cmd, argc, argv, &a);
     if (code == CTL_EXIT_OK && (a.argc != 1 || a.raw + a.number + x->json > 1))
-        code = cmd_usage(cmd, a.argc != 1 ? "which key?" : "one of --raw, --number, --json");
+        code = cmd_usage(x, cmd, a.argc != 1 ? "which key?" : "one of --raw, --number, --json");
     if (code == CTL_EXIT_OK)
         code = kv_check_key(x, cmd->name, a.argv[0]);
     if (code == CTL_EXIT_OK)
@@ -171,9 +171,9 @@ run_range(struct cmd_ctx *x, int argc, char **argv)
     struct service s;
     struct kv_args a;
     const struct cmd *cmd = cmd_find("kv range");
-    int code = kv_parse(cmd, argc, argv, &a);
+    int code = kv_parse(x, cmd, argc, argv, &a);
     if (code == CTL_EXIT_OK && a.argc > 1)
-        code = cmd_usage(cmd, "takes one prefix");
+        code = cmd_usage(x, cmd, "takes one prefix");
     if (code == CTL_EXIT_OK)
         code = service_open(x, cmd->name, a.service, &s);
     if (code != CTL_EXIT_OK)
@@ -262,9 +262,9 @@ run_put(struct cmd_ctx *x, int argc, char **argv)
     struct kv_args a;
     C2_AUTO(c2_buf_done) struct c2_buf value = { 0 };
     const struct cmd *cmd = cmd_find("kv put");
-    int code = kv_parse(cmd, argc, argv, &a);
+    int code = kv_parse(x, cmd, argc, argv, &a);
     if (code == CTL_EXIT_OK && a.argc != 2)
-        code = cmd_usage(cmd, "which key, which value?");
+        code = cmd_usage(x, cmd, "which key, which value?");
     if (code == CTL_EXIT_OK)
         code = kv_check_key(x, cmd->name, a.argv[0]);
     if (code != CTL_EXIT_OK)
@@ -287,9 +287,9 @@ run_delete(struct cmd_ctx *x, int argc, char **argv)
     struct kv_args a;
     struct coord_op ops[TXN_MAX] = { 0 };
     const struct cmd *cmd = cmd_find("kv delete");
-    int code = kv_parse(cmd, argc, argv, &a);
+    int code = kv_parse(x, cmd, argc, argv, &a);
     if (code == CTL_EXIT_OK && (a.argc < 1 || a.argc > TXN_MAX))
-        code = cmd_usage(cmd, "takes 1 to 64 keys");
+        code = cmd_usage(x, cmd, "takes 1 to 64 keys");
     for (int i = 0; code == CTL_EXIT_OK && i < a.argc; i++) {
         code = kv_check_key(x, cmd->name, a.argv[i]);
         ops[i].kind = a.prefix ? COORD_DELETE_RANGE : COORD_DELETE;
@@ -415,7 +415,7 @@ parse_word(const struct cmd_ctx *x, struct txn *t, int argc, char **argv, int *r
         problem = w->cond ? parse_cond(t, w, argv) : parse_op(t, w, argv);
     if (text == NULL && problem == NULL)
         return w->nargs + 1;
-    *ret_code = cmd_usage(cmd, text != NULL ? text : problem);
+    *ret_code = cmd_usage(x, cmd, text != NULL ? text : problem);
     return 0;
 }
 
@@ -426,11 +426,11 @@ run_txn(struct cmd_ctx *x, int argc, char **argv)
     const struct cmd *cmd = cmd_find("kv txn");
     if (argc > 1 && (strcmp(argv[1], "-s") == 0 || strcmp(argv[1], "--service") == 0)) {
         if (argc < 3)
-            return cmd_usage(cmd, "-s takes the name of a service");
+            return cmd_usage(x, cmd, "-s takes the name of a service");
         a = (struct kv_args){ .service = argv[2], .argc = argc - 3, .argv = argv + 3 };
     }
     if (a.argc == 0)
-        return cmd_usage(cmd, "which conditions and operations?");
+        return cmd_usage(x, cmd, "which conditions and operations?");
     struct txn *t = c2_calloc(1, sizeof *t);
     int code = CTL_EXIT_OK;
     for (int at = 0, took = 1; at < a.argc && took > 0; at += took)

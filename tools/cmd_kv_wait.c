@@ -95,9 +95,9 @@ run_watch(struct cmd_ctx *x, int argc, char **argv)
     struct kv_args a;
     const struct cmd *cmd = cmd_find("kv watch");
     struct watching v = { .x = x, .w = { .event = on_event, .reload = on_reload } };
-    int code = kv_parse(cmd, argc, argv, &a);
+    int code = kv_parse(x, cmd, argc, argv, &a);
     if (code == CTL_EXIT_OK && a.argc > 1)
-        code = cmd_usage(cmd, "takes one prefix");
+        code = cmd_usage(x, cmd, "takes one prefix");
     if (code == CTL_EXIT_OK)
         code = service_open(x, cmd->name, a.service, &s);
     if (code != CTL_EXIT_OK)
@@ -398,9 +398,9 @@ run_lock(struct cmd_ctx *x, int argc, char **argv)
     struct kv_args a;
     const struct cmd *cmd = cmd_find("kv lock");
     bool dashes = argc > 2 && strcmp(argv[2], "--") == 0; /* of the command */
-    int code = kv_parse(cmd, dashes ? 2 : argc, argv, &a);
+    int code = kv_parse(x, cmd, dashes ? 2 : argc, argv, &a);
     if (code == CTL_EXIT_OK && a.argc == 0)
-        code = cmd_usage(cmd, "which key?");
+        code = cmd_usage(x, cmd, "which key?");
     if (code == CTL_EXIT_OK)
         code = kv_check_key(x, cmd->name, a.argv[0]);
     if (code != CTL_EXIT_OK)

@@ -182,14 +182,14 @@ run_init(struct cmd_ctx *x, int argc, char **argv)
         if (flag == 'r' && a.n < REPLICAS_MAX)
             a.addresses[a.n++] = optarg;
         else if (flag != 'f' || c2_u64_parse(c2_slice_str(optarg), 100, &a.f) != C2_E_OK)
-            return cmd_usage(c, "--f takes a number, --replica HOST:PORT");
+            return cmd_usage(x, c, "--f takes a number, --replica HOST:PORT");
     }
     if (argc - optind < 1)
-        return cmd_usage(c, "which folder?");
+        return cmd_usage(x, c, "which folder?");
     a.dir = argv[optind++];
     for (; optind < argc; optind++) { /* more replicas without the option */
         if (a.n == REPLICAS_MAX)
-            return cmd_usage(c, "too many replicas");
+            return cmd_usage(x, c, "too many replicas");
         a.addresses[a.n++] = argv[optind];
     }
     choose_name(&a);
@@ -397,7 +397,7 @@ run_status(struct cmd_ctx *x, int argc, char **argv)
 {
     struct look l = { .timer = { .fire = look_over }, .poll = { .fire = look_again } };
     if (argc > 2)
-        return cmd_usage(cmd_find("meta status"), "takes the name of one service");
+        return cmd_usage(x, cmd_find("meta status"), "takes the name of one service");
     int code = service_open(x, "meta status", argc == 2 ? argv[1] : NULL, &l.s);
     if (code != CTL_EXIT_OK)
         return code;

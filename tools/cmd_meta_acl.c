@@ -153,15 +153,15 @@ run_client(struct cmd_ctx *x, int argc, char **argv)
         else if (flag == 's')
             a.service = strncmp(optarg, "bft:", 4) == 0 ? optarg + 4 : optarg;
         else
-            return cmd_usage(c, "unknown option");
+            return cmd_usage(x, c, "unknown option");
     }
     if (argc - optind != 1)
-        return cmd_usage(c, "which new folder?");
+        return cmd_usage(x, c, "which new folder?");
     a.dir = argv[optind];
     if (a.prefix != NULL && !coord_prefix_of(a.prefix, &prefix))
-        return cmd_usage(c, "--prefix takes up to 28 letters, digits, '.', '_' and '-'");
+        return cmd_usage(x, c, "--prefix takes up to 28 letters, digits, '.', '_' and '-'");
     if (a.service == NULL && c2_conf_section(x->conf, "metadata", 1) != NULL)
-        return cmd_usage(c, "which coordination service? -s NAME");
+        return cmd_usage(x, c, "which coordination service? -s NAME");
     if (a.service == NULL)
         a.service = c2_conf_section(x->conf, "metadata", 0);
     if (a.service == NULL || !c2_conf_has_section(x->conf, "metadata", a.service))
@@ -440,6 +440,7 @@ parse_prefix(struct acl *a, const char *name)
 static int
 run_verb(struct acl *a, int argc, char **argv)
 {
+    const struct cmd_ctx *x = a->s.x;
     const struct cmd *c = cmd_find(acl_what);
     const char *verb = argc > 0 ? argv[0] : "list";
     bool grants = strcmp(verb, "grant") == 0;
@@ -448,13 +449,13 @@ run_verb(struct acl *a, int argc, char **argv)
     if (strcmp(verb, "list") == 0 && argc <= 1)
         return list(a);
     if ((!grants && !revokes && !removes) || argc != (grants ? 4 : revokes ? 3 : 2))
-        return cmd_usage(c, "list, grant PREFIX KEY RIGHTS, revoke PREFIX KEY or remove PREFIX");
+        return cmd_usage(x, c, "list, grant PREFIX KEY RIGHTS, revoke PREFIX KEY or remove PREFIX");
     if (!parse_prefix(a, argv[1]))
-        return cmd_usage(c, "PREFIX is the name of a part, \"everything\", or begins with /");
+        return cmd_usage(x, c, "PREFIX is the name of a part, \"everything\", or begins with /");
     if (!removes && !parse_key(argv[2], a->key))
-        return cmd_usage(c, "KEY is what c2fsctl meta client printed, or a client.key");
+        return cmd_usage(x, c, "KEY is what c2fsctl meta client printed, or a client.key");
     if (grants && !parse_rights(argv[3], &a->rights))
-        return cmd_usage(c, "RIGHTS are of read, write and admin, separated by commas; or all");
+        return cmd_usage(x, c, "RIGHTS are of read, write and admin, separated by commas; or all");
     return change(a, removes);
 }
 
@@ -473,7 +474,7 @@ run_acl(struct cmd_ctx *x, int argc, char **argv)
         else if (flag == 's')
             a.service = optarg;
         else
-            return cmd_usage(cmd_find(acl_what), "unknown option");
+            return cmd_usage(x, cmd_find(acl_what), "unknown option");
     }
     struct cluster_info info;
     int code = service_open(x, acl_what, a.service, &a.s);

@@ -285,10 +285,10 @@ run_replica(struct cmd_ctx *x, int argc, char **argv)
         else if (flag == 's')
             a.service = optarg;
         else
-            return cmd_usage(c, "unknown option");
+            return cmd_usage(x, c, "unknown option");
     }
     if (!parse_change(&a, argc - optind, argv + optind))
-        return cmd_usage(c, "add HOST:PORT, remove NUMBER or replace NUMBER HOST:PORT");
+        return cmd_usage(x, c, "add HOST:PORT, remove NUMBER or replace NUMBER HOST:PORT");
     int code = service_open(x, what, a.service, &a.s);
     if (code != CTL_EXIT_OK)
         return code;
@@ -343,7 +343,7 @@ run_root(struct cmd_ctx *x, int argc, char **argv)
     struct service s;
     struct cluster_info info;
     if (argc < 2 || argc > 3 || argv[1][0] == '-')
-        return cmd_usage(cmd_find(root_what), "which new file?");
+        return cmd_usage(x, cmd_find(root_what), "which new file?");
     int code = service_open(x, root_what, argc == 3 ? argv[2] : NULL, &s);
     if (code != CTL_EXIT_OK)
         return code;
@@ -453,7 +453,7 @@ run_checkpoint(struct cmd_ctx *x, int argc, char **argv)
     struct look l = { .timer = { .fire = look_over } };
     uint64_t stable = 0;
     if (argc > 2)
-        return cmd_usage(cmd_find("meta checkpoint"), "takes the name of one service");
+        return cmd_usage(x, cmd_find("meta checkpoint"), "takes the name of one service");
     int code = service_open(x, "meta checkpoint", argc == 2 ? argv[1] : NULL, &l.s);
     if (code != CTL_EXIT_OK)
         return code;

@@ -169,7 +169,7 @@ run_dump(struct cmd_ctx *x, int argc, char **argv)
 {
     struct dump d = { .path = argc > 1 ? argv[1] : NULL };
     if (argc < 2 || argc > 3)
-        return cmd_usage(cmd_find("meta dump"), "which file?");
+        return cmd_usage(x, cmd_find("meta dump"), "which file?");
     int code = service_open(x, "meta dump", argc == 3 ? argv[2] : NULL, &d.s);
     if (code != CTL_EXIT_OK)
         return code;
@@ -398,7 +398,7 @@ static int
 run_load(struct cmd_ctx *x, int argc, char **argv)
 {
     if (argc < 2 || argc > 3)
-        return cmd_usage(cmd_find("meta load"), "which file?");
+        return cmd_usage(x, cmd_find("meta load"), "which file?");
     FILE *in = fopen(argv[1], "re");
     if (in == NULL)
         return cmd_fail(x, c2_err_from_errno(errno), "meta load", argv[1], strerror(errno), NULL);

@@ -119,7 +119,8 @@ print_done(const struct cmd_ctx *x, const char *schema, const char *text)
 
 /* [PATH] and --timeout, which several commands take. -1: go on. */
 static int
-parse_timeout(const struct cmd *c, int argc, char **argv, uint64_t *ret_ns, bool *ret_lazy)
+parse_timeout(const struct cmd_ctx *x, const struct cmd *c, int argc, char **argv, uint64_t *ret_ns,
+              bool *ret_lazy)
 {
     static const struct option longs[] = { { "timeout", required_argument, NULL, 't' },
                                            { "lazy", no_argument, NULL, 'l' },
@@ -130,8 +131,8 @@ parse_timeout(const struct cmd *c, int argc, char **argv, uint64_t *ret_ns, bool
         if (flag == 'l' && ret_lazy != NULL)
             *ret_lazy = true;
         else if (flag != 't' || !cmd_duration(optarg, ret_ns))
-            return cmd_usage(c, flag == 't' ? "--timeout takes a duration like 30s or 5m"
-                                            : "unknown option");
+            return cmd_usage(
+                x, c, flag == 't' ? "--timeout takes a duration like 30s or 5m" : "unknown option");
     }
     return -1;
 }
@@ -142,11 +143,11 @@ run_flush(struct cmd_ctx *x, int argc, char **argv)
     const struct cmd *c = cmd_find("flush");
     struct ctl_client client;
     uint64_t timeout_ns = 0;
-    int code = parse_timeout(c, argc, argv, &timeout_ns, NULL);
+    int code = parse_timeout(x, c, argc, argv, &timeout_ns, NULL);
     if (code >= 0)
         return code;
     if (argc - optind > 1)
-        return cmd_usage(c, "give at most one mount point");
+        return cmd_usage(x, c, "give at most one mount point");
     code = optind < argc ? volume_at(x, "flush", argv[optind]) : volume_of(x, "flush");
     if (code == CTL_EXIT_OK)
         code = connect_daemon(x, "flush", &client);
@@ -204,11 +205,11 @@ run_umount(struct cmd_ctx *x, int argc, char **argv)
     struct ctl_client client;
     uint64_t timeout_ns = 0;
     bool lazy = false;
-    int code = parse_timeout(c, argc, argv, &timeout_ns, &lazy);
+    int code = parse_timeout(x, c, argc, argv, &timeout_ns, &lazy);
     if (code >= 0)
         return code;
     if (argc - optind != 1)
-        return cmd_usage(c, "give one mount point");
+        return cmd_usage(x, c, "give one mount point");
     const char *mountpoint = argv[optind];
     code = volume_at(x, "umount", mountpoint);
     if (code != CTL_EXIT_OK)
@@ -241,7 +242,7 @@ run_mounts(struct cmd_ctx *x, int argc, char **argv)
 {
     (void)argv;
     if (argc != 1)
-        return cmd_usage(cmd_find("mounts"), "takes no arguments");
+        return cmd_usage(x, cmd_find("mounts"), "takes no arguments");
     struct mounts m;
     mounts_read(NULL, &m);
     if (x->json) {
@@ -276,7 +277,7 @@ static int
 run_info(struct cmd_ctx *x, int argc, char **argv)
 {
     if (argc != 2)
-        return cmd_usage(cmd_find("info"), "give one file");
+        return cmd_usage(x, cmd_find("info"), "give one file");
     const char *path = argv[1];
     char *text = c2_alloc(INFO_MAX + 1);
     ssize_t len = lgetxattr(path, "user.c2fs.info", text, INFO_MAX);
@@ -316,7 +317,7 @@ run_cache_status(struct cmd_ctx *x, int argc, char **argv)
 {
     (void)argv;
     if (argc != 1)
-        return cmd_usage(cmd_find("cache status"), "takes no arguments");
+        return cmd_usage(x, cmd_find("cache status"), "takes no arguments");
     uint64_t max = c2_conf_u64(x->conf, "volume", x->volume, "cache_size");
     uint64_t bytes = outside_folder_bytes(x, x->volume, "cache");
     const char *dir = cmd_cache_dir(x, x->volume);
@@ -370,7 +371,7 @@ run_cache_clear(struct cmd_ctx *x, int argc, char **argv)
 {
     (void)argv;
     if (argc != 1)
-        return cmd_usage(cmd_find("cache clear"), "takes no arguments");
+        return cmd_usage(x, cmd_find("cache clear"), "takes no arguments");
     const char *dir = cmd_cache_dir(x, x->volume);
     struct ctl_client client;
     if (dir == NULL)

@@ -36,7 +36,7 @@ run_list(struct cmd_ctx *x, int argc, char **argv)
 {
     (void)argv;
     if (argc != 1)
-        return cmd_usage(cmd_find("provider list"), "takes no arguments");
+        return cmd_usage(x, cmd_find("provider list"), "takes no arguments");
     struct ctl_status *s = c2_calloc(1, sizeof(*s));
     char *error = NULL;
     bool mounted;
@@ -63,7 +63,7 @@ static int
 run_show(struct cmd_ctx *x, int argc, char **argv)
 {
     if (argc != 2)
-        return cmd_usage(cmd_find("provider show"), "give one provider");
+        return cmd_usage(x, cmd_find("provider show"), "give one provider");
     const char *name = argv[1];
     if (!c2_conf_has_section(x->conf, "provider", name))
         return no_such_provider(x, "provider show", name);
@@ -298,14 +298,14 @@ run_test(struct cmd_ctx *x, int argc, char **argv)
     optind = 0; /* getopt starts anew */
     while ((flag = getopt_long(argc, argv, "", longs, NULL)) != -1) {
         if (flag != 'f')
-            return cmd_usage(c, "unknown option");
+            return cmd_usage(x, c, "unknown option");
         full = true;
     }
     size_t n = (size_t)(argc - optind);
     if (n == 0)
         return test_all(x, names, outside_providers(x, names), full);
     if (n > CTL_PROVIDERS_MAX)
-        return cmd_usage(c, "too many providers");
+        return cmd_usage(x, c, "too many providers");
     for (size_t k = 0; k < n; k++) {
         names[k] = argv[optind + (int)k];
         if (!c2_conf_has_section(x->conf, "provider", names[k]))
@@ -350,7 +350,7 @@ static int
 run_fault(struct cmd_ctx *x, int argc, char **argv)
 {
     if (argc != 2 && argc != 3)
-        return cmd_usage(cmd_find("provider fault"), "give a provider and a specification");
+        return cmd_usage(x, cmd_find("provider fault"), "give a provider and a specification");
     struct ctl_client client;
     const char *cache_dir = cmd_cache_dir(x, x->volume);
     enum c2_err err = cache_dir == NULL ? C2_E_CONFIG : ctl_client_open(cache_dir, &client);

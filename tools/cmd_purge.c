@@ -209,11 +209,11 @@ run_purge(struct cmd_ctx *x, int argc, char **argv)
     optind = 0; /* getopt starts anew */
     while ((flag = getopt_long(argc, argv, "", longs, NULL)) != -1) {
         if (flag == '?')
-            return cmd_usage(c, "unknown option");
+            return cmd_usage(x, c, "unknown option");
         *(flag == 'y' ? &x->yes : &x->dry_run) = true;
     }
     if (argc - optind != 1)
-        return cmd_usage(c, "give a provider");
+        return cmd_usage(x, c, "give a provider");
     struct purge u = { .x = x, .name = argv[optind] };
     int code = CTL_EXIT_OK;
     if (c2_os_new(1, &u.os) != C2_E_OK)

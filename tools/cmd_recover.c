@@ -20,7 +20,8 @@ struct recover_options {
 };
 
 static int
-parse(const struct cmd *c, int argc, char **argv, struct recover_options *o)
+parse(const struct cmd_ctx *x, const struct cmd *c, int argc, char **argv,
+      struct recover_options *o)
 {
     static const struct option longs[] = {
         { "from-clouds", no_argument, NULL, 'c' },
@@ -42,13 +43,13 @@ parse(const struct cmd *c, int argc, char **argv, struct recover_options *o)
             o->uuid = optarg;
             break;
         default:
-            return cmd_usage(c, "unknown option");
+            return cmd_usage(x, c, "unknown option");
         }
     }
     if (argc != optind)
-        return cmd_usage(c, "the volume is named with -V");
+        return cmd_usage(x, c, "the volume is named with -V");
     if (!o->from_clouds)
-        return cmd_usage(c, "say --from-clouds");
+        return cmd_usage(x, c, "say --from-clouds");
     return -1;
 }
 
@@ -104,7 +105,7 @@ run_recover(struct cmd_ctx *x, int argc, char **argv)
 {
     const struct cmd *c = cmd_find("recover");
     struct recover_options o = { 0 };
-    int code = parse(c, argc, argv, &o);
+    int code = parse(x, c, argc, argv, &o);
     if (code >= 0)
         return code;
     struct volume_recover r = { .conf = x->conf,

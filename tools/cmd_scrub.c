@@ -235,7 +235,7 @@ run_start(struct cmd_ctx *x, int argc, char **argv)
         switch (flag) {
         case 's':
             if (!parse_percent(optarg, &permille))
-                return cmd_usage(c, "--sample takes a percentage from 0.1 to 100");
+                return cmd_usage(x, c, "--sample takes a percentage from 0.1 to 100");
             (void)snprintf(params, sizeof(params), "mode=sample permille=%u", permille);
             break;
         case 'd':
@@ -248,17 +248,17 @@ run_start(struct cmd_ctx *x, int argc, char **argv)
             break;
         case 'l':
             if (c2_size_parse(optarg, &s.rate_limit) != C2_E_OK)
-                return cmd_usage(c, "--limit takes bytes per second, like 10M");
+                return cmd_usage(x, c, "--limit takes bytes per second, like 10M");
             break;
         case 'D':
             s.detach = true;
             break;
         default:
-            return cmd_usage(c, "unknown option");
+            return cmd_usage(x, c, "unknown option");
         }
     }
     if (optind != argc)
-        return cmd_usage(c, "takes no arguments");
+        return cmd_usage(x, c, "takes no arguments");
     int code = CTL_EXIT_OK;
     if (x->dry_run || (permille > 0 && !x->json)) /* programs ask with --dry-run */
         code = show_estimate(x, permille);
@@ -272,7 +272,7 @@ run_status(struct cmd_ctx *x, int argc, char **argv)
 {
     (void)argv;
     if (argc != 1)
-        return cmd_usage(cmd_find("scrub status"), "takes no arguments");
+        return cmd_usage(x, cmd_find("scrub status"), "takes no arguments");
     return job_list(x, "scrub status", "scrub");
 }
 
@@ -282,7 +282,7 @@ control(struct cmd_ctx *x, int argc, char **argv)
     char what[32];
     (void)snprintf(what, sizeof(what), "scrub %s", argv[0]);
     if (argc != 1)
-        return cmd_usage(cmd_find(what), "takes no arguments");
+        return cmd_usage(x, cmd_find(what), "takes no arguments");
     return job_control(x, what, "scrub", argv[0], 0);
 }
 
@@ -303,7 +303,7 @@ run_report(struct cmd_ctx *x, int argc, char **argv)
     (void)argv;
     if (argc != 1) {
         c2_free(job);
-        return cmd_usage(cmd_find("scrub report"), "takes no arguments");
+        return cmd_usage(x, cmd_find("scrub report"), "takes no arguments");
     }
     enum c2_err err = job_request(x, &q, &body, &error);
     if (err == C2_E_OK)
@@ -353,12 +353,12 @@ run_repair(struct cmd_ctx *x, int argc, char **argv)
         if (flag == 'D')
             s.detach = true;
         else if (flag != 'l')
-            return cmd_usage(c, "unknown option");
+            return cmd_usage(x, c, "unknown option");
         else if (c2_size_parse(optarg, &s.rate_limit) != C2_E_OK)
-            return cmd_usage(c, "--limit takes bytes per second, like 10M");
+            return cmd_usage(x, c, "--limit takes bytes per second, like 10M");
     }
     if (optind != argc)
-        return cmd_usage(c, "takes no arguments");
+        return cmd_usage(x, c, "takes no arguments");
     return job_run(x, &s);
 }
 

@@ -323,7 +323,7 @@ run_plan(struct cmd_ctx *x, int argc, char **argv)
     bool replace = argc == 4 && strcmp(argv[1], "replace") == 0;
     bool one = argc == 3 && (strcmp(argv[1], "drain") == 0 || strcmp(argv[1], "remove") == 0);
     if (!replace && !one)
-        return cmd_usage(c, "what shall be planned?");
+        return cmd_usage(x, c, "what shall be planned?");
     struct plan p = { .action = argv[1], .name = argv[2], .other = replace ? argv[3] : NULL };
     return show_plan(x, "provider plan", &p, false);
 }
@@ -334,7 +334,7 @@ run_replace(struct cmd_ctx *x, int argc, char **argv)
     struct options o;
     const char *wrong = parse(x, argc, argv, 2, &o);
     if (wrong != NULL)
-        return cmd_usage(cmd_find("provider replace"), wrong);
+        return cmd_usage(x, cmd_find("provider replace"), wrong);
     struct plan p = { .action = "replace", .name = argv[optind], .other = argv[optind + 1] };
     return move_data(x, "provider replace", &o, &p, c2_asprintf("old=%s new=%s", p.name, p.other));
 }
@@ -345,7 +345,7 @@ run_drain(struct cmd_ctx *x, int argc, char **argv)
     struct options o;
     const char *wrong = parse(x, argc, argv, 1, &o);
     if (wrong != NULL)
-        return cmd_usage(cmd_find("provider drain"), wrong);
+        return cmd_usage(x, cmd_find("provider drain"), wrong);
     struct plan p = { .action = "drain", .name = argv[optind] };
     return move_data(x, "provider drain", &o, &p, c2_asprintf("name=%s", p.name));
 }
@@ -356,7 +356,7 @@ run_remove(struct cmd_ctx *x, int argc, char **argv)
     struct options o;
     const char *wrong = parse(x, argc, argv, 1, &o);
     if (wrong != NULL)
-        return cmd_usage(cmd_find("provider remove"), wrong);
+        return cmd_usage(x, cmd_find("provider remove"), wrong);
     struct plan p = { .action = "remove", .name = argv[optind] };
     return move_data(x, "provider remove", &o, &p, c2_asprintf("name=%s remove=yes", p.name));
 }
@@ -365,7 +365,7 @@ static int
 run_offline(struct cmd_ctx *x, int argc, char **argv)
 {
     if (argc != 2)
-        return cmd_usage(cmd_find("provider offline"), "give a provider");
+        return cmd_usage(x, cmd_find("provider offline"), "give a provider");
     return change(x, "provider offline", "offline", argv[1],
                   "offline; it is asked for nothing until c2fsctl provider online");
 }
@@ -374,7 +374,7 @@ static int
 run_online(struct cmd_ctx *x, int argc, char **argv)
 {
     if (argc != 2)
-        return cmd_usage(cmd_find("provider online"), "give a provider");
+        return cmd_usage(x, cmd_find("provider online"), "give a provider");
     return change(x, "provider online", "online", argv[1], "online");
 }
 
@@ -385,7 +385,7 @@ run_add(struct cmd_ctx *x, int argc, char **argv)
     struct conf_edit edit = { 0 };
     char *error = NULL;
     if (argc < 2)
-        return cmd_usage(c, "give a name and a url");
+        return cmd_usage(x, c, "give a name and a url");
     const char *name = argv[1];
     bool known = c2_conf_has_section(x->conf, "provider", name);
     if (!known && argc < 3)
@@ -430,11 +430,11 @@ run_set_credentials(struct cmd_ctx *x, int argc, char **argv)
     optind = 0; /* getopt starts anew */
     while ((flag = getopt_long(argc, argv, "", longs, NULL)) != -1) {
         if (flag != 's')
-            return cmd_usage(c, "unknown option");
+            return cmd_usage(x, c, "unknown option");
         from_stdin = true;
     }
     if (argc - optind != 1)
-        return cmd_usage(c, "give a provider");
+        return cmd_usage(x, c, "give a provider");
     const char *name = argv[optind];
     enum c2_err err = from_stdin ? conf_edit_credentials(x, name, &error) : C2_E_OK;
     if (err != C2_E_OK) {

@@ -18,7 +18,7 @@ run_version(struct cmd_ctx *x, int argc, char **argv)
 {
     (void)argv;
     if (argc != 1)
-        return cmd_usage(cmd_find("version"), "takes no arguments");
+        return cmd_usage(x, cmd_find("version"), "takes no arguments");
     if (x->json) {
         struct c2_buf out = { 0 };
         struct c2_json j;
@@ -122,7 +122,7 @@ run_stats(struct cmd_ctx *x, int argc, char **argv)
 {
     (void)argv;
     if (argc != 1)
-        return cmd_usage(cmd_find("stats"), "takes no arguments");
+        return cmd_usage(x, cmd_find("stats"), "takes no arguments");
     struct ctl_client c;
     struct ctl_answer a;
     struct ctl_status *s = c2_calloc(1, sizeof(*s));
@@ -153,7 +153,7 @@ static int
 run_log_level(struct cmd_ctx *x, int argc, char **argv)
 {
     if (argc > 2)
-        return cmd_usage(cmd_find("log-level"), "give at most one level");
+        return cmd_usage(x, cmd_find("log-level"), "give at most one level");
     struct ctl_client c;
     struct ctl_answer a;
     const struct ctl_request q = { .verb = CTL_LOG_LEVEL,
@@ -222,7 +222,7 @@ run_completion(struct cmd_ctx *x, int argc, char **argv)
 {
     (void)x;
     if (argc != 2 || strcmp(argv[1], "bash") != 0)
-        return cmd_usage(cmd_find("completion"), "only bash is known");
+        return cmd_usage(x, cmd_find("completion"), "only bash is known");
     (void)printf("_c2fsctl() {\n"
                  "    local cur=${COMP_WORDS[COMP_CWORD]} first='' words='' i skip=0\n"
                  "    for ((i = 1; i < COMP_CWORD; i++)); do\n"

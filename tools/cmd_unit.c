@@ -207,7 +207,7 @@ run_get(struct cmd_ctx *x, int argc, char **argv)
     struct unit_cli u = command(x, "unit get");
     int code = begin(&u, argc, argv, 1);
     if (code < 0 && x->json && (u.output == NULL || strcmp(u.output, "-") == 0))
-        code = cmd_usage(u.cmd, "with --json the value needs a file: -o FILE");
+        code = cmd_usage(x, u.cmd, "with --json the value needs a file: -o FILE");
     if (code < 0) {
         struct ds_unit_read r = { .version = u.version };
         enum c2_err err = ds_wait_unit_read(u.clouds, u.unit, &r);
@@ -343,7 +343,7 @@ run_unlock(struct cmd_ctx *x, int argc, char **argv)
     struct unit_cli u = command(x, "unit unlock");
     int code = unit_parse(&u, argc, argv, 1, 1);
     if (code < 0 && !u.locked)
-        code = cmd_usage(u.cmd, "whose lock? --session as unit lock printed it");
+        code = cmd_usage(x, u.cmd, "whose lock? --session as unit lock printed it");
     if (code < 0)
         code = unit_open(&u);
     if (code < 0) {
@@ -382,7 +382,7 @@ collect(struct unit_cli *u, int argc, char **argv, bool all)
 {
     int code = begin(u, argc, argv, 1);
     if (code < 0 && !all && u->keep == 0)
-        code = cmd_usage(u->cmd, "how many versions are kept? --keep N");
+        code = cmd_usage(u->x, u->cmd, "how many versions are kept? --keep N");
     if (code < 0 && all && !u->x->yes)
         code = cmd_fail(u->x, C2_E_PRECONDITION, u->cmd->name, u->name,
                         "this deletes every version", "c2fsctl --yes unit delete ...");
@@ -416,7 +416,7 @@ static int
 run_key(struct cmd_ctx *x, int argc, char **argv)
 {
     if (argc != 2 || argv[1][0] == '-')
-        return cmd_usage(cmd_find("unit key"), "give the name of a new file");
+        return cmd_usage(x, cmd_find("unit key"), "give the name of a new file");
     return unit_make_key(x, argv[1]);
 }
 

@@ -226,7 +226,7 @@ static int
 run_verify(struct cmd_ctx *x, int argc, char **argv)
 {
     if (argc < 2)
-        return cmd_usage(cmd_find("verify"), "a path is missing");
+        return cmd_usage(x, cmd_find("verify"), "a path is missing");
     char *volume = volume_of(argv[1]);
     if (volume == NULL || (x->volume != NULL && strcmp(volume, x->volume) != 0)) {
         c2_free(volume);

@@ -32,8 +32,8 @@ struct format_options {
 };
 
 static int
-parse_format(const struct cmd *c, int argc, char **argv, struct format_options *o,
-             const char **name)
+parse_format(const struct cmd_ctx *x, const struct cmd *c, int argc, char **argv,
+             struct format_options *o, const char **name)
 {
     static const struct option longs[] = {
         { "f", required_argument, NULL, 'f' },
@@ -50,12 +50,12 @@ parse_format(const struct cmd *c, int argc, char **argv, struct format_options *
         switch (flag) {
         case 'f':
             if (c2_u64_parse(c2_slice_str(optarg), DS_F_MAX, &f) != C2_E_OK || f == 0)
-                return cmd_usage(c, "--f takes 1 or 2");
+                return cmd_usage(x, c, "--f takes 1 or 2");
             o->f = (unsigned)f;
             break;
         case 'p':
             if (o->nproviders == C2_ARRAY_LEN(o->providers))
-                return cmd_usage(c, "too many providers");
+                return cmd_usage(x, c, "too many providers");
             o->providers[o->nproviders++] = optarg;
             break;
         case 'k':
@@ -68,13 +68,13 @@ parse_format(const struct cmd *c, int argc, char **argv, struct format_options *
             o->kit_path = optarg;
             break;
         default:
-            return cmd_usage(c, "unknown option");
+            return cmd_usage(x, c, "unknown option");
         }
     }
     if (argc - optind > 1 || (argc == optind && *name == NULL))
-        return cmd_usage(c, "give one volume name");
+        return cmd_usage(x, c, "give one volume name");
     if (argc > optind && *name != NULL && strcmp(*name, argv[optind]) != 0)
-        return cmd_usage(c, "the name and -V are of different volumes");
+        return cmd_usage(x, c, "the name and -V are of different volumes");
     if (argc > optind)
         *name = argv[optind];
     return -1;
@@ -140,7 +140,7 @@ run_format(struct cmd_ctx *x, int argc, char **argv)
     const struct cmd *c = cmd_find("format");
     struct format_options o = { .f = 1 };
     const char *name = x->volume;
-    int code = parse_format(c, argc, argv, &o, &name);
+    int code = parse_format(x, c, argc, argv, &o, &name);
     if (code >= 0)
         return code;
     struct c2_os *os;
@@ -262,10 +262,10 @@ run_status(struct cmd_ctx *x, int argc, char **argv)
         o.check = o.check || flag == 'c';
         o.watch = o.watch || flag == 'w';
         if (flag == '?')
-            return cmd_usage(c, "unknown option");
+            return cmd_usage(x, c, "unknown option");
     }
     if (optind != argc)
-        return cmd_usage(c, "takes no arguments; choose a volume with -V");
+        return cmd_usage(x, c, "takes no arguments; choose a volume with -V");
     size_t nvolumes = 0;
     while (c2_conf_section(x->conf, "volume", nvolumes) != NULL)
         nvolumes++;
@@ -273,7 +273,7 @@ run_status(struct cmd_ctx *x, int argc, char **argv)
         return cmd_fail(x, C2_E_CONFIG, "status", NULL, "the configuration has no [volume] section",
                         "-C FILE names another one; c2fs.conf.example and c2fs.conf(5) show how");
     if (x->json && x->volume == NULL && nvolumes != 1)
-        return cmd_usage(c, "--json shows one volume; choose it with -V");
+        return cmd_usage(x, c, "--json shows one volume; choose it with -V");
     for (;;) {
         if (o.watch && isatty(STDOUT_FILENO))
             (void)printf("\033[H\033[2J");
@@ -292,7 +292,7 @@ run_df(struct cmd_ctx *x, int argc, char **argv)
 {
     (void)argv;
     if (argc != 1)
-        return cmd_usage(cmd_find("df"), "takes no arguments");
+        return cmd_usage(x, cmd_find("df"), "takes no arguments");
     struct ctl_status *s = c2_calloc(1, sizeof(*s));
     char *error = NULL;
     char size[C2_SIZE_TEXT_MAX], stored[C2_SIZE_TEXT_MAX];
@@ -341,7 +341,7 @@ run_config(struct cmd_ctx *x, int argc, char **argv)
 {
     (void)argv;
     if (argc != 1)
-        return cmd_usage(cmd_find("config"), "takes no arguments");
+        return cmd_usage(x, cmd_find("config"), "takes no arguments");
     struct c2_buf text = { 0 };
     c2_conf_dump(x->conf, &text);
     if (x->json) {

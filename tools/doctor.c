@@ -259,7 +259,7 @@ doctor_run(struct cmd_ctx *x, int argc, char **argv)
 {
     (void)argv;
     if (argc != 1)
-        return cmd_usage(cmd_find("doctor"), "takes no arguments");
+        return cmd_usage(x, cmd_find("doctor"), "takes no arguments");
     struct doctor d = { .x = x };
     struct c2_buf out = { 0 };
     struct c2_json j;

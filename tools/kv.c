@@ -45,7 +45,8 @@ take_option(const struct cmd *cmd, int argc, char **argv, struct kv_args *a)
 }
 
 int
-kv_parse(const struct cmd *cmd, int argc, char **argv, struct kv_args *ret_args)
+kv_parse(const struct cmd_ctx *x, const struct cmd *cmd, int argc, char **argv,
+         struct kv_args *ret_args)
 {
     struct kv_args a = { 0 };
     bool ended = false;
@@ -58,7 +59,7 @@ kv_parse(const struct cmd *cmd, int argc, char **argv, struct kv_args *ret_args)
             char *problem = c2_asprintf("cannot use %s here; a key that begins with a dash comes "
                                         "after --",
                                         argv[at]);
-            return cmd_usage(cmd, problem);
+            return cmd_usage(x, cmd, problem);
         }
         at += took;
     }
@@ -68,7 +69,7 @@ kv_parse(const struct cmd *cmd, int argc, char **argv, struct kv_args *ret_args)
         C2_AUTO(c2_free_auto)
         char *problem =
             c2_asprintf("%s comes before the keys; as a key, it comes after --", argv[i]);
-        return cmd_usage(cmd, problem);
+        return cmd_usage(x, cmd, problem);
     }
     a.argc = argc - at;
     a.argv = argv + at;

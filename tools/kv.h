@@ -21,7 +21,8 @@ struct kv_args {
  * option behind a key is an error: "kv delete a --prefix" must not delete the key "a". Returns an
  * exit code, after a message.
  */
-int kv_parse(const struct cmd *cmd, int argc, char **argv, struct kv_args *ret_args);
+int kv_parse(const struct cmd_ctx *x, const struct cmd *cmd, int argc, char **argv,
+             struct kv_args *ret_args);
 
 /* Whether this may be a key; an exit code, after a message. */
 int kv_check_key(const struct cmd_ctx *x, const char *what, const char *key);

@@ -268,7 +268,7 @@ take_option(struct unit_cli *u, int flag)
         break;
     case 'P':
         if (u->nproviders == DS_SEATS_MAX)
-            return cmd_usage(u->cmd, "more than 8 providers");
+            return cmd_usage(u->x, u->cmd, "more than 8 providers");
         u->providers[u->nproviders++] = optarg;
         break;
     case 'S':
@@ -281,7 +281,7 @@ take_option(struct unit_cli *u, int flag)
         problem = take_value(u, flag);
     }
     if (problem != NULL)
-        return cmd_usage(u->cmd, problem);
+        return cmd_usage(u->x, u->cmd, problem);
     return code == CTL_EXIT_OK ? -1 : code;
 }
 
@@ -309,23 +309,26 @@ unit_parse(struct unit_cli *u, int argc, char **argv, int min, int max)
     optind = 0; /* getopt starts anew */
     while ((flag = getopt_long(argc, argv, "o:", options, NULL)) != -1) {
         if (!allowed(u->cmd, flag))
-            return cmd_usage(u->cmd, flag == '?' ? "unknown option" : "it has no such option");
+            return cmd_usage(u->x, u->cmd,
+                             flag == '?' ? "unknown option" : "it has no such option");
         int code = take_option(u, flag);
         if (code >= 0)
             return code;
     }
     int left = argc - optind;
     if (left < min)
-        return cmd_usage(u->cmd, max == 1 ? "one argument is missing" : "an argument is missing");
+        return cmd_usage(u->x, u->cmd,
+                         max == 1 ? "one argument is missing" : "an argument is missing");
     if (left > max)
-        return cmd_usage(u->cmd, "too many arguments");
+        return cmd_usage(u->x, u->cmd, "too many arguments");
     if (max > 0) {
         u->name = argv[optind];
         if (!ds_unit_name_valid(u->name))
-            return cmd_usage(u->cmd, "a unit's name has at most 64 letters, digits, . _ and -, and "
-                                     "does not begin with a dot");
+            return cmd_usage(u->x, u->cmd,
+                             "a unit's name has at most 64 letters, digits, . _ and -, and "
+                             "does not begin with a dot");
         if (u->nwriters == 0)
-            return cmd_usage(u->cmd, "whose signatures count? --key FILE or --writer KEY");
+            return cmd_usage(u->x, u->cmd, "whose signatures count? --key FILE or --writer KEY");
     }
     return -1;
 }

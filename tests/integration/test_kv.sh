@@ -52,6 +52,14 @@ check "a value that is too large" ends_with 1 put_large
 check "the key has its value still" value_is a 1
 check "every command tells what it takes" says 0 "usage: c2fsctl kv txn" kv txn --help
 
+usage_is_json() { # COMMAND...
+    "$@" 2>"$WORK/says" </dev/null
+    [ "$(json '[d["schema"], d["code"], d["exit"]]' <"$WORK/says")" = "['c2fs.error/1', 'E_USAGE', 2]" ]
+}
+check "a wrong call is JSON for programs" usage_is_json meta --json kv get
+check "an option that there is not" usage_is_json meta --json meta client --none
+check "a command that there is not" usage_is_json meta --json kv gett a
+
 note "any bytes"
 check "a key like an option" kv put -- --prefix -5
 check "is one" [ "$(kv get -- --prefix)" = -5 ]
