@@ -185,6 +185,7 @@ want_node(struct store_fetch *f, struct replica_part *p)
 {
     struct c2_slice record;
     uint8_t hash[32];
+    C2_ASSERT(f->batch != NULL);
     p->kind = REPLICA_BRANCH;
     if (tree_node(f->batch->txn, p->path, p->depth, &record) == C2_E_OK) {
         p->kind = REPLICA_NODE;

@@ -325,9 +325,9 @@ put_entry(struct store_merge *m, struct store_batch *b, const struct spool_recor
     (void)store_hashed_entry(r->bytes, &e);
     bool last = is_past_end(m, r->key);
     enum c2_err err = last ? C2_E_NOT_FOUND : store_get(b->txn, r->key, &old);
-    if (err == C2_E_OK && m->direct) {
+    if (err == C2_E_OK && m->direct)
         return C2_E_DAMAGED; /* one key twice: no state is like that */
-    } else if (err == C2_E_OK) {
+    if (err == C2_E_OK) {
         uint8_t had[TREE_HASH_LEN];
         store_entry_hash(r->key, &old, had);
         if (memcmp(had, hash, sizeof had) == 0)
