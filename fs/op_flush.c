@@ -8,13 +8,21 @@
  *   SYNCFS              in the clouds and committed
  *
  *   PUBLISH (journal group) --> [SYNC (transaction groups)] --> answer
+ *     ^ |
+ *     '-' while the journal is full
+ *
+ * A full journal becomes empty again when the clouds have what is in it, this file first of all; a
+ * full disk does not, and is ENOSPC.
  *
  * An interrupt ends the wait for the clouds with INTERRUPTED; what was published stays, and goes
  * its way.
  */
 #include "base/alloc.h"
+#include "base/mark.h"
 #include "fs/op.h"
 #include "fs/publish.h"
+
+#define FULL_NS C2_NS_PER_S /* between two attempts to write to a full journal */
 
 struct flush {
     struct fs_req *req;
@@ -23,6 +31,7 @@ struct flush {
     bool syncing, interrupted;
     struct fs_publish publish;
     struct fs_sync sync;
+    struct c2_timer full;
 };
 
 static void
@@ -49,14 +58,40 @@ interrupt(struct fs_req *r)
 {
     struct flush *f = r->waits;
     f->interrupted = true;
-    if (f->syncing)
+    if (f->syncing) {
         fs_sync_cancel(r->fs, &f->sync);
+    } else if (c2_timer_armed(&f->full)) {
+        c2_timer_stop(r->fs->part.env, &f->full);
+        finish(f, C2_E_INTERRUPTED);
+    }
+}
+
+static bool
+journal_is_full(struct fs *fs, enum c2_err err)
+{
+    return err == C2_E_NO_SPACE && fs_publisher_error(fs) != C2_E_NO_SPACE && !fs->fenced;
+}
+
+static void
+wait_for_room(struct flush *f)
+{
+    struct c2_env *env = f->req->fs->part.env;
+    if (f->interrupted) {
+        finish(f, C2_E_INTERRUPTED);
+        return;
+    }
+    C2_MARK("flush: the journal is full");
+    c2_timer_arm(env, &f->full, c2_now_ns(env) + FULL_NS);
 }
 
 static void
 published(struct fs_publish *p)
 {
     struct flush *f = C2_CONTAINER_OF(p, struct flush, publish);
+    if (journal_is_full(f->req->fs, p->err)) {
+        wait_for_room(f);
+        return;
+    }
     if (p->err != C2_E_OK || !f->cloud) {
         finish(f, p->err);
         return;
@@ -70,6 +105,22 @@ published(struct fs_publish *p)
     /* Other files that are being written are not this one's business. */
     f->sync.published_only = f->inode != NULL;
     fs_sync_start(f->req->fs, &f->sync);
+}
+
+static void
+publish(struct flush *f, bool durable)
+{
+    struct fs *fs = f->req->fs;
+    f->publish = (struct fs_publish){ .sync = durable, .done = published };
+    fs_publish_start(fs, &f->publish);
+    fs_changed(fs);
+}
+
+static void
+try_again(struct c2_timer *t)
+{
+    struct flush *f = C2_CONTAINER_OF(t, struct flush, full);
+    publish(f, f->publish.sync);
 }
 
 /*
@@ -93,6 +144,7 @@ flush(struct fs_req *r, struct fs_inode *i, bool durable, bool cloud)
     f->req = r;
     f->inode = i;
     f->cloud = cloud;
+    f->full.fire = try_again;
     r->waits = f;
     r->interrupt = interrupt;
     if (i != NULL) {
@@ -100,9 +152,7 @@ flush(struct fs_req *r, struct fs_inode *i, bool durable, bool cloud)
         if (durable || !only_truncated(i))
             fs_inode_publish(fs, i);
     }
-    f->publish = (struct fs_publish){ .sync = durable, .done = published };
-    fs_publish_start(fs, &f->publish);
-    fs_changed(fs);
+    publish(f, durable);
     return C2_E_AGAIN;
 }
 

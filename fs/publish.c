@@ -32,6 +32,7 @@ struct fs_publisher {
     struct journal_sync sync;
     struct fs_publish tick; /* the timer's own request */
     bool ticking;
+    bool failing;   /* the last append did */
     bool disk_full; /* the last append found no room although the journal is not full */
     enum c2_err err;
 };
@@ -125,8 +126,10 @@ append_failed(struct fs_publisher *p)
     journal_stats(p->fs->journal, &s);
     /* What its size does not allow, the clouds will make room for; a full disk, nobody. */
     p->disk_full = p->err == C2_E_NO_SPACE && s.used_bytes + bytes < s.size_max;
-    c2_log(ERROR, "publish", "journal append failed: err=%s, the data stays in memory",
-           c2_err_name(p->err));
+    if (!p->failing) /* it is tried again and again */
+        c2_log(ERROR, "publish", "journal append failed: err=%s, the data stays in memory",
+               c2_err_name(p->err));
+    p->failing = true;
 }
 
 static void
@@ -139,7 +142,7 @@ part_written(struct journal_append *a)
         moment_over(p);
         return;
     }
-    p->disk_full = false;
+    p->failing = p->disk_full = false;
     fs_part_written(&p->moment, &p->moment.parts[p->part], a->locs);
     c2_free(a->locs);
     if (++p->part < p->moment.nparts)

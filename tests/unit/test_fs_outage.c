@@ -216,6 +216,42 @@ writes__wait_when_the_journal_is_full_and_go_on(void **state)
     c2_free(data);
 }
 
+/* What fits the write buffer need not fit what is left of the journal. */
+static void
+close__waits_when_the_journal_has_no_room_for_the_file(void **state)
+{
+    struct fsx *x = *state;
+    size_t len = 24u << 20;
+    uint8_t *data = fsx_bytes(7, len);
+    struct fs_handle *h;
+    uint64_t ino;
+    x->journal_size = 64u << 20;
+    x->config.write_buffer = 128u << 20;
+    fsx_mount(x);
+    fsx_fault(x, 0, "error");
+    fsx_fault(x, 1, "error");
+    fsx_put(x, FS_ROOT_INO, "a", data, len);
+    fsx_put(x, FS_ROOT_INO, "b", data, len);
+    assert_int_equal(fsx_create(x, FS_ROOT_INO, "c", O_WRONLY, &h, &ino), C2_E_OK);
+    for (size_t at = 0; at < len; at += FS_WRITE_MAX)
+        assert_int_equal(fsx_write(x, h, at, data + at, FS_WRITE_MAX), C2_E_OK);
+    struct fs_req r = { .op = FS_FLUSH, .handle = h };
+    fsx_start(x, &r);
+    test_env_run_for(x->t, 60 * C2_NS_PER_S);
+    assert_false(fsx_answered(&r));
+    fsx_fault(x, 0, "");
+    fsx_fault(x, 1, "");
+    fsx_wait(x, &r);
+    assert_int_equal(r.err, C2_E_OK);
+    fs_req_done(&r);
+    fsx_release(x, h);
+    fsx_crash(x);
+    fsx_mount(x);
+    fsx_expect(x, FS_ROOT_INO, "c", data, len);
+    fsx_stop(x);
+    c2_free(data);
+}
+
 static void
 manifest__of_a_file_in_many_pieces_survives(void **state)
 {
@@ -393,6 +429,7 @@ main(void)
         T(writes__wait_in_the_journal_while_two_providers_are_down),
         T(writes__beyond_the_write_buffer_spill_and_memory_stays_bounded),
         T(writes__wait_when_the_journal_is_full_and_go_on),
+        T(close__waits_when_the_journal_has_no_room_for_the_file),
         T(manifest__of_a_file_in_many_pieces_survives),
         T(append__to_a_large_file_costs_one_object_and_one_transaction),
         T(holes__are_read_as_zeros_and_cost_nothing),
