@@ -28,6 +28,7 @@ replicas_new
 check "a replica that has never run is not damaged" says 0 "never run" "$METAD" --verify -C "$COORD/replica-1/c2fs-metad.conf"
 check "a folder that is there is not taken" ends_with 10 "$C2FSCTL" --dry-run meta init "$COORD" a:1 b:1 c:1 d:1
 replicas_start
+check "all replicas run" wait_for 60 replicas_run
 cp -r "$COORD/replica-1" "$WORK/copy"
 check "a copy of a folder finds the port in use" says 1 "another program does" "$METAD" -C "$WORK/copy/c2fs-metad.conf" -f
 
@@ -79,10 +80,9 @@ check "is a number" [ "$(kv get --number count)" = -1 ]
 note "locks"
 check "a key with a value is no lock" ends_with 10 kv lock a -- true
 check "the command's exit code" ends_with 3 kv lock l -- sh -c 'exit 3'
-meta kv lock l -- sleep 600 >"$WORK/holder" 2>&1 &
+meta kv lock l -- sh -c "touch '$WORK/held'; exec sleep 600" >"$WORK/holder" 2>&1 &
 holder=$!
-is_held() { kv get l; }
-check "it is held" wait_for 30 is_held
+check "it is held" wait_for 60 [ -e "$WORK/held" ]
 replica_kill 3
 replica_kill 4
 wait "$holder"
@@ -90,6 +90,6 @@ rc=$?
 check "a holder that the service does not answer is told (exit code $rc)" [ "$rc" -eq 10 ]
 check "by a sentence" grep -q 'was lost while the command ran' "$WORK/holder"
 replicas_start 3 4
-check "another one gets it" kv lock l -- true
+check "another one gets it" wait_for 60 kv lock l -- true
 replicas_stop
 finish
