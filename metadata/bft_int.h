@@ -27,6 +27,7 @@
 #define BFT_BACKOFF_MAX  6      /* timeouts double up to 64 times */
 #define BFT_SECRETS_MAX  4
 #define BFT_READERS      64                 /* keys that have fast reads at the executor */
+#define BFT_UNDER_WAY    (2u << 20)         /* bytes of batches, but for the last one */
 #define BFT_SHARE        BFT_SESSION_WINDOW /* commands of a key under way while others want some */
 
 /* A piece of a shared blob. */
@@ -98,8 +99,11 @@ struct bft_principal {
     struct c2_list turns;    /* of bft_queue.turn: whose turn it is of its sessions */
     uint8_t key[MSG_KEY_LEN];
     unsigned queues;
-    unsigned proposed; /* its commands that are proposed, by this primary, and not executed */
-    size_t bytes;      /* of its requests */
+    unsigned proposed;  /* its commands that are proposed, by this primary, and not executed */
+    size_t bytes;       /* of its requests */
+    unsigned requests;  /* all of them */
+    uint64_t served;    /* requests that were executed */
+    uint64_t served_ns; /* the last one */
 };
 
 /* Requests of one session (or OPENs of one key) that are not executed. */
@@ -113,6 +117,7 @@ struct bft_queue {
     struct c2_list requests; /* bft_request.link, all of them */
     unsigned unproposed;
     uint64_t wait_ns; /* nothing of it was executed since then */
+    uint64_t seen;    /* principal->served then */
     bool told;        /* ... and all replicas were told */
 };
 
@@ -409,6 +414,9 @@ unsigned bft_vote_count(const struct bft_replica *r, const struct bft_vote *vote
 void bft_cert_clear(struct bft_replica *r, struct bft_cert *c);
 /* A stable checkpoint covers it: only what helps others to catch up is kept. */
 void bft_slot_settle(struct bft_replica *r, struct bft_slot *s);
+/* What is proposed and not decided has to reach the others and their disks before anything else:
+ * large batches must not make each other, and the primary, look slow. */
+size_t bft_bytes_under_way(const struct bft_replica *r);
 /* Makes room in the pool for len bytes; false when there is none. */
 bool bft_body_room(struct bft_replica *r, size_t len);
 

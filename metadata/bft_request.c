@@ -6,10 +6,12 @@
  * each key over its sessions, so that nobody is starved by the load of others. While another key
  * has asked for anything within CONTEND_NS, a key has no more than BFT_SHARE commands between
  * proposal and execution: the pipeline that others wait for stays short. Of the room for requests a
- * key has a quarter. A backup measures how long each session has waited since anything of it was
- * executed: first it tells everybody, later it wishes for another view. Measuring by session means
- * that a client that floods makes only itself wait. What was executed under another form (one by
- * one, or with others in one request) leaves the queue before anybody is told.
+ * key has a quarter at the primary, which keeps more for what backups have taken: a part each. A
+ * backup measures how long each session has waited since anything of it was executed: first it
+ * tells everybody, later it wishes for another view. So a client that floods makes only itself
+ * wait; and while the sessions of a key take turns they wait for each other, not for the primary.
+ * What was executed under another form (one by one, or with others in one request) leaves the queue
+ * before anybody is told.
  */
 #include <string.h>
 
@@ -17,8 +19,10 @@
 #include "base/wire.h"
 #include "metadata/bft_int.h"
 
-#define FORWARDS_MAX 256 /* to a new primary at once */
-#define CONTEND_NS   C2_NS_PER_S
+#define FORWARDS_MAX 256                    /* to a new primary at once */
+#define FAIR_MAX     (4 * BFT_SESSIONS_KEY) /* requests of a key between two of one session */
+#define FAIR_TIMES   4                      /* times request_ns that it may take at most */
+#define PACED_MAX    (BFT_SHARE / 4) /* requests of a key that wait, when its pace is taken */
 
 static bool
 command_is_over(struct bft_replica *r, const struct msg_request *m)
@@ -134,6 +138,7 @@ make_queue(struct bft_replica *r, const uint8_t *key, uint64_t session)
     q->principal->queues++;
     q->session = session;
     q->wait_ns = r->now_ns;
+    q->seen = q->principal->served;
     c2_list_init(&q->requests);
     q->node.hash = queue_hash(r, key, session);
     c2_map_insert(&r->queues, &q->node);
@@ -202,6 +207,7 @@ remove_request(struct bft_replica *r, struct bft_request *req)
     else
         set_proposed(r, req, false);
     p->bytes -= req->msg.len;
+    p->requests--;
     c2_list_remove(&q->requests, &req->link);
     r->nrequests--;
     r->nstrangers -= req->stranger;
@@ -233,17 +239,23 @@ bft_requests_free(struct bft_replica *r)
 uint64_t
 bft_request_done(struct bft_replica *r, const struct msg_request *m)
 {
-    struct bft_queue *q = find_queue(r, m->key, m->session);
+    struct bft_principal *p = find_principal(r, m->key);
+    struct bft_queue *q = p == NULL ? NULL : find_queue(r, m->key, m->session);
     uint64_t passed_ns = 0;
+    if (p != NULL) {
+        p->served++;
+        p->served_ns = r->now_ns;
+    }
     if (q == NULL)
         return 0;
     q->wait_ns = r->now_ns; /* its turn came */
+    q->seen = p->served;
     q->told = false;
     c2_list_remove(&r->ages, &q->by_age);
     c2_list_append(&r->ages, &q->by_age);
     struct bft_request *req = find_request(q, m->cseq);
     if (req != NULL) {
-        passed_ns = req->passed_ns;
+        passed_ns = p->requests <= PACED_MAX ? req->passed_ns : 0; /* else it waits for itself */
         remove_request(r, req);
     }
     return passed_ns;
@@ -267,12 +279,13 @@ has_room(const struct bft_replica *r, const struct bft_queue *q, const uint8_t *
 {
     const struct bft_limits *l = &r->setup.limits;
     uint32_t reserve = forwarded ? l->requests / 8 : 0;
-    size_t reserve_bytes = forwarded ? l->requests_bytes / 8 : 0;
+    size_t part = l->requests_bytes / 16, reserve_bytes = forwarded ? 2 * part : 0;
     if (r->nrequests >= l->requests + reserve ||
         r->requests_bytes + len > l->requests_bytes + reserve_bytes)
         return false;
     const struct bft_principal *p = find_principal(r, key);
-    if (p != NULL && p->bytes + len > l->requests_bytes / 4)
+    size_t share = forwarded ? (4 + r->config.n) * part : bft_is_primary(r) ? 4 * part : part;
+    if (p != NULL && p->bytes + len > share)
         return false;
     return q == NULL || q->requests.count < l->requests_client;
 }
@@ -310,6 +323,7 @@ insert(struct bft_replica *r, struct bft_queue *q, const struct msg_request *m,
     req->cseq = m->cseq;
     req->commands = count_commands(m);
     q->principal->bytes += msg.len;
+    q->principal->requests++;
     bft_note_key(r, m->key);
     req->stranger = is_stranger(r, m);
     r->nstrangers += req->stranger;
@@ -403,11 +417,33 @@ bft_requests_recheck(struct bft_replica *r)
     }
 }
 
+static uint64_t
+own_wait_since(const struct bft_replica *r, const struct bft_queue *q)
+{
+    return C2_MAX(q->wait_ns, r->view_ns);
+}
+
+/* Never before own_wait_since, by which r->ages is sorted. */
+static uint64_t
+wait_since(const struct bft_replica *r, const struct bft_queue *q)
+{
+    const struct bft_principal *p = q->principal;
+    uint64_t since_ns = own_wait_since(r, q);
+    if (p->served - q->seen > FAIR_MAX || p->served_ns <= since_ns)
+        return since_ns;
+    return C2_MIN(p->served_ns, since_ns + FAIR_TIMES * r->setup.timing.request_ns);
+}
+
 uint64_t
 bft_requests_wait_since(const struct bft_replica *r)
 {
-    const struct bft_queue *q = C2_LIST_FIRST(&r->ages, struct bft_queue, by_age);
-    return q == NULL ? C2_NEVER : C2_MAX(q->wait_ns, r->view_ns);
+    uint64_t since_ns = C2_NEVER;
+    C2_LIST_FOREACH (&r->ages, struct bft_queue, q, by_age) {
+        if (own_wait_since(r, q) >= since_ns)
+            break;
+        since_ns = C2_MIN(since_ns, wait_since(r, q));
+    }
+    return since_ns;
 }
 
 void
@@ -416,9 +452,9 @@ bft_requests_tick(struct bft_replica *r)
     uint64_t forward_ns = r->setup.timing.forward_ns;
     unsigned sent = 0;
     C2_LIST_FOREACH (&r->ages, struct bft_queue, q, by_age) {
-        if (C2_MAX(q->wait_ns, r->view_ns) + forward_ns > r->now_ns || sent == FORWARDS_MAX)
+        if (own_wait_since(r, q) + forward_ns > r->now_ns || sent == FORWARDS_MAX)
             break;
-        if (q->told || !still_waits(r, q))
+        if (wait_since(r, q) + forward_ns > r->now_ns || q->told || !still_waits(r, q))
             continue;
         q->told = true;
         sent++;
@@ -430,11 +466,14 @@ bft_requests_tick(struct bft_replica *r)
 uint64_t
 bft_requests_deadline(const struct bft_replica *r)
 {
+    uint64_t since_ns = C2_NEVER;
     C2_LIST_FOREACH (&r->ages, struct bft_queue, q, by_age) {
+        if (own_wait_since(r, q) >= since_ns)
+            break;
         if (!q->told)
-            return C2_MAX(q->wait_ns, r->view_ns) + r->setup.timing.forward_ns;
+            since_ns = C2_MIN(since_ns, wait_since(r, q));
     }
-    return C2_NEVER;
+    return since_ns == C2_NEVER ? C2_NEVER : since_ns + r->setup.timing.forward_ns;
 }
 
 /* ---- batches --------------------------------------------------------------------------------- */
@@ -447,28 +486,6 @@ first_unproposed(const struct bft_queue *q)
             return req;
     }
     C2_UNREACHABLE();
-}
-
-void
-bft_note_key(struct bft_replica *r, const uint8_t key[MSG_KEY_LEN])
-{
-    struct bft_recent *now = &r->recent[0];
-    if (now->seen_ns != 0 && memcmp(now->key, key, MSG_KEY_LEN) != 0)
-        r->recent[1] = *now;
-    memcpy(now->key, key, MSG_KEY_LEN);
-    now->seen_ns = r->now_ns;
-}
-
-bool
-bft_is_contended(const struct bft_replica *r, const uint8_t key[MSG_KEY_LEN])
-{
-    for (unsigned i = 0; i < C2_ARRAY_LEN(r->recent); i++) {
-        const struct bft_recent *c = &r->recent[i];
-        if (c->seen_ns != 0 && c->seen_ns + CONTEND_NS > r->now_ns &&
-            memcmp(c->key, key, MSG_KEY_LEN) != 0)
-            return true;
-    }
-    return false;
 }
 
 /* Whose turn it is; NULL = all who wait have their share under way. */
@@ -548,7 +565,8 @@ static bool
 may_propose(const struct bft_replica *r)
 {
     if (!bft_is_primary(r) || r->abdicated || r->mode != BFT_RUNNING || !bft_may_vote(r) ||
-        r->view_lsn > r->durable_lsn || r->proposed < r->executed)
+        r->view_lsn > r->durable_lsn || r->proposed < r->executed ||
+        bft_bytes_under_way(r) >= BFT_UNDER_WAY)
         return false;
     uint64_t n = r->proposed + 1;
     if (r->next_boundary != 0 && n > r->next_boundary)

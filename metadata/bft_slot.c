@@ -140,6 +140,17 @@ bft_look_for_body(struct bft_replica *r, struct bft_slot *s)
     return s->have_body;
 }
 
+size_t
+bft_bytes_under_way(const struct bft_replica *r)
+{
+    size_t bytes = 0;
+    for (uint64_t n = r->issued + 1; n <= r->proposed && n <= r->issued + BFT_RING; n++) {
+        const struct bft_slot *s = &r->ring[n % BFT_RING];
+        bytes += s->n == n ? s->body.len : 0;
+    }
+    return bytes;
+}
+
 bool
 bft_body_room(struct bft_replica *r, size_t len)
 {

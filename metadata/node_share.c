@@ -32,7 +32,7 @@
 #define COMMAND_NS    10000
 #define STATUS_NS     100000
 #define ANSWER_NS     5000
-#define ANSWER_BYTE   10
+#define ANSWER_BYTE   25 /* read, hashed, encrypted */
 #define BACKUP_FACTOR 3
 #define PENALTY_NS    C2_NS_PER_S
 #define PENALTY_MAX   6 /* doublings */
