@@ -353,8 +353,10 @@ fs_inode_held(const struct fs *fs, const struct fs_inode *i)
 {
     if (!i->unpublished || i->write_opens == 0 || i->gone)
         return false;
-    uint64_t limit = i->is_new ? FS_HOLD_NEW_NS : FS_HOLD_NS;
-    return i->truncated || c2_now_ns(fs->part.env) - i->unpublished_since_ns < limit;
+    if (i->truncated && i->attr.size == 0)
+        return true;
+    uint64_t limit = i->is_new || i->truncated ? FS_HOLD_NEW_NS : FS_HOLD_NS;
+    return c2_now_ns(fs->part.env) - i->unpublished_since_ns < limit;
 }
 
 void

@@ -24,7 +24,7 @@
 #include "fs/keys.h"
 
 #define FS_HOLD_NS            (30 * 1000000000ull)
-#define FS_HOLD_NEW_NS        (600 * 1000000000ull) /* a file that was never published */
+#define FS_HOLD_NEW_NS        (600 * 1000000000ull) /* a file that is new, or new again by O_TRUNC */
 #define FS_INODES_MAX         65536                 /* clean ones kept */
 #define FS_DENTRIES_MAX       65536                 /* clean ones kept, negative ones included */
 #define FS_LINK_MAX           65000
@@ -78,7 +78,7 @@ struct fs_inode {
     bool deleted;     /* its deletion is in a transaction group */
     bool unpublished; /* content changed since it was last published */
     uint64_t unpublished_since_ns;
-    bool truncated;   /* O_TRUNC not published: held without age limit */
+    bool truncated;   /* O_TRUNC not published: held as a new one, and as long as it is empty */
     bool orphaned;    /* nlink 0 while open: a G key is in the store or queued */
     bool gone;        /* nlink 0 and not open: deleted by the next group */
     uint64_t dir_ino; /* directory it was created in, for packing */

@@ -111,7 +111,7 @@ add_maybe(struct model *m, struct model_node *n)
 static bool
 may_have_aged(const struct model *m, const struct model_node *n)
 {
-    return !n->truncated && m->w->now_ns - n->since_ns >= FS_HOLD_NS;
+    return m->w->now_ns - n->since_ns >= (n->truncated ? FS_HOLD_NEW_NS : FS_HOLD_NS);
 }
 
 void

@@ -323,6 +323,27 @@ flush__of_a_file_that_is_only_truncated_keeps_the_old_one(void **state)
     fsx_stop(x);
 }
 
+/* daemon > log: it never closes what it writes. */
+static void
+hold__of_a_truncated_file_ends_when_it_has_data_for_long(void **state)
+{
+    struct fsx *x = *state;
+    fsx_mount(x);
+    fsx_put(x, FS_ROOT_INO, "log", "old", 3);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    struct fs_handle *h = fsx_open(x, fsx_ino(x, FS_ROOT_INO, "log"), O_WRONLY | O_TRUNC);
+    test_env_run_for(x->t, 2 * FS_HOLD_NEW_NS);
+    assert_true(fs_inode_held(x->fs, h->inode)); /* as long as it is empty */
+    assert_int_equal(fsx_write(x, h, 0, "one", 3), C2_E_OK);
+    test_env_run_for(x->t, 2 * FS_HOLD_NEW_NS);
+    fsx_release(x, h);
+    fsx_crash(x);
+    fsx_mount(x);
+    fsx_expect(x, FS_ROOT_INO, "log", "one", 3);
+    check(x);
+    fsx_stop(x);
+}
+
 static void
 release__of_a_file_that_was_only_truncated_makes_it_empty(void **state)
 {
@@ -360,6 +381,7 @@ main(int argc, char **argv)
         T(journal__does_not_bound_a_file_written_forwards),
         T(journal__does_not_bound_a_file_written_backwards),
         T(flush__of_a_file_that_is_only_truncated_keeps_the_old_one),
+        T(hold__of_a_truncated_file_ends_when_it_has_data_for_long),
         T(release__of_a_file_that_was_only_truncated_makes_it_empty),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
