@@ -22,6 +22,7 @@
 #define WINDOW_MAX   ((size_t)1 << 20)
 #define SUM_MULTIPLY 0x9e3779b97f4a7c15ull
 #define DIGITS       256u
+#define EQUAL_MANY   64u
 #define AHEAD        12u /* records that are on their way to the cache */
 #define LINE         64u
 #define LINES        4u
@@ -239,11 +240,10 @@ sort_places(struct place *from, struct place *to, size_t n)
     return from;
 }
 
+/* Prefixes behind what these keys have in common. */
 static void
-set_prefixes(struct spool *s)
+set_prefixes(const struct spool *s, struct place *p, size_t n)
 {
-    struct place *p = places_of(s);
-    size_t n = count_places(s);
     struct c2_slice first = record_at(s->pool.data + p[0].at).key;
     size_t skip = first.len;
     for (size_t i = 1; i < n; i++)
@@ -252,26 +252,50 @@ set_prefixes(struct spool *s)
         p[i].prefix = prefix_of(record_at(s->pool.data + p[i].at).key, skip);
 }
 
+/* Sorts by prefixes; `spare` has room for as many. */
+static void
+sort_by_prefix(const struct spool *s, struct place *p, struct place *spare, size_t n)
+{
+    set_prefixes(s, p, n);
+    if (sort_places(p, spare, n) == spare)
+        memcpy(p, spare, n * sizeof *p);
+}
+
+static size_t
+count_equal(const struct place *p, size_t n)
+{
+    size_t i = 1;
+    while (i < n && p[i].prefix == p[0].prefix)
+        i++;
+    return i;
+}
+
+/* Some of one prefix: behind it many may have more in common than all had. */
+static void
+sort_equal(const struct spool *s, struct place *p, struct place *spare, size_t n)
+{
+    if (n >= EQUAL_MANY)
+        sort_by_prefix(s, p, spare, n);
+    for (size_t from = 0, count; from < n; from += count) {
+        count = n >= EQUAL_MANY ? count_equal(p + from, n - from) : n;
+        if (count > 1)
+            qsort_r(p + from, count, sizeof *p, compare_keys, s->pool.data);
+    }
+}
+
 static void
 sort_pool(struct spool *s)
 {
+    struct place *p = places_of(s);
     size_t n = count_places(s);
     if (n == 0)
         return;
-    set_prefixes(s);
     c2_buf_clear(&s->spare);
     struct place *spare = (struct place *)(void *)c2_buf_extend(&s->spare, s->places.len);
-    if (sort_places(places_of(s), spare, n) == spare) {
-        struct c2_buf sorted = s->spare;
-        s->spare = s->places;
-        s->places = sorted;
-    }
-    struct place *p = places_of(s);
-    for (size_t from = 0, to; from < n; from = to) {
-        for (to = from + 1; to < n && p[to].prefix == p[from].prefix;)
-            to++;
-        if (to - from > 1)
-            qsort_r(p + from, to - from, sizeof *p, compare_keys, s->pool.data);
+    sort_by_prefix(s, p, spare, n);
+    for (size_t from = 0, count; from < n; from += count) {
+        count = count_equal(p + from, n - from);
+        sort_equal(s, p + from, spare, count);
     }
 }
 
