@@ -59,7 +59,8 @@ static unsigned
 missing_bodies(struct bft_replica *r, uint8_t (*out)[MSG_DIGEST_LEN], unsigned max)
 {
     unsigned count = 0;
-    uint64_t n = C2_MIN(r->stable, r->executed) + 1; /* what is executed gets votes, too */
+    /* what is executed gets votes, too */
+    uint64_t n = bft_first_slot(r, C2_MIN(r->stable, r->executed) + 1);
     for (; n <= r->stable + r->config.window && count < max; n++) {
         const struct bft_slot *s = bft_slot(r, n);
         const uint8_t *digest = s != NULL ? missing_body(r, s) : NULL;
@@ -317,13 +318,14 @@ status_tick(struct bft_replica *r)
     }
 }
 
-/* Behind a stable checkpoint, and nobody sends the decisions: fetch the state. */
+/* Behind a stable checkpoint, and nobody sends the decisions: fetch the state. What waits for our
+ * own executor is not lacking; it would have to fetch the state, too. */
 static void
 lag_tick(struct bft_replica *r)
 {
     if (r->mode != BFT_RUNNING && r->mode != BFT_QUARANTINED)
         return;
-    if (r->executed >= r->stable) {
+    if (r->executed >= r->stable || r->executed < r->issued) {
         r->lag_since_ns = 0;
         return;
     }

@@ -253,16 +253,14 @@ static void
 plan_trim(struct bft_replica *r)
 {
     uint64_t lsn = r->lsn + 1;
+    uint64_t from = C2_MIN(r->stable, r->last_ckpt); /* what is not in the application on disk */
     bft_log_again(r);
     r->trim_wait_lsn = r->lsn;
-    for (uint64_t n = r->stable + 1; n <= r->stable + r->config.window; n++) {
-        struct bft_slot *s = bft_slot(r, n);
-        if (s != NULL && s->first_lsn != 0)
-            lsn = C2_MIN(lsn, s->first_lsn);
-    }
-    for (uint64_t n = r->last_ckpt + 1; n <= r->stable; n++) {
-        struct bft_slot *s = bft_slot(r, n); /* not yet in the application on disk */
-        if (s != NULL && s->first_lsn != 0)
+    if (r->nv_lsn != 0) /* our own NEW-VIEW, not installed yet: there must never be another */
+        lsn = C2_MIN(lsn, r->nv_lsn);
+    for (size_t i = 0; i < BFT_RING; i++) {
+        const struct bft_slot *s = &r->ring[i];
+        if (s->n > from && s->n <= r->stable + r->config.window && s->first_lsn != 0)
             lsn = C2_MIN(lsn, s->first_lsn);
     }
     r->trim_lsn = lsn;
@@ -271,13 +269,13 @@ plan_trim(struct bft_replica *r)
 static void
 settle_slots(struct bft_replica *r, uint64_t from)
 {
-    for (uint64_t n = from; n <= r->stable; n++) {
-        struct bft_slot *s = bft_slot(r, n);
-        if (s == NULL)
+    for (size_t i = 0; i < BFT_RING; i++) { /* the numbers between may be very many */
+        struct bft_slot *s = &r->ring[i];
+        if (s->n == 0 || s->n < from || s->n > r->stable)
             continue;
         uint64_t first = s->first_lsn;
         bft_slot_settle(r, s);
-        if (n > r->last_ckpt)
+        if (s->n > r->last_ckpt)
             s->first_lsn = first;
     }
 }

@@ -254,10 +254,12 @@ pump_task(struct c2_task *t)
     }
 }
 
+/* After closing nothing may be deferred behind the task that frees all. */
 void
 client_pump(struct bft_client *c)
 {
-    c2_defer(c->base.env, &c->pump);
+    if (!c->closing)
+        c2_defer(c->base.env, &c->pump);
 }
 
 void

@@ -295,6 +295,7 @@ enter_epoch(struct bft_replica *r, const struct bft_config *c, struct c2_slice s
     } else if (r->mode == BFT_REMOVED) {
         r->mode = BFT_RUNNING;
     }
+    bft_requests_recheck(r);
     bft_requests_new_view(r);
 }
 

@@ -389,6 +389,8 @@ void bft_sign_scratch(struct bft_replica *r, size_t from);
 /* ---- bft_slot.c ---- */
 /* NULL when n is outside of what the ring may hold now, or unused. */
 struct bft_slot *bft_slot(struct bft_replica *r, uint64_t n);
+/* The first number from n on that may have one. */
+uint64_t bft_first_slot(const struct bft_replica *r, uint64_t n);
 /* Takes the slot into use; NULL when n is out of range. */
 struct bft_slot *bft_slot_make(struct bft_replica *r, uint64_t n);
 void bft_slot_clear(struct bft_replica *r, struct bft_slot *s);
@@ -430,7 +432,8 @@ uint64_t bft_request_done(struct bft_replica *r, const struct msg_request *m);
  */
 void bft_note_key(struct bft_replica *r, const uint8_t key[MSG_KEY_LEN]);
 void bft_requests_new_view(struct bft_replica *r); /* nothing is proposed any more */
-void bft_requests_recheck(struct bft_replica *r);  /* after the session table changed wholesale */
+/* After the session table changed wholesale, or the configuration. */
+void bft_requests_recheck(struct bft_replica *r);
 void bft_requests_tick(struct bft_replica *r);
 void bft_requests_free(struct bft_replica *r);
 bool bft_request_valid(struct bft_replica *r, struct c2_slice msg, struct msg_request *ret);

@@ -103,6 +103,18 @@ may_keep(struct bft_replica *r, const struct bft_slot *s, size_t len)
     return bft_body_room(r, len) || next;
 }
 
+/* digest: of the batch; a large one is not hashed for each slot that waits for another. */
+static void
+attach_batch(struct bft_replica *r, struct bft_slot *s, struct c2_blob *blob, struct c2_slice batch,
+             const uint8_t digest[MSG_DIGEST_LEN])
+{
+    if (s->have_body || !s->have_proposal || !bft_digest_equal(digest, s->digest) ||
+        !may_keep(r, s, batch.len))
+        return;
+    bft_bytes_set(r, &s->body, blob, batch);
+    s->have_body = true;
+}
+
 static void
 attach_body(struct bft_replica *r, struct bft_slot *s, struct c2_blob *blob, struct c2_slice batch)
 {
@@ -110,10 +122,7 @@ attach_body(struct bft_replica *r, struct bft_slot *s, struct c2_blob *blob, str
     if (s->have_body || !s->have_proposal)
         return;
     msg_batch_digest(batch, digest);
-    if (!bft_digest_equal(digest, s->digest) || !may_keep(r, s, batch.len))
-        return;
-    bft_bytes_set(r, &s->body, blob, batch);
-    s->have_body = true;
+    attach_batch(r, s, blob, batch, digest);
 }
 
 void
@@ -351,12 +360,13 @@ bft_on_batch_body(struct bft_replica *r, struct c2_blob *blob, struct c2_slice b
 {
     uint8_t digest[MSG_DIGEST_LEN];
     msg_batch_digest(bytes, digest);
-    uint64_t n = C2_MIN(r->stable, r->executed) + 1; /* what is executed gets votes, too */
+    /* what is executed gets votes, too */
+    uint64_t n = bft_first_slot(r, C2_MIN(r->stable, r->executed) + 1);
     for (; n <= r->stable + r->config.window; n++) {
         struct bft_slot *s = bft_slot(r, n);
         if (s == NULL)
             continue;
-        attach_body(r, s, blob, bytes);
+        attach_batch(r, s, blob, bytes, digest);
         if (s->decided && !s->have_final && bft_digest_equal(digest, s->decided_digest))
             finish_decision(r, s, blob, bytes);
         bft_slot_step(r, s);

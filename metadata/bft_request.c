@@ -41,13 +41,18 @@ command_is_over(struct bft_replica *r, const struct msg_request *m)
     C2_UNREACHABLE();
 }
 
-/* Nothing of it will ever be executed: it was, or its session has ended. */
+/* Nothing of it will ever be executed: it was, or its session has ended, or those who have admitted
+ * it are not the ones of this epoch: a batch with it would be a bad one. */
 static bool
 is_over(struct bft_replica *r, const struct bft_request *req)
 {
     struct msg_request m, one;
     enum c2_err err = msg_read_request(bft_bytes_slice(&req->msg), &m);
     C2_ASSERT(err == C2_E_OK);
+    bool by_others =
+        m.kind == MSG_REQ_OPEN || m.kind == MSG_REQ_ADMIN || m.kind == MSG_REQ_ADMIN_COMMAND;
+    if (by_others && !bft_request_valid(r, bft_bytes_slice(&req->msg), &m))
+        return true;
     struct c2_slice rest = m.op;
     bool over = true;
     for (uint32_t i = 0; msg_next_command(&m, i, &rest, &one); i++)

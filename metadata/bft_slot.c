@@ -15,6 +15,12 @@ ring_low(const struct bft_replica *r)
     return r->stable > kept ? r->stable - kept : 0;
 }
 
+uint64_t
+bft_first_slot(const struct bft_replica *r, uint64_t n)
+{
+    return C2_MAX(n, ring_low(r) + 1);
+}
+
 bool
 bft_in_window(const struct bft_replica *r, uint64_t n)
 {

@@ -18,7 +18,7 @@
 
 #define WAL_SEGMENT_SIZE_DEFAULT (16u << 20)
 #define WAL_SEGMENT_SIZE_MIN     (64u << 10)
-#define WAL_BODY_MAX             (24u << 20) /* bytes of one record */
+#define WAL_BODY_MAX             (48u << 20) /* bytes of one record */
 #define WAL_TEXT_MAX             160
 
 struct wal_report {

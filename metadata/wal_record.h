@@ -26,7 +26,8 @@
 
 #include "metadata/msg.h"
 
-#define WAL_RECORD_MAX (MSG_BYTES_MAX + (12u << 20)) /* NEW_VIEW with its VIEW-CHANGEs */
+#define WAL_RECORD_MAX                                                                             \
+    ((MSG_REPLICAS_MAX + 1) * (MSG_BYTES_MAX + 64u)) /* NEW_VIEW with its VIEW-CHANGEs */
 
 enum wal_type {
     WAL_EPOCH = 1,

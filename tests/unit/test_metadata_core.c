@@ -114,12 +114,172 @@ sessions__keep_the_newest_of_long_answers_and_all_short_ones(void **state)
     bft_free(r);
 }
 
+/* ---- numbers --------------------------------------------------------------------------------- */
+
+#define FAR (1ull << 40) /* nobody counts so far */
+
+static struct bft_replica *
+make_running(void)
+{
+    struct bft_replica *r = make_replica();
+    r->mode = BFT_RUNNING;
+    r->started = true;
+    r->now_ns = C2_NS_PER_S;
+    r->wall_ns = 1700000000ull * C2_NS_PER_S;
+    return r;
+}
+
+static void
+newcomer__is_not_busy_with_numbers_that_nobody_has_any_more(void **state)
+{
+    (void)state;
+    struct bft_replica *r = make_running();
+    const struct msg_stable stable = { .c.n = FAR };
+    uint8_t nothing[16] = { 0 };
+    struct c2_blob *batch = c2_blob_copy(nothing, sizeof nothing);
+    r->issued = r->executed = 5;
+    bft_adopt_stable(r, &stable);
+    assert_int_equal(r->stable, FAR);
+    r->status_ns = 0;
+    bft_catchup_tick(r); /* it says what it lacks */
+    bft_on_batch_body(r, batch, c2_blob_slice(batch));
+    c2_blob_unref(batch);
+    bft_free(r);
+}
+
+/* ---- the log --------------------------------------------------------------------------------- */
+
+/* The primary of a view makes one NEW-VIEW for it, also if it starts again. */
+static void
+log__keeps_a_new_view_that_was_made_and_not_installed(void **state)
+{
+    (void)state;
+    struct bft_replica *r = make_running();
+    const struct msg_stable stable = { .c.n = 128 };
+    uint8_t left[] = "a VIEW-CHANGE";
+    r->view = 4;
+    r->phase = BFT_LEAVING;
+    r->own_vc = c2_blob_copy(left, sizeof left);
+    r->lsn = 20;
+    r->nv_lsn = 17;
+    bft_adopt_stable(r, &stable);
+    assert_true(r->trim_wait_lsn > 20);
+    assert_int_equal(r->trim_lsn, 17);
+    bft_free(r);
+}
+
+/* ---- lagging --------------------------------------------------------------------------------- */
+
+static void
+replica__that_only_executes_slowly_does_not_fetch_the_state(void **state)
+{
+    (void)state;
+    struct bft_replica *r = make_running();
+    const struct msg_stable stable = { .c.n = 128 };
+    r->issued = 128;
+    r->executed = 100;
+    bft_adopt_stable(r, &stable);
+    for (unsigned i = 0; i < 2; i++) {
+        r->now_ns += 60 * C2_NS_PER_S;
+        bft_catchup_tick(r);
+        assert_int_equal(r->mode, BFT_RUNNING);
+    }
+    r->issued = 100; /* the decisions are what is lacking */
+    for (unsigned i = 0; i < 2; i++) {
+        r->now_ns += 60 * C2_NS_PER_S;
+        bft_catchup_tick(r);
+    }
+    assert_int_equal(r->mode, BFT_SYNCING);
+    for (size_t i = 0; i < r->out.count; i++)
+        bft_job_free(r->out.list[i].job);
+    bft_free(r);
+}
+
+/* ---- epochs ---------------------------------------------------------------------------------- */
+
+static void
+admit(const struct bft_config *c, const uint8_t *authority, const uint8_t *client,
+      struct c2_buf *out)
+{
+    uint8_t hash[C2_SHA256_LEN], cert[MSG_SIG_LEN];
+    struct msg_request m = { .kind = MSG_REQ_OPEN, .cseq = 1 };
+    memcpy(m.key, client + C2_ED25519_SECRET_LEN - MSG_KEY_LEN, MSG_KEY_LEN);
+    msg_client_hash(c->cluster, m.key, hash);
+    cheap_sign.sign(&cheap_sign, authority, hash, cert);
+    m.op = c2_slice(cert, sizeof cert);
+    msg_write_request(out, c->cluster, &m);
+    msg_sign(&cheap_sign, client, out, 0);
+}
+
+/* The epoch after this one, as its members have signed it. */
+static struct c2_blob *
+make_epoch(const struct bft_replica *r, const struct bft_config *next)
+{
+    struct c2_buf config = { 0 }, cert = { 0 }, out = { 0 };
+    struct msg_stable s = { .epoch = r->config.epoch, .c.n = next->base, .count = 3 };
+    const struct msg_head h = { .type = MSG_EPOCH, .epoch = r->config.epoch };
+    bft_config_encode(next, &config);
+    c2_sha256(c2_buf_slice(&config), s.c.config);
+    for (uint16_t i = 0; i < 3; i++) {
+        uint8_t secret[C2_ED25519_SECRET_LEN], key[MSG_KEY_LEN], hash[C2_SHA256_LEN];
+        cheap_sign_key("replica", i, secret, key);
+        s.sig[i].seat = i;
+        msg_checkpoint_hash(r->config.cluster, s.epoch, i, &s.c, hash);
+        cheap_sign.sign(&cheap_sign, secret, hash, s.sig[i].sig);
+    }
+    msg_put_stable(&cert, &s);
+    const struct msg_epoch e = { c2_buf_slice(&config), c2_buf_slice(&cert) };
+    msg_write_epoch(&out, &h, &e);
+    struct c2_blob *blob = c2_blob_copy(out.data, out.len);
+    c2_buf_done(&config);
+    c2_buf_done(&cert);
+    c2_buf_done(&out);
+    return blob;
+}
+
+/* Whoever proposed it in the new epoch would be taken for a liar, and so would its successors. */
+static void
+request__that_an_epoch_makes_invalid_is_not_proposed_in_it(void **state)
+{
+    (void)state;
+    struct bft_replica *r = make_running();
+    struct c2_buf open = { 0 };
+    uint8_t authority[2][C2_ED25519_SECRET_LEN], key[2][MSG_KEY_LEN], client[C2_ED25519_SECRET_LEN];
+    uint8_t unused[MSG_KEY_LEN];
+    cheap_sign_key("client", 0, client, unused);
+    for (unsigned i = 0; i < 2; i++)
+        cheap_sign_key("authority", i, authority[i], key[i]);
+    memcpy(r->config.client_authority, key[0], MSG_KEY_LEN);
+    admit(&r->config, authority[0], client, &open);
+    struct c2_blob *request = c2_blob_copy(open.data, open.len);
+    bft_on_request(r, request, c2_blob_slice(request), 1, false);
+    assert_int_equal(r->nrequests, 1);
+
+    struct bft_config next = r->config;
+    next.epoch++;
+    next.base = 128;
+    memcpy(next.client_authority, key[1], MSG_KEY_LEN);
+    struct c2_blob *epoch = make_epoch(r, &next);
+    r->issued = r->executed = r->last_ckpt = next.base;
+    bft_on_epoch(r, epoch);
+    assert_int_equal(r->config.epoch, 1);
+    assert_int_equal(r->nrequests, 0);
+    c2_blob_unref(request);
+    c2_blob_unref(epoch);
+    c2_buf_done(&open);
+    bft_free(r);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sessions__are_the_same_whenever_the_executor_has_answered),
         cmocka_unit_test(sessions__keep_the_newest_of_long_answers_and_all_short_ones),
+        cmocka_unit_test(newcomer__is_not_busy_with_numbers_that_nobody_has_any_more),
+        cmocka_unit_test(log__keeps_a_new_view_that_was_made_and_not_installed),
+        cmocka_unit_test(replica__that_only_executes_slowly_does_not_fetch_the_state),
+        cmocka_unit_test(request__that_an_epoch_makes_invalid_is_not_proposed_in_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
