@@ -11,7 +11,8 @@
 #define DECISIONS_MAX 16 /* sent for one STATUS */
 #define PROPOSALS_MAX 8
 #define ANSWER_BYTES  (1u << 20)
-#define LAG_PATIENCE  6 /* times status_ns without progress */
+#define BODIES_BYTES  (8u << 20) /* to one seat, in status_ns */
+#define LAG_PATIENCE  6          /* times status_ns without progress */
 
 void
 bft_hear_of(struct bft_replica *r, uint64_t n)
@@ -83,28 +84,41 @@ fetch_tick(struct bft_replica *r)
         bft_fetch_body(r, wanted[i], MSG_SENDER_CLIENT);
 }
 
-/* Answers with what it finds; returns the bytes sent. */
-static size_t
+/* To ask costs little, to send a batch much: nobody gets so much that others wait for it. */
+static bool
+has_had_enough(struct bft_replica *r, uint16_t seat)
+{
+    if (r->now_ns >= r->bodies_ns[seat] + r->setup.timing.status_ns) {
+        r->bodies_ns[seat] = r->now_ns;
+        r->bodies_sent[seat] = 0;
+    }
+    return r->bodies_sent[seat] > BODIES_BYTES;
+}
+
+/* Answers with what it finds. */
+static void
 send_body(struct bft_replica *r, uint16_t seat, const uint8_t *digest)
 {
     struct msg_head h = bft_head(r, MSG_BODY);
     struct msg_body b = { .kind = MSG_BODY_VIEW_CHANGE };
     struct c2_blob *vc = bft_find_vc(r, digest);
     struct bft_bytes found;
+    if (has_had_enough(r, seat))
+        return;
     if (vc != NULL) {
         b.bytes = c2_blob_slice(vc);
     } else if (bft_find_body(r, digest, &found) && found.blob != NULL) {
         b.kind = MSG_BODY_BATCH;
         b.bytes = bft_bytes_slice(&found);
     } else {
-        return 0;
+        return;
     }
     c2_buf_clear(&r->scratch);
     msg_write_body(&r->scratch, &h, &b);
     struct c2_blob *blob = bft_take_scratch(r);
     bft_send(r, 1u << seat, blob);
+    r->bodies_sent[seat] += blob->len;
     c2_blob_unref(blob);
-    return b.bytes.len;
 }
 
 void

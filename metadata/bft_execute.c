@@ -497,7 +497,8 @@ bft_on_read(struct bft_replica *r, uint64_t conn, const uint8_t *key, struct c2_
         return;
     }
     bft_note_key(r, key);
-    if (!may_read(r) || r->reads.count >= r->setup.limits.reads || is_greedy(r, key)) {
+    if (!may_read(r) || r->reads.count >= r->setup.limits.reads || is_greedy(r, key) ||
+        r->reads_bytes + blob->len > r->setup.limits.requests_bytes / 8) {
         refuse_read(r, conn, m.rseq);
         return;
     }
@@ -513,6 +514,7 @@ bft_on_read(struct bft_replica *r, uint64_t conn, const uint8_t *key, struct c2_
     w->needs = r->committed_to;
     w->deadline_ns = r->now_ns + r->setup.timing.read_ns;
     w->msg = c2_blob_ref(blob);
+    r->reads_bytes += blob->len;
     c2_list_append(&r->reads, &w->link);
 }
 
@@ -520,6 +522,7 @@ static void
 read_free(struct bft_replica *r, struct bft_read *w)
 {
     c2_list_remove(&r->reads, &w->link);
+    r->reads_bytes -= w->msg->len;
     c2_blob_unref(w->msg);
     c2_free(w);
 }

@@ -318,6 +318,7 @@ struct bft_replica {
     uint32_t nstrangers; /* ... of sessions that are not known */
     size_t requests_bytes;
     struct c2_list reads;
+    size_t reads_bytes;
     unsigned unproposed;     /* requests that wait to be proposed */
     uint64_t batch_since_ns; /* ... since then; 0 = none */
     unsigned waiting;        /* commands in them */
@@ -349,6 +350,8 @@ struct bft_replica {
     uint64_t fetch_ns;
     unsigned fetch_turn;
     uint64_t answered_ns[MSG_REPLICAS_MAX]; /* last STATUS of a seat that was answered */
+    uint64_t bodies_ns[MSG_REPLICAS_MAX];   /* since then it got so many bytes of bodies */
+    size_t bodies_sent[MSG_REPLICAS_MAX];
     uint64_t peer_executed[MSG_REPLICAS_MAX];
     uint64_t lag_executed;
     uint64_t lag_since_ns; /* behind a stable checkpoint without progress since; 0 = not */

@@ -270,6 +270,80 @@ request__that_an_epoch_makes_invalid_is_not_proposed_in_it(void **state)
     bft_free(r);
 }
 
+/* ---- memory and time for others -------------------------------------------------------------- */
+
+#define MANY 100u
+
+/* The actions of what was done since the step before. */
+static size_t
+count_sent(struct bft_replica *r)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < r->out.count; i++)
+        count += r->out.list[i].kind == BFT_ACT_SEND;
+    bft_out_begin(r);
+    return count;
+}
+
+static void
+bodies__are_not_sent_as_fast_as_they_can_be_asked_for(void **state)
+{
+    (void)state;
+    struct bft_replica *r = make_running();
+    const struct msg_head h = { .type = MSG_FETCH, .sender = 1 };
+    struct msg_fetch f = { .kind = MSG_BODY_BATCH };
+    struct c2_buf batch = { 0 }, out = { 0 };
+    memset(c2_buf_extend(&batch, 1u << 20), 1, 1u << 20);
+    struct c2_blob *body = c2_blob_copy(batch.data, batch.len);
+    struct bft_slot *s = bft_slot_make(r, 1);
+    msg_batch_digest(c2_blob_slice(body), s->decided_digest);
+    s->decided = true;
+    bft_final_set(r, s, body, c2_blob_slice(body));
+    memcpy(f.digest, s->decided_digest, MSG_DIGEST_LEN);
+    msg_write_fetch(&out, &h, &f);
+    struct c2_blob *fetch = c2_blob_copy(out.data, out.len);
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < MANY; i++)
+            bft_on_fetch(r, 1, fetch);
+        size_t sent = count_sent(r);
+        assert_true(sent >= 4 && sent <= 12);
+        bft_on_fetch(r, 2, fetch); /* others get theirs */
+        assert_int_equal(count_sent(r), 1);
+        r->now_ns += C2_NS_PER_S;
+    }
+    c2_blob_unref(fetch);
+    c2_blob_unref(body);
+    c2_buf_done(&batch);
+    c2_buf_done(&out);
+    bft_free(r);
+}
+
+static void
+reads__that_wait_take_bounded_memory(void **state)
+{
+    (void)state;
+    struct bft_replica *r = make_running();
+    const struct msg_head h = { .type = MSG_READ, .sender = MSG_SENDER_CLIENT };
+    const uint8_t key[MSG_KEY_LEN] = { 1 };
+    struct c2_buf op = { 0 }, out = { 0 };
+    memset(c2_buf_extend(&op, 1u << 20), 1, 1u << 20);
+    const struct msg_read m = { .rseq = 1, .op = c2_buf_slice(&op) };
+    msg_write_read(&out, &h, &m);
+    struct c2_blob *read = c2_blob_copy(out.data, out.len);
+    r->committed_to = 1; /* not executed yet */
+    for (unsigned i = 0; i < MANY; i++)
+        bft_on_read(r, 1, key, read);
+    assert_true(r->reads.count > 0 && r->reads_bytes == r->reads.count * read->len);
+    assert_true(r->reads_bytes <= r->setup.limits.requests_bytes / 8);
+    r->now_ns += C2_NS_PER_S;
+    bft_reads_step(r);
+    assert_int_equal(r->reads_bytes, 0);
+    c2_blob_unref(read);
+    c2_buf_done(&op);
+    c2_buf_done(&out);
+    bft_free(r);
+}
+
 int
 main(void)
 {
@@ -280,6 +354,8 @@ main(void)
         cmocka_unit_test(log__keeps_a_new_view_that_was_made_and_not_installed),
         cmocka_unit_test(replica__that_only_executes_slowly_does_not_fetch_the_state),
         cmocka_unit_test(request__that_an_epoch_makes_invalid_is_not_proposed_in_it),
+        cmocka_unit_test(bodies__are_not_sent_as_fast_as_they_can_be_asked_for),
+        cmocka_unit_test(reads__that_wait_take_bounded_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
