@@ -8,7 +8,7 @@ VOLUME_EXTRA=("pack_delay = 100ms" "log_interval = 300ms" "gc_interval = 1d" "gc
 PROVIDER_EXTRA[p2]="fault ="$'\n'"retries = 1"
 sample_set "$WORK/src" --sensors 60 --images 3 --large 1x2M
 objects() { # all shares of file data in all buckets
-    find "$WORK"/p? -type f -path '*/o/*' | wc -l
+    find "$WORK"/p? -type f -path '*/o/*' ! -name '.c2tmp-*' | wc -l
 }
 same() { # EXPECTED GOT...
     [ "$1" = "$2" ] || { echo "expected $1, got $2"; return 1; }

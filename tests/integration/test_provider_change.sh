@@ -24,7 +24,7 @@ section() { # NAME : a provider that the volume does not have yet
     printf '[provider "%s"]\nurl = dir:%s\n' "$1" "$WORK/$1" >>"$CONF"
 }
 seat_bytes() { # NAME
-    find "$WORK/$1" -path '*/o/*' -type f -printf '%s\n' | awk '{ s += $1 } END { print s + 0 }'
+    find "$WORK/$1" -path '*/o/*' -type f ! -name '.c2tmp-*' -printf '%s\n' | awk '{ s += $1 } END { print s + 0 }'
 }
 job_is() { # KIND STATE
     [ "$(c2 --json job list | json "[j['state'] for j in d['jobs'] if j['kind'] == '$1'][0]")" = "$2" ]
@@ -186,7 +186,7 @@ check "without a yes it stays" fails c2 provider purge p1 </dev/null
 check "it has stayed" [ "$(seat_bytes p1)" -gt 0 ]
 touch "$WORK/p1/something-else"
 check "with a yes it goes" c2 --yes provider purge p1
-check "all of it" [ -z "$(find "$WORK/p1" -path '*/v1/*' -type f)" ]
+check "all of it" [ -z "$(find "$WORK/p1" -path '*/v1/*' -type f ! -name '.c2tmp-*')" ]
 check "and nothing else" [ -e "$WORK/p1/something-else" ]
 check "again there is nothing" [ "$(c2 --json --yes provider purge p1 | json 'd["objects"]')" = 0 ]
 must "empty the cache" c2 cache clear
