@@ -221,6 +221,9 @@ $(LIAR): $(BUILD)/metadata/metad_main.o $(BUILD)/tests/byzantine/liar.o $(ARCHIV
 $(BUILD)/helpers/kvload: $(BUILD)/tests/helpers/kvload.o $(BUILD)/tests/lib/load_report.o \
                          $(ARCHIVES_metadata)
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS))
+HOSTILE := $(BUILD)/helpers/hostile $(BUILD)/helpers/stranger
+$(HOSTILE): $(BUILD)/%: $(BUILD)/tests/%.o $(ARCHIVES_metadata)
+	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lpthread)
 
 # Programs that integration tests and benchmarks call; each is one file.
 $(BUILD)/helpers/posix: $(patsubst %.c,$(BUILD)/%.o,$(POSIX_SRC))
@@ -230,7 +233,7 @@ $(BUILD)/bench/rebuild: $(BUILD)/tests/bench/rebuild.o $(foreach l,$(DEPS_depsky
 # It counts what is hashed.
 $(BUILD)/bench/store: $(BUILD)/tests/bench/store.o $(foreach l,$(DEPS_metadata),$(BUILD)/lib$(l).a)
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -Wl$(,)--wrap=c2_sha256 -Wl$(,)--wrap=c2_sha256_v -o $@ $^ $(LIBS))
-$(filter-out $(BUILD)/helpers/posix $(BUILD)/helpers/kvload $(BUILD)/bench/%,$(HELPERS)): $(BUILD)/%: $(BUILD)/tests/%.o
+$(filter-out $(BUILD)/helpers/posix $(BUILD)/helpers/kvload $(HOSTILE) $(BUILD)/bench/%,$(HELPERS)): $(BUILD)/%: $(BUILD)/tests/%.o
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ -lm -lpthread)
 $(BUILD)/bench/bft_load: $(BUILD)/tests/bench/bft_load.o $(BUILD)/tests/lib/load_report.o \
                          $(ARCHIVES_metadata)
@@ -380,7 +383,7 @@ repro:
 
 # ---- for people ---------------------------------------------------------------------------------
 
-.PHONY: demo bench bench-bft bench-store install uninstall deb
+.PHONY: demo bench bench-bft bench-hostile bench-store install uninstall deb
 ##   demo                  four directory providers, a mount, a disaster; KEEP=1 leaves it mounted
 demo:
 	@tools/dev/install-deps build demo
@@ -399,6 +402,13 @@ bench-bft:
 	+@$(AGAIN) VARIANT=release all build/gcc-release/helpers/kvload build/gcc-release/bench/bft_load \
 		build/gcc-release/bench/etcd_load
 	@C2FS_BUILD=build/gcc-release tests/bench/bft
+
+##   bench-hostile         what hostile clients leave to others (ROUNDS=, ATTACKS="greedy hello"), six minutes
+bench-hostile:
+	@tools/dev/install-deps build test bench
+	+@$(AGAIN) VARIANT=release all build/gcc-release/helpers/hostile build/gcc-release/helpers/stranger \
+		build/gcc-release/bench/bft_load
+	@C2FS_BUILD=build/gcc-release tests/bench/hostile
 
 ##   bench-store           what a million keys cost (KEYS=): transactions, checkpoints, restart, transfer, memory
 bench-store:

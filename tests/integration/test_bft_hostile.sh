@@ -1,12 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Strangers at the replicas: half-open connections, floods of garbage, oversized frames, other services' keys; a greedy client.
+# Strangers at the replicas: half-open connections, floods of garbage and of hellos, oversized frames, other services' keys; clients that
+# were admitted and mean harm. What they leave to others is measured by tests/bench/hostile; here nothing breaks, and it is
+# certain that each attack has struck.
 # shellcheck source=tests/lib/integration.sh
 . "$(dirname "$0")/../lib/integration.sh"
 begin "$@"
-OPS=${OPS:-400}
+OPS=${OPS:-200}
 kvload=$BUILD/helpers/kvload
 replicas_new
+for i in $(seq "$REPLICAS"); do replica_conf "$i" "metrics = unix:$WORK/metrics-$i"; done
 replicas_start
 mapfile -t addresses < <(meta --json meta status | json '"\n".join(r["address"] for r in d["replicas"])')
 check "all replicas run" wait_for 30 replicas_run
@@ -79,11 +82,72 @@ END
 forge "$WORK/stranger/client.key" "$WORK/other/client.key"
 check "a stranger with a forged key is not served" ends_with 5 timeout 300 "$C2FSCTL" -C "$WORK/stranger/client.conf" kv get hello
 
+# counted METRIC : of all replicas together
+counted() {
+    local i
+    for i in $(seq "$REPLICAS"); do
+        curl -s --unix-socket "$WORK/metrics-$i" http://localhost/metrics
+    done | awk -v name="c2fs_metad_$1" '$1 == name { sum += $2 } END { printf "%d\n", sum }'
+}
+# did FIELD MIN : of what the attacker says it has done
+did() {
+    local n
+    n=$(tail -n 1 "$WORK/attack" | sed -n "s/.*\b$1=\([0-9]*\).*/\1/p")
+    [ "${n:-0}" -ge "$2" ]
+}
+more() { # METRIC BEFORE MIN
+    [ "$(counted "$1")" -ge $(($2 + $3)) ]
+}
+attack() { # PROGRAM ARGUMENT...
+    "$@" </dev/null >"$WORK/attack" 2>>"$LOG" &
+    attacker=$!
+    started $attacker
+}
+attack_as() { # KIND
+    attack "$BUILD/helpers/hostile" "$COORD/root.pub" "$COORD/admin.key" "$1" 2
+}
+# Beside the attack, which is at work before and after that.
+others_are_served() { # KIND
+    check "beside $1: no request fails" "$kvload" "$COORD/client.conf" bft:coord mix 20 1 2
+    must "$1 goes on" alive $attacker
+    kill -9 $attacker
+    wait $attacker 2>/dev/null
+}
+added() { # what the commands of the replayed requests have added up to
+    meta kv get hostile/counter | python3 -c 'import struct, sys; print(struct.unpack("<q", bytes.fromhex(sys.stdin.read().strip()[2:]))[0])'
+}
+note "clients that mean harm"
+attack "$BUILD/helpers/stranger" hello "${addresses[@]}"
+check "a flood of hellos is answered" wait_for 60 did answers 200
+others_are_served hellos
+attack_as frames
+check "who sends oversized frames is disconnected, again and again" wait_for 60 did ended 12
+others_are_served "oversized frames"
+before=$(counted signatures_bad_total)
+attack_as forged
+check "wrong signatures are noticed by all" wait_for 60 more signatures_bad_total "$before" "$REPLICAS"
+check "who signs wrongly is shut out" wait_for 60 more clients_turned_away_total 0 "$REPLICAS"
+others_are_served "wrong signatures"
+attack_as replay
+check "old requests come by the hundred" wait_for 60 did sent 200
+others_are_served "old requests"
+check "they were executed once" [ "$(added)" = 64 ]
+attack_as stale
+check "requests of a closed session come by the hundred" wait_for 60 did sent 200
+others_are_served "requests of a closed session"
+check "they were not executed" [ "$(added)" = 64 ]
+before=$(counted clients_caught_total)
+attack_as stolen
+check "who plays another client's requests is caught by all" wait_for 60 more clients_caught_total "$before" "$REPLICAS"
+others_are_served "another client's requests"
+check "they were executed once, as that one had wanted" [ "$(added)" = 128 ]
+echo "$NAME: views left: $(counted view_changes_total)"
+
 # A client that was admitted, with a key of its own, and wants everything at once. What it may have
 # is counted in the unit test "metadata_budget"; here it must not stop anybody, and how fast the
 # other one is meanwhile is printed.
 note "a greedy client that was admitted"
-GREEDY_OPS=${GREEDY_OPS:-60}
+GREEDY_OPS=${GREEDY_OPS:-40}
 must "a key for it" meta meta client "$WORK/greedy"
 requests() { # executed by the first replica
     replica_says 1 requests
