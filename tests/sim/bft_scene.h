@@ -6,7 +6,7 @@
  *                 simulated disk
  *   bft_net.c     the network between processes and clients
  *   bft_liar.c    what a Byzantine replica makes of the messages of a correct one
- *   bft_client.c  honest clients; bft_client_lie.c lying ones
+ *   bft_client.c  honest clients; bft_client_lie.c lying ones; bft_command.c what they ask for
  *   bft_check.c   what must hold, checked at each event
  *   scene_bft.c   a random run: faults, then recovery while the liars go on
  *   scene_trap.c  known traps, one script each; trap_lies.c, trap_restart.c, trap_views.c
@@ -261,9 +261,13 @@ void bs_client_start(struct bs_client *c);
 void bs_client_stop(struct bs_client *c);
 void bs_client_hears(struct bs_client *c, uint16_t id, struct c2_slice msg);
 bool bs_clients_done(const struct bs *s);
+
+/* bft_command.c */
 void bs_encode_get(struct c2_buf *out);
 void bs_encode_op(struct bs_client *c, unsigned kind, unsigned key, struct c2_buf *out);
 void bs_encode_admin(struct bs *s, struct c2_buf *out);
+/* cmd: the command that is executed; out: with its signatures. */
+void bs_encode_acl(struct bs_client *c, struct c2_buf *cmd, struct c2_buf *out);
 struct c2_blob *bs_sign_request(struct bs_client *c, struct msg_request *m, struct c2_slice op);
 
 /* bft_client_lie.c */
