@@ -18,13 +18,14 @@ is_view_change(unsigned type)
 
 /* ---- power is cut right after a vote, and the primary says something else then -------------- */
 
-#define CUTS 20
+#define CUTS 80
 
 static void
 cuts_begin(struct bs *s)
 {
-    s->sudden = 25;
+    s->sudden = 50;
     s->sudden_ids = 1u << 1;
+    s->sudden_types = 1ull << MSG_PREPARE;
 }
 
 static void
@@ -402,7 +403,7 @@ const struct bs_trap bs_lie_traps[] = {
       .prepare = cuts_begin,
       .poll = cuts_go_on,
       .filter = primary_has_a_victim,
-      .requests = 60,
+      .requests = 120,
       .stages = 4,
       .lies = 1u << BS_LIE_AGAIN },
     { .name = "two certificates for one number",

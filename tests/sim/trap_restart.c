@@ -149,19 +149,24 @@ first_is_gone_third_starts_again(struct bs *s, unsigned *stage)
 }
 
 /* The first primary decides. Only the third hears of it, and of nothing else: it executes what it
- * has never voted for. */
+ * has never voted for. What it asks for first is not answered. */
 static bool
 third_hears_of_decisions_only(struct bs *s, const struct bs_proc *from, const struct bs_proc *to,
                               unsigned type, struct c2_slice msg)
 {
+    struct msg_body b;
     bool others = to->index == 1 || to->index == 2;
     (void)from;
     if (others && (bs_is_vote_before_view(type, MSG_COMMIT, msg, 1) ||
                    (type == MSG_DECIDED && bs_highest_view(s) == 0)))
         return true;
-    if (s->stage > 0)
+    if (s->stage == 0)
+        return is_checkpoint(type) || (to->index == 3 && type != MSG_DECIDED && type != MSG_STATUS);
+    if (to->index != 3 || msg_read_body(msg, &b) != C2_E_OK || b.kind != MSG_BODY_BATCH)
         return false;
-    return is_checkpoint(type) || (to->index == 3 && type != MSG_DECIDED && type != MSG_STATUS);
+    if (s->mark == 0)
+        s->mark = s->w->now_ns + s->timing.fetch_ns;
+    return s->w->now_ns < s->mark;
 }
 
 /* ---- votes of an epoch are in the log before the record that says so again ------------------- */
