@@ -58,6 +58,7 @@ open_provider(struct ctx *x, const char *url, const char *token)
                                   .endpoint = http_fixture_url(x->server),
                                   .region = "eu-west-3",
                                   .addressing = PROV_S3_PATH,
+                                  .connect_timeout_ns = TIMEOUT_NS,
                                   .access_key_id = "AKID",
                                   .secret_access_key = "very-secret",
                                   .session_token = token };
