@@ -405,7 +405,7 @@ bench-bft:
 
 ##   bench-hostile         what hostile clients leave to others (ROUNDS=, ATTACKS="greedy hello"), six minutes
 bench-hostile:
-	@tools/dev/install-deps build test bench
+	@tools/dev/install-deps build integration
 	+@$(AGAIN) VARIANT=release all build/gcc-release/helpers/hostile build/gcc-release/helpers/stranger \
 		build/gcc-release/bench/bft_load
 	@C2FS_BUILD=build/gcc-release tests/bench/hostile
