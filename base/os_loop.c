@@ -345,8 +345,8 @@ deliver(struct c2_os *os, int i)
         w->ready(w, events);
 }
 
-/* A millisecond is long for those who wait for an agreement; but tools that run programs on a
- * kernel of their own may know only those. */
+/* A millisecond is long for those who wait for an agreement; but what runs programs on a kernel of
+ * its own, or lets them have some calls only, may know nothing else. */
 static int
 wait_events(struct c2_os *os, uint64_t ns)
 {
@@ -355,7 +355,7 @@ wait_events(struct c2_os *os, uint64_t ns)
     if (!os->whole_ms) {
         int n =
             epoll_pwait2(os->epoll_fd, os->events, EVENTS_MAX, ns == C2_NEVER ? NULL : &wait, NULL);
-        if (n >= 0 || errno != ENOSYS)
+        if (n >= 0 || errno == EINTR)
             return n;
         os->whole_ms = true;
     }
