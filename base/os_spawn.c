@@ -20,6 +20,9 @@
 #include "base/env.h"
 #include "base/os_env.h"
 
+#define LOOK_MS 20u      /* between two looks at a child, without a pidfd */
+#define WAIT_MS 1000000u /* at most, in one go */
+
 struct child {
     pid_t pid;
     int pidfd;
@@ -117,7 +120,7 @@ collect(const struct child *c, uint64_t deadline_ns, struct c2_buf *out, size_t 
         uint64_t left_ms = (deadline_ns - now) / C2_NS_PER_MS + 1;
         struct pollfd fds[2] = { { .fd = c->out, .events = POLLIN },
                                  { .fd = c->pidfd, .events = POLLIN } };
-        if (poll(fds, 2, (int)C2_MIN(left_ms, 1000000ull)) < 0 && errno != EINTR)
+        if (poll(fds, 2, (int)C2_MIN(left_ms, (uint64_t)WAIT_MS)) < 0 && errno != EINTR)
             return c2_err_from_errno(errno);
         enum c2_err err = drain(c->out, out, len_max);
         if (err != C2_E_AGAIN)
@@ -127,24 +130,26 @@ collect(const struct child *c, uint64_t deadline_ns, struct c2_buf *out, size_t 
     }
 }
 
-/* Waits for the child, which may go on after it closed its output. */
+/* Waits for the child, which may go on after it closed its output. Where there is no pidfd_open it
+ * is looked at from time to time. */
 static enum c2_err
 reap(const struct child *c, uint64_t deadline_ns, int *ret_status)
 {
-    struct pollfd fd = { .fd = c->pidfd, .events = POLLIN };
-    while (c->pidfd >= 0 && fd.revents == 0) {
+    for (;;) {
+        pid_t got = waitpid(c->pid, ret_status, WNOHANG);
+        if (got == c->pid)
+            return C2_E_OK;
+        if (got < 0 && errno != EINTR)
+            return c2_err_from_errno(errno);
         uint64_t now = c2_os_now_ns();
         if (now >= deadline_ns)
             return C2_E_TIMEOUT;
         uint64_t left_ms = (deadline_ns - now) / C2_NS_PER_MS + 1;
-        if (poll(&fd, 1, (int)C2_MIN(left_ms, 1000000ull)) < 0 && errno != EINTR)
+        uint64_t most_ms = c->pidfd < 0 ? LOOK_MS : WAIT_MS;
+        struct pollfd fd = { .fd = c->pidfd, .events = POLLIN };
+        if (poll(&fd, 1, (int)C2_MIN(left_ms, most_ms)) < 0 && errno != EINTR)
             return c2_err_from_errno(errno);
     }
-    pid_t got;
-    do {
-        got = waitpid(c->pid, ret_status, 0);
-    } while (got < 0 && errno == EINTR);
-    return got == c->pid ? C2_E_OK : c2_err_from_errno(errno);
 }
 
 static enum c2_err
