@@ -449,6 +449,7 @@ wal__a_full_disk_delays_records_until_there_is_space(void **state)
     assert_true(c2_mark_count("wal: no space for a segment") >= 2);
     full = false;
     wait_synced(f, 40);
+    test_env_set_disk_hook(f->t, NULL, NULL);
 }
 
 /* ---- failure of the disk --------------------------------------------------------------------- */
