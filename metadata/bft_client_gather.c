@@ -5,8 +5,7 @@
  *
  * Those that come one by one wait for each other: for a quarter of GATHER_NS, since callers that
  * were answered together go on together; and for GATHER_NS after those that are under way, if any
- * are. When about as many wait as there were at once of late, nobody else is expected: so one that
- * is always alone goes at once.
+ * are. When about as many wait as there were at once of late (demand.h), they go at once.
  */
 #include "base/alloc.h"
 #include "base/mark.h"
@@ -14,7 +13,6 @@
 
 #define TOGETHER_BYTES (64u << 10) /* of commands with one signature */
 #define GATHER_NS      C2_NS_PER_MS
-#define MOST           8 /* all but one of so many are enough */
 
 /* The next one of those that wait for a number, if one may go now. */
 static struct bft_call *
@@ -77,11 +75,11 @@ gathers(struct bft_client *c)
     unsigned waiting = (unsigned)c->waiting.count;
     if (g->since_ns == 0)
         g->since_ns = now_ns;
-    g->demand = C2_MAX(g->demand, waiting + c->under_way);
+    demand_note(&g->demand, waiting + c->under_way);
     uint64_t at_ns = g->since_ns + GATHER_NS / 4;
     if (c->under_way > 0)
         at_ns = C2_MAX(at_ns, g->sent_ns + GATHER_NS);
-    if (waiting >= g->demand - g->demand / MOST || at_ns <= now_ns)
+    if (demand_all_wait(&g->demand, waiting) || at_ns <= now_ns)
         return false;
     c2_timer_arm(c->base.env, &g->timer, at_ns);
     return true;
@@ -99,7 +97,7 @@ client_send_waiting(struct bft_client *c)
     c2_timer_stop(c->base.env, &g->timer);
     g->since_ns = 0;
     g->sent_ns = c2_now_ns(c->base.env);
-    g->demand -= C2_MIN(g->demand, g->demand / MOST + 1); /* what it was is forgotten by and by */
+    demand_served(&g->demand);
 }
 
 static void

@@ -8,6 +8,7 @@
 #define C2_METADATA_BFT_CLIENT_INT_H
 
 #include "metadata/bft_client.h"
+#include "metadata/demand.h"
 #include "metadata/watch.h"
 
 #define CALLS_MAX BFT_SESSION_WINDOW
@@ -82,9 +83,9 @@ struct client_replica {
 /* Ordered requests that wait for each other. */
 struct client_gather {
     struct c2_timer timer;
-    uint64_t sent_ns;  /* the last ones */
-    uint64_t since_ns; /* one waits; 0 = none */
-    unsigned demand;   /* that waited or were under way at once, of late */
+    uint64_t sent_ns;     /* the last ones */
+    uint64_t since_ns;    /* one waits; 0 = none */
+    struct demand demand; /* calls that waited or were under way at once, of late */
 };
 
 struct bft_client {

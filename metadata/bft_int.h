@@ -16,6 +16,7 @@
 #include "base/map.h"
 #include "metadata/bft.h"
 #include "metadata/bft_slot.h"
+#include "metadata/demand.h"
 
 #define BFT_SIG_CACHE    4096
 #define BFT_CKPT_VOTES   4      /* of each seat, the newest */
@@ -263,7 +264,7 @@ struct bft_replica {
     uint64_t batch_since_ns; /* ... since then; 0 = none */
     unsigned waiting;        /* commands in them */
     unsigned under_way;      /* commands that this primary has proposed, and that are not issued */
-    unsigned demand;         /* commands that waited or were under way at once, of late */
+    struct demand demand;    /* commands that waited or were under way at once, of late */
     uint64_t proposed_ns;    /* last proposal of this replica */
 
     /* views */

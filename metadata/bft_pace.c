@@ -19,9 +19,9 @@
  * it, and where replicas or disks are busy, two that go on together take as long as both in turn.
  * So the primary waits about as long as an agreement takes for the one under way to end. Then
  * those that were answered soon ask for the next thing: a primary that has little compared to what
- * there was of late gives them a moment, or they would form two groups that wait for each other.
- * Whoever is alone waits for nobody. Over long ways, where an agreement is mostly travel, batches
- * follow each other after a small part of it.
+ * there was of late (demand.h) gives them a moment, or they would form two groups that wait for
+ * each other. Over long ways, where an agreement is mostly travel, batches follow each other after
+ * a small part of it.
  */
 #include "base/mark.h"
 #include "metadata/bft_int.h"
@@ -60,14 +60,14 @@ bft_pace_decided(struct bft_replica *r, const struct bft_slot *s)
 void
 bft_pace_arrived(struct bft_replica *r)
 {
-    r->demand = C2_MAX(r->demand, r->waiting + r->under_way);
+    demand_note(&r->demand, r->waiting + r->under_way);
 }
 
 void
 bft_pace_proposed(struct bft_replica *r)
 {
-    unsigned less = r->demand / WEIGHT + 1;
-    r->demand = C2_MAX(r->demand > less ? r->demand - less : 0, r->waiting + r->under_way);
+    demand_served(&r->demand);
+    demand_note(&r->demand, r->waiting + r->under_way);
 }
 
 uint64_t
@@ -78,7 +78,7 @@ bft_pace_batch_at(const struct bft_replica *r)
         return 0;
     if (r->proposed > r->issued)
         return r->batch_since_ns + C2_MIN(C2_MAX(batch_ns, r->agree_ns), BATCH_FACTOR * batch_ns);
-    if (r->waiting >= r->demand - r->demand / WEIGHT)
+    if (demand_all_wait(&r->demand, r->waiting))
         return 0;
     return r->issued_ns + C2_MIN(r->agree_ns / 2, BATCH_FACTOR * batch_ns);
 }
