@@ -348,6 +348,12 @@ bool bft_request_valid(struct bft_replica *r, struct c2_slice msg, struct msg_re
 /* Since when the session that waits longest has waited in this view; C2_NEVER = none waits. */
 uint64_t bft_requests_wait_since(const struct bft_replica *r);
 uint64_t bft_requests_deadline(const struct bft_replica *r);
+
+/* ---- bft_batch.c ---- */
+/* The request waits to be proposed. */
+void bft_batch_join(struct bft_replica *r, struct bft_request *req);
+/* It neither waits any more nor is it under way. */
+void bft_batch_leave(struct bft_replica *r, struct bft_request *req);
 /* Proposes what there is, as far as the pipeline allows. */
 void bft_propose(struct bft_replica *r);
 uint64_t bft_propose_deadline(const struct bft_replica *r);
@@ -421,11 +427,6 @@ void bft_sessions_clear(struct bft_replica *r);
 
 /* ---- bft_pace.c ---- */
 void bft_pace_decided(struct bft_replica *r, const struct bft_slot *s);
-/* A request has come; a batch was proposed. */
-void bft_pace_arrived(struct bft_replica *r);
-void bft_pace_proposed(struct bft_replica *r);
-/* When a primary proposes what waits. */
-uint64_t bft_pace_batch_at(const struct bft_replica *r);
 /* Whether a proposal of n has many before it that are not executed. */
 bool bft_pace_crowded(const struct bft_replica *r, uint64_t n);
 /* A request in this slot is executed; passed_ns: as bft_request_done has it. */

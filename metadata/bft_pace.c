@@ -14,14 +14,6 @@
  * while: of what the primary had before, a backup sees the rest of the time, which is why some that
  * look fast excuse nothing. The patience doubles with each view left for this reason, until one
  * lasts: where all are slow, changing them does not help.
- *
- * The pace of a primary's own batches: what an agreement costs does not depend on how much is in
- * it, and where replicas or disks are busy, two that go on together take as long as both in turn.
- * So the primary waits about as long as an agreement takes for the one under way to end. Then
- * those that were answered soon ask for the next thing: a primary that has little compared to what
- * there was of late (demand.h) gives them a moment, or they would form two groups that wait for
- * each other. Over long ways, where an agreement is mostly travel, batches follow each other after
- * a small part of it.
  */
 #include "base/mark.h"
 #include "metadata/bft_int.h"
@@ -30,7 +22,6 @@
 #define WAYS         4 /* times what an agreement takes */
 #define WEIGHT       8 /* of what was measured before, against one more */
 #define BACKOFF_MAX  6
-#define BATCH_FACTOR 4 /* of the time for a batch, at most */
 #define LASTS_FACTOR 4 /* a view that lasted so many times the patience was good */
 
 static uint64_t
@@ -55,32 +46,6 @@ bft_pace_decided(struct bft_replica *r, const struct bft_slot *s)
     if (r->agree_ns == 0)
         r->agree_ns = took_ns;
     r->agree_ns = (r->agree_ns * (WEIGHT - 1) + took_ns) / WEIGHT;
-}
-
-void
-bft_pace_arrived(struct bft_replica *r)
-{
-    demand_note(&r->demand, r->waiting + r->under_way);
-}
-
-void
-bft_pace_proposed(struct bft_replica *r)
-{
-    demand_served(&r->demand);
-    demand_note(&r->demand, r->waiting + r->under_way);
-}
-
-uint64_t
-bft_pace_batch_at(const struct bft_replica *r)
-{
-    uint64_t batch_ns = r->setup.timing.batch_ns;
-    if (r->unproposed >= r->setup.limits.batch_requests)
-        return 0;
-    if (r->proposed > r->issued)
-        return r->batch_since_ns + C2_MIN(C2_MAX(batch_ns, r->agree_ns), BATCH_FACTOR * batch_ns);
-    if (demand_all_wait(&r->demand, r->waiting))
-        return 0;
-    return r->issued_ns + C2_MIN(r->agree_ns / 2, BATCH_FACTOR * batch_ns);
 }
 
 bool
