@@ -97,8 +97,11 @@ job_ended(struct node *n, struct bft_job *job)
     }
     if (job->kind == BFT_JOB_EXECUTE && job->err == C2_E_OK)
         node_tell(n, job);
+    bool loaded = job->kind == BFT_JOB_LOAD;
     struct bft_event ev = { .kind = BFT_EV_JOB, .job = job };
     node_step(n, &ev);
+    if (loaded && !n->failed)
+        node_watches_lost(n);
 }
 
 static void

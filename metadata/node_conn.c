@@ -348,15 +348,23 @@ conn_up(struct c2_net_link *l)
 }
 
 static void
+conn_writable(struct c2_net_link *l)
+{
+    struct node_conn *c = l->user;
+    if (!c->owner->failed)
+        node_watch_writable(c->owner, c);
+}
+
+static void
 conn_down(struct c2_net_link *l, enum c2_err why)
 {
     (void)why;
     free_conn(l->user);
 }
 
-static const struct c2_net_events conn_events = { .up = conn_up,
-                                                  .message = conn_message,
-                                                  .down = conn_down };
+static const struct c2_net_events conn_events = {
+    .up = conn_up, .message = conn_message, .writable = conn_writable, .down = conn_down
+};
 
 /* Strangers that showed no certificate in time make room. */
 static void

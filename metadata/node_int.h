@@ -55,7 +55,7 @@ struct node_conn {
 
     /* What it watches. */
     bool watching;
-    bool lost; /* an event could not be sent */
+    bool lost; /* the last event could not be sent */
     uint64_t wseq;
     uint64_t last_n; /* of the event before */
     uint32_t nprefixes;
@@ -165,5 +165,9 @@ void node_watch(struct node *n, struct node_conn *c, struct c2_slice msg);
 /* What an executed batch has changed. */
 void node_tell(struct node *n, const struct bft_job *job);
 void node_unwatch(struct node_conn *c);
+/* There is room again in the queue of the connection. */
+void node_watch_writable(struct node *n, struct node_conn *c);
+/* The state has changed without batches that could be told of. */
+void node_watches_lost(struct node *n);
 
 #endif

@@ -3,6 +3,10 @@
  * What clients watch. Every batch that changes something under a prefix of a connection gives it
  * one EVENT message, in order; `after` names the one before, so a lost one shows. The first EVENT
  * after a WATCH has no changes: it says from which batch on the client hears of them.
+ *
+ * What does not fit into the queue of the connection, or was never executed here because the state
+ * was fetched, is lost to the stream. The next event would show that, but perhaps nothing changes
+ * any more: so an event without changes says `lost` as soon as it can, and the client asks anew.
  */
 #include <string.h>
 
@@ -30,9 +34,35 @@ send_event(struct node *n, struct node_conn *c, uint64_t at, bool lost, struct c
     c2_buf_done(&out);
     node_charge_answer(c, b->len);
     c->last_n = at;
-    /* What does not leave leaves a gap, which the next one shows. */
     c->lost = c2_net_send(c->net, C2_NET_NORMAL, b) != C2_E_OK;
     c2_blob_unref(b);
+}
+
+/* From the batch that was executed last on it is told of everything. */
+static void
+say_lost(struct node *n, struct node_conn *c)
+{
+    struct bft_info info;
+    bft_info(n->core, &info);
+    send_event(n, c, info.executed, true, c2_slice(NULL, 0));
+}
+
+void
+node_watch_writable(struct node *n, struct node_conn *c)
+{
+    if (!c->watching || !c->lost)
+        return;
+    C2_MARK("node: a watch learns that its queue was full");
+    say_lost(n, c);
+}
+
+void
+node_watches_lost(struct node *n)
+{
+    C2_LIST_FOREACH (&n->conn_list, struct node_conn, c, link) {
+        if (c->watching)
+            say_lost(n, c);
+    }
 }
 
 void

@@ -29,6 +29,7 @@ struct test_link {
     bool paused, closed;
     bool dial_due; /* was never tried */
     bool down_due; /* the connection has ended, after what is in the inbox */
+    bool refused;  /* something was BUSY since its queue is full */
 };
 
 struct parcel {
@@ -52,6 +53,7 @@ struct test_hub {
     struct c2_env *env;
     struct c2_list nets;
     bool cut[NUMBER_MAX][NUMBER_MAX];
+    bool full[NUMBER_MAX][NUMBER_MAX]; /* from, to */
     bool (*filter)(void *arg, unsigned from, unsigned to, struct c2_slice m);
     void *filter_arg;
     uint16_t next_port;
@@ -128,7 +130,7 @@ go_down(struct test_link *l)
 {
     bool was_up = l->base.up;
     empty_inbox(l);
-    l->down_due = l->paused = false;
+    l->down_due = l->paused = l->refused = false;
     l->base.up = false;
     l->base.error = C2_E_UNREACHABLE;
     if (l->base.dialled)
@@ -154,6 +156,12 @@ link_run(struct c2_task *t)
         l->dial_due = false;
         c2_timer_stop(l->net->base.env, &l->retry);
         link_retry(&l->retry);
+    } else if (l->refused && l->other != NULL &&
+               !l->net->hub->full[l->net->number][l->other->net->number]) {
+        l->refused = false;
+        c2_defer(l->net->base.env, &l->task);
+        if (l->base.events->writable != NULL)
+            l->base.events->writable(&l->base);
     } else if (!c2_list_empty(&l->inbox) && l->base.up && !l->paused) {
         struct parcel *p = C2_LIST_FIRST(&l->inbox, struct parcel, link);
         struct c2_blob *m = p->m;
@@ -231,8 +239,12 @@ test_send(struct c2_net_link *base, enum c2_net_class c, struct c2_blob *m)
     struct test_hub *h = l->net->hub;
     if (!base->up || l->other == NULL)
         return C2_E_UNREACHABLE;
-    base->sent_bytes += m->len;
     struct test_link *to = l->other;
+    if (h->full[l->net->number][to->net->number]) {
+        l->refused = true;
+        return C2_E_BUSY;
+    }
+    base->sent_bytes += m->len;
     if (m->len > to->as.frame_max) {
         disconnect(l);
         l->down_due = true;
@@ -380,6 +392,18 @@ test_hub_cut(struct test_hub *h, unsigned a, unsigned b, bool cut)
             c2_defer(h->env, &l->task);
             c2_defer(h->env, &o->task);
         }
+    }
+}
+
+void
+test_hub_fill(struct test_hub *h, unsigned from, unsigned to, bool full)
+{
+    h->full[from][to] = full;
+    C2_LIST_FOREACH (&h->nets, struct test_net, n, link) {
+        if (n->number != from)
+            continue;
+        C2_LIST_FOREACH (&n->links, struct test_link, l, link)
+            c2_defer(h->env, &l->task);
     }
 }
 

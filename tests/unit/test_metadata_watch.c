@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a replica tells a client that watches, when it cannot tell everything: the client must
+ * learn that, whatever happens, or does not happen, afterwards.
+ */
+#include "base/alloc.h"
+#include "metadata/msg.h"
+#include "tests/lib/bft_rig.h"
+#include "tests/lib/coord_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define OTHER   1u /* its key; f->c watches */
+#define LAGGARD 3u
+#define PATIENT (10 * C2_NS_PER_S)
+
+struct watcher {
+    struct coord_watch w;
+    unsigned events, reloads;
+};
+
+static void
+on_event(struct coord_watch *w, struct c2_slice key, uint64_t version, bool deleted)
+{
+    (void)key;
+    (void)version;
+    (void)deleted;
+    C2_CONTAINER_OF(w, struct watcher, w)->events++;
+}
+
+static void
+on_reload(struct coord_watch *w)
+{
+    C2_CONTAINER_OF(w, struct watcher, w)->reloads++;
+}
+
+static struct watcher *
+watch(struct coord_fixture *f)
+{
+    struct watcher *w = c2_calloc(1, sizeof *w);
+    w->w = (struct coord_watch){ .event = on_event, .reload = on_reload };
+    w->w.prefix = c2_slice_str("a/");
+    coord_watch(f->c, &w->w);
+    return w;
+}
+
+static void
+end_watch(struct coord_fixture *f, struct watcher *w)
+{
+    coord_unwatch(f->c, &w->w);
+    c2_free(w);
+}
+
+/* Whether the answers and events of all replicas to the one that watches are refused. */
+static void
+fill_queues(struct coord_fixture *f, bool full)
+{
+    for (unsigned i = 0; i < f->rig->n; i++)
+        test_hub_fill(f->rig->hub, i, BFT_RIG_CLIENT, full);
+}
+
+static void
+put_by_other(struct coord_fixture *f, const char *key)
+{
+    struct coord_fixture other = *f;
+    other.c = bft_rig_client(f->rig, OTHER);
+    put(&other, key, "value");
+    coord_close(other.c);
+    test_env_run_for(f->t, PATIENT);
+}
+
+static void
+watch__hears_of_the_last_change_that_had_no_room_in_its_queues(void **state)
+{
+    struct coord_fixture *f = *state;
+    struct watcher *w = watch(f);
+    test_env_run_for(f->t, PATIENT);
+    assert_int_equal(w->reloads, 1); /* it has begun */
+    fill_queues(f, true);
+    put_by_other(f, "a/1");
+    assert_int_equal(w->events, 0);
+    assert_int_equal(w->reloads, 1);
+    fill_queues(f, false);
+    test_env_run_for(f->t, PATIENT); /* and nothing else changes */
+    assert_int_equal(w->events + w->reloads, 2);
+    put_by_other(f, "a/2");
+    assert_int_equal(w->events, 1);
+    end_watch(f, w);
+}
+
+static void
+watch__begins_when_there_is_room_for_what_says_so(void **state)
+{
+    struct coord_fixture *f = *state;
+    fill_queues(f, true);
+    struct watcher *w = watch(f);
+    put_by_other(f, "a/1");
+    assert_int_equal(w->reloads, 0);
+    fill_queues(f, false);
+    test_env_run_for(f->t, PATIENT);
+    assert_int_equal(w->reloads, 1);
+    put_by_other(f, "a/2");
+    assert_int_equal(w->events, 1);
+    end_watch(f, w);
+}
+
+/* ---- a replica that has not executed everything ---------------------------------------------- */
+
+/* What LAGGARD tells; decisions do not arrive there, so that it has to fetch the state. */
+struct stream {
+    uint64_t last; /* batch that it has told of */
+    bool broken;   /* it has said that something may be missing */
+};
+
+static bool
+overhear(void *arg, unsigned from, unsigned to, struct c2_slice m)
+{
+    struct stream *s = arg;
+    struct msg_head h;
+    struct msg_event e;
+    if (msg_read_head(m, &h) != C2_E_OK)
+        return true;
+    if (from != LAGGARD || to != BFT_RIG_CLIENT || msg_read_event(m, &e) != C2_E_OK)
+        return to != LAGGARD || h.type != MSG_DECIDED;
+    s->broken = s->broken || e.lost != 0 || e.after != s->last;
+    s->last = e.n;
+    return true;
+}
+
+static void
+watch__is_told_that_a_replica_has_fetched_what_it_did_not_execute(void **state)
+{
+    struct coord_fixture *f = *state;
+    struct stream s = { 0 };
+    struct watcher *w = watch(f);
+    test_env_run_for(f->t, PATIENT);
+    put(f, "a/before", "1");
+    test_env_run_for(f->t, PATIENT);
+    test_hub_filter(f->rig->hub, overhear, &s);
+    put(f, "a/before", "2");
+    test_env_run_for(f->t, PATIENT);
+    s.broken = false;
+    for (unsigned i = 0; i < LAGGARD; i++)
+        test_hub_cut(f->rig->hub, i, LAGGARD, true);
+    for (unsigned i = 0; i < f->rig->config.checkpoint_interval + 10; i++)
+        put(f, "a/hidden", "value");
+    assert_false(s.broken);
+    for (unsigned i = 0; i < LAGGARD; i++)
+        test_hub_cut(f->rig->hub, i, LAGGARD, false);
+    while (bft_rig_info(f->rig, LAGGARD).count.syncs == 0 ||
+           bft_rig_info(f->rig, LAGGARD).mode != BFT_RUNNING)
+        assert_true(test_env_step(f->t));
+    test_hub_filter(f->rig->hub, overhear, &s);
+    put(f, "a/after", "value");
+    test_env_run_for(f->t, PATIENT);
+    assert_true(s.broken);
+    test_hub_filter(f->rig->hub, NULL, NULL);
+    end_watch(f, w);
+}
+
+int
+main(void)
+{
+#define T(name)                                                                                    \
+    cmocka_unit_test_setup_teardown(name, coord_fixture_setup_bft, coord_fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        T(watch__hears_of_the_last_change_that_had_no_room_in_its_queues),
+        T(watch__begins_when_there_is_room_for_what_says_so),
+        T(watch__is_told_that_a_replica_has_fetched_what_it_did_not_execute),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
