@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Changes wait in a queue. A task takes all that came in one turn of the loop, as far as the group
- * limits go, applies them on the pool in one batch of the store, each with its own conditions,
- * answer and version, and commits them together: one durable commit for all. Then the watchers
- * hear of the changes, then the requests complete, in order. There is one group at a time.
+ * The coordination service on one store: the queue, the group in work, reads, time.
+ *
+ * Changes wait in a queue. A task takes those that came in one turn of the loop as a group
+ * (local_group.h), which the pool applies with one durable commit. Then the watchers hear of the
+ * changes, then the requests complete, in order. There is one group at a time.
  *
  *            submit                    form                    applied
  *   request ───────► queue ──────────────────────► group ─────────────────► done
@@ -26,33 +27,13 @@
 #include "base/mark.h"
 #include "base/wire.h"
 #include "metadata/cmd.h"
+#include "metadata/local_group.h"
 #include "metadata/registry.h"
 #include "metadata/replica.h"
 #include "metadata/store.h"
 #include "metadata/watch.h"
 
-#define GROUP_REQS_MAX  1024
-#define GROUP_BYTES_MAX (1u << 20) /* LMDB keeps the memory of all pages that one commit wrote */
-#define RETRY_NS        (50 * C2_NS_PER_MS)
-
-struct local;
-
-/* The requests that are being applied. The pool job reads and writes only this. */
-struct group {
-    struct c2_work work;
-    struct replica_app *app; /* borrowed */
-    struct c2_list reqs;     /* the requests, in order */
-    uint64_t time_ns;
-    bool expire; /* an EXPIRE command goes first */
-
-    enum c2_err err;
-    struct c2_buf cmd;      /* scratch */
-    struct c2_buf *replies; /* owned; one per request */
-    struct c2_buf events;   /* owned */
-    bool events_lost;
-    bool durable;
-    uint64_t deadline_ns; /* of the next session, on the store's clock */
-};
+#define RETRY_NS (50 * C2_NS_PER_MS)
 
 struct local {
     struct coord base;
@@ -63,7 +44,7 @@ struct local {
     struct c2_timer expiry;  /* the next session ends */
     struct c2_timer timeout; /* the next queued request gives up */
     struct c2_timer retry;   /* the map could not grow yet */
-    struct group group;
+    struct local_group group;
     bool kicked;  /* the task is on its way */
     bool running; /* the group is on the pool, or waits for the map to grow */
     bool expire_due;
@@ -124,80 +105,7 @@ fail_for_good(struct local *l, enum c2_err err)
     c2_timer_stop(l->base.env, &l->expiry);
 }
 
-/* --- on the pool ----------------------------------------------------------------------------- */
-
-static C2_RESULT
-apply_one(struct group *g, struct replica_batch *b, const struct coord_req *r, struct c2_buf *reply)
-{
-    c2_buf_clear(&g->cmd);
-    c2_buf_clear(reply);
-    coord_txn_encode(r, &g->cmd);
-    return g->app->ops->apply(b, g->time_ns, NULL, c2_buf_slice(&g->cmd), reply);
-}
-
-static C2_RESULT
-apply_group(struct group *g, struct replica_batch *b)
-{
-    if (g->expire) {
-        const struct coord_req r = { .verb = COORD_EXPIRE };
-        C2_AUTO(c2_buf_done) struct c2_buf unused = { 0 };
-        C2_TRY(apply_one(g, b, &r, &unused));
-    }
-    size_t i = 0;
-    C2_LIST_FOREACH (&g->reqs, struct coord_req, r, link) {
-        C2_TRY(apply_one(g, b, r, &g->replies[i++]));
-    }
-    return g->app->ops->commit(b);
-}
-
-static void
-group_run(struct c2_work *w)
-{
-    struct group *g = C2_CONTAINER_OF(w, struct group, work);
-    struct replica_batch *b = NULL;
-    g->err = g->app->ops->begin(g->app, &b);
-    if (g->err == C2_E_OK)
-        g->err = apply_group(g, b);
-    if (g->err == C2_E_OK) {
-        g->events = b->events;
-        b->events = (struct c2_buf){ 0 };
-        g->events_lost = b->events_lost;
-        g->durable = b->durable;
-        g->deadline_ns = b->deadline_ns;
-    }
-    g->app->ops->end(b);
-}
-
 /* --- groups ---------------------------------------------------------------------------------- */
-
-static size_t
-estimate(const struct coord_req *r)
-{
-    size_t bytes = 64;
-    for (size_t i = 0; i < r->nops; i++)
-        bytes += r->ops[i].key.len + r->ops[i].value.len;
-    return bytes;
-}
-
-static void
-form_group(struct local *l)
-{
-    struct group *g = &l->group;
-    size_t bytes = 0;
-    while (g->reqs.count < GROUP_REQS_MAX && bytes < GROUP_BYTES_MAX) {
-        struct coord_req *r = C2_LIST_FIRST(&l->queue, struct coord_req, link);
-        if (r == NULL)
-            break;
-        c2_list_remove(&l->queue, &r->link);
-        c2_list_append(&g->reqs, &r->link);
-        r->priv = g;
-        bytes += estimate(r);
-    }
-    g->replies = c2_calloc(g->reqs.count, sizeof *g->replies);
-    g->expire = l->expire_due;
-    l->expire_due = false;
-    g->time_ns = clock_ns(l);
-}
 
 static void
 kick(struct local *l)
@@ -214,7 +122,7 @@ free_local(struct local *l)
     c2_timer_stop(l->base.env, &l->expiry);
     c2_timer_stop(l->base.env, &l->timeout);
     c2_timer_stop(l->base.env, &l->retry);
-    c2_buf_done(&l->group.cmd);
+    local_group_done(&l->group);
     l->app->ops->close(l->app);
     c2_free(l);
 }
@@ -231,7 +139,8 @@ kick_task(struct c2_task *t)
     if (l->running || l->failed != C2_E_OK || (c2_list_empty(&l->queue) && !l->expire_due))
         return;
     l->running = true;
-    form_group(l);
+    local_group_form(&l->group, &l->queue, clock_ns(l), l->expire_due);
+    l->expire_due = false;
     c2_work(l->base.env, &l->group.work);
 }
 
@@ -243,30 +152,6 @@ complete_all(struct c2_list *finished)
         struct coord_req *r = C2_LIST_FIRST(finished, struct coord_req, link);
         c2_list_remove(finished, &r->link);
         r->done(r);
-    }
-}
-
-/* Gives each request of the group its answer; unfinished trims go to the head of the queue. */
-static void
-settle_group(struct local *l, struct c2_list *finished)
-{
-    struct group *g = &l->group;
-    size_t i = 0;
-    C2_LIST_FOREACH (&g->reqs, struct coord_req, r, link) {
-        c2_list_remove(&g->reqs, &r->link);
-        if (g->err == C2_E_OK) {
-            cmd_reply_take(r, &g->replies[i]);
-        } else {
-            r->err = l->failed != C2_E_OK ? l->failed : g->err;
-            c2_buf_done(&g->replies[i]);
-        }
-        i++;
-        r->priv = NULL;
-        if (r->verb == COORD_LOG_TRIM && r->err == C2_E_OK && r->more) {
-            c2_list_prepend(&l->queue, &r->link);
-        } else {
-            c2_list_append(finished, &r->link);
-        }
     }
 }
 
@@ -287,7 +172,7 @@ static void
 group_done(struct c2_work *w)
 {
     struct local *l = C2_CONTAINER_OF(w, struct local, group.work);
-    struct group *g = &l->group;
+    struct local_group *g = &l->group;
     struct c2_list finished;
     c2_list_init(&finished);
     if (g->err == C2_E_AGAIN) {
@@ -308,10 +193,8 @@ group_done(struct c2_work *w)
     } else {
         group_failed(l, g->err);
     }
-    settle_group(l, &finished);
-    c2_free(g->replies);
-    g->replies = NULL;
-    c2_buf_done(&g->events);
+    enum c2_err err = g->err != C2_E_OK && l->failed != C2_E_OK ? l->failed : g->err;
+    local_group_settle(g, err, &l->queue, &finished);
     l->running = false;
     if (l->failed != C2_E_OK) {
         C2_LIST_FOREACH (&l->queue, struct coord_req, r, link) {
@@ -507,12 +390,9 @@ coord_local_open(struct c2_env *env, const char *path, bool create, uint64_t map
     l->expiry.fire = expiry_fired;
     l->timeout.fire = timeout_fired;
     l->retry.fire = retry_fired;
-    l->group.app = app;
-    l->group.work.run = group_run;
-    l->group.work.done = group_done;
+    local_group_init(&l->group, app, group_done);
     c2_list_init(&l->queue);
     watch_list_init(&l->watches);
-    c2_list_init(&l->group.reqs);
     enum c2_err err = sync_clock(l, c2_wall_ns(env));
     if (err != C2_E_OK) {
         *ret_error =
