@@ -10,6 +10,7 @@
  *   linearizable  a read shows a state between the last one known before it began and now
  *   fencing       tokens of the lock grow; a commit with a token happens only while it is the last
  *   no double     no correct replica signs two different things for one purpose, across restarts
+ *   durable votes a vote leaves when its record is on the disk (bft_durable.c)
  *   no amnesia    a VIEW-CHANGE shows everything that its author has sent a COMMIT for
  *   bounded       the core's memory
  */
@@ -111,6 +112,7 @@ bs_check_sent(struct bs_proc *p, struct c2_slice msg)
         for (uint32_t i = 0; i < v.count; i++)
             once(p, &h, v.view, v.vote[i].n, v.vote[i].digest);
         has_committed(p, &h, &v);
+        bs_durable_voted(p, &h, &v);
     } else if (msg_read_checkpoint(msg, &c) == C2_E_OK) {
         once(p, &h, 0, c.n, c.digest);
     } else if (msg_read_pre_prepare(msg, &pp) == C2_E_OK) {

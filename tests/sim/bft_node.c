@@ -34,6 +34,7 @@ append(struct bs_proc *p, const struct bft_action *a)
     sim_life_leave(before);
     SIM_CHECK(p->s->w, lsn == a->lsn, "the log's record %llu is %llu to the core",
               (unsigned long long)lsn, (unsigned long long)a->lsn);
+    bs_durable_append(p, a->type, a->bytes, lsn);
 }
 
 /* The worst moment: what was signed is out, and perhaps not on the disk. */
@@ -218,6 +219,7 @@ wal_opened(void *arg, enum c2_err err, const struct wal_report *r)
     ev.health = r->damaged ? BFT_WAL_DAMAGED : BFT_WAL_GOOD;
     p->fresh = false;
     p->started = true;
+    bs_durable_opened(p, r->last_lsn);
     bs_event(p, &ev);
 }
 
@@ -226,6 +228,7 @@ wal_synced_to(void *arg, uint64_t lsn)
 {
     struct bs_proc *p = arg;
     struct bft_event ev = { .kind = BFT_EV_DURABLE, .lsn = lsn };
+    bs_durable_synced(p, lsn);
     bs_event(p, &ev);
 }
 
@@ -396,6 +399,7 @@ bs_proc_done(struct bs_proc *p)
     if (p->up)
         bs_crash(p);
     sim_stop(p->s->w, &p->restart);
+    bs_durable_done(p);
     sim_node_free(p->node);
     sim_disk_free(p->disk);
 }

@@ -7,7 +7,7 @@
  *   bft_net.c     the network between processes and clients
  *   bft_liar.c    what a Byzantine replica makes of the messages of a correct one
  *   bft_client.c  honest clients; bft_client_lie.c lying ones; bft_command.c what they ask for
- *   bft_check.c   what must hold, checked at each event
+ *   bft_check.c   what must hold, checked at each event; bft_durable.c: votes and the disk
  *   scene_bft.c   a random run: faults, then recovery while the liars go on
  *   scene_trap.c  known traps, one script each; trap_lies.c, trap_restart.c, trap_views.c
  *
@@ -74,8 +74,10 @@ struct bs_proc {
     bool created, fresh;
     struct sim_disk *disk;
     struct sim_node *node;
-    struct wal *wal;      /* owned by the node's life */
-    struct sim_life life; /* of the core */
+    struct wal *wal; /* owned by the node's life */
+    uint64_t durable_lsn;
+    struct bs_logged *logged; /* owned; NULL = nothing yet */
+    struct sim_life life;     /* of the core */
     size_t life_base;
     struct bft_replica *core;
     struct bft_exec *exec;
@@ -272,6 +274,13 @@ struct c2_blob *bs_sign_request(struct bs_client *c, struct msg_request *m, stru
 
 /* bft_client_lie.c */
 void bs_liar_due(struct c2_timer *t);
+
+/* bft_durable.c */
+void bs_durable_append(struct bs_proc *p, unsigned type, struct c2_slice bytes, uint64_t lsn);
+void bs_durable_synced(struct bs_proc *p, uint64_t lsn);
+void bs_durable_opened(struct bs_proc *p, uint64_t last_lsn);
+void bs_durable_voted(struct bs_proc *p, const struct msg_head *h, const struct msg_votes *v);
+void bs_durable_done(struct bs_proc *p);
 
 /* bft_check.c */
 void bs_check_sent(struct bs_proc *p, struct c2_slice msg);
