@@ -222,7 +222,7 @@ $(BUILD)/helpers/kvload: $(BUILD)/tests/helpers/kvload.o $(BUILD)/tests/lib/load
                          $(ARCHIVES_metadata)
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS))
 HOSTILE := $(BUILD)/helpers/hostile $(BUILD)/helpers/stranger
-$(HOSTILE): $(BUILD)/%: $(BUILD)/tests/%.o $(ARCHIVES_metadata)
+$(HOSTILE): $(BUILD)/%: $(BUILD)/tests/%.o $(BUILD)/libtestlib.a $(ARCHIVES_metadata)
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lpthread)
 
 # Programs that integration tests and benchmarks call; each is one file.
