@@ -3,7 +3,6 @@
  * kv get, put, delete, range, txn: a coordination service used directly.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,8 +69,9 @@ print_value(const struct service *s, const struct kv_args *a, const struct coord
 }
 
 static int
-get(struct service *s, const struct kv_args *a)
+get(struct service *s, void *arg)
 {
+    const struct kv_args *a = arg;
     const struct c2_slice key = c2_slice_str(a->argv[0]);
     struct service_call c = { .req = { .verb = COORD_GET, .keys = &key, .nkeys = 1 } };
     enum c2_err err = service_run(s, &c);
@@ -97,21 +97,12 @@ get(struct service *s, const struct kv_args *a)
 static int
 run_get(struct cmd_ctx *x, int argc, char **argv)
 {
-    struct service s;
+    const struct kv_form form = { "kv get", 1, 1, "which key?", 1 };
     struct kv_args a;
-    const struct cmd *cmd = cmd_find("kv get");
-    int code = kv_parse(x, cmd, argc, argv, &a);
-    if (code == CTL_EXIT_OK && (a.argc != 1 || a.raw + a.number + x->json > 1))
-        code = cmd_usage(x, cmd, a.argc != 1 ? "which key?" : "one of --raw, --number, --json");
-    if (code == CTL_EXIT_OK)
-        code = kv_check_key(x, cmd->name, a.argv[0]);
-    if (code == CTL_EXIT_OK)
-        code = service_open(x, cmd->name, a.service, &s);
-    if (code != CTL_EXIT_OK)
-        return code;
-    code = get(&s, &a);
-    service_close(&s);
-    return code;
+    int code = kv_parse(x, &form, argc, argv, &a);
+    if (code == CTL_EXIT_OK && a.raw + a.number + x->json > 1)
+        code = cmd_usage(x, cmd_find(form.name), "one of --raw, --number, --json");
+    return code == CTL_EXIT_OK ? service_use(x, form.name, a.service, get, &a) : code;
 }
 
 static void
@@ -132,9 +123,11 @@ print_range(const struct cmd_ctx *x, const struct coord_req *r, struct c2_json *
 }
 
 static int
-range(struct service *s, const char *arg)
+range(struct service *s, void *arg)
 {
-    const struct c2_slice prefix = c2_slice_str(arg);
+    const struct kv_args *a = arg;
+    const char *text = a->argc == 1 ? a->argv[0] : "";
+    const struct c2_slice prefix = c2_slice_str(text);
     C2_AUTO(c2_buf_done) struct c2_buf after = { 0 };
     struct c2_buf out = { 0 };
     struct c2_json j;
@@ -150,7 +143,7 @@ range(struct service *s, const char *arg)
         if (err == C2_E_OK)
             print_range(s->x, &c.req, &j);
         else
-            code = kv_fail(s, err, arg);
+            code = kv_fail(s, err, text);
         if (more) {
             struct c2_slice last = c.req.entries[c.req.nentries - 1].key;
             c2_buf_clear(&after);
@@ -168,19 +161,10 @@ range(struct service *s, const char *arg)
 static int
 run_range(struct cmd_ctx *x, int argc, char **argv)
 {
-    struct service s;
+    const struct kv_form form = { "kv range", 0, 1, "takes one prefix", 0 };
     struct kv_args a;
-    const struct cmd *cmd = cmd_find("kv range");
-    int code = kv_parse(x, cmd, argc, argv, &a);
-    if (code == CTL_EXIT_OK && a.argc > 1)
-        code = cmd_usage(x, cmd, "takes one prefix");
-    if (code == CTL_EXIT_OK)
-        code = service_open(x, cmd->name, a.service, &s);
-    if (code != CTL_EXIT_OK)
-        return code;
-    code = range(&s, a.argc == 1 ? a.argv[0] : "");
-    service_close(&s);
-    return code;
+    int code = kv_parse(x, &form, argc, argv, &a);
+    return code == CTL_EXIT_OK ? service_use(x, form.name, a.service, range, &a) : code;
 }
 
 /* ---- changes --------------------------------------------------------------------------------- */
@@ -222,10 +206,17 @@ print_conflict(const struct cmd_ctx *x, const struct coord_req *r, const char *n
 
 static const char *cond_name(enum coord_cond_kind kind);
 
-/* Runs one transaction and reports; an exit code. */
+struct changing {
+    const char *object; /* for messages; NULL = several */
+    struct coord_req req;
+};
+
+/* Runs one transaction and reports. */
 static int
-change(struct service *s, const char *object, struct coord_req *r)
+change(struct service *s, void *arg)
 {
+    const struct changing *g = arg;
+    const struct coord_req *r = &g->req;
     struct service_call c = { .req = *r };
     c.req.verb = COORD_TXN;
     enum c2_err err = service_run(s, &c);
@@ -236,69 +227,48 @@ change(struct service *s, const char *object, struct coord_req *r)
         print_conflict(s->x, &c.req, cond_name(r->conds[c.req.cond_failed].kind));
         code = CTL_EXIT_CONFLICT;
     } else {
-        code = kv_fail(s, err, object);
+        code = kv_fail(s, err, g->object);
     }
     coord_req_done(&c.req);
-    return code;
-}
-
-/* Opens the service for one transaction. */
-static int
-open_and_change(const struct cmd_ctx *x, const struct kv_args *a, const char *what,
-                struct coord_req *r)
-{
-    struct service s;
-    int code = service_open(x, what, a->service, &s);
-    if (code != CTL_EXIT_OK)
-        return code;
-    code = change(&s, a->argv[0], r);
-    service_close(&s);
     return code;
 }
 
 static int
 run_put(struct cmd_ctx *x, int argc, char **argv)
 {
+    const struct kv_form form = { "kv put", 2, 2, "which key, which value?", 1 };
     struct kv_args a;
     C2_AUTO(c2_buf_done) struct c2_buf value = { 0 };
-    const struct cmd *cmd = cmd_find("kv put");
-    int code = kv_parse(x, cmd, argc, argv, &a);
-    if (code == CTL_EXIT_OK && a.argc != 2)
-        code = cmd_usage(x, cmd, "which key, which value?");
-    if (code == CTL_EXIT_OK)
-        code = kv_check_key(x, cmd->name, a.argv[0]);
+    int code = kv_parse(x, &form, argc, argv, &a);
     if (code != CTL_EXIT_OK)
         return code;
     enum c2_err err = read_value(a.argv[1], &value);
     if (err == C2_E_OK && value.len > COORD_VALUE_MAX)
         err = C2_E_TOO_LARGE;
     if (err != C2_E_OK)
-        return cmd_fail(x, err, cmd->name, a.argv[0], NULL, "a value has up to 64 KiB");
+        return cmd_fail(x, err, form.name, a.argv[0], NULL, "a value has up to 64 KiB");
     const struct coord_op op = { .kind = COORD_PUT,
                                  .key = c2_slice_str(a.argv[0]),
                                  .value = c2_buf_slice(&value) };
-    struct coord_req r = { .ops = &op, .nops = 1 };
-    return open_and_change(x, &a, cmd->name, &r);
+    struct changing g = { a.argv[0], { .ops = &op, .nops = 1 } };
+    return service_use(x, form.name, a.service, change, &g);
 }
 
 static int
 run_delete(struct cmd_ctx *x, int argc, char **argv)
 {
+    const struct kv_form form = { "kv delete", 1, TXN_MAX, "takes 1 to 64 keys", TXN_MAX };
     struct kv_args a;
     struct coord_op ops[TXN_MAX] = { 0 };
-    const struct cmd *cmd = cmd_find("kv delete");
-    int code = kv_parse(x, cmd, argc, argv, &a);
-    if (code == CTL_EXIT_OK && (a.argc < 1 || a.argc > TXN_MAX))
-        code = cmd_usage(x, cmd, "takes 1 to 64 keys");
-    for (int i = 0; code == CTL_EXIT_OK && i < a.argc; i++) {
-        code = kv_check_key(x, cmd->name, a.argv[i]);
+    int code = kv_parse(x, &form, argc, argv, &a);
+    if (code != CTL_EXIT_OK)
+        return code;
+    for (int i = 0; i < a.argc; i++) {
         ops[i].kind = a.prefix ? COORD_DELETE_RANGE : COORD_DELETE;
         ops[i].key = c2_slice_str(a.argv[i]);
     }
-    if (code != CTL_EXIT_OK)
-        return code;
-    struct coord_req r = { .ops = ops, .nops = (size_t)a.argc };
-    return open_and_change(x, &a, cmd->name, &r);
+    struct changing g = { a.argv[0], { .ops = ops, .nops = (size_t)a.argc } };
+    return service_use(x, form.name, a.service, change, &g);
 }
 
 /* ---- txn ------------------------------------------------------------------------------------- */
@@ -436,11 +406,10 @@ run_txn(struct cmd_ctx *x, int argc, char **argv)
     for (int at = 0, took = 1; at < a.argc && took > 0; at += took)
         took = parse_word(x, t, a.argc - at, a.argv + at, &code);
     if (code == CTL_EXIT_OK) {
-        struct coord_req r = {
-            .conds = t->conds, .nconds = t->nconds, .ops = t->ops, .nops = t->nops
+        struct changing g = {
+            .req = { .conds = t->conds, .nconds = t->nconds, .ops = t->ops, .nops = t->nops }
         };
-        a.argv = (char *[]){ NULL }; /* a failure is of all of them */
-        code = open_and_change(x, &a, cmd->name, &r);
+        code = service_use(x, cmd->name, a.service, change, &g);
     }
     for (size_t i = 0; i < TXN_MAX; i++)
         c2_buf_done(&t->values[i]);

@@ -3,7 +3,7 @@
  * kv watch and kv lock: commands that go on until something ends them.
  */
 #include <errno.h>
-#include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,8 +77,9 @@ on_signal(void *arg, int signo)
 }
 
 static int
-watch(struct service *s, struct watching *v)
+watch(struct service *s, void *arg)
 {
+    struct watching *v = arg;
     enum c2_err err = c2_os_signals(s->os, on_signal, &v->over);
     if (err != C2_E_OK)
         return kv_fail(s, err, NULL);
@@ -91,22 +92,15 @@ watch(struct service *s, struct watching *v)
 static int
 run_watch(struct cmd_ctx *x, int argc, char **argv)
 {
-    struct service s;
+    const struct kv_form form = { "kv watch", 0, 1, "takes one prefix", 0 };
     struct kv_args a;
-    const struct cmd *cmd = cmd_find("kv watch");
     struct watching v = { .x = x, .w = { .event = on_event, .reload = on_reload } };
-    int code = kv_parse(x, cmd, argc, argv, &a);
-    if (code == CTL_EXIT_OK && a.argc > 1)
-        code = cmd_usage(x, cmd, "takes one prefix");
-    if (code == CTL_EXIT_OK)
-        code = service_open(x, cmd->name, a.service, &s);
+    int code = kv_parse(x, &form, argc, argv, &a);
     if (code != CTL_EXIT_OK)
         return code;
     v.left = a.count;
     v.w.prefix = c2_slice_str(a.argc == 1 ? a.argv[0] : "");
-    code = watch(&s, &v);
-    service_close(&s);
-    return code;
+    return service_use(x, form.name, a.service, watch, &v);
 }
 
 /* ---- lock ------------------------------------------------------------------------------------ */
@@ -119,8 +113,9 @@ run_watch(struct cmd_ctx *x, int argc, char **argv)
  * that and is the last one answered means that somebody else may have the lock.
  */
 struct locking {
-    struct service s;
+    struct service *s; /* borrowed */
     const char *key;
+    char **command;           /* NULL = none, the lock is held until interrupted */
     struct service_call call; /* the one that is waited for; here, because a signal leaves it */
     uint64_t session;
     uint64_t token;
@@ -172,12 +167,12 @@ call_done(struct coord_req *r)
 static enum c2_err
 run_call(struct locking *l)
 {
-    service_start(&l->s, &l->call);
+    service_start(l->s, &l->call);
     l->call.req.done = call_done;
-    coord_submit(l->s.coord, &l->call.req);
+    coord_submit(l->s->coord, &l->call.req);
     while (!l->call.done && !l->interrupted) {
         l->wake = false;
-        c2_os_run_until(l->s.os, &l->wake);
+        c2_os_run_until(l->s->os, &l->wake);
     }
     return l->call.done ? l->call.req.err : C2_E_INTERRUPTED;
 }
@@ -208,12 +203,12 @@ static void
 keepalive_fired(struct c2_timer *t)
 {
     struct locking *l = C2_CONTAINER_OF(t, struct locking, keepalive);
-    uint64_t now_ns = c2_now_ns(l->s.env);
+    uint64_t now_ns = c2_now_ns(l->s->env);
     if (now_ns >= l->held_until_ns) {
         lose(l);
         return;
     }
-    c2_timer_arm(l->s.env, t, C2_MIN(now_ns + TTL_NS / 4, l->held_until_ns));
+    c2_timer_arm(l->s->env, t, C2_MIN(now_ns + TTL_NS / 4, l->held_until_ns));
     if (l->alive_busy)
         return;
     l->alive_busy = true;
@@ -222,18 +217,18 @@ keepalive_fired(struct c2_timer *t)
                                    .session = l->session,
                                    .done = alive_done,
                                    .deadline_ns = now_ns + TTL_NS };
-    coord_submit(l->s.coord, &l->alive);
+    coord_submit(l->s->coord, &l->alive);
 }
 
 static enum c2_err
 open_session(struct locking *l)
 {
-    l->held_until_ns = c2_now_ns(l->s.env) + TTL_NS;
+    l->held_until_ns = c2_now_ns(l->s->env) + TTL_NS;
     l->call.req = (struct coord_req){ .verb = COORD_SESSION_OPEN, .ttl_ns = TTL_NS };
     enum c2_err err = run_call(l);
     l->session = l->call.req.session;
     if (err == C2_E_OK)
-        c2_timer_arm(l->s.env, &l->keepalive, c2_now_ns(l->s.env) + TTL_NS / 4);
+        c2_timer_arm(l->s->env, &l->keepalive, c2_now_ns(l->s->env) + TTL_NS / 4);
     return err;
 }
 
@@ -275,7 +270,7 @@ wait_for_lock(struct locking *l)
         if (err != C2_E_CONFLICT)
             return err;
         l->wake = false;
-        c2_os_run_until(l->s.os, &l->wake);
+        c2_os_run_until(l->s->os, &l->wake);
         if (l->interrupted)
             return C2_E_CANCELED;
         if (l->lost)
@@ -292,13 +287,13 @@ child_poll(struct c2_timer *t)
         l->child = 0;
         l->wake = true;
     } else {
-        c2_timer_arm(l->s.env, t, c2_now_ns(l->s.env) + CHILD_POLL_NS);
+        c2_timer_arm(l->s->env, t, c2_now_ns(l->s->env) + CHILD_POLL_NS);
     }
 }
 
 /* Runs the command while the lock is held; its exit code. */
 static int
-run_locked(struct locking *l, char **command)
+run_locked(struct locking *l)
 {
     char token[32];
     (void)snprintf(token, sizeof token, "%llu", (unsigned long long)l->token);
@@ -309,16 +304,16 @@ run_locked(struct locking *l, char **command)
         sigprocmask(SIG_SETMASK, &none, NULL);
         (void)signal(SIGPIPE, SIG_DFL);
         (void)setenv("C2FS_LOCK_TOKEN", token, 1);
-        execvp(command[0], command);
-        (void)fprintf(stderr, "c2fsctl: %s: %s\n", command[0], strerror(errno));
+        execvp(l->command[0], l->command);
+        (void)fprintf(stderr, "c2fsctl: %s: %s\n", l->command[0], strerror(errno));
         _exit(127);
     }
     if (l->child < 0)
-        return cmd_fail(l->s.x, c2_err_from_errno(errno), l->s.what, command[0], NULL, NULL);
-    c2_timer_arm(l->s.env, &l->poll, c2_now_ns(l->s.env));
+        return cmd_fail(l->s->x, c2_err_from_errno(errno), l->s->what, l->command[0], NULL, NULL);
+    c2_timer_arm(l->s->env, &l->poll, c2_now_ns(l->s->env));
     while (l->child > 0) {
         l->wake = false;
-        c2_os_run_until(l->s.os, &l->wake);
+        c2_os_run_until(l->s->os, &l->wake);
     }
     return WIFEXITED(l->status) ? WEXITSTATUS(l->status) : 128 + WTERMSIG(l->status);
 }
@@ -331,7 +326,7 @@ hold(struct locking *l)
     (void)fflush(stdout);
     while (!l->interrupted && !l->lost) {
         l->wake = false;
-        c2_os_run_until(l->s.os, &l->wake);
+        c2_os_run_until(l->s->os, &l->wake);
     }
     return CTL_EXIT_OK;
 }
@@ -340,85 +335,80 @@ static int
 lock_fail(const struct locking *l, enum c2_err err)
 {
     if (err == C2_E_EXISTS)
-        return cmd_fail(l->s.x, err, l->s.what, l->key, "this key has a value, it is no lock",
+        return cmd_fail(l->s->x, err, l->s->what, l->key, "this key has a value, it is no lock",
                         "choose another key for the lock");
     if (err == C2_E_CANCELED || err == C2_E_INTERRUPTED)
-        return cmd_fail(l->s.x, C2_E_INTERRUPTED, l->s.what, l->key,
+        return cmd_fail(l->s->x, C2_E_INTERRUPTED, l->s->what, l->key,
                         "interrupted before the lock was there", "nothing was run");
-    return kv_fail(&l->s, err, l->key);
+    return kv_fail(l->s, err, l->key);
 }
 
 /* With a session: takes the lock and does what it is for. */
 static int
-with_session(struct locking *l, char **command)
+with_session(struct locking *l)
 {
-    coord_watch(l->s.coord, &l->w);
+    coord_watch(l->s->coord, &l->w);
     enum c2_err err = wait_for_lock(l);
     int code = CTL_EXIT_OK;
     if (err != C2_E_OK)
         code = lock_fail(l, err);
     else
-        code = command != NULL ? run_locked(l, command) : hold(l);
-    c2_timer_stop(l->s.env, &l->keepalive);
-    coord_unwatch(l->s.coord, &l->w);
+        code = l->command != NULL ? run_locked(l) : hold(l);
+    c2_timer_stop(l->s->env, &l->keepalive);
+    coord_unwatch(l->s->coord, &l->w);
     if (err == C2_E_INTERRUPTED)
         return code; /* what was asked ends with the session */
     if (!l->lost && close_session(l) == C2_E_SESSION)
         l->lost = true;
     while (l->alive_busy && !l->interrupted && !l->lost) {
         l->wake = false;
-        c2_os_run_until(l->s.os, &l->wake);
+        c2_os_run_until(l->s->os, &l->wake);
     }
     if (l->lost && err == C2_E_OK)
         return cmd_fail(
-            l->s.x, C2_E_FENCED, l->s.what, l->key,
-            command != NULL ? "the lock was lost while the command ran" : "the lock was lost",
+            l->s->x, C2_E_FENCED, l->s->what, l->key,
+            l->command != NULL ? "the lock was lost while the command ran" : "the lock was lost",
             "somebody else may have held it meanwhile: conditions on the token's version "
             "(kv txn --if-version) keep what was done safe");
     return code;
 }
 
 static int
-lock(struct locking *l, char **command)
+lock(struct service *s, void *arg)
 {
+    struct locking *l = arg;
+    l->s = s;
     l->w.prefix = c2_slice_str(l->key);
     l->w.event = lock_event;
     l->w.reload = lock_reload;
     l->keepalive.fire = keepalive_fired;
     l->poll.fire = child_poll;
-    enum c2_err err = c2_os_signals(l->s.os, lock_signal, l);
+    enum c2_err err = c2_os_signals(l->s->os, lock_signal, l);
     if (err == C2_E_OK)
         err = open_session(l);
-    return err == C2_E_OK ? with_session(l, command) : lock_fail(l, err);
+    int code = err == C2_E_OK ? with_session(l) : lock_fail(l, err);
+    if (l->alive_busy || !l->call.done) { /* nobody wants to wait for what cannot be taken back */
+        (void)fflush(stdout);
+        _exit(code);
+    }
+    return code;
 }
 
 static int
 run_lock(struct cmd_ctx *x, int argc, char **argv)
 {
+    const struct kv_form form = { "kv lock", 1, INT_MAX, "which key?", 1 };
     struct kv_args a;
-    const struct cmd *cmd = cmd_find("kv lock");
     bool dashes = argc > 2 && strcmp(argv[2], "--") == 0; /* of the command */
-    int code = kv_parse(x, cmd, dashes ? 2 : argc, argv, &a);
-    if (code == CTL_EXIT_OK && a.argc == 0)
-        code = cmd_usage(x, cmd, "which key?");
-    if (code == CTL_EXIT_OK)
-        code = kv_check_key(x, cmd->name, a.argv[0]);
+    int code = kv_parse(x, &form, dashes ? 2 : argc, argv, &a);
     if (code != CTL_EXIT_OK)
         return code;
     int rest = (int)(a.argv - argv) + 1;
     rest += rest < argc && strcmp(argv[rest], "--") == 0;
     struct locking *l = c2_calloc(1, sizeof *l);
     l->key = a.argv[0];
-    code = service_open(x, cmd->name, a.service, &l->s);
-    if (code == CTL_EXIT_OK) {
-        code = lock(l, rest < argc ? argv + rest : NULL);
-        if (l->alive_busy ||
-            !l->call.done) { /* nobody wants to wait for what cannot be taken back */
-            (void)fflush(stdout);
-            _exit(code);
-        }
-        service_close(&l->s);
-    }
+    l->command = rest < argc ? argv + rest : NULL;
+    code = service_use(x, form.name, a.service, lock, l);
     c2_free(l);
     return code;
 }

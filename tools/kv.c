@@ -44,9 +44,9 @@ take_option(const struct cmd *cmd, int argc, char **argv, struct kv_args *a)
     return 1;
 }
 
-int
-kv_parse(const struct cmd_ctx *x, const struct cmd *cmd, int argc, char **argv,
-         struct kv_args *ret_args)
+static int
+parse_options(const struct cmd_ctx *x, const struct cmd *cmd, int argc, char **argv,
+              struct kv_args *ret_args)
 {
     struct kv_args a = { 0 };
     bool ended = false;
@@ -85,6 +85,22 @@ kv_check_key(const struct cmd_ctx *x, const char *what, const char *key)
         return CTL_EXIT_OK;
     return cmd_fail(x, C2_E_INVALID, what, len > COORD_KEY_MAX ? NULL : key, "this cannot be a key",
                     KEY_RULES);
+}
+
+int
+kv_parse(const struct cmd_ctx *x, const struct kv_form *f, int argc, char **argv,
+         struct kv_args *ret_args)
+{
+    struct kv_args a = { 0 };
+    const struct cmd *cmd = cmd_find(f->name);
+    int code = parse_options(x, cmd, argc, argv, &a);
+    if (code == CTL_EXIT_OK && (a.argc < f->min || a.argc > f->max))
+        code = cmd_usage(x, cmd, f->problem);
+    for (int i = 0; code == CTL_EXIT_OK && i < C2_MIN(a.argc, f->keys); i++)
+        code = kv_check_key(x, f->name, a.argv[i]);
+    if (code == CTL_EXIT_OK)
+        *ret_args = a;
+    return code;
 }
 
 int

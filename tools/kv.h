@@ -16,12 +16,20 @@ struct kv_args {
     char **argv;
 };
 
+/* The words of a command, behind its options. */
+struct kv_form {
+    const char *name; /* of the command */
+    int min, max;
+    const char *problem; /* what to say when there are fewer or more */
+    int keys;            /* of so many words, the first ones, each must be a key */
+};
+
 /*
- * Options come first, those of cmd->options; "--" ends them, for a key that begins with a dash. An
+ * Options come first, those of the command; "--" ends them, for a key that begins with a dash. An
  * option behind a key is an error: "kv delete a --prefix" must not delete the key "a". Returns an
  * exit code, after a message.
  */
-int kv_parse(const struct cmd_ctx *x, const struct cmd *cmd, int argc, char **argv,
+int kv_parse(const struct cmd_ctx *x, const struct kv_form *f, int argc, char **argv,
              struct kv_args *ret_args);
 
 /* Whether this may be a key; an exit code, after a message. */

@@ -58,6 +58,19 @@ service_close(struct service *s)
     c2_free(s->url);
 }
 
+int
+service_use(const struct cmd_ctx *x, const char *what, const char *name,
+            int (*body)(struct service *s, void *arg), void *arg)
+{
+    struct service s;
+    int code = service_open(x, what, name, &s);
+    if (code != CTL_EXIT_OK)
+        return code;
+    code = body(&s, arg);
+    service_close(&s);
+    return code;
+}
+
 const char *
 service_name(const struct service *s)
 {

@@ -26,6 +26,9 @@ struct service {
  */
 int service_open(const struct cmd_ctx *x, const char *what, const char *name, struct service *s);
 void service_close(struct service *s);
+/* Opens it, and closes it after what the command does with it; an exit code. */
+int service_use(const struct cmd_ctx *x, const char *what, const char *name,
+                int (*body)(struct service *s, void *arg), void *arg);
 /* Of its section; borrowed. */
 const char *service_name(const struct service *s);
 
