@@ -329,6 +329,16 @@ bft_on_request(struct bft_replica *r, struct c2_blob *blob, struct c2_slice msg,
 
 /* ---- time and views -------------------------------------------------------------------------- */
 
+/* What was proposed waits again. */
+static void
+take_back(struct bft_replica *r, struct bft_request *req)
+{
+    if (!req->proposed)
+        return;
+    bft_batch_leave(r, req);
+    bft_batch_join(r, req);
+}
+
 void
 bft_requests_new_view(struct bft_replica *r)
 {
@@ -336,10 +346,7 @@ bft_requests_new_view(struct bft_replica *r)
     C2_LIST_FOREACH (&r->ages, struct bft_queue, q, by_age) {
         q->told = false;
         C2_LIST_FOREACH (&q->requests, struct bft_request, req, link) {
-            if (req->proposed) {
-                bft_batch_leave(r, req);
-                bft_batch_join(r, req);
-            }
+            take_back(r, req);
             if (!bft_is_primary(r) && sent++ < FORWARDS_MAX)
                 pass_on(r, req);
         }
@@ -363,14 +370,20 @@ still_waits(struct bft_replica *r, struct bft_queue *q)
     return left > 0;
 }
 
+/* What this primary has proposed may be in batches that were skipped. Of commands the state says
+ * so; what is left (of ordered reads it says nothing) is proposed once more, or would count for
+ * ever. */
 void
 bft_requests_recheck(struct bft_replica *r)
 {
     struct bft_queue *q = C2_LIST_FIRST(&r->ages, struct bft_queue, by_age);
     for (size_t left = r->ages.count; left > 0; left--) {
-        struct c2_link *next = q->by_age.next;
-        (void)still_waits(r, q);
-        q = C2_CONTAINER_OF(next, struct bft_queue, by_age);
+        struct bft_queue *next = C2_CONTAINER_OF(q->by_age.next, struct bft_queue, by_age);
+        if (still_waits(r, q)) {
+            C2_LIST_FOREACH (&q->requests, struct bft_request, req, link)
+                take_back(r, req);
+        }
+        q = next;
     }
 }
 

@@ -277,6 +277,32 @@ room__is_kept_for_what_backups_pass_on_when_clients_have_taken_all(void **state)
     bench_free(b);
 }
 
+/* ---- a primary that has fetched the state ---------------------------------------------------- */
+
+/* What it had proposed was perhaps executed by the others, and will never be here. Of an ordered
+ * read the state does not say so: it must not count for ever, and be proposed again. */
+static void
+query__of_a_batch_that_was_skipped_is_proposed_again(void **state)
+{
+    (void)state;
+    struct bft_limits limits;
+    bft_limits_default(&limits);
+    struct bench *b = bench_new(0, &limits);
+    assert_true(ask(b, 0, 0, 1, 10, QUERY));
+    look(b);
+    assert_int_equal(b->nseen, 1);
+    assert_int_equal(b->r->under_way, 1);
+    b->r->syncing = true;
+    b->r->mode = BFT_SYNCING;
+    b->r->issued = b->r->executed = b->r->proposed = b->r->stable = BFT_SESSION_WINDOW;
+    bft_sync_over(b->r);
+    assert_int_equal(b->r->under_way, 0);
+    look(b);
+    assert_int_equal(b->nseen, 1);
+    assert_int_equal(b->r->under_way, 1);
+    bench_free(b);
+}
+
 int
 main(void)
 {
@@ -285,6 +311,7 @@ main(void)
         cmocka_unit_test(batches__under_way_have_bounded_bytes),
         cmocka_unit_test(room__of_a_key_is_larger_at_the_primary_and_for_what_backups_pass_on),
         cmocka_unit_test(room__is_kept_for_what_backups_pass_on_when_clients_have_taken_all),
+        cmocka_unit_test(query__of_a_batch_that_was_skipped_is_proposed_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
