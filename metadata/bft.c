@@ -133,7 +133,7 @@ dispatch(struct bft_replica *r, uint16_t seat, enum msg_type type, struct c2_blo
         bft_on_body(r, blob);
         return;
     case MSG_DECIDED:
-        bft_on_decided(r, blob);
+        bft_on_decided(r, seat, blob);
         return;
     case MSG_STABLE:
         bft_on_stable(r, blob);

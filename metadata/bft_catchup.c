@@ -15,10 +15,25 @@
 #define LAG_PATIENCE  6          /* times status_ns without progress */
 
 void
-bft_hear_of(struct bft_replica *r, uint64_t n)
+bft_hear_of(struct bft_replica *r, uint16_t seat, uint64_t n)
 {
-    if (n > r->seen_n && n <= r->stable + 4ull * r->config.window)
-        r->seen_n = n;
+    if (n > r->heard_n[seat] && n <= r->stable + 4ull * r->config.window)
+        r->heard_n[seat] = n;
+}
+
+/* What f + 1 have spoken of: a liar's numbers alone would keep everybody busy for ever. */
+static uint64_t
+believable_n(const struct bft_replica *r)
+{
+    uint64_t best = 0;
+    for (unsigned i = 0; i < r->config.n; i++) {
+        unsigned as_high = 0;
+        for (unsigned k = 0; k < r->config.n; k++)
+            as_high += r->heard_n[k] >= r->heard_n[i];
+        if (as_high > r->config.f)
+            best = C2_MAX(best, r->heard_n[i]);
+    }
+    return best;
 }
 
 /* ---- fetching bodies ------------------------------------------------------------------------- */
@@ -235,7 +250,7 @@ proof_is_good(struct bft_replica *r, const struct msg_decided *d, uint64_t *ret_
 }
 
 void
-bft_on_decided(struct bft_replica *r, struct c2_blob *blob)
+bft_on_decided(struct bft_replica *r, uint16_t seat, struct c2_blob *blob)
 {
     struct msg_decided d;
     uint64_t view = 0;
@@ -243,7 +258,7 @@ bft_on_decided(struct bft_replica *r, struct c2_blob *blob)
         r->count.dropped++;
         return;
     }
-    bft_hear_of(r, d.n);
+    bft_hear_of(r, seat, d.n);
     struct bft_slot *s = d.n > r->executed ? bft_slot_make(r, d.n) : NULL;
     if (s == NULL || (s->decided && s->have_final))
         return;
@@ -311,7 +326,8 @@ static bool
 in_want(const struct bft_replica *r)
 {
     return r->phase == BFT_LEAVING || bft_nv_waits(r) || r->executed < r->seen_n ||
-           r->nrequests > 0 || r->mode != BFT_RUNNING || r->my_wish > r->view;
+           r->executed < believable_n(r) || r->nrequests > 0 || r->mode != BFT_RUNNING ||
+           r->my_wish > r->view;
 }
 
 static void
@@ -472,7 +488,7 @@ bft_on_status(struct bft_replica *r, uint16_t seat, struct c2_blob *blob)
         r->count.dropped++;
         return;
     }
-    bft_hear_of(r, st.executed);
+    bft_hear_of(r, seat, st.executed);
     bft_on_wish(r, seat, C2_MAX(st.wish, st.view));
     bft_quarantine_hears(r, seat, &st);
     if (r->answered_ns[seat] + r->setup.timing.status_ns / 2 > r->now_ns)

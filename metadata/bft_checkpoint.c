@@ -321,7 +321,7 @@ bft_adopt_stable(struct bft_replica *r, const struct msg_stable *s)
     r->progress_ns = r->now_ns;
     if (r->backoff > 0)
         r->backoff--;
-    bft_hear_of(r, r->stable);
+    r->seen_n = C2_MAX(r->seen_n, r->stable);
     settle_slots(r, before + 1);
     plan_trim(r);
     const struct msg_checkpoint *own = own_checkpoint(r, r->stable);

@@ -241,6 +241,7 @@ forget_agreement(struct bft_replica *r)
         bft_vc_clear(&r->vc[i]);
         r->wish[i] = 0;
         r->answered_ns[i] = 0;
+        r->heard_n[i] = 0;
     }
     bft_nv_clear(&r->nv);
     for (unsigned i = 0; i < MSG_REPLICAS_MAX; i++)

@@ -214,9 +214,10 @@ struct bft_replica {
     struct msg_checkpoint stable_c;
     uint64_t proposed;     /* highest sequence number proposed in this view (primary) */
     uint64_t committed_to; /* highest n for which a COMMIT was ever sent */
-    uint64_t seen_n;       /* highest n heard of from anybody believable */
-    struct bft_slot *ring; /* owned, BFT_RING */
-    uint64_t last_time_ns; /* highest agreed time proposed or accepted */
+    uint64_t seen_n;       /* highest n that is decided or stable, or that we have voted for */
+    uint64_t heard_n[MSG_REPLICAS_MAX]; /* highest n that a seat has spoken of */
+    struct bft_slot *ring;              /* owned, BFT_RING */
+    uint64_t last_time_ns;              /* highest agreed time proposed or accepted */
     size_t bodies_bytes;
     uint64_t dropped_to; /* bodies up to here were dropped to make room */
 
@@ -541,10 +542,11 @@ void bft_use_config(struct bft_replica *r, const struct bft_config *c);
 void bft_on_status(struct bft_replica *r, uint16_t seat, struct c2_blob *blob);
 void bft_on_fetch(struct bft_replica *r, uint16_t seat, struct c2_blob *blob);
 void bft_on_body(struct bft_replica *r, struct c2_blob *blob);
-void bft_on_decided(struct bft_replica *r, struct c2_blob *blob);
+void bft_on_decided(struct bft_replica *r, uint16_t seat, struct c2_blob *blob);
 void bft_catchup_tick(struct bft_replica *r);
 uint64_t bft_catchup_deadline(const struct bft_replica *r);
-void bft_hear_of(struct bft_replica *r, uint64_t n);
+/* A seat speaks of this number; one alone is not believed. */
+void bft_hear_of(struct bft_replica *r, uint16_t seat, uint64_t n);
 /* Asks for a batch at once. */
 void bft_fetch_body(struct bft_replica *r, const uint8_t digest[MSG_DIGEST_LEN], uint16_t seat);
 

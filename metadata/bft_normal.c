@@ -133,7 +133,7 @@ bft_on_pre_prepare(struct bft_replica *r, uint16_t seat, struct c2_blob *blob)
         r->count.dropped++;
         return;
     }
-    bft_hear_of(r, m.p.n);
+    bft_hear_of(r, seat, m.p.n);
     struct bft_slot *s = bft_in_window(r, m.p.n) ? bft_slot_make(r, m.p.n) : NULL;
     if (s == NULL || m.p.view < r->view)
         return;
@@ -216,6 +216,7 @@ log_proposal(struct bft_replica *r, struct bft_slot *s)
     struct wal_record rec = { .epoch = r->config.epoch };
     rec.proposal = c2_slice(s->proposal, MSG_PROPOSAL_LEN);
     s->voted = true;
+    r->seen_n = C2_MAX(r->seen_n, s->n);
     s->prepare_lsn = bft_append(r, WAL_PROPOSAL, &rec, &s->body);
     if (s->first_lsn == 0)
         s->first_lsn = s->prepare_lsn;
@@ -315,6 +316,7 @@ bft_decide(struct bft_replica *r, struct bft_slot *s, uint64_t view, const uint8
     s->decided_view = view;
     memcpy(s->decided_digest, digest, MSG_DIGEST_LEN);
     r->count.decided++;
+    r->seen_n = C2_MAX(r->seen_n, s->n);
     r->progress_ns = r->now_ns;
     bft_pace_decided(r, s);
     if (++r->decided_in_view % 16 == 0 && r->backoff > 0)
@@ -379,7 +381,7 @@ static void
 take_vote(struct bft_replica *r, uint16_t seat, struct c2_blob *blob, bool commit, uint64_t view,
           const struct msg_vote *v)
 {
-    bft_hear_of(r, v->n);
+    bft_hear_of(r, seat, v->n);
     struct bft_slot *s = bft_slot_make(r, v->n);
     if (s == NULL)
         return;

@@ -344,6 +344,53 @@ reads__that_wait_take_bounded_memory(void **state)
     bft_free(r);
 }
 
+/* ---- what a liar says --------------------------------------------------------------------- */
+
+/* From the seat: that it has executed so much. */
+static void
+claim(struct bft_replica *r, uint16_t seat, uint64_t executed)
+{
+    const struct msg_head h = { .type = MSG_STATUS, .sender = seat };
+    const struct msg_status st = { .executed = executed };
+    struct c2_buf out = { 0 };
+    msg_write_status(&out, &h, &st);
+    struct c2_blob *msg = c2_blob_copy(out.data, out.len);
+    bft_on_status(r, seat, msg);
+    c2_blob_unref(msg);
+    c2_buf_done(&out);
+}
+
+/* Times that it says what it has, in ten seconds. */
+static unsigned
+count_own_statuses(struct bft_replica *r)
+{
+    const uint64_t end_ns = r->now_ns + 10 * C2_NS_PER_S;
+    unsigned count = 0;
+    bft_catchup_tick(r);
+    count_sent(r);
+    while (r->status_ns < end_ns) {
+        r->now_ns = r->status_ns;
+        bft_catchup_tick(r);
+        count += count_sent(r) > 0;
+    }
+    return count;
+}
+
+static void
+number__that_one_replica_alone_has_seen_keeps_nobody_busy(void **state)
+{
+    (void)state;
+    struct bft_replica *r = make_running();
+    const unsigned idle = (unsigned)(10 * C2_NS_PER_S / r->setup.timing.status_idle_ns);
+    claim(r, 3, 100);
+    assert_in_range(count_own_statuses(r), idle / 2, idle);
+    claim(r, 2, 50);
+    assert_true(count_own_statuses(r) > 5 * idle);
+    r->issued = r->executed = 50; /* what both have seen */
+    assert_in_range(count_own_statuses(r), idle / 2, idle);
+    bft_free(r);
+}
+
 int
 main(void)
 {
@@ -356,6 +403,7 @@ main(void)
         cmocka_unit_test(request__that_an_epoch_makes_invalid_is_not_proposed_in_it),
         cmocka_unit_test(bodies__are_not_sent_as_fast_as_they_can_be_asked_for),
         cmocka_unit_test(reads__that_wait_take_bounded_memory),
+        cmocka_unit_test(number__that_one_replica_alone_has_seen_keeps_nobody_busy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
