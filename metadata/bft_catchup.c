@@ -162,18 +162,21 @@ bft_on_body(struct bft_replica *r, struct c2_blob *blob)
 
 /* ---- decisions ------------------------------------------------------------------------------- */
 
-/* Collects a quorum of good COMMITs into r->scratch; 0 when there are not enough. */
+/* Collects a quorum of good COMMITs; 0 when there are not enough. The decision does not need them
+ * any more, so one that its author has not signed is forgotten: nobody looks at it again. */
 static unsigned
-gather_commits(struct bft_replica *r, const struct bft_slot *s, uint64_t view, struct c2_buf *out)
+gather_commits(struct bft_replica *r, struct bft_slot *s, uint64_t view, struct c2_buf *out)
 {
     unsigned count = 0;
     c2_buf_clear(out);
     for (uint16_t i = 0; i < r->config.n && count < r->q; i++) {
-        const struct bft_vote *v = &s->commit[i];
+        struct bft_vote *v = &s->commit[i];
         if (v->msg == NULL || v->view != view || !bft_digest_equal(v->digest, s->decided_digest))
             continue;
-        if (!bft_verify_seat(r, i, c2_blob_slice(v->msg)))
+        if (!bft_verify_seat(r, i, c2_blob_slice(v->msg))) {
+            bft_vote_clear(v);
             continue;
+        }
         msg_put_bytes(out, c2_blob_slice(v->msg));
         count++;
     }

@@ -188,13 +188,18 @@ bft_vote_set(struct bft_vote *v, struct c2_blob *msg, uint64_t view, const uint8
     c2_blob_unref(old);
 }
 
+void
+bft_vote_clear(struct bft_vote *v)
+{
+    c2_blob_unref(v->msg);
+    *v = (struct bft_vote){ 0 };
+}
+
 static void
 clear_votes(struct bft_vote *votes)
 {
-    for (unsigned i = 0; i < MSG_REPLICAS_MAX; i++) {
-        c2_blob_unref(votes[i].msg);
-        votes[i] = (struct bft_vote){ 0 };
-    }
+    for (unsigned i = 0; i < MSG_REPLICAS_MAX; i++)
+        bft_vote_clear(&votes[i]);
 }
 
 unsigned

@@ -97,6 +97,7 @@ bool bft_find_body(struct bft_replica *r, const uint8_t digest[MSG_DIGEST_LEN],
 bool bft_look_for_body(struct bft_replica *r, struct bft_slot *s);
 bool bft_is_null(const uint8_t digest[MSG_DIGEST_LEN]);
 void bft_vote_set(struct bft_vote *v, struct c2_blob *msg, uint64_t view, const uint8_t *digest);
+void bft_vote_clear(struct bft_vote *v);
 /* Votes for (view, digest). */
 unsigned bft_vote_count(const struct bft_replica *r, const struct bft_vote *votes, uint64_t view,
                         const uint8_t *digest);

@@ -391,6 +391,59 @@ number__that_one_replica_alone_has_seen_keeps_nobody_busy(void **state)
     bft_free(r);
 }
 
+static struct c2_blob *
+signed_commit(uint16_t seat, uint64_t n, const uint8_t *digest, bool good)
+{
+    const struct msg_head h = { .type = MSG_COMMIT, .sender = seat };
+    struct msg_votes v = { .count = 1, .vote[0].n = n };
+    uint8_t secret[C2_ED25519_SECRET_LEN], key[MSG_KEY_LEN];
+    struct c2_buf out = { 0 };
+    memcpy(v.vote[0].digest, digest, MSG_DIGEST_LEN);
+    cheap_sign_key(good ? "replica" : "nobody", seat, secret, key);
+    msg_write_votes(&out, &h, &v);
+    msg_sign(&cheap_sign, secret, &out, 0);
+    struct c2_blob *msg = c2_blob_copy(out.data, out.len);
+    c2_buf_done(&out);
+    return msg;
+}
+
+/* Number 1 is decided here, and of those who have committed to it the liar in seat 1 has not
+ * signed.
+ */
+static void
+decide_with_liar(struct bft_replica *r)
+{
+    uint8_t bytes[16] = { 0 };
+    struct c2_blob *body = c2_blob_copy(bytes, sizeof bytes);
+    struct bft_slot *s = bft_slot_make(r, 1);
+    msg_batch_digest(c2_blob_slice(body), s->decided_digest);
+    s->decided = true;
+    bft_final_set(r, s, body, c2_blob_slice(body));
+    for (uint16_t i = 0; i < 4; i++) {
+        struct c2_blob *vote = signed_commit(i, 1, s->decided_digest, i != 1);
+        bft_vote_set(&s->commit[i], vote, 0, s->decided_digest);
+        c2_blob_unref(vote);
+    }
+    r->issued = r->executed = 1;
+    c2_blob_unref(body);
+}
+
+static void
+vote__that_nobody_has_signed_is_looked_at_once(void **state)
+{
+    (void)state;
+    struct bft_replica *r = make_running();
+    decide_with_liar(r);
+    for (unsigned i = 0; i < MANY; i++) {
+        claim(r, 2, 0); /* it wants the decision, with its proof */
+        assert_true(count_sent(r) > 0);
+        r->now_ns += C2_NS_PER_S;
+    }
+    assert_int_equal(r->count.sig_bad, 1);
+    assert_in_range(r->count.sig_checked, 4, 2 * 4);
+    bft_free(r);
+}
+
 int
 main(void)
 {
@@ -404,6 +457,7 @@ main(void)
         cmocka_unit_test(bodies__are_not_sent_as_fast_as_they_can_be_asked_for),
         cmocka_unit_test(reads__that_wait_take_bounded_memory),
         cmocka_unit_test(number__that_one_replica_alone_has_seen_keeps_nobody_busy),
+        cmocka_unit_test(vote__that_nobody_has_signed_is_looked_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
