@@ -4,7 +4,10 @@
  * replica. A fast read is answered by a quorum of equal ones: every quorum has a correct replica
  * that knows of each completed change, and refuses to answer before it has executed it.
  *
- * An ordered request goes to the primary; if no answer comes in time, to all. A fast read goes to
+ * An ordered request goes to the primary; if no answer comes in time, to all. A long result comes
+ * from one of those that answer, which the request's number names: when f + 1 have sent its digest
+ * and it does not come, a command is repeated (then all send what they have kept), and a read gets
+ * another number. No read gets that of a replica that is known to be down. A fast read goes to
  * the quorum that answered fastest of late, one of them is asked for the result and the others for
  * its digest; then to all for everything; then it becomes an ordered request.
  */
@@ -27,6 +30,7 @@ client_votes_clear(struct bft_call *call)
         c2_buf_done(&call->votes[i].result);
     memset(call->votes, 0, sizeof call->votes);
     call->asked = 0;
+    call->agreed = false;
 }
 
 void
@@ -136,16 +140,34 @@ client_calls_send(struct bft_client *c, uint64_t first, unsigned count, struct c
 
 /* Numbers that are answered in a row need not be remembered by the service any more. */
 static void
-finish_number(struct bft_client *c, struct bft_call *call)
+number_is_over(struct bft_client *c, uint64_t number)
 {
-    c->calls[call->number % CALLS_MAX] = NULL;
-    c->under_way--;
-    c->answered[call->number % CALLS_MAX] = true;
+    c->answered[number % CALLS_MAX] = true;
     while (c->ack_low + 1 < c->next_cseq && c->answered[(c->ack_low + 1) % CALLS_MAX]) {
         c->ack_low++;
         c->answered[c->ack_low % CALLS_MAX] = false;
     }
+}
+
+static void
+finish_number(struct bft_client *c, struct bft_call *call)
+{
+    c->calls[call->number % CALLS_MAX] = NULL;
+    c->under_way--;
+    number_is_over(c, call->number);
     client_pump(c);
+}
+
+void
+client_skip_numbers(struct bft_client *c)
+{
+    for (unsigned i = 0; i < c->config.f; i++) {
+        bool more = c->next_cseq < c->ack_low + CALLS_MAX;
+        if (!more || client_is_up(c, (unsigned)(c->next_cseq % c->config.n)))
+            return;
+        c->next_cseq++;
+        number_is_over(c, c->next_cseq - 1);
+    }
 }
 
 /* The same once more, with a number of its own: it has changed nothing. */
@@ -155,6 +177,21 @@ ask_anew(struct bft_client *c, struct bft_call *call)
     finish_number(c, call);
     client_votes_clear(call);
     client_enlist(call, &c->waiting);
+}
+
+/* Whoever is to send the result may be farther away than those that have answered: it gets as long
+ * as they took. */
+static void
+expect_result(struct bft_call *call)
+{
+    const struct bft_client *c = call->c;
+    uint64_t now_ns = c2_now_ns(c->base.env);
+    uint64_t at_ns = now_ns + C2_MAX(c->o.hedge_ns, now_ns - call->sent_ns);
+    if (call->agreed || at_ns >= call->retry_at)
+        return;
+    call->agreed = true;
+    call->retry_at = at_ns;
+    client_arm(call);
 }
 
 static void
@@ -173,8 +210,10 @@ call_answered(struct bft_call *call, const struct call_vote *v)
     }
     if (v->code == MSG_OK || call->admin != NULL) {
         struct c2_buf *result = result_of(call, v);
-        if (result == NULL)
-            return; /* whoever was to send it did not: all will, when asked again */
+        if (result == NULL) {
+            expect_result(call);
+            return;
+        }
         if (call->admin != NULL)
             client_admin_end(call, v->code == MSG_OK ? C2_E_OK : C2_E_NOT_PERMITTED,
                              c2_buf_slice(result));
@@ -435,7 +474,8 @@ client_call_timer(struct c2_timer *t)
         give_up(call);
         return;
     }
-    if (call->state == CALL_ORDERED && call->kind == MSG_REQ_QUERY && call->tries >= QUERY_TRIES) {
+    bool in_vain = call->agreed || call->tries >= QUERY_TRIES;
+    if (call->state == CALL_ORDERED && call->kind == MSG_REQ_QUERY && in_vain) {
         query_differently(call);
     } else if (call->state == CALL_ORDERED) {
         c->repeated++;

@@ -26,6 +26,8 @@ static void
 number_call(struct bft_client *c, struct bft_call *call)
 {
     client_unlist(call);
+    if (call->kind == MSG_REQ_QUERY)
+        client_skip_numbers(c);
     call->number = c->next_cseq++;
     call->state = CALL_ORDERED;
     call->tries = 0;

@@ -50,6 +50,7 @@ struct bft_call {
     uint64_t retry_at; /* when it is due */
     uint64_t sent_ns;
     unsigned tries;
+    bool agreed;    /* f + 1 have answered an ordered request, its result is all that lacks */
     uint32_t asked; /* seats */
     struct call_vote votes[MSG_REPLICAS_MAX];
 };
@@ -176,6 +177,8 @@ void client_gather_done(struct bft_client *c);
 void client_call_send(struct bft_call *call, bool all);
 /* One message for the calls with these numbers, for the first time. */
 void client_calls_send(struct bft_client *c, uint64_t first, unsigned count, struct c2_blob *msg);
+/* Before a read is numbered: its result does not come from a replica that is down. */
+void client_skip_numbers(struct bft_client *c);
 void client_call_timer(struct c2_timer *t);
 void client_read_start(struct bft_call *call);
 void client_on_reply(struct client_replica *r, struct c2_slice m);

@@ -188,6 +188,100 @@ clients__with_one_key_that_begin_at_once_are_not_taken_for_one(void **state)
     assert_value(f, "counter", "\4");
 }
 
+/* ---- long answers, which one replica sends --------------------------------------------------- */
+
+#define SILENT 2u
+#define SOON   (200 * C2_NS_PER_MS) /* before the client repeats a request that is not answered */
+
+/* Instead of the answer to a fast read: nobody says the same as anybody else. */
+static void
+tell_another(struct test_hub *hub, unsigned from, unsigned to, struct msg_head h,
+             struct msg_read_reply reply)
+{
+    struct c2_buf out = { 0 };
+    reply.has_result = 0;
+    reply.result = c2_slice(NULL, 0);
+    memset(reply.digest, (int)from, sizeof reply.digest);
+    msg_write_read_reply(&out, &h, &reply);
+    test_hub_inject(hub, from, to, c2_buf_slice(&out));
+    c2_buf_done(&out);
+}
+
+/* All reads become ordered ones; SILENT executes them, and answers nothing. */
+static bool
+passes_but_answers(void *arg, unsigned from, unsigned to, struct c2_slice m)
+{
+    struct msg_head h;
+    struct msg_read_reply reply;
+    if (to < BFT_RIG_CLIENT || msg_read_head(m, &h) != C2_E_OK)
+        return true;
+    if (msg_read_read_reply(m, &reply) == C2_E_OK) {
+        tell_another(arg, from, to, h, reply);
+        return false;
+    }
+    return h.type != MSG_REPLY || from != SILENT;
+}
+
+/* So many reads and conflicts that everybody's turn to answer comes; each has its answer soon. */
+static void
+ask_for_long_answers(struct coord_fixture *f, const char *value)
+{
+    for (unsigned i = 0; i < 2 * f->rig->n; i++) {
+        uint64_t from_ns = c2_now_ns(f->env);
+        assert_value(f, "long", value);
+        assert_in_range(c2_now_ns(f->env) - from_ns, 0, SOON);
+        from_ns = c2_now_ns(f->env);
+        assert_int_equal(
+            txn_if(f, cond(COORD_VALUE_EQ, "long", "other", 0), op(COORD_PUT, "never", "x", 0)),
+            C2_E_CONFLICT);
+        assert_in_range(c2_now_ns(f->env) - from_ns, 0, SOON);
+    }
+}
+
+static void
+answers__come_soon_when_the_one_that_has_to_send_them_does_not(void **state)
+{
+    struct coord_fixture *f = *state;
+    struct bft_client_info before, after;
+    char value[4000];
+    memset(value, 'v', sizeof value - 1);
+    value[sizeof value - 1] = '\0';
+    put(f, "long", value);
+    assert_value(f, "long", value); /* the client knows how long a read takes */
+    test_hub_filter(f->rig->hub, passes_but_answers, f->rig->hub);
+    bft_client_info(f->c, &before);
+    ask_for_long_answers(f, value);
+    bft_client_info(f->c, &after);
+    assert_true(after.ordered_reads - before.ordered_reads >= 2 * f->rig->n);
+    test_hub_filter(f->rig->hub, NULL, NULL);
+}
+
+/* It is not even asked to. */
+static void
+answers__are_not_expected_from_a_replica_that_is_down(void **state)
+{
+    struct coord_fixture *f = *state;
+    struct bft_client_info before, after;
+    char value[4000];
+    memset(value, 'v', sizeof value - 1);
+    value[sizeof value - 1] = '\0';
+    put(f, "long", value);
+    assert_value(f, "long", value);
+    bft_rig_stop(f->rig, SILENT);
+    test_env_run_for(f->t, C2_NS_PER_S);
+    test_hub_filter(f->rig->hub, passes_but_answers, f->rig->hub);
+    uint64_t anew = c2_mark_count("client: an ordered read gets another number");
+    bft_client_info(f->c, &before);
+    for (unsigned i = 0; i < 2 * f->rig->n; i++)
+        assert_value(f, "long", value);
+    bft_client_info(f->c, &after);
+    assert_int_equal(after.ordered_reads - before.ordered_reads, 2 * f->rig->n);
+    assert_int_equal(c2_mark_count("client: an ordered read gets another number"), anew);
+    put(f, "long", "short");
+    assert_value(f, "long", "short");
+    test_hub_filter(f->rig->hub, NULL, NULL);
+}
+
 int
 main(void)
 {
@@ -198,6 +292,8 @@ main(void)
         T(request__that_was_part_of_a_group_is_not_waited_for),
         T(answers__that_are_too_many_for_one_batch_come_all_the_same),
         T(clients__with_one_key_that_begin_at_once_are_not_taken_for_one),
+        T(answers__come_soon_when_the_one_that_has_to_send_them_does_not),
+        T(answers__are_not_expected_from_a_replica_that_is_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
