@@ -20,7 +20,7 @@
 #define STRANGERS_MAX   128
 #define ACCEPT_MAX      16 /* per turn of the loop */
 #define ACCEPT_SHARE    8
-#define ACCEPT_BURST_NS (100 * C2_NS_PER_MS)
+#define ACCEPT_BURST_NS (16 * C2_NS_PER_MS)
 #define REST_NS         (100 * C2_NS_PER_MS)
 
 void

@@ -30,6 +30,7 @@
 #define BFT_F_MAX           3
 #define BFT_ADMINS_MAX      8
 #define BFT_ADDRESS_MAX     128
+#define BFT_RECENT          8    /* keys that are known to have asked lately */
 #define BFT_SESSION_WINDOW  64   /* requests of a session that may be outstanding */
 #define BFT_ANSWER_KEPT_MAX 4096 /* larger answers are not kept for repetitions */
 #define BFT_ANSWER_SHORT    256  /* as long as the answer of a command that was done can be */
@@ -301,7 +302,9 @@ struct bft_info {
 
 void bft_info(const struct bft_replica *r, struct bft_info *ret_info);
 const struct bft_config *bft_current_config(const struct bft_replica *r);
-/* Whether another key than this one has asked for something within a second. */
+/* How many keys have asked for something within a second, but no more than BFT_RECENT. */
+unsigned bft_keys_active(const struct bft_replica *r);
+/* Whether another key than this one has. */
 bool bft_is_contended(const struct bft_replica *r, const uint8_t key[MSG_KEY_LEN]);
 
 #endif

@@ -382,6 +382,7 @@ executed(struct bft_replica *r, const struct bft_job *job)
         a.result = c2_slice(job->out.data + from, job->out_end[i] - from);
         a.code = a.result.len > 0 ? MSG_OK : MSG_RESULT_GONE;
         from = job->out_end[i];
+        bft_note_key(r, c->key);
         struct bft_session *s = bft_session_find(r, c->session);
         struct bft_answer *kept =
             s != NULL && !c->query ? bft_session_find_answer(s, c->cseq) : NULL;

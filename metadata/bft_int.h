@@ -252,7 +252,7 @@ struct bft_replica {
     /* requests */
     struct c2_map queues, principals;
     struct c2_list turns; /* of bft_principal.turn: whose turn it is */
-    struct bft_recent recent[2];
+    struct bft_recent recent[BFT_RECENT];
     struct bft_reader readers[BFT_READERS]; /* whose fast reads are at the executor */
     unsigned nreaders;
     struct c2_list ages; /* of bft_queue.by_age */
@@ -331,15 +331,15 @@ bool bft_verify_seat(struct bft_replica *r, uint16_t seat, struct c2_slice msg);
 bool bft_verify_stable(struct bft_replica *r, const struct msg_stable *s);
 void bft_sign_scratch(struct bft_replica *r, size_t from);
 
+/* ---- bft_recent.c ---- */
+void bft_note_key(struct bft_replica *r, const uint8_t key[MSG_KEY_LEN]); /* it wants something */
+
 /* ---- bft_request.c ---- */
 void bft_on_request(struct bft_replica *r, struct c2_blob *blob, struct c2_slice msg, uint64_t conn,
                     bool forwarded);
 /* Forgets the request, if it is there: it was executed. Returns when it was passed on to the
  * primary, 0 = it was not. */
 uint64_t bft_request_done(struct bft_replica *r, const struct msg_request *m);
-/* The key wants something; and whether another one did of late, so that it may have a share only.
- */
-void bft_note_key(struct bft_replica *r, const uint8_t key[MSG_KEY_LEN]);
 void bft_requests_new_view(struct bft_replica *r); /* nothing is proposed any more */
 /* After the session table changed wholesale, or the configuration. */
 void bft_requests_recheck(struct bft_replica *r);

@@ -18,7 +18,6 @@
 #include "metadata/bft_int.h"
 
 #define PLACE_BITS 12
-#define CONTEND_NS C2_NS_PER_S
 
 _Static_assert(MSG_BATCH_REQS_MAX < 1 << PLACE_BITS, "a session id has room for the place");
 
@@ -81,30 +80,6 @@ bft_session_check(struct bft_replica *r, const struct msg_request *m,
     if (m->cseq <= s->ack_low || m->cseq > low + BFT_SESSION_WINDOW)
         return BFT_OUTSIDE;
     return bit_is_set(s, m->cseq) ? BFT_DONE : BFT_NEW;
-}
-
-/* ---- who has asked for something lately ------------------------------------------------------ */
-
-void
-bft_note_key(struct bft_replica *r, const uint8_t key[MSG_KEY_LEN])
-{
-    struct bft_recent *now = &r->recent[0];
-    if (now->seen_ns != 0 && memcmp(now->key, key, MSG_KEY_LEN) != 0)
-        r->recent[1] = *now;
-    memcpy(now->key, key, MSG_KEY_LEN);
-    now->seen_ns = r->now_ns;
-}
-
-bool
-bft_is_contended(const struct bft_replica *r, const uint8_t key[MSG_KEY_LEN])
-{
-    for (unsigned i = 0; i < C2_ARRAY_LEN(r->recent); i++) {
-        const struct bft_recent *c = &r->recent[i];
-        if (c->seen_ns != 0 && c->seen_ns + CONTEND_NS > r->now_ns &&
-            memcmp(c->key, key, MSG_KEY_LEN) != 0)
-            return true;
-    }
-    return false;
 }
 
 /* ---- answers --------------------------------------------------------------------------------- */

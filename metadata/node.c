@@ -375,6 +375,7 @@ node_open(struct c2_env *env, const struct node_options *o, struct node **ret_no
     c2_list_init(&n->jobs);
     c2_list_init(&n->running);
     c2_list_init(&n->conn_list);
+    c2_list_init(&n->debtors);
     c2_list_init(&n->resting);
     c2_map_init(&n->conns, o->setup->seed);
     c2_map_init(&n->keys, o->setup->seed ^ 1);

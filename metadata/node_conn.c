@@ -66,41 +66,11 @@ find_conn(const struct node *n, uint64_t id)
     return NULL;
 }
 
-/* The account of the connection's key; a new one when it is the first. */
-static struct node_peer_key *
-join_key(struct node *n, const uint8_t *key)
-{
-    uint64_t hash = c2_map_hash_bytes(&n->keys, c2_slice(key, C2_NET_KEY_LEN));
-    struct c2_map_node *m = c2_map_find(&n->keys, hash);
-    for (; m != NULL; m = c2_map_find_next(m)) {
-        struct node_peer_key *k = C2_CONTAINER_OF(m, struct node_peer_key, node);
-        if (memcmp(k->key, key, sizeof k->key) == 0) {
-            k->conns++;
-            return k;
-        }
-    }
-    struct node_peer_key *k = c2_calloc(1, sizeof *k);
-    memcpy(k->key, key, sizeof k->key);
-    k->conns = 1;
-    k->node.hash = hash;
-    c2_map_insert(&n->keys, &k->node);
-    return k;
-}
-
-static void
-leave_key(struct node *n, struct node_peer_key *k)
-{
-    if (--k->conns > 0)
-        return;
-    c2_map_remove(&n->keys, &k->node);
-    c2_free(k);
-}
-
 static void
 free_conn(struct node_conn *c)
 {
     struct node *n = c->owner;
-    leave_key(n, c->whose);
+    node_leave_key(n, c->whose);
     c2_map_remove(&n->conns, &c->node);
     c2_list_remove(&n->conn_list, &c->link);
     if (c2_link_linked(&c->rest))
@@ -299,7 +269,7 @@ new_conn(struct node *n, struct c2_net_link *l)
     struct node_conn *c = c2_calloc(1, sizeof *c);
     c->owner = n;
     c->net = l;
-    c->whose = join_key(n, l->peer);
+    c->whose = node_join_key(n, l->peer);
     c->id = ++n->next_conn;
     c->since_ns = c2_now_ns(n->env);
     c->replica = seat < config->n;
@@ -509,6 +479,7 @@ node_disconnect(struct node *n)
     }
     while (!c2_list_empty(&n->conn_list))
         end_conn(C2_LIST_FIRST(&n->conn_list, struct node_conn, link));
+    node_forget_debtors(n);
 }
 
 /* ---- what leaves ----------------------------------------------------------------------------- */
@@ -547,6 +518,16 @@ node_send(struct node *n, uint32_t seats, struct c2_blob *msg)
     }
 }
 
+/* Nobody has asked us, but the primary perhaps. */
+static void
+volunteer(struct node *n, struct node_conn *c, struct c2_blob *msg)
+{
+    if (node_has_had_its_share(c))
+        n->unsent++;
+    else
+        reply_on(n, c, msg);
+}
+
 void
 node_reply(struct node *n, uint64_t conn, const uint8_t *key, struct c2_blob *msg)
 {
@@ -558,6 +539,6 @@ node_reply(struct node *n, uint64_t conn, const uint8_t *key, struct c2_blob *ms
     }
     C2_LIST_FOREACH (&n->conn_list, struct node_conn, c, link) {
         if (!c->replica && c->known && memcmp(c->net->peer, key, MSG_KEY_LEN) == 0)
-            reply_on(n, c, msg);
+            volunteer(n, c, msg);
     }
 }

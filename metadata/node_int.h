@@ -20,6 +20,7 @@
 #define NODE_TURN_BYTES   (256u << 10) /* ... and bytes, but for the last one */
 #define NODE_UNKNOWN_MAX  128          /* connections without certificate: the oldest makes room */
 #define NODE_CAUGHT_MAX   64           /* keys that are remembered for it */
+#define NODE_DEBTORS_MAX  64           /* keys that are remembered though they have left */
 
 /* A key that has connections to us: what it may do is counted over all of them. */
 struct node_peer_key {
@@ -28,8 +29,9 @@ struct node_peer_key {
     unsigned conns;
     unsigned turn; /* messages since the last rest */
     size_t turn_bytes;
-    uint64_t paid_ns; /* when what it has cost so far is paid; see node_share.c */
-    uint64_t pass;    /* in which a connection of it went on last */
+    uint64_t paid_ns;      /* when what it has cost so far is paid; see node_share.c */
+    struct c2_link debtor; /* n->debtors: without connections, but not paid */
+    uint64_t pass;         /* in which a connection of it went on last */
 };
 
 /* A key that has sent what no honest client sends. */
@@ -101,6 +103,7 @@ struct node {
     struct node_peer peers[MSG_REPLICAS_MAX]; /* by seat */
     struct c2_map conns, keys;
     struct c2_list conn_list;
+    struct c2_list debtors; /* keys without connections that owe us, the longest gone first */
     struct c2_list resting;
     struct c2_task resume;
     struct c2_timer rest;           /* until somebody who rests has paid */
@@ -152,9 +155,14 @@ void node_disconnect(struct node *n);
 /* node_share.c */
 
 void node_share_init(struct node *n);
+/* The account of a connection's key; a new one when it is the first. */
+struct node_peer_key *node_join_key(struct node *n, const uint8_t *key);
+void node_leave_key(struct node *n, struct node_peer_key *k);
+void node_forget_debtors(struct node *n);
 /* A message of a client has come, which may be the last one for a while; an answer leaves. */
 void node_charge(struct node_conn *c, struct c2_slice m);
 void node_charge_answer(struct node_conn *c, size_t len);
+bool node_has_had_its_share(const struct node_conn *c); /* it owes more than it may */
 /* Until the next turn of the loop, and as long as its key has had its share. */
 void node_rest(struct node_conn *c);
 void node_punish(struct node *n, const uint8_t key[C2_NET_KEY_LEN]);

@@ -3,14 +3,17 @@
  * What one key may cost while others want something.
  *
  * Everything a client makes this replica do has a price in time, by constants that a processor of
- * today does not exceed: a message, its bytes, a signature, a command, an answer. While another key
- * has asked for anything within a second, a key may spend one part in SHARE of each second, and
- * BURST_NS at once; then all its connections rest until that is paid, and the other end feels it as
- * a network that takes no more. So however much it sends, and whether it is good, bad or old, the
- * others find the replica idle most of the time. Alone, a key may have everything.
+ * today does not exceed: a message, its bytes, a signature, a command, an answer. While other keys
+ * have asked for anything within a second, a key may spend half of its equal part of each second,
+ * within SHARE_MOST and SHARE_LEAST, and BURST_NS at once; then all its connections rest until that
+ * is paid, and the other end feels it as a network that takes no more. So however much it sends,
+ * and whether it is good, bad or old, the others find the replica idle most of the time. Alone, a
+ * key may have everything, and owes nothing for it when another one comes.
  *
  * The primary hears of every request that a backup takes, so there a request costs three times as
  * much: over all replicas a key cannot ask for more than twice what it may have at the primary.
+ *
+ * Who leaves and comes back at once still owes what it has cost.
  *
  * Strangers, who have shown no certificate, have one account together, whatever keys they make.
  *
@@ -24,14 +27,15 @@
 #include "base/mark.h"
 #include "metadata/node_int.h"
 
-#define SHARE         4
+#define SHARE_MOST    4 /* one part in this many */
+#define SHARE_LEAST   (2 * BFT_RECENT)
 #define BURST_NS      (25 * C2_NS_PER_MS)
 #define MESSAGE_NS    10000
 #define BYTE_NS       50 /* of what comes: read, hashed, logged, sent on */
 #define SIGNATURE_NS  120000
 #define COMMAND_NS    10000
 #define STATUS_NS     100000
-#define ANSWER_NS     5000
+#define ANSWER_NS     10000
 #define ANSWER_BYTE   25 /* read, hashed, encrypted */
 #define BACKUP_FACTOR 3
 #define PENALTY_NS    C2_NS_PER_S
@@ -65,17 +69,89 @@ price(const struct node *n, struct c2_slice m)
     return info.seat == info.primary ? ns : ns * BACKUP_FACTOR;
 }
 
-static void
-charge(struct node *n, struct node_peer_key *k, uint64_t cost_ns)
+/* Half of what each key would have if all who ask now asked for as much as they could. */
+static uint64_t
+parts(const struct node *n)
 {
-    k->paid_ns = C2_MAX(k->paid_ns, c2_now_ns(n->env)) + cost_ns * SHARE;
+    return C2_MIN(C2_MAX(2 * bft_keys_active(n->core), SHARE_MOST), SHARE_LEAST);
+}
+
+static bool
+is_alone(const struct node_conn *c)
+{
+    return c->known && !bft_is_contended(c->owner->core, c->whose->key);
+}
+
+static void
+charge(struct node_conn *c, uint64_t cost_ns)
+{
+    struct node *n = c->owner;
+    struct node_peer_key *k = account(c);
+    uint64_t now_ns = c2_now_ns(n->env);
+    if (is_alone(c))
+        k->paid_ns = now_ns;
+    else
+        k->paid_ns = C2_MAX(k->paid_ns, now_ns) + cost_ns * parts(n);
 }
 
 void
 node_charge_answer(struct node_conn *c, size_t len)
 {
     if (!c->replica)
-        charge(c->owner, account(c), ANSWER_NS + len * ANSWER_BYTE);
+        charge(c, ANSWER_NS + len * ANSWER_BYTE);
+}
+
+/* ---- accounts ------------------------------------------------------------------------------- */
+
+struct node_peer_key *
+node_join_key(struct node *n, const uint8_t *key)
+{
+    uint64_t hash = c2_map_hash_bytes(&n->keys, c2_slice(key, C2_NET_KEY_LEN));
+    struct c2_map_node *m = c2_map_find(&n->keys, hash);
+    for (; m != NULL; m = c2_map_find_next(m)) {
+        struct node_peer_key *k = C2_CONTAINER_OF(m, struct node_peer_key, node);
+        if (memcmp(k->key, key, sizeof k->key) == 0) {
+            if (k->conns++ == 0)
+                c2_list_remove(&n->debtors, &k->debtor);
+            return k;
+        }
+    }
+    struct node_peer_key *k = c2_calloc(1, sizeof *k);
+    memcpy(k->key, key, sizeof k->key);
+    k->conns = 1;
+    k->node.hash = hash;
+    c2_map_insert(&n->keys, &k->node);
+    return k;
+}
+
+static void
+forget_debtor(struct node *n, struct node_peer_key *k)
+{
+    c2_list_remove(&n->debtors, &k->debtor);
+    c2_map_remove(&n->keys, &k->node);
+    c2_free(k);
+}
+
+void
+node_leave_key(struct node *n, struct node_peer_key *k)
+{
+    if (--k->conns > 0)
+        return;
+    c2_list_append(&n->debtors, &k->debtor);
+    struct c2_link *link = n->debtors.head.next;
+    for (size_t left = n->debtors.count; left > 0; left--) {
+        struct node_peer_key *d = C2_CONTAINER_OF(link, struct node_peer_key, debtor);
+        link = link->next;
+        if (d->paid_ns <= c2_now_ns(n->env) || n->debtors.count > NODE_DEBTORS_MAX)
+            forget_debtor(n, d);
+    }
+}
+
+void
+node_forget_debtors(struct node *n)
+{
+    while (!c2_list_empty(&n->debtors))
+        forget_debtor(n, C2_LIST_FIRST(&n->debtors, struct node_peer_key, debtor));
 }
 
 /* ---- rest ------------------------------------------------------------------------------------ */
@@ -86,10 +162,15 @@ rests_until(const struct node_conn *c)
 {
     const struct node *n = c->owner;
     const struct node_peer_key *k = account(c);
-    bool alone = c->known && !bft_is_contended(n->core, k->key);
-    if (c->replica || alone || k->paid_ns <= c2_now_ns(n->env) + BURST_NS)
+    if (c->replica || is_alone(c) || k->paid_ns <= c2_now_ns(n->env) + BURST_NS)
         return 0;
     return k->paid_ns - BURST_NS;
+}
+
+bool
+node_has_had_its_share(const struct node_conn *c)
+{
+    return rests_until(c) != 0;
 }
 
 void
@@ -118,7 +199,7 @@ void
 node_charge(struct node_conn *c, struct c2_slice m)
 {
     struct node *n = c->owner;
-    charge(n, account(c), price(n, m));
+    charge(c, price(n, m));
     if (rests_until(c) != 0)
         all_rest(n, c);
 }

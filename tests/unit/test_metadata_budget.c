@@ -133,6 +133,107 @@ key__with_many_sessions_has_its_share_of_the_pipeline(void **state)
     flood_end(x, &f);
 }
 
+/* The modest ones ask the primary, the greedy one cannot reach it. */
+static void
+key__that_asks_backups_has_its_share_as_well(void **state)
+{
+    struct coord_fixture *x = *state;
+    struct flood f = { 0 };
+    put(x, "modest", "here");
+    test_hub_cut(x->rig->hub, BFT_RIG_CLIENT + GREEDY, 0, true);
+    flood_start(x, &f, BFT_SESSION_WINDOW, false);
+    put(x, "modest", "again");
+    uint64_t before = f.done;
+    for (unsigned i = 0; i < MODEST; i++)
+        put(x, "modest", "and again");
+    assert_true(rests(x) > 0);
+    if (f.done - before > SESSIONS * BFT_SESSION_WINDOW)
+        fail_msg("%llu commands of the greedy one meanwhile",
+                 (unsigned long long)(f.done - before));
+    flood_end(x, &f);
+    test_hub_cut(x->rig->hub, BFT_RIG_CLIENT + GREEDY, 0, false);
+}
+
+static void
+key__that_was_alone_owes_nothing_for_it(void **state)
+{
+    struct coord_fixture *x = *state;
+    struct flood f = { 0 };
+    struct coord_fixture greedy = *x;
+    test_env_run_for(x->t, 2 * C2_NS_PER_S);
+    flood_start(x, &f, BFT_SESSION_WINDOW, false);
+    flood_end(x, &f);
+    put(x, "modest", "here");
+    greedy.c = bft_rig_client(x->rig, GREEDY);
+    put(&greedy, "greedy", "modest now");
+    assert_int_equal(rests(x), 0);
+    coord_close(greedy.c);
+}
+
+/* What it asks for at a time is less than it may have at once. */
+static void
+key__that_comes_back_still_owes(void **state)
+{
+    struct coord_fixture *x = *state;
+    struct coord_fixture greedy = *x;
+    char value[(64u << 10) + 1] = { 0 };
+    memset(value, 'v', sizeof value - 1);
+    put(x, "modest", "here");
+    for (unsigned i = 0; i < 16; i++) {
+        if (i == 1)
+            assert_int_equal(rests(x), 0);
+        greedy.c = bft_rig_client(x->rig, GREEDY);
+        put(&greedy, "greedy", value);
+        coord_close(greedy.c);
+        test_env_run_for(x->t, C2_NS_PER_MS);
+    }
+    assert_true(rests(x) > 0);
+}
+
+/* What the greedy one gets in two seconds while others put something now and then. */
+static uint64_t
+taken_beside(struct coord_fixture *x, unsigned others)
+{
+    static const unsigned keys[] = { 2, 3, 0 };
+    struct coord_fixture other[C2_ARRAY_LEN(keys)];
+    struct flood f = { 0 };
+    uint64_t before = 0, until_ns = 0;
+    for (unsigned i = 0; i < others; i++) {
+        other[i] = *x;
+        other[i].c = bft_rig_client(x->rig, keys[i]);
+        put(&other[i], "modest", "here");
+    }
+    flood_start(x, &f, BFT_SESSION_WINDOW, false);
+    for (unsigned round = 0; round < 40; round++) {
+        for (unsigned i = 0; i < others; i++)
+            put(&other[i], "modest", "again");
+        if (round == 9) {
+            before = f.done;
+            until_ns = c2_now_ns(x->env) + 2 * C2_NS_PER_S;
+        }
+        if (round >= 9 && c2_now_ns(x->env) >= until_ns)
+            break;
+        test_env_run_for(x->t, C2_NS_PER_S / 10);
+    }
+    assert_true(c2_now_ns(x->env) >= until_ns);
+    uint64_t taken = f.done - before;
+    flood_end(x, &f);
+    for (unsigned i = 0; i < others; i++)
+        coord_close(other[i].c);
+    return taken;
+}
+
+static void
+share__gets_smaller_the_more_keys_ask(void **state)
+{
+    struct coord_fixture *x = *state;
+    uint64_t of_two = taken_beside(x, 1), of_four = taken_beside(x, 3);
+    assert_true(of_four > 0);
+    if (of_four > of_two * 3 / 4)
+        fail_msg("%llu commands beside one, %llu beside three", (unsigned long long)of_two,
+                 (unsigned long long)of_four);
+}
+
 static void
 reads__of_one_key_leave_room_for_others(void **state)
 {
@@ -201,6 +302,10 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(key__with_many_sessions_has_its_share_of_the_pipeline),
+        TEST(key__that_asks_backups_has_its_share_as_well),
+        TEST(key__that_was_alone_owes_nothing_for_it),
+        TEST(key__that_comes_back_still_owes),
+        TEST(share__gets_smaller_the_more_keys_ask),
         TEST(reads__of_one_key_leave_room_for_others),
         TEST(client__that_signs_wrongly_is_disconnected),
         TEST(batches__larger_together_than_their_room_are_executed),
