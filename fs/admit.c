@@ -23,8 +23,8 @@ journal_percent(const struct fs *fs)
     return s.size_max == 0 ? 0 : s.used_bytes * 100 / s.size_max;
 }
 
-static bool
-must_wait(const struct fs *fs, size_t bytes)
+bool
+fs_must_wait(const struct fs *fs, size_t bytes)
 {
     /* What running uploads read is bounded by their number. */
     uint64_t buffered = fs->chunk_bytes - fs->chunk_bytes_in_use;
@@ -48,7 +48,7 @@ fs_admit(struct fs_req *r, size_t bytes)
     struct fs *fs = r->fs;
     if (fs->fenced)
         return C2_E_FENCED;
-    if (must_wait(fs, bytes)) {
+    if (fs_must_wait(fs, bytes)) {
         if (fs_publisher_error(fs) == C2_E_NO_SPACE)
             return C2_E_NO_SPACE;
         fs_park(r, &fs->blocked);
@@ -63,6 +63,12 @@ fs_admit(struct fs_req *r, size_t bytes)
         return C2_E_AGAIN;
     }
     return C2_E_OK;
+}
+
+void
+fs_wake_blocked(struct fs *fs)
+{
+    arm(fs, WAKE_NS);
 }
 
 void
@@ -87,7 +93,7 @@ void
 fs_throttle_due(struct c2_timer *t)
 {
     struct fs *fs = C2_CONTAINER_OF(t, struct fs, throttle);
-    if (must_wait(fs, FS_WRITE_MAX)) {
+    if (fs_must_wait(fs, FS_WRITE_MAX)) {
         if (fs_publisher_idle(fs))
             fs_publisher_spill(fs);
         fs_pack_held(fs);

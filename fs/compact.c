@@ -31,12 +31,15 @@ static void
 arm(struct fs_compact *c)
 {
     struct fs *fs = c->fs;
+    uint64_t now = c2_now_ns(fs->part.env);
+    if (!c->crowded_only)
+        c->due_ns = now + fs->conf.gc_interval_ns;
     if (!c->stopped && fs->conf.compact)
-        c2_timer_arm(fs->part.env, &c->timer, c2_now_ns(fs->part.env) + fs->conf.gc_interval_ns);
+        c2_timer_arm(fs->part.env, &c->timer, C2_MAX(c->due_ns, now));
 }
 
-static bool
-seats_are_well(const struct fs *fs)
+bool
+compact_seats_are_well(const struct fs *fs)
 {
     struct ds_seat_status s;
     for (unsigned seat = 0; seat < ds_client_n(fs->part.ds); seat++) {
@@ -52,7 +55,7 @@ compact_may_go_on(struct fs_compact *c)
 {
     struct fs *fs = c->fs;
     return fs->conf.compact && fs->requests == 0 && fs->commit_inodes.count < UNDER_WAY &&
-           fs->chunk_bytes < fs->conf.write_buffer / 2 && seats_are_well(fs);
+           fs->chunk_bytes < fs->conf.write_buffer / 2 && compact_seats_are_well(fs);
 }
 
 static void
@@ -67,7 +70,7 @@ pass_over(struct fs_compact *c, enum c2_err err)
     c->keys = NULL;
     c->slices = NULL;
     c->running = false;
-    if (err == C2_E_OK)
+    if (err == C2_E_OK && !c->crowded_only)
         c->status.passes++;
     arm(c);
 }
@@ -76,12 +79,18 @@ static void
 begin(struct c2_timer *t)
 {
     struct fs_compact *c = C2_CONTAINER_OF(t, struct fs_compact, timer);
-    if (!compact_may_go_on(c) || c->fs->fenced) {
+    c->crowded_only = c->ncrowded > 0;
+    if (c->fs->fenced || (!c->crowded_only && !compact_may_go_on(c))) {
         arm(c);
         return;
     }
     c->running = true;
-    c->walking = false;
+    c->walking = c->more = false;
+    c->ninos = c->next = 0;
+    if (c->crowded_only) {
+        next_file(c);
+        return;
+    }
     c->nsparse = 0;
     c->waste = c->live = 0;
     c->sparse = c2_calloc(COMPACT_SPARSE, sizeof(*c->sparse));
@@ -275,20 +284,26 @@ choose_files(struct fs_compact *c)
 static void
 next_file(struct fs_compact *c)
 {
-    if (c->stopped || c->fs->fenced)
+    c->joining = false;
+    if (c->stopped || c->fs->fenced) {
         pass_over(c, C2_E_CANCELED);
-    else if (c->next < c->ninos)
+    } else if (c->ncrowded > 0) {
+        c->joining = true;
+        c->ino = c->crowded[--c->ncrowded];
         compact_file_start(c);
-    else if (c->more)
+    } else if (c->next < c->ninos) {
+        c->ino = c->inos[c->next++];
+        compact_file_start(c);
+    } else if (c->more) {
         ask_page(c, files_read);
-    else
+    } else {
         pass_over(c, C2_E_OK);
+    }
 }
 
 void
 compact_file_over(struct fs_compact *c)
 {
-    c->next++;
     next_file(c);
 }
 

@@ -170,6 +170,18 @@ fs_map_punch(struct fs_map **map, uint64_t off, uint64_t len)
     carve(own(map), off, end);
 }
 
+struct fs_map *
+fs_map_slice(const struct fs_map *m, uint64_t off, uint64_t len)
+{
+    struct fs_map *slice = fs_map_new();
+    for (size_t k = fs_map_find(m, off); k < m->n && m->e[k].off < off + len; k++) {
+        const struct fs_extent *e = &m->e[k];
+        uint64_t from = C2_MAX(e->off, off), to = C2_MIN(end_of(e), off + len);
+        fs_map_set(&slice, from, to - from, e->source, e->source_off + (from - e->off));
+    }
+    return slice;
+}
+
 struct fs_source *
 fs_extent_source(const struct fs_extent *e, uint64_t *ret_off)
 {

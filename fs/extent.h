@@ -115,6 +115,8 @@ void fs_map_set(struct fs_map **map, uint64_t off, uint64_t len, struct fs_sourc
                 uint64_t source_off);
 /* [off, off + len) becomes a hole; len UINT64_MAX = to the end. */
 void fs_map_punch(struct fs_map **map, uint64_t off, uint64_t len);
+/* What the map has of [off, off + len); a new map. */
+struct fs_map *fs_map_slice(const struct fs_map *m, uint64_t off, uint64_t len);
 /* Replaces uploaded chunks by their objects and joins neighbours. */
 void fs_map_resolve(struct fs_map **map);
 

@@ -56,6 +56,7 @@ struct fs_config {
                                       * end of their session; 0 = never */
     size_t inodes_max;               /* clean ones kept in memory; 0 = FS_INODES_MAX */
     size_t dentries_max;             /* the same; 0 = FS_DENTRIES_MAX */
+    size_t extents_max;              /* of a file; 0 = FS_MAP_EXTENTS_MAX, which is the most */
 };
 
 /* What a mount is made of, all borrowed. */
@@ -245,6 +246,10 @@ void fs_fence(struct fs *fs);
 void fs_changed(struct fs *fs);
 /* Whether a write or change has to wait now; parks r if so and returns C2_E_AGAIN. */
 C2_RESULT fs_admit(struct fs_req *r, size_t bytes);
+/* There is no room for so many bytes more. */
+bool fs_must_wait(const struct fs *fs, size_t bytes);
+/* Soon room is made, and who waits tries again. */
+void fs_wake_blocked(struct fs *fs);
 void fs_unblock(struct fs *fs); /* memory or journal space became free */
 void fs_throttle_due(struct c2_timer *t);
 

@@ -88,6 +88,8 @@ struct fs_inode {
     bool committed_counted;     /* the store's usage counters include it */
     uint64_t stream_off;        /* sequential writing: full chunks before this are on their way */
     struct fs_chunk *tail;      /* borrowed from map: the chunk that sequential writes grow */
+    size_t joined;   /* extents when they were joined last, fs/compact_crowd.c; 0 = never */
+    bool join_stuck; /* ... and none could be */
 
     struct c2_link lru, journal_link, commit_link;
     struct c2_link deferred_link; /* linked: a stand-in is in map and journaled, fs/deferred.h */

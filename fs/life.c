@@ -15,6 +15,7 @@
 #include "fs/deferred.h"
 #include "fs/garbage.h"
 #include "fs/load.h"
+#include "fs/manifest.h"
 #include "fs/object_get.h"
 #include "fs/pack.h"
 #include "fs/publish.h"
@@ -319,6 +320,8 @@ fs_new(const struct fs_parts *parts, const struct fs_config *config)
         fs->conf.inodes_max = FS_INODES_MAX;
     if (fs->conf.dentries_max == 0)
         fs->conf.dentries_max = FS_DENTRIES_MAX;
+    if (fs->conf.extents_max == 0)
+        fs->conf.extents_max = FS_MAP_EXTENTS_MAX;
     c2_random(parts->env, &seed, sizeof(seed));
     /* A store restored from the clouds can hand out a session id that a lost tail of its log had
      * used before: the objects of the two must not have the same names. */

@@ -7,7 +7,6 @@
 #include <linux/falloc.h>
 #include <unistd.h>
 
-#include "fs/manifest.h"
 #include "fs/op.h"
 
 #define FREE_BYTES (1ull << 50)
@@ -65,8 +64,7 @@ fs_op_fallocate(struct fs_req *r)
     C2_TRY(fs_inode_find_content(r, r->handle->inode->ino, &i));
     if (!S_ISREG(i->attr.mode))
         return C2_E_NO_DEVICE;
-    if (i->map->n >= FS_MAP_EXTENTS_MAX)
-        return C2_E_TOO_LARGE;
+    C2_TRY(fs_compact_admit(r, i));
     C2_TRY(fs_change_admit(r, FS_CHANGE_BYTES));
 
     uint64_t end = r->off + r->len;
@@ -116,8 +114,9 @@ fs_op_copy_range(struct fs_req *r)
     C2_TRY(check_range(r->off2, len));
     if (from == to && r->off < r->off2 + len && r->off2 < r->off + len)
         return C2_E_INVALID;
-    if (to->map->n + from->map->n >= FS_MAP_EXTENTS_MAX)
-        return C2_E_TOO_LARGE;
+    size_t first = fs_map_find(from->map, r->off);
+    size_t last = fs_map_find(from->map, r->off + len - 1);
+    C2_TRY(fs_compact_admit_copy(r, from, to, last - first + 1));
     C2_TRY(fs_change_admit(r, FS_CHANGE_BYTES));
 
     fs_content_clone(fs, from, r->off, to, r->off2, len);

@@ -3,7 +3,6 @@
  * write(2): one copy into the file's chunks. A file that grows sequentially sends its full chunks
  * to the clouds while it is being written.
  */
-#include "fs/manifest.h"
 #include "fs/op.h"
 #include "fs/pack.h"
 
@@ -17,8 +16,7 @@ fs_op_write(struct fs_req *r)
     if (r->off > (uint64_t)FS_FILE_SIZE_MAX - r->data.len)
         return C2_E_TOO_LARGE;
     C2_TRY(fs_inode_find_content(r, r->handle->inode->ino, &i));
-    if (i->map->n >= FS_MAP_EXTENTS_MAX)
-        return C2_E_TOO_LARGE;
+    C2_TRY(fs_compact_admit(r, i));
     C2_TRY(fs_admit(r, r->data.len));
     fs_content_write(fs, i, r->off, r->data);
     fs_pack_stream(fs, i);

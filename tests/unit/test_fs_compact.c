@@ -141,18 +141,293 @@ object__mostly_unused_is_left_by_its_files(void **state)
     fsx_stop(x);
 }
 
+/* Databases and virtual machines never close theirs. */
 static void
-file__that_is_being_written_is_left_alone(void **state)
+file__that_is_open_is_no_exception(void **state)
 {
     struct fsx *x = *state;
     struct fs_handle *h;
     fsx_mount(x);
     uint8_t *data = put_in_pieces(x, "a", &h);
-    assert_int_equal(passes(x).bytes, 0);
+    memset(data + 100, 1, 50);
+    assert_int_equal(fsx_write(x, h, 100, data + 100, 50), C2_E_OK); /* held */
+    assert_true(passes(x).bytes >= (PIECES - 2) * PIECE);
+    memset(data + 5000, 2, 50);
+    assert_int_equal(fsx_write(x, h, 5000, data + 5000, 50), C2_E_OK);
+    assert_int_equal(fsx_close(x, h), C2_E_OK);
+    assert_true(check(x).objects <= 6);
+    fsx_drop_cache(x);
+    fsx_expect(x, FS_ROOT_INO, "a", data, PIECES * PIECE);
+    c2_free(data);
+    fsx_stop(x);
+}
+
+/* ---- files in very many pieces -------------------------------------------------------------- */
+
+#define EXTENTS_MAX 128u
+#define CROWD_SIZE  (256u << 10)
+
+/* One that is all in objects, and open. */
+static uint8_t *
+crowd_begin(struct fsx *x, struct fs_handle **ret_handle)
+{
+    uint64_t ino;
+    uint8_t *data = fsx_bytes(4, CROWD_SIZE);
+    x->config.compact = false; /* for this they need not be asked for */
+    x->config.extents_max = EXTENTS_MAX;
+    x->config.pack_size = 32u << 10;
+    fsx_mount(x);
+    assert_int_equal(fsx_create(x, FS_ROOT_INO, "a", O_RDWR, ret_handle, &ino), C2_E_OK);
+    assert_int_equal(fsx_write(x, *ret_handle, 0, data, CROWD_SIZE), C2_E_OK);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    return data;
+}
+
+static size_t
+extents(struct fsx *x, const char *name)
+{
+    return fs_inode_peek(x->fs, fsx_ino(x, FS_ROOT_INO, name))->map->n;
+}
+
+/* The k-th write: 64 bytes here or there, never two side by side. */
+static enum c2_err
+scatter(struct fsx *x, struct fs_handle *h, uint8_t *data, unsigned k)
+{
+    size_t at = (size_t)k * 2654435761u % (CROWD_SIZE / 128) * 128;
+    uint8_t piece[64];
+    memset(piece, (int)k, sizeof(piece));
+    enum c2_err err = fsx_write(x, h, at, piece, sizeof(piece));
+    if (err == C2_E_OK)
+        memcpy(data + at, piece, sizeof(piece));
+    return err;
+}
+
+static void
+file__that_is_open_is_written_to_for_ever(void **state)
+{
+    struct fsx *x = *state;
+    struct fs_handle *h;
+    uint8_t *data = crowd_begin(x, &h);
+    for (unsigned k = 0; k < 10 * EXTENTS_MAX; k++) {
+        assert_int_equal(scatter(x, h, data, k), C2_E_OK);
+        assert_true(extents(x, "a") < EXTENTS_MAX);
+        if (k % 32 == 9)
+            assert_int_equal(fsx_fsync(x, h), C2_E_OK);
+        if (k % 200 == 17)
+            assert_int_equal(fsx_sync(x), C2_E_OK);
+    }
+    assert_true(c2_mark_count("compact: a piece") > 0);
     assert_int_equal(fsx_close(x, h), C2_E_OK);
     check(x);
     fsx_drop_cache(x);
-    fsx_expect(x, FS_ROOT_INO, "a", data, PIECES * PIECE);
+    fsx_expect(x, FS_ROOT_INO, "a", data, CROWD_SIZE);
+    c2_free(data);
+    fsx_stop(x);
+}
+
+/* Nothing but held content, which is in no object and no journal. */
+static void
+file__that_is_held_is_written_to_for_ever(void **state)
+{
+    struct fsx *x = *state;
+    struct fs_handle *h;
+    uint8_t *data = crowd_begin(x, &h);
+    for (unsigned k = 0; k < 3 * EXTENTS_MAX; k++)
+        assert_int_equal(scatter(x, h, data, k), C2_E_OK);
+    assert_true(c2_mark_count("compact: a change waits until a file has fewer pieces") > 0);
+    assert_int_equal(fsx_close(x, h), C2_E_OK);
+    check(x);
+    fsx_drop_cache(x);
+    fsx_expect(x, FS_ROOT_INO, "a", data, CROWD_SIZE);
+    c2_free(data);
+    fsx_stop(x);
+}
+
+/* What fsync has promised is there, wherever the joining was. */
+static void
+file__that_is_crowded_survives_a_kill_anywhere(void **state)
+{
+    struct fsx *x = *state;
+    struct fs_handle *h;
+    unsigned k = 0;
+    uint8_t *data = crowd_begin(x, &h);
+    for (unsigned round = 0; round < 30; round++) {
+        uint64_t before = c2_mark_count("compact: a piece");
+        for (unsigned end = k + EXTENTS_MAX; k < end; k++)
+            assert_int_equal(scatter(x, h, data, k), C2_E_OK);
+        assert_int_equal(fsx_fsync(x, h), C2_E_OK);
+        for (unsigned step = 0; step < round * 10; step++)
+            test_env_step(x->t);
+        assert_true(c2_mark_count("compact: a piece") > before);
+        fsx_crash(x);
+        c2_free(h); /* nobody is left to close it */
+        fsx_mount(x);
+        fsx_expect(x, FS_ROOT_INO, "a", data, CROWD_SIZE);
+        h = fsx_open(x, fsx_ino(x, FS_ROOT_INO, "a"), O_RDWR);
+    }
+    assert_int_equal(fsx_close(x, h), C2_E_OK);
+    check(x);
+    fsx_drop_cache(x);
+    fsx_expect(x, FS_ROOT_INO, "a", data, CROWD_SIZE);
+    c2_free(data);
+    fsx_stop(x);
+}
+
+static void
+file__that_is_crowded_is_joined_while_a_seat_is_away(void **state)
+{
+    struct fsx *x = *state;
+    struct fs_handle *h;
+    uint8_t *data = crowd_begin(x, &h);
+    fsx_fault(x, 2, "down");
+    for (unsigned k = 0; k < 3 * EXTENTS_MAX; k++) {
+        assert_int_equal(scatter(x, h, data, k), C2_E_OK);
+        if (k % 50 == 9)
+            assert_int_equal(fsx_sync(x), C2_E_OK);
+    }
+    fsx_fault(x, 2, "");
+    assert_int_equal(fsx_close(x, h), C2_E_OK);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    fsx_drop_cache(x);
+    fsx_expect(x, FS_ROOT_INO, "a", data, CROWD_SIZE);
+    c2_free(data);
+    fsx_stop(x);
+}
+
+static void
+write__to_a_crowded_file_waits_for_clouds_that_are_away(void **state)
+{
+    struct fsx *x = *state;
+    struct fs_handle *h;
+    struct fs_req r = { .op = FS_WRITE };
+    uint8_t *data = crowd_begin(x, &h);
+    assert_int_equal(fsx_close(x, h), C2_E_OK);
+    fsx_drop_cache(x);
+    h = fsx_open(x, fsx_ino(x, FS_ROOT_INO, "a"), O_RDWR);
+    (void)fsx_lookup(x, FS_ROOT_INO, "a", &(struct fs_attr){ 0 });
+    for (unsigned s = 0; s < FSX_SEATS; s++)
+        fsx_fault(x, s, "down");
+    memset(data + 64, 9, 64);
+    unsigned k = 0;
+    while (extents(x, "a") < EXTENTS_MAX / 8 * 7)
+        assert_int_equal(scatter(x, h, data, k++), C2_E_OK);
+    r.handle = h;
+    r.off = 64;
+    r.data = c2_slice(data + 64, 64);
+    fsx_start(x, &r);
+    test_env_run_for(x->t, 600 * C2_NS_PER_S);
+    assert_false(fsx_answered(&r));
+    for (unsigned s = 0; s < FSX_SEATS; s++)
+        fsx_fault(x, s, "");
+    fsx_wait(x, &r);
+    assert_int_equal(r.err, C2_E_OK);
+    fs_req_done(&r);
+    assert_int_equal(fsx_close(x, h), C2_E_OK);
+    check(x);
+    fsx_drop_cache(x);
+    fsx_expect(x, FS_ROOT_INO, "a", data, CROWD_SIZE);
+    c2_free(data);
+    fsx_stop(x);
+}
+
+static void
+holes__between_many_extents_are_filled(void **state)
+{
+    struct fsx *x = *state;
+    struct fs_handle *h;
+    uint8_t *data = crowd_begin(x, &h);
+    memset(data, 0, CROWD_SIZE);
+    for (unsigned turn = 0; turn < 2; turn++) {
+        assert_int_equal(fsx_close(x, h), C2_E_OK);
+        h = fsx_open(x, fsx_ino(x, FS_ROOT_INO, "a"), O_RDWR | O_TRUNC);
+        for (unsigned k = 0; k < CROWD_SIZE / 512; k++) {
+            memset(data + (size_t)k * 512, (int)(k + turn + 1), 20);
+            assert_int_equal(fsx_write(x, h, (uint64_t)k * 512, data + (size_t)k * 512, 20),
+                             C2_E_OK);
+        }
+    }
+    assert_true(c2_mark_count("compact: a hole between extents is filled") > 0);
+    assert_int_equal(fsx_close(x, h), C2_E_OK);
+    check(x);
+    fsx_drop_cache(x);
+    fsx_expect(x, FS_ROOT_INO, "a", data, (CROWD_SIZE / 512 - 1) * 512 + 20);
+    c2_free(data);
+    fsx_stop(x);
+}
+
+static void
+write__fails_when_nothing_can_be_joined(void **state)
+{
+    struct fsx *x = *state;
+    struct fs_handle *h;
+    uint64_t off = 0;
+    enum c2_err err = C2_E_OK;
+    uint8_t *data = crowd_begin(x, &h);
+    for (unsigned k = 0; err == C2_E_OK && k <= EXTENTS_MAX; k++) {
+        off += 64u << 10; /* a window between them */
+        err = fsx_write(x, h, CROWD_SIZE + off, data, 1);
+    }
+    assert_int_equal(err, C2_E_TOO_LARGE);
+    assert_true(extents(x, "a") >= EXTENTS_MAX / 8 * 7);
+    assert_int_equal(fsx_write(x, h, 0, data, 1), C2_E_TOO_LARGE);
+    struct fs_req r = { .op = FS_FALLOCATE, .handle = h, .mode = 3 /* punch, keep size */ };
+    r.len = CROWD_SIZE + off;
+    assert_int_equal(fsx_run(x, &r), C2_E_TOO_LARGE);
+    assert_int_equal(fsx_close(x, h), C2_E_OK);
+    h = fsx_open(x, fsx_ino(x, FS_ROOT_INO, "a"), O_RDWR | O_TRUNC);
+    assert_int_equal(fsx_write(x, h, 0, data, CROWD_SIZE), C2_E_OK);
+    assert_int_equal(fsx_close(x, h), C2_E_OK);
+    check(x);
+    fsx_expect(x, FS_ROOT_INO, "a", data, CROWD_SIZE);
+    c2_free(data);
+    fsx_stop(x);
+}
+
+/* A file that is deleted while it is open is nobody's but its owner's. */
+static void
+file__without_a_name_is_written_to_for_ever(void **state)
+{
+    struct fsx *x = *state;
+    struct fs_handle *h;
+    struct c2_buf got = { 0 };
+    uint8_t *data = crowd_begin(x, &h);
+    assert_int_equal(fsx_unlink(x, FS_ROOT_INO, "a"), C2_E_OK);
+    for (unsigned k = 0; k < 3 * EXTENTS_MAX; k++)
+        assert_int_equal(scatter(x, h, data, k), C2_E_OK);
+    assert_int_equal(fsx_read(x, h, 0, CROWD_SIZE, &got), C2_E_OK);
+    assert_int_equal(got.len, CROWD_SIZE);
+    assert_memory_equal(got.data, data, CROWD_SIZE);
+    c2_buf_done(&got);
+    assert_int_equal(fsx_close(x, h), C2_E_OK);
+    check(x);
+    c2_free(data);
+    fsx_stop(x);
+}
+
+/* Each copy adds what the original has. */
+static void
+copies__within_a_file_go_on_for_ever(void **state)
+{
+    struct fsx *x = *state;
+    struct fs_handle *h;
+    uint8_t *data = crowd_begin(x, &h);
+    for (unsigned k = 0; k < EXTENTS_MAX / 4; k++)
+        assert_int_equal(scatter(x, h, data, k), C2_E_OK);
+    for (unsigned k = 0; k < 200; k++) {
+        size_t from = (size_t)k * 2654435761u % (CROWD_SIZE / 2 - 5000);
+        size_t to = CROWD_SIZE / 2 + (size_t)k * 40503u % (CROWD_SIZE / 2 - 5000);
+        struct fs_req r = { .op = FS_COPY_RANGE, .handle = h, .handle2 = h };
+        r.off = from;
+        r.off2 = to;
+        r.len = 5000;
+        assert_int_equal(fsx_run(x, &r), C2_E_OK);
+        memcpy(data + to, data + from, 5000);
+        assert_true(extents(x, "a") < EXTENTS_MAX);
+    }
+    assert_int_equal(fsx_close(x, h), C2_E_OK);
+    check(x);
+    fsx_drop_cache(x);
+    fsx_expect(x, FS_ROOT_INO, "a", data, CROWD_SIZE);
     c2_free(data);
     fsx_stop(x);
 }
@@ -270,7 +545,16 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         T(file__in_many_pieces_becomes_one),
         T(object__mostly_unused_is_left_by_its_files),
-        T(file__that_is_being_written_is_left_alone),
+        T(file__that_is_open_is_no_exception),
+        T(file__that_is_open_is_written_to_for_ever),
+        T(file__that_is_held_is_written_to_for_ever),
+        T(file__that_is_crowded_survives_a_kill_anywhere),
+        T(file__that_is_crowded_is_joined_while_a_seat_is_away),
+        T(write__to_a_crowded_file_waits_for_clouds_that_are_away),
+        T(holes__between_many_extents_are_filled),
+        T(write__fails_when_nothing_can_be_joined),
+        T(file__without_a_name_is_written_to_for_ever),
+        T(copies__within_a_file_go_on_for_ever),
         T(degraded_volume__is_not_touched),
         T(file__that_cannot_be_read_stays_as_it_is),
         T(pass__may_end_anywhere),
