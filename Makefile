@@ -221,9 +221,10 @@ $(LIAR): $(BUILD)/metadata/metad_main.o $(BUILD)/tests/byzantine/liar.o $(ARCHIV
 $(BUILD)/helpers/kvload: $(BUILD)/tests/helpers/kvload.o $(BUILD)/tests/lib/load_report.o \
                          $(ARCHIVES_metadata)
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS))
-HOSTILE := $(BUILD)/helpers/hostile $(BUILD)/helpers/stranger
-$(HOSTILE): $(BUILD)/%: $(BUILD)/tests/%.o $(BUILD)/libtestlib.a $(ARCHIVES_metadata)
-	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lpthread)
+# Benchmarks of a release build want them, and libtestlib is for builds with marks.
+$(BUILD)/helpers/hostile: $(BUILD)/tests/lib/attack.o
+$(BUILD)/helpers/hostile $(BUILD)/helpers/stranger: $(BUILD)/%: $(BUILD)/tests/%.o $(ARCHIVES_metadata)
+	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS) -lpthread)
 
 # Programs that integration tests and benchmarks call; each is one file.
 $(BUILD)/helpers/posix: $(patsubst %.c,$(BUILD)/%.o,$(POSIX_SRC))
@@ -233,7 +234,7 @@ $(BUILD)/bench/rebuild: $(BUILD)/tests/bench/rebuild.o $(foreach l,$(DEPS_depsky
 # It counts what is hashed.
 $(BUILD)/bench/store: $(BUILD)/tests/bench/store.o $(foreach l,$(DEPS_metadata),$(BUILD)/lib$(l).a)
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -Wl$(,)--wrap=c2_sha256 -Wl$(,)--wrap=c2_sha256_v -o $@ $^ $(LIBS))
-$(filter-out $(BUILD)/helpers/posix $(BUILD)/helpers/kvload $(HOSTILE) $(BUILD)/bench/%,$(HELPERS)): $(BUILD)/%: $(BUILD)/tests/%.o
+$(filter-out $(BUILD)/helpers/posix $(BUILD)/helpers/kvload $(BUILD)/helpers/hostile $(BUILD)/helpers/stranger $(BUILD)/bench/%,$(HELPERS)): $(BUILD)/%: $(BUILD)/tests/%.o
 	$(call run,LD,$(CC) $(LDFLAGS_ALL) -o $@ $^ -lm -lpthread)
 $(BUILD)/bench/bft_load: $(BUILD)/tests/bench/bft_load.o $(BUILD)/tests/lib/load_report.o \
                          $(ARCHIVES_metadata)

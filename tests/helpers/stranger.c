@@ -35,12 +35,14 @@
 #define HELLO_MAX     4096
 #define GARBAGE       65536
 
+static const uint8_t huge_record[5] = { 0x16, 3, 1, 0xff, 0xff };
+
 struct stranger;
 
 struct crowd {
     void (*act)(struct stranger *s, int fd);
     struct c2_tls_context *tls;
-    uint8_t hello[HELLO_MAX];
+    uint8_t hello[HELLO_MAX], garbage[GARBAGE];
     size_t hello_len;
     _Atomic uint64_t connected, bytes, answers;
 };
@@ -105,10 +107,7 @@ say(struct stranger *s, int fd, const void *data, size_t len)
 static void
 half_open(struct stranger *s, int fd)
 {
-    static const uint8_t huge[5] = { 0x16, 3, 1, 0xff, 0xff };
-    uint8_t *garbage = c2_calloc(1, GARBAGE);
-    c2_random_bytes(garbage, GARBAGE);
-    memcpy(garbage, huge, sizeof huge);
+    const uint8_t *garbage = s->crowd->garbage;
     switch (s->made % 4) {
     case 0:
         break;
@@ -116,13 +115,12 @@ half_open(struct stranger *s, int fd)
         say(s, fd, garbage, GARBAGE);
         break;
     case 2:
-        say(s, fd, garbage + sizeof huge, HELLO_MAX);
+        say(s, fd, garbage + sizeof huge_record, HELLO_MAX);
         break;
     default:
         say(s, fd, s->crowd->hello, s->crowd->hello_len / 2);
         break;
     }
-    c2_free(garbage);
     keep(s, fd, NULL);
 }
 
@@ -241,6 +239,8 @@ main(int argc, char **argv)
     }
     if (c2_crypto_init() != C2_E_OK)
         return 2;
+    c2_random_bytes(c->garbage, sizeof c->garbage);
+    memcpy(c->garbage, huge_record, sizeof huge_record);
     c2_random_bytes(seed, sizeof seed);
     c2_ed25519_keypair(seed, secret, key);
     if (c2_tls_context_new(secret, NODE_PROTOCOL, &c->tls) != C2_E_OK || !record_hello(c))
