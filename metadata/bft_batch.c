@@ -113,8 +113,7 @@ fill_batch(struct bft_replica *r)
     const struct bft_limits *l = &r->setup.limits;
     size_t from = r->scratch.len;
     uint32_t count = 0;
-    r->last_time_ns = C2_MAX(r->wall_ns, r->last_time_ns + 1);
-    c2_wr_u64(&r->scratch, r->last_time_ns);
+    c2_wr_u64(&r->scratch, bft_clock_propose(r));
     c2_wr_u32(&r->scratch, 0);
     while (count < l->batch_requests) {
         struct bft_queue *q = next_turn(r);

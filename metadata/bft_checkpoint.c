@@ -90,7 +90,7 @@ load_meta(struct bft_replica *r, struct c2_slice value, uint64_t *ret_n)
     struct c2_slice next = c2_rd_bytes(&in, BFT_CONFIG_MAX);
     C2_TRY(c2_rd_finish(&in));
     r->time_ns = time_ns;
-    r->last_time_ns = C2_MAX(r->last_time_ns, time_ns);
+    bft_clock_agreed(r);
     memcpy(r->log_hash, log_hash, sizeof log_hash);
     set_buf(&r->next_config, next);
     r->next_boundary = boundary;

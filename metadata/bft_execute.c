@@ -267,7 +267,7 @@ issue(struct bft_replica *r, struct bft_slot *s)
     job->time_ns = b.time_ns;
     job->body = s->final.blob != NULL ? c2_blob_ref(s->final.blob) : NULL;
     r->time_ns = C2_MAX(r->time_ns, b.time_ns);
-    r->last_time_ns = C2_MAX(r->last_time_ns, b.time_ns);
+    bft_clock_agreed(r);
     extend_log_hash(r, s);
     struct c2_slice rest = b.requests;
     for (uint32_t i = 0; i < b.count; i++) {

@@ -226,6 +226,7 @@ struct bft_replica {
     uint64_t issued_ns;               /* the last of them */
     uint64_t executed;                /* ... and have come back */
     uint64_t time_ns;                 /* agreed time of `issued` */
+    uint64_t steady_ns, steady_at_ns; /* the other clock (bft_clock.c): then; 0 = none yet */
     uint8_t log_hash[MSG_DIGEST_LEN]; /* chain over the batches up to issued */
     unsigned jobs;
     bool started, damaged; /* the log was read; something in it was not understood */
@@ -386,6 +387,16 @@ bool bft_may_vote(const struct bft_replica *r);
 bool bft_may_follow(const struct bft_replica *r);
 /* Sends own votes for the slots again, those given by the callback's seats. */
 void bft_resend_votes(struct bft_replica *r, uint32_t seats, uint64_t from, uint64_t to);
+
+/* ---- bft_clock.c ---- */
+/* r->time_ns may have changed. */
+void bft_clock_agreed(struct bft_replica *r);
+/* False: perhaps later, our clock or the primary's is off. */
+bool bft_clock_accepts(const struct bft_replica *r, uint64_t time_ns);
+/* The time of the next batch of this primary. */
+uint64_t bft_clock_propose(struct bft_replica *r);
+/* What was proposed when our own clock was wrong does not count any more. */
+void bft_clock_new_view(struct bft_replica *r);
 
 /* ---- bft_execute.c ---- */
 void bft_execute(struct bft_replica *r); /* everything that can be */

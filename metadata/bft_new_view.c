@@ -262,6 +262,7 @@ bft_enter_view(struct bft_replica *r)
     c2_blob_unref(r->own_vc);
     r->own_vc = NULL;
     r->count.new_views++;
+    bft_clock_new_view(r);
     r->status_ns = r->now_ns + r->setup.timing.status_ns;
     bft_requests_new_view(r);
 }

@@ -182,14 +182,6 @@ bft_take_later(struct bft_replica *r)
     }
 }
 
-/* The time may become acceptable later: our clock or the primary's is off. */
-static bool
-time_is_good(const struct bft_replica *r, uint64_t time_ns)
-{
-    uint64_t skew_ns = r->config.clock_skew_ns;
-    return time_ns <= r->wall_ns + skew_ns && time_ns + skew_ns >= r->wall_ns;
-}
-
 /* A batch that no correct primary proposes is false; one to be judged later leaves *ret_wait. */
 static bool
 batch_is_good(struct bft_replica *r, struct c2_slice bytes, bool *ret_wait)
@@ -199,7 +191,7 @@ batch_is_good(struct bft_replica *r, struct c2_slice bytes, bool *ret_wait)
         return false;
     if (bytes.len == 0)
         return true;
-    *ret_wait = !time_is_good(r, b.time_ns);
+    *ret_wait = !bft_clock_accepts(r, b.time_ns);
     struct c2_slice rest = b.requests;
     for (uint32_t i = 0; i < b.count; i++) {
         struct c2_slice item;

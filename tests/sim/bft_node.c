@@ -154,7 +154,7 @@ bs_event(struct bs_proc *p, struct bft_event *ev)
     struct bs *s = p->s;
     struct bft_actions acts;
     ev->now_ns = s->w->now_ns;
-    ev->wall_ns = (uint64_t)((int64_t)(s->w->now_ns + 1700000000ull * C2_NS_PER_S) + p->skew_ns);
+    ev->wall_ns = (uint64_t)((int64_t)(s->w->now_ns + BS_WALL_NS) + p->skew_ns);
     struct sim_life *before = sim_life_enter(&p->life);
     bft_step(p->core, ev, &acts);
     sim_life_enter(NULL);

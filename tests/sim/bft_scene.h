@@ -9,7 +9,8 @@
  *   bft_client.c  honest clients; bft_client_lie.c lying ones; bft_command.c what they ask for
  *   bft_check.c   what must hold, checked at each event; bft_durable.c: votes and the disk
  *   scene_bft.c   a random run: faults, then recovery while the liars go on
- *   scene_trap.c  known traps, one script each; trap_lies.c, trap_restart.c, trap_views.c
+ *   scene_trap.c  known traps, one script each; trap_clocks.c, trap_lies.c, trap_restart.c,
+ *                 trap_views.c
  *
  * Processes have an id each, as members of a configuration have. A liar may be two processes with
  * one id and one key: that gives equivocation and amnesia without a line of code about them.
@@ -35,6 +36,7 @@
 #define BS_PATH_MAX 300
 #define BS_EPOCHS   8
 #define BS_TAPE     64
+#define BS_WALL_NS  (1700000000ull * C2_NS_PER_S) /* the true time when a run begins */
 
 enum bs_lie {
     BS_LIE_DROP,    /* some types of messages, to some of the others */

@@ -420,6 +420,7 @@ trap_of(uint64_t seed)
         { bs_lie_traps, bs_lie_traps_count },
         { bs_restart_traps, bs_restart_traps_count },
         { bs_view_traps, bs_view_traps_count },
+        { bs_clock_traps, bs_clock_traps_count },
     };
     size_t count = 0;
     for (size_t k = 0; k < C2_ARRAY_LEN(all); k++)

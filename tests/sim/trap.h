@@ -2,7 +2,7 @@
 /*
  * What a trap is made of: scene_trap.c has those of other implementations, trap_lies.c those that
  * need a liar, trap_restart.c those of a replica that starts again, trap_views.c those of what
- * views leave behind.
+ * views leave behind, trap_clocks.c those of clocks that are set back.
  */
 #ifndef C2_TESTS_SIM_TRAP_H
 #define C2_TESTS_SIM_TRAP_H
@@ -33,6 +33,8 @@ extern const struct bs_trap bs_restart_traps[];
 extern const unsigned bs_restart_traps_count;
 extern const struct bs_trap bs_view_traps[];
 extern const unsigned bs_view_traps_count;
+extern const struct bs_trap bs_clock_traps[];
+extern const unsigned bs_clock_traps_count;
 
 struct bft_info bs_info(struct bs *s, unsigned i);
 uint64_t bs_highest_view(struct bs *s);

@@ -14,7 +14,8 @@
 
 #include <cmocka.h>
 
-#define TTL (10 * C2_NS_PER_S)
+#define TTL  (10 * C2_NS_PER_S)
+#define MORE (3 * C2_NS_PER_S) /* of replicas with wrong clocks, when they start: clock_skew_ns */
 
 /* Lets time pass. Replicas agree on what time it is now and then only. */
 static void
@@ -207,7 +208,27 @@ clock__does_not_follow_the_wall_backwards(void **state)
     uint64_t s = session_open(f, TTL);
     coord_fixture_close(f);
     test_env_wall_jump(f->t, -500 * (int64_t)C2_NS_PER_S);
+    uint64_t from_ns = c2_now_ns(f->env);
     coord_fixture_open(f);
+    assert_int_equal(session_keepalive(f, s), C2_E_OK);
+    assert_in_range(c2_now_ns(f->env) - from_ns, 0, 50 * C2_NS_PER_S);
+    pass(f, TTL + MORE);
+    assert_int_equal(session_keepalive(f, s), C2_E_SESSION);
+}
+
+/* While it runs; of the machine, or of all machines with replicas. */
+static void
+clock__goes_on_when_the_wall_is_set_back(void **state)
+{
+    struct coord_fixture *f = *state;
+    test_env_run_for(f->t, 1000 * C2_NS_PER_S);
+    uint64_t s = session_open(f, TTL);
+    uint64_t from_ns = c2_now_ns(f->env);
+    test_env_wall_jump(f->t, -3600 * (int64_t)C2_NS_PER_S);
+    put(f, "key", "value");
+    assert_in_range(c2_now_ns(f->env) - from_ns, 0, C2_NS_PER_S); /* nobody waits for anything */
+    assert_int_equal(session_keepalive(f, s), C2_E_OK);
+    test_env_run_for(f->t, TTL - 1);
     assert_int_equal(session_keepalive(f, s), C2_E_OK);
     pass(f, TTL);
     assert_int_equal(session_keepalive(f, s), C2_E_SESSION);
@@ -418,6 +439,7 @@ main(void)
         T(session__expires_before_a_command_that_comes_too_late),
         T(session__survives_a_restart_within_its_time),
         T(clock__does_not_follow_the_wall_backwards),
+        T(clock__goes_on_when_the_wall_is_set_back),
         cmocka_unit_test_setup_teardown(open__is_refused_beyond_the_number_of_sessions,
                                         coord_fixture_setup, coord_fixture_teardown),
         T(watch__tells_every_change_under_its_prefix_in_order),
