@@ -19,13 +19,15 @@
 #include "metadata/demand.h"
 
 #define BFT_SIG_CACHE    4096
-#define BFT_CKPT_VOTES   4      /* of each seat, the newest */
-#define BFT_CKPT_OWN     8      /* own checkpoints remembered */
-#define BFT_SYNC_OUT     4      /* STATE-FETCH messages of one peer in work */
-#define BFT_SYNC_ITEMS   128    /* parts of a state on their way */
-#define BFT_ANSWER_BYTES 49152u /* cached answers of one session, at a checkpoint */
-#define BFT_SESSIONS_KEY 32     /* sessions of one client key: a mount, and commands beside it */
-#define BFT_BACKOFF_MAX  6      /* timeouts double up to 64 times */
+#define BFT_CKPT_VOTES   4    /* of each seat, the newest */
+#define BFT_CKPT_OWN     8    /* own checkpoints remembered */
+#define BFT_SYNC_OUT     8    /* STATE-FETCH messages of one peer in work */
+#define BFT_SYNC_ITEMS   1024 /* parts of a state that are wanted, under way or not in place */
+#define BFT_SYNC_BYTES   (16u << 20) /* of answers: under way, by the size of others, or waiting */
+#define BFT_SYNC_ANSWER  (1u << 20)  /* taken for the size of the first one */
+#define BFT_ANSWER_BYTES 49152u      /* cached answers of one session, at a checkpoint */
+#define BFT_SESSIONS_KEY 32 /* sessions of one client key: a mount, and commands beside it */
+#define BFT_BACKOFF_MAX  6  /* timeouts double up to 64 times */
 #define BFT_SECRETS_MAX  4
 #define BFT_READERS      64                 /* keys that have fast reads at the executor */
 #define BFT_UNDER_WAY    (2u << 20)         /* bytes of batches, but for the last one */
@@ -153,21 +155,36 @@ struct bft_vc {
 
 struct bft_sync_item {
     struct msg_state_item item;
-    uint64_t due_ns;  /* asked again then; 0 = was not asked */
-    uint16_t seat;    /* who was asked: nobody else's answer counts */
-    uint32_t message; /* in which it was asked for */
-    unsigned tries;
+    uint64_t due_ns; /* not asked for before */
+    uint32_t vain;   /* seats that have not got it, or did not answer */
+    unsigned tries;  /* times it was asked for */
+};
+
+/* A STATE-FETCH that waits for its answer; nobody else's answer counts. */
+struct bft_sync_ask {
+    uint64_t since_ns;
+    unsigned patience; /* of the seat, then; see bft_transfer.c */
+    unsigned tries;    /* the most of an item */
+    bool answered;     /* just now */
+    unsigned nitems;   /* 0 = none */
+    struct bft_sync_item item[MSG_WANTED_MAX];
 };
 
 struct bft_sync {
     uint64_t n; /* target */
     uint8_t digest[MSG_DIGEST_LEN];
-    struct bft_sync_item item[BFT_SYNC_ITEMS]; /* wanted */
+    struct bft_sync_item item[BFT_SYNC_ITEMS]; /* wanted, and not under way */
     unsigned nitems;
-    unsigned turn;
-    uint32_t messages; /* sent so far */
+    struct bft_sync_ask ask[MSG_REPLICAS_MAX][BFT_SYNC_OUT]; /* by seat */
+    unsigned turn;                                           /* the seat that was asked last */
+    bool vain;         /* an item may have been asked for in vain by all */
+    uint64_t again_ns; /* when all such items are asked for again */
     unsigned jobs;
-    uint32_t liars; /* seats that have sent wrong parts: not asked any more */
+    size_t waiting;                      /* bytes of answers in those jobs */
+    size_t answer;                       /* bytes of an answer, of late */
+    unsigned patience[MSG_REPLICAS_MAX]; /* of seats: doublings of the time for an answer */
+    uint32_t silent;                     /* seats that did not answer in time the last time */
+    uint32_t liars;                      /* seats that have sent wrong parts: not asked any more */
     bool finished;
 };
 

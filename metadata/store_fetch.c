@@ -521,8 +521,11 @@ take_asked(struct store_fetch *f, uint8_t kind, const uint8_t *hash, struct repl
 {
     for (size_t at = 0; at < f->asked.len; at += sizeof *ret_part) {
         struct replica_part p;
+        if (memcmp(f->asked.data + at + offsetof(struct replica_part, hash), hash, sizeof p.hash) !=
+            0)
+            continue;
         memcpy(&p, f->asked.data + at, sizeof p);
-        if (p.kind != kind || memcmp(p.hash, hash, sizeof p.hash) != 0)
+        if (p.kind != kind)
             continue;
         f->asked.len -= sizeof p;
         memmove(f->asked.data + at, f->asked.data + f->asked.len, sizeof p);
