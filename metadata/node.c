@@ -5,8 +5,9 @@
  *   store open ─► log opened (records) ─► first-start removed ─► START ─► events …
  *
  * Jobs run on the pool one after the other, in order, while the loop goes on; short ones that wait
- * go there together, because waking each other costs both threads more than a read. The log tells
- * what is durable; the core itself holds back what must not leave before that.
+ * go there together, because waking each other costs both threads more than a read, and so do some
+ * parts of a state, so that neither thread waits for the other while it has something to do. The
+ * log tells what is durable; the core itself holds back what must not leave before that.
  */
 #include "metadata/node.h"
 
@@ -54,23 +55,45 @@ job_run(struct c2_work *w)
     }
 }
 
-static bool
-is_short(const struct bft_job *job)
+/* How many jobs like this one the pool gets at once. One that may take long goes alone, so that
+ * nobody waits for an answer that is there; parts of a state are many, and wait for each other
+ * only.
+ */
+static unsigned
+count_together(const struct bft_job *job)
 {
-    return job->kind == BFT_JOB_EXECUTE || job->kind == BFT_JOB_QUERY;
+    switch (job->kind) {
+    case BFT_JOB_EXECUTE:
+    case BFT_JOB_QUERY:
+        return NODE_JOBS_MAX;
+    case BFT_JOB_SERVE:
+    case BFT_JOB_SYNC:
+        return NODE_PARTS_MAX;
+    case BFT_JOB_LOAD:
+    case BFT_JOB_CHECKPOINT:
+    case BFT_JOB_COMMIT:
+        return 1;
+    }
+    C2_UNREACHABLE();
 }
 
-/* A job that may take long goes alone, so that nobody waits for an answer that is there. */
+static bool
+go_together(const struct bft_job *a, const struct bft_job *b)
+{
+    return a->kind == b->kind ||
+           (count_together(a) == NODE_JOBS_MAX && count_together(b) == NODE_JOBS_MAX);
+}
+
 static void
 next_job(struct node *n)
 {
     if (!c2_list_empty(&n->running) || n->failed || c2_list_empty(&n->jobs))
         return;
-    bool more = true;
-    while (more && !c2_list_empty(&n->jobs)) {
+    const struct bft_job *first = C2_LIST_FIRST(&n->jobs, struct bft_job, link);
+    unsigned most = count_together(first);
+    while (!c2_list_empty(&n->jobs) && n->running.count < most) {
         struct bft_job *job = C2_LIST_FIRST(&n->jobs, struct bft_job, link);
-        more = is_short(job) && n->running.count + 1 < NODE_JOBS_MAX;
-        if (!is_short(job) && !c2_list_empty(&n->running))
+        if (!go_together(first, job))
             break;
         c2_list_remove(&n->jobs, &job->link);
         c2_list_append(&n->running, &job->link);
@@ -85,6 +108,23 @@ says_damage(enum c2_err err)
     return err == C2_E_DAMAGED || err == C2_E_CORRUPT || err == C2_E_NOT_FOUND || err == C2_E_PARSE;
 }
 
+/* Says how long a state took to come, and how much of it did. */
+static void
+note_fetch(struct node *n, const struct bft_job *job)
+{
+    uint64_t now_ns = c2_now_ns(n->env);
+    if (job->begin) {
+        n->fetch_since_ns = now_ns;
+        n->fetch_bytes = 0;
+    }
+    n->fetch_bytes += job->in.len;
+    if (!job->finished)
+        return;
+    c2_log(INFO, "node", "batch=%llu bytes=%llu ms=%llu: fetched a state",
+           (unsigned long long)job->n, (unsigned long long)n->fetch_bytes,
+           (unsigned long long)((now_ns - n->fetch_since_ns) / C2_NS_PER_MS));
+}
+
 static void
 job_ended(struct node *n, struct bft_job *job)
 {
@@ -97,6 +137,8 @@ job_ended(struct node *n, struct bft_job *job)
     }
     if (job->kind == BFT_JOB_EXECUTE && job->err == C2_E_OK)
         node_tell(n, job);
+    if (job->kind == BFT_JOB_SYNC)
+        note_fetch(n, job);
     bool loaded = job->kind == BFT_JOB_LOAD;
     struct bft_event ev = { .kind = BFT_EV_JOB, .job = job };
     node_step(n, &ev);

@@ -16,6 +16,7 @@
 
 #define NODE_PREFIXES_MAX 64
 #define NODE_JOBS_MAX     32           /* that the pool gets at once */
+#define NODE_PARTS_MAX    4            /* ... and of those for parts of a state */
 #define NODE_TURN_MAX     32           /* messages of one key in a row */
 #define NODE_TURN_BYTES   (256u << 10) /* ... and bytes, but for the last one */
 #define NODE_UNKNOWN_MAX  128          /* connections without certificate: the oldest makes room */
@@ -125,10 +126,11 @@ struct node {
     bool store_damaged;
     uint64_t last_lsn;
     uint64_t requests;
-    uint64_t unsent;      /* messages without a way */
-    uint64_t caught;      /* clients that have sent what no honest one sends */
-    uint64_t turned_away; /* those who came back too soon */
-    uint64_t rests;       /* times that a client had to wait for its share */
+    uint64_t fetch_since_ns, fetch_bytes; /* of the state that is fetched, or was last */
+    uint64_t unsent;                      /* messages without a way */
+    uint64_t caught;                      /* clients that have sent what no honest one sends */
+    uint64_t turned_away;                 /* those who came back too soon */
+    uint64_t rests;                       /* times that a client had to wait for its share */
     unsigned alarms;
     char alarm[160];
     void (*closed)(void *arg);
