@@ -19,7 +19,8 @@
 #include "base/os_loop.h"
 
 #define PROTOCOL_LEN_MAX 32
-#define CERT_LIST_MAX    4096 /* bytes of certificates that a stranger may make us parse */
+#define CERT_LIST_MAX    4096        /* bytes of certificates that a stranger may make us parse */
+#define READ_AHEAD       (64u << 10) /* of one whose owner is known; there only while it is used */
 
 struct c2_tls_context {
     SSL_CTX *ssl;    /* owned */
@@ -286,7 +287,8 @@ c2_tls_handshake(struct c2_tls *t, unsigned *ret_events)
     const unsigned char *protocol = NULL;
     unsigned len = 0;
     SSL_get0_alpn_selected(t->ssl, &protocol, &len);
-    return len != 0 ? C2_E_OK : C2_E_TLS; /* a peer may have named none */
+    SSL_set_default_read_buffer_len(t->ssl, READ_AHEAD); /* else a call for each record */
+    return len != 0 ? C2_E_OK : C2_E_TLS;                /* a peer may have named none */
 }
 
 C2_RESULT
