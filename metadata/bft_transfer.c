@@ -533,15 +533,16 @@ void
 bft_served(struct bft_replica *r, struct bft_job *job)
 {
     struct msg_head h = bft_head(r, MSG_STATE);
-    struct msg_state m = { .n = r->last_ckpt, .count = job->count };
+    const struct msg_state m = { .n = r->last_ckpt, .count = job->count };
     C2_ASSERT(r->serving[job->seat] > 0);
     r->serving[job->seat]--;
-    m.answers = c2_buf_slice(&job->out);
     if (m.count == 0)
         return;
     c2_buf_clear(&r->scratch);
-    msg_write_state(&r->scratch, &h, &m);
-    struct c2_blob *blob = bft_take_scratch(r);
+    msg_write_state(&r->scratch, &h, &m); /* the answers follow, and are copied only once */
+    struct c2_blob *blob = c2_blob_new(r->scratch.len + job->out.len);
+    memcpy(blob->data, r->scratch.data, r->scratch.len);
+    memcpy(blob->data + r->scratch.len, job->out.data, job->out.len);
     bft_send(r, 1u << job->seat, blob);
     c2_blob_unref(blob);
 }

@@ -15,6 +15,7 @@
 #include "metadata/cmd.h"
 
 #define SERVE_BYTES (1u << 20)
+#define SERVE_USUAL (96u << 10) /* most answers are not longer */
 
 _Static_assert(REPLICA_HEAD == (int)MSG_STATE_HEAD && REPLICA_NODE == (int)MSG_STATE_NODE &&
                    REPLICA_ENTRY == (int)MSG_STATE_ENTRY && REPLICA_BRANCH == (int)MSG_STATE_BRANCH,
@@ -343,26 +344,35 @@ part_of(const struct msg_state_item *item)
     return p;
 }
 
+/* The part behind its length; none when it is not there. */
+static C2_RESULT
+serve_part(struct bft_exec *x, const struct replica_part *p, struct c2_buf *out)
+{
+    size_t at = out->len;
+    c2_wr_u32(out, 0);
+    enum c2_err err = x->app->ops->part(x->app, p, out);
+    if (err == C2_E_NOT_FOUND)
+        out->len = at + 4;
+    else
+        C2_TRY(err);
+    c2_put_u32(out->data + at, (uint32_t)(out->len - at - 4));
+    return C2_E_OK;
+}
+
 static C2_RESULT
 serve(struct bft_exec *x, struct bft_job *job)
 {
     struct msg_state_fetch f;
-    C2_AUTO(c2_buf_done) struct c2_buf part = { 0 };
     c2_buf_clear(&job->out);
+    c2_buf_reserve(&job->out, SERVE_USUAL);
     job->count = 0;
     enum c2_err err = msg_read_state_fetch(job->in, &f);
     C2_ASSERT(err == C2_E_OK);
     for (; job->count < f.count && job->out.len < SERVE_BYTES; job->count++) {
         const struct replica_part p = part_of(&f.item[job->count]);
-        c2_buf_clear(&part);
-        err = x->app->ops->part(x->app, &p, &part);
-        if (err == C2_E_NOT_FOUND)
-            c2_buf_clear(&part);
-        else
-            C2_TRY(err);
         c2_wr_u8(&job->out, p.kind);
         c2_wr_raw(&job->out, p.hash, sizeof p.hash);
-        c2_wr_bytes(&job->out, c2_buf_slice(&part));
+        C2_TRY(serve_part(x, &p, &job->out));
     }
     return C2_E_OK;
 }

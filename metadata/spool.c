@@ -25,7 +25,7 @@
 #define EQUAL_MANY   64u
 #define AHEAD        12u /* records that are on their way to the cache */
 #define LINE         64u
-#define LINES        4u
+#define LINES        6u
 
 struct head {
     uint64_t sum; /* of what follows; in the file */
@@ -327,11 +327,12 @@ write_pool(struct spool *s, struct c2_buf *out)
 {
     for (size_t i = 0; i < count_places(s); i++) {
         const uint8_t *at = place_at(s, i);
-        const struct spool_record r = record_at(at);
         struct head h = head_at(at);
+        uint8_t *to = c2_buf_extend(out, sizeof h + h.len);
+        memcpy(to, at, sizeof h + h.len);
+        const struct spool_record r = record_at(to); /* this one is in the cache */
         h.sum = sum_of(&r);
-        c2_buf_append(out, &h, sizeof h);
-        c2_buf_append(out, r.bytes.data, r.bytes.len);
+        memcpy(to, &h, sizeof h);
         if (out->len >= WRITE_BYTES)
             C2_TRY(write_out(s, out));
     }

@@ -22,6 +22,9 @@
 #define LEAF_KEY_LEN 16
 #define BRANCH_BYTES (16u << 10) /* after which no further entry is added */
 
+#define PREFETCH_BYTES 512 /* of a value */
+#define LINE           64
+
 /* --- the service's own keys ------------------------------------------------------------------- */
 
 C2_RESULT
@@ -122,14 +125,19 @@ put_head(struct kv_txn *txn, const uint8_t *digest, struct c2_buf *out)
 }
 
 static C2_RESULT
+find_node(struct kv_txn *txn, const struct replica_part *p, struct c2_slice *ret_record)
+{
+    uint8_t hash[32];
+    C2_TRY(tree_node(txn, p->path, p->depth, ret_record));
+    c2_sha256(*ret_record, hash);
+    return memcmp(hash, p->hash, sizeof hash) == 0 ? C2_E_OK : C2_E_NOT_FOUND;
+}
+
+static C2_RESULT
 put_node(struct kv_txn *txn, const struct replica_part *p, struct c2_buf *out)
 {
     struct c2_slice record;
-    uint8_t hash[32];
-    C2_TRY(tree_node(txn, p->path, p->depth, &record));
-    c2_sha256(record, hash);
-    if (memcmp(hash, p->hash, sizeof hash) != 0)
-        return C2_E_NOT_FOUND;
+    C2_TRY(find_node(txn, p, &record));
     c2_wr_raw(out, record.data, record.len);
     return C2_E_OK;
 }
@@ -162,15 +170,30 @@ put_entry(struct kv_txn *txn, const uint8_t *leaf, struct c2_buf *out)
     return C2_E_OK;
 }
 
-/* Entries of a leaf, as many as fit. They are neighbours in the table of leaves. */
+struct found {
+    struct c2_slice key; /* both borrowed from the store */
+    struct store_entry entry;
+};
+
+static void
+prefetch(struct c2_slice s)
+{
+    for (size_t at = 0; at < C2_MIN(s.len, (size_t)PREFETCH_BYTES); at += LINE)
+        __builtin_prefetch(s.data + at);
+}
+
+/* Entries of a leaf, as many as fit. They are neighbours in the table of leaves, but not in that of
+ * records: one is on its way to the cache while the next is looked for. */
 static C2_RESULT
-read_entries(struct kv_txn *txn, struct c2_slice hashes, struct store_hashed *h)
+find_entries(struct kv_txn *txn, struct c2_slice hashes, struct found *found, size_t *ret_count)
 {
     struct c2_slice half = { 0 };
     struct c2_slice key = { 0 };
     bool there = false;
-    for (size_t at = 0; at < hashes.len && h->bytes.len < BRANCH_BYTES; at += TREE_HASH_LEN) {
+    size_t bytes = 0;
+    for (size_t at = 0; at < hashes.len && bytes < BRANCH_BYTES; at += TREE_HASH_LEN) {
         struct c2_slice wanted = store_leaf_half(hashes.data + at);
+        struct found *f = &found[*ret_count];
         enum c2_err err = there ? kv_next(txn, KV_LEAF, &half, &key) : C2_E_NOT_FOUND;
         if (err == C2_E_NOT_FOUND || (err == C2_E_OK && !c2_slice_equal(half, wanted)))
             err = kv_seek(txn, KV_LEAF, wanted, &half, &key);
@@ -178,27 +201,41 @@ read_entries(struct kv_txn *txn, struct c2_slice hashes, struct store_hashed *h)
         if (err == C2_E_NOT_FOUND || (there && !c2_slice_equal(half, wanted)))
             continue;
         C2_TRY(err);
-        struct store_entry e;
-        err = store_get(txn, key, &e);
+        err = store_get(txn, key, &f->entry);
         if (err == C2_E_NOT_FOUND)
             continue;
         C2_TRY(err);
-        store_hashed_add(h, key, &e);
+        prefetch(f->entry.value);
+        f->key = key;
+        bytes += STORE_HASHED_KEY_AT + key.len + f->entry.value.len;
+        ++*ret_count;
     }
+    return C2_E_OK;
+}
+
+static C2_RESULT
+read_entries(struct kv_txn *txn, struct c2_slice hashes, struct store_hashed *h)
+{
+    struct found found[TREE_LEAF_MAX];
+    size_t count = 0;
+    C2_ASSERT(hashes.len <= TREE_LEAF_MAX * (size_t)TREE_HASH_LEN);
+    C2_TRY(find_entries(txn, hashes, found, &count));
+    for (size_t i = 0; i < count; i++)
+        store_hashed_add(h, found[i].key, &found[i].entry);
     return C2_E_OK;
 }
 
 static C2_RESULT
 put_branch(struct kv_txn *txn, const struct replica_part *p, struct c2_buf *out)
 {
-    C2_AUTO(c2_buf_done) struct c2_buf node = { 0 };
+    struct c2_slice record;
     C2_AUTO(store_hashed_done) struct store_hashed h = { .count = 0 };
-    C2_TRY(put_node(txn, p, &node));
-    struct c2_slice record = c2_buf_slice(&node);
+    C2_TRY(find_node(txn, p, &record));
     c2_wr_bytes(out, record);
     if (tree_is_inner(record))
         return C2_E_OK;
     struct c2_slice hashes = tree_hashes(record);
+    c2_buf_reserve(&h.bytes, BRANCH_BYTES);
     C2_TRY(read_entries(txn, hashes, &h));
     store_hashed_compute(&h);
     for (size_t i = 0, leaf = 0; i < h.count; i++) {
