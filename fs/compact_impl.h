@@ -86,7 +86,7 @@ void compact_join_begin(struct fs_compact *c);
 /* How long the next piece has to wait; 0 = go on, NEVER = not now, a write will ask again. */
 uint64_t compact_join_wait(struct fs_compact *c);
 /* The pause after a piece of so many bytes. */
-uint64_t compact_join_pause(const struct fs_compact *c, uint64_t bytes);
+uint64_t compact_join_pause(const struct fs_compact *c, uint64_t ns);
 /* Whether the extent is in one of the windows, and small. */
 bool compact_join_wanted(struct fs_compact *c, const struct fs_extent *e);
 /* Whether an extent may be in one piece with what ends before it. */
