@@ -3,7 +3,8 @@
  * Loads: one coordination GET (inodes, entries) or a row of reads (manifest leaves), and the
  * requests that wait for it.
  *
- *   inodes, entry:  GET --> insert into the table --> run the waiting requests again
+ *   inodes, entry:  GET --> insert into the table --> run the waiting requests again; of several
+ *                   inodes those whose records cannot be read are left out, and a list goes on
  *   content:        leaf 0, 1, ... --> base map --> run again
  *
  * What the store does not have is remembered as absent (inode with mode 0, entry with ino 0), so
@@ -31,7 +32,8 @@ struct fs_load {
     struct c2_slice *slices;
     struct ck *keys;
     size_t nkeys;
-    uint64_t *inos; /* NULL: an entry */
+    uint64_t *inos;  /* NULL: an entry */
+    bool unreadable; /* the store has answered, and records cannot be read */
     uint64_t dir;
     char name[FS_NAME_MAX + 1];
     /* content */
@@ -59,7 +61,8 @@ load_end(struct fs_load *l, enum c2_err err)
     while (!c2_list_empty(&l->waiting)) {
         struct fs_req *r = C2_LIST_FIRST(&l->waiting, struct fs_req, link);
         fs_unpark(r);
-        if (err == C2_E_OK)
+        /* A list has names enough for those: whoever asks for one of them gets the error. */
+        if (err == C2_E_OK || (l->unreadable && r->op == FS_READDIR))
             fs_rerun(r);
         else
             fs_reply(r, err);
@@ -135,8 +138,11 @@ inodes_read(struct coord_req *r)
 {
     struct fs_load *l = C2_CONTAINER_OF(r, struct fs_load, req);
     enum c2_err err = r->err;
-    for (size_t k = 0; err == C2_E_OK && k < l->nkeys; k++)
-        err = decode_inode(l, k, &r->entries[k]);
+    for (size_t k = 0; r->err == C2_E_OK && k < l->nkeys; k++) {
+        enum c2_err one = decode_inode(l, k, &r->entries[k]);
+        l->unreadable = l->unreadable || one != C2_E_OK;
+        err = err == C2_E_OK ? one : err;
+    }
     load_end(l, err);
 }
 

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/alloc.h"
+#include "fs/coord_keys.h"
 #include "tests/lib/fs_fixture.h"
 
 #define ROOT      FS_ROOT_INO
@@ -331,6 +332,34 @@ readdir__an_interrupted_one_can_be_repeated(void **state)
     end(x, l);
 }
 
+/* One record that cannot be read does not hide the others. */
+static void
+readdirplus__lists_those_beside_a_broken_record(void **state)
+{
+    struct fsx *x = *state;
+    struct fs_attr attr;
+    uint64_t d = fsx_mkdir(x, ROOT, "d");
+    make(x, d, 0, 20);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    struct ck key = ck_inode(fsx_ino(x, d, "f7"));
+    const struct coord_op op = { .kind = COORD_PUT,
+                                 .key = ck_slice(&key),
+                                 .value = c2_slice_str("nothing that we sealed") };
+    fsx_txn(x, &op, 1);
+    fsx_drop_cache(x);
+    for (unsigned turn = 0; turn < 2; turn++) {
+        struct listing *l = begin(x, d, 100, true);
+        while (next(x, l)) {
+        }
+        expect_range(l, 0, 20);
+        assert_int_equal(l->with_attr, 19);
+        end(x, l);
+    }
+    assert_int_equal(fsx_lookup(x, d, "f8", &attr), C2_E_OK);
+    assert_int_not_equal(fsx_lookup(x, d, "f7", &attr), C2_E_OK);
+    assert_int_not_equal(fsx_lookup(x, d, "f7", &attr), C2_E_NOT_FOUND);
+}
+
 int
 main(void)
 {
@@ -343,6 +372,7 @@ main(void)
         TEST(readdir__rm_r_while_it_lists_finds_everything),
         TEST(readdir__from_the_start_again_sees_what_is_new),
         TEST(readdirplus__gives_attributes_from_one_read_of_the_store),
+        TEST(readdirplus__lists_those_beside_a_broken_record),
         TEST(readdir__a_removed_directory_has_no_entries),
         TEST(readdir__an_interrupted_one_can_be_repeated),
     };
