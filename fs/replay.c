@@ -233,6 +233,10 @@ apply_inode(struct replay *p, const struct group *g, struct c2_rd *r, const stru
     struct fs *fs = p->fs;
     struct fs_inode *i = fs_inode_peek(fs, it->ino);
     C2_ASSERT(i != NULL);
+    if (i->gone) { /* it was written to after it had lost its name; nobody has it open any more */
+        group_skip_extents(r, it);
+        return C2_E_OK;
+    }
     bool absent = i->attr.mode == 0;
     const struct fs_attr before = i->attr;
     uint64_t old_size = absent || !S_ISREG(i->attr.mode) ? 0 : fs_counted_bytes(i->attr.size);
@@ -269,7 +273,7 @@ apply_more(struct replay *p, const struct group *g, struct c2_rd *r, const struc
     struct fs_inode *i = fs_inode_peek(p->fs, it->ino);
     if (i == NULL || !S_ISREG(i->attr.mode))
         return C2_E_PARSE;
-    if (i->behind)
+    if (i->behind || i->gone)
         group_skip_extents(r, it);
     else
         apply_extents(p, g, r, i, it);
@@ -496,11 +500,10 @@ static void
 inodes_loaded(void *arg, enum c2_err err)
 {
     struct replay *p = arg;
-    if (err != C2_E_OK) {
+    if (err != C2_E_OK)
         end(p, err);
-        return;
-    }
-    next_group(p);
+    else
+        next_group(p);
 }
 
 static void
@@ -534,8 +537,8 @@ static enum c2_err
 take_group(struct journal_replay *jr, uint64_t seq, struct c2_slice meta,
            const struct journal_loc *locs, size_t nlocs)
 {
-    struct replay *p = C2_CONTAINER_OF(jr, struct replay, jr);
     C2_TRY(group_check_version(meta));
+    struct replay *p = C2_CONTAINER_OF(jr, struct replay, jr);
     struct group *g = c2_calloc(1, sizeof(*g));
     g->seq = seq;
     g->nlocs = nlocs;

@@ -264,6 +264,36 @@ merge__gives_what_the_changes_would_have_made_of_the_content(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* It was deleted while it was open, and written to after that. */
+static void
+changes__of_a_file_that_is_gone_wait_for_nothing(void **state)
+{
+    struct rig *g = *state;
+    struct fsx *x = &g->x;
+    struct fs_attr attr;
+    fsx_drop_cache(x);
+    struct fs_handle *h = fsx_open(x, fsx_ino(x, FS_ROOT_INO, "large"), O_RDWR);
+    assert_int_equal(fsx_write(x, h, 10, "1", 1), C2_E_OK);
+    clouds(x, "error");
+    assert_int_equal(fsx_unlink(x, FS_ROOT_INO, "large"), C2_E_OK);
+    assert_int_equal(fsx_fsync(x, h), C2_E_OK);
+    for (unsigned k = 0; k < 3; k++) {
+        assert_int_equal(fsx_write(x, h, 7 * STEP, "2", 1), C2_E_OK);
+        assert_int_equal(fsx_fsync(x, h), C2_E_OK);
+    }
+    uint64_t used = fsx_status(x).used_bytes;
+    fsx_crash(x);
+    c2_free(h); /* nobody is left to close it */
+    fsx_mount(x);
+    assert_int_equal(fs_deferred_files(x->fs), 0);
+    assert_true(fsx_status(x).used_bytes <= used);
+    assert_int_equal(fsx_lookup(x, FS_ROOT_INO, "large", &attr), C2_E_NOT_FOUND);
+    assert_int_equal(fsx_sync(x), C2_E_OK); /* for a deletion the clouds are not needed */
+    clouds(x, "");
+    struct fsx_check c;
+    fsx_check(x, &c);
+}
+
 int
 main(void)
 {
@@ -272,6 +302,7 @@ main(void)
         T(mount__again_and_again_without_clouds_loses_nothing),
         T(deletion__of_a_file_that_cannot_be_read_lets_the_others_go_on),
         T(merge__gives_what_the_changes_would_have_made_of_the_content),
+        T(changes__of_a_file_that_is_gone_wait_for_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
