@@ -95,7 +95,6 @@ static const struct {
     { "gc: orphans deleted", IN_RUN },
     { "compact: a piece", IN_RUN },
     { "compact: a crowded file", IN_RUN },
-    { "compact: a change waits until a file has fewer pieces", IN_RUN },
     { "sim: a change of providers", IN_RUN },
     { "sim: a change of providers is refused", IN_RUN },
     { "sim: a change of providers goes on after a crash", IN_RUN },

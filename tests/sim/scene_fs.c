@@ -79,7 +79,7 @@ configure_gc(struct fs_scene *s)
     c->compact_rate = sim_rng_scale(&rng, 64u << 10, 16u << 20);
     rng = sim_rng_fork(&s->w->rng, 10);
     if (sim_rng_chance(&rng, 50))
-        c->extents_max = (size_t)sim_rng_scale(&rng, 8, 32);
+        c->extents_max = (size_t)sim_rng_scale(&rng, 8, 20);
 }
 
 static void
