@@ -329,7 +329,7 @@ bft_info(const struct bft_replica *r, struct bft_info *ret_info)
         .boundary = r->next_boundary,
         .time_ns = r->time_ns,
         .requests = r->nrequests,
-        .sessions = (uint32_t)r->session_list.count,
+        .sessions = (uint32_t)r->session_list.count - r->nclosed,
         .jobs = r->jobs,
         .requests_bytes = r->requests_bytes,
         .bodies_bytes = r->bodies_bytes,

@@ -259,6 +259,7 @@ struct bft_replica {
     uint64_t progress_ns; /* last time a batch was decided */
     struct c2_map sessions;
     struct c2_list session_list;
+    uint32_t nclosed; /* sessions in it that are closed */
     struct bft_gone gone;
     struct c2_buf next_config; /* owned: decided configuration that waits for its boundary */
     uint64_t next_boundary;    /* 0 = none */
@@ -448,6 +449,7 @@ void bft_session_answer(struct bft_session *s, struct bft_answer *a, uint8_t cod
  * last nonce when the nonce is too old. */
 uint64_t bft_session_open(struct bft_replica *r, const struct msg_request *m, uint64_t n,
                           unsigned place, uint64_t *ret_last);
+/* In the batch that is being issued. */
 void bft_session_close(struct bft_replica *r, struct bft_session *s);
 /* Appends the records that changed since the last time, and marks them clean. */
 void bft_sessions_save(struct bft_replica *r, struct c2_buf *records);

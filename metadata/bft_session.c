@@ -5,11 +5,13 @@
  * checkpoint the sessions that changed become system records of the application.
  *
  * A session is opened by a request whose nonce is above all earlier ones of its key, so that an
- * old OPEN, played again, opens nothing. Its id holds the sequence number, so an id that is not in
+ * old OPEN, played again, opens nothing and pushes nobody out. For that the last session of a key
+ * stays in the table when it is closed, until the next one is opened or the table is full: it
+ * counts as gone, but its nonce is known. Its id holds the sequence number, so an id that is not in
  * the table and not from the future is gone for good.
  *
  * Record "s", big-endian id: key, u64 nonce, last n, ack_low, bitmap, u8 answers, then for each in
- * ascending order: u64 cseq, u64 n, u8 code, result.
+ * ascending order: u64 cseq, u64 n, u8 code, result. A closed one has acknowledged everything.
  */
 #include <string.h>
 
@@ -18,11 +20,19 @@
 #include "metadata/bft_int.h"
 
 #define PLACE_BITS 12
+#define CLOSED     UINT64_MAX /* ack_low; no request has it */
 
 _Static_assert(MSG_BATCH_REQS_MAX < 1 << PLACE_BITS, "a session id has room for the place");
 
-struct bft_session *
-bft_session_find(struct bft_replica *r, uint64_t id)
+static bool
+is_closed(const struct bft_session *s)
+{
+    return s->ack_low == CLOSED;
+}
+
+/* Closed or not. */
+static struct bft_session *
+find_record(struct bft_replica *r, uint64_t id)
 {
     struct c2_map_node *node = c2_map_find(&r->sessions, c2_map_hash_u64(&r->sessions, id));
     for (; node != NULL; node = c2_map_find_next(node)) {
@@ -31,6 +41,13 @@ bft_session_find(struct bft_replica *r, uint64_t id)
             return s;
     }
     return NULL;
+}
+
+struct bft_session *
+bft_session_find(struct bft_replica *r, uint64_t id)
+{
+    struct bft_session *s = find_record(r, id);
+    return s != NULL && !is_closed(s) ? s : NULL;
 }
 
 bool
@@ -50,7 +67,7 @@ opened_by(struct bft_replica *r, const struct msg_request *m)
 {
     C2_LIST_FOREACH (&r->session_list, struct bft_session, s, link) {
         if (s->nonce == m->cseq && memcmp(s->key, m->key, MSG_KEY_LEN) == 0)
-            return s;
+            return is_closed(s) ? NULL : s;
     }
     return NULL;
 }
@@ -190,13 +207,15 @@ forget(struct bft_replica *r, struct bft_session *s)
 {
     for (unsigned i = 0; i < BFT_SESSION_WINDOW; i++)
         drop_answer(s, &s->answer[i]);
+    r->nclosed -= is_closed(s);
     c2_map_remove(&r->sessions, &s->node);
     c2_list_remove(&r->session_list, &s->link);
     c2_free(s);
 }
 
-void
-bft_session_close(struct bft_replica *r, struct bft_session *s)
+/* Its record goes, too. */
+static void
+end(struct bft_replica *r, struct bft_session *s)
 {
     struct bft_gone *g = &r->gone;
     if (g->count == g->cap) {
@@ -205,6 +224,29 @@ bft_session_close(struct bft_replica *r, struct bft_session *s)
     }
     g->ids[g->count++] = s->id;
     forget(r, s);
+}
+
+static uint64_t
+last_nonce(const struct bft_replica *r, const uint8_t *key)
+{
+    uint64_t last = 0;
+    C2_LIST_FOREACH (&r->session_list, struct bft_session, s, link) {
+        if (memcmp(s->key, key, MSG_KEY_LEN) == 0)
+            last = C2_MAX(last, s->nonce);
+    }
+    return last;
+}
+
+void
+bft_session_close(struct bft_replica *r, struct bft_session *s)
+{
+    if (s->nonce < last_nonce(r, s->key)) {
+        end(r, s);
+        return;
+    }
+    acknowledge(s, CLOSED);
+    bft_session_touch(s, r->issued);
+    r->nclosed++;
 }
 
 static struct bft_session *
@@ -218,8 +260,16 @@ session_new(struct bft_replica *r, uint64_t id)
     return s;
 }
 
-/* The least recently used session of the key, or of all (NULL). The order is part of the state:
- * last use, then id. */
+static bool
+goes_before(const struct bft_session *a, const struct bft_session *b)
+{
+    if (is_closed(a) != is_closed(b))
+        return is_closed(a);
+    return a->last_n < b->last_n || (a->last_n == b->last_n && a->id < b->id);
+}
+
+/* A closed session, or the least recently used one, of the key or of all (NULL). The order is part
+ * of the state: last use, then id. */
 static struct bft_session *
 oldest(struct bft_replica *r, const uint8_t *key, unsigned *ret_count)
 {
@@ -229,36 +279,36 @@ oldest(struct bft_replica *r, const uint8_t *key, unsigned *ret_count)
         if (key != NULL && memcmp(s->key, key, MSG_KEY_LEN) != 0)
             continue;
         ++*ret_count;
-        bool older = found == NULL || s->last_n < found->last_n ||
-                     (s->last_n == found->last_n && s->id < found->id);
-        if (older)
+        if (found == NULL || goes_before(s, found))
             found = s;
     }
     return found;
+}
+
+/* For one more session of the key, whose nonce will be the last one. */
+static void
+make_place(struct bft_replica *r, const uint8_t *key)
+{
+    unsigned count = 0;
+    struct bft_session *old = oldest(r, key, &count);
+    if (old != NULL && (is_closed(old) || count >= BFT_SESSIONS_KEY))
+        end(r, old);
+    old = oldest(r, NULL, &count);
+    if (count >= r->config.sessions_max)
+        end(r, old);
 }
 
 uint64_t
 bft_session_open(struct bft_replica *r, const struct msg_request *m, uint64_t n, unsigned place,
                  uint64_t *ret_last)
 {
-    uint64_t last = 0;
-    unsigned count = 0;
-    C2_LIST_FOREACH (&r->session_list, struct bft_session, s, link) {
-        if (memcmp(s->key, m->key, MSG_KEY_LEN) != 0)
-            continue;
-        if (s->nonce == m->cseq)
-            return s->id;
-        last = C2_MAX(last, s->nonce);
-    }
-    *ret_last = last;
-    if (m->cseq < last)
+    const struct bft_session *same = opened_by(r, m);
+    if (same != NULL)
+        return same->id;
+    *ret_last = last_nonce(r, m->key);
+    if (m->cseq <= *ret_last)
         return 0;
-    struct bft_session *old = oldest(r, m->key, &count);
-    if (count >= BFT_SESSIONS_KEY)
-        bft_session_close(r, old);
-    old = oldest(r, NULL, &count);
-    if (count >= r->config.sessions_max)
-        bft_session_close(r, old);
+    make_place(r, m->key);
     struct bft_session *s = session_new(r, n << PLACE_BITS | (place + 1));
     memcpy(s->key, m->key, MSG_KEY_LEN);
     s->nonce = m->cseq;
@@ -295,6 +345,8 @@ put_value(struct c2_buf *out, struct bft_session *s)
     c2_wr_u64(out, s->bitmap);
     size_t at = out->len;
     c2_wr_u8(out, 0);
+    if (is_closed(s))
+        return; /* it has no answers */
     for (uint64_t c = s->ack_low + 1; c <= s->ack_low + BFT_SESSION_WINDOW; c++) {
         const struct bft_answer *a = bft_session_find_answer(s, c);
         if (a == NULL)
@@ -353,7 +405,7 @@ C2_RESULT
 bft_session_load(struct bft_replica *r, uint64_t id, struct c2_slice value)
 {
     struct c2_rd in = c2_rd_init(value);
-    if (id == 0 || bft_session_find(r, id) != NULL)
+    if (id == 0 || find_record(r, id) != NULL)
         return C2_E_PARSE;
     struct bft_session *s = session_new(r, id);
     c2_rd_copy(&in, s->key, MSG_KEY_LEN);
@@ -361,6 +413,7 @@ bft_session_load(struct bft_replica *r, uint64_t id, struct c2_slice value)
     s->last_n = c2_rd_u64(&in);
     s->ack_low = c2_rd_u64(&in);
     s->bitmap = c2_rd_u64(&in);
+    r->nclosed += is_closed(s);
     unsigned count = c2_rd_u8(&in);
     for (unsigned i = 0; i < count; i++)
         C2_TRY(load_answer(s, &in));

@@ -4,6 +4,7 @@
  * things happen, and what none of them may be made to do without bound.
  */
 #include "base/alloc.h"
+#include "base/wire.h"
 #include "metadata/bft_int.h"
 #include "tests/lib/cheap_sign.h"
 
@@ -111,6 +112,86 @@ sessions__keep_the_newest_of_long_answers_and_all_short_ones(void **state)
     assert_int_equal(bft_session_find_answer(s, 3)->code, MSG_OK);
     assert_int_equal(bft_session_find_answer(s, 13)->code, MSG_OK);
     c2_buf_done(&records);
+    bft_free(r);
+}
+
+static uint64_t
+open_of(struct bft_replica *r, uint8_t key, uint64_t nonce)
+{
+    const struct msg_request open = { .kind = MSG_REQ_OPEN, .key = { key }, .cseq = nonce };
+    uint64_t last = 0;
+    uint64_t id = bft_session_open(r, &open, ++r->issued, 0, &last);
+    assert_true(id != 0 || last >= nonce); /* the client knows what to take next */
+    return id;
+}
+
+/* A mount, and commands beside it that have come and gone: a lying primary has what they sent. */
+static void
+session__is_not_pushed_out_by_old_opens_that_are_played_again(void **state)
+{
+    (void)state;
+    struct bft_replica *r = make_replica();
+    uint64_t mount = open_of(r, 1, 10);
+    for (uint64_t nonce = 11; nonce <= 10 + 2 * BFT_SESSIONS_KEY; nonce++)
+        bft_session_close(r, bft_session_find(r, open_of(r, 1, nonce)));
+    bft_session_close(r, bft_session_find(r, open_of(r, 2, 10))); /* and one that is alone */
+    for (uint64_t nonce = 1; nonce <= 10 + 2 * BFT_SESSIONS_KEY; nonce++) {
+        uint64_t id = open_of(r, 1, nonce);
+        assert_true(id == 0 || (nonce == 10 && id == mount));
+        assert_true(nonce > 10 || open_of(r, 2, nonce) == 0);
+    }
+    assert_non_null(bft_session_find(r, mount));
+    assert_true(open_of(r, 1, 1000) != 0);
+    bft_free(r);
+}
+
+/* ... nor is it after a restart, or at a replica that has fetched the state. */
+static void
+session__that_was_closed_is_known_from_its_record(void **state)
+{
+    (void)state;
+    struct c2_buf records = { 0 };
+    struct bft_replica *r = make_replica();
+    uint64_t id = open_of(r, 1, 10);
+    mark(bft_session_find(r, id), 1, 0);
+    answer(bft_session_find(r, id), 1, 200);
+    bft_session_close(r, bft_session_find(r, id));
+    bft_sessions_save(r, &records);
+    bft_free(r);
+
+    r = make_replica();
+    struct c2_rd in = c2_rd_init(c2_buf_slice(&records));
+    (void)c2_rd_bytes(&in, 64);
+    assert_int_equal(c2_rd_u8(&in), 1);
+    assert_int_equal(bft_session_load(r, id, c2_rd_bytes(&in, SIZE_MAX)), C2_E_OK);
+    assert_int_equal(c2_rd_left(&in), 0);
+    r->issued = 1;
+    assert_true(bft_session_is_gone(r, id));
+    assert_int_equal(open_of(r, 1, 10), 0);
+    assert_true(open_of(r, 1, 11) != 0);
+    c2_buf_done(&records);
+    bft_free(r);
+}
+
+static void
+session__that_was_closed_makes_room_before_any_other(void **state)
+{
+    (void)state;
+    struct bft_replica *r = make_replica();
+    struct bft_info info;
+    r->config.sessions_max = 8;
+    uint64_t first = open_of(r, 1, 1);
+    for (uint8_t k = 2; k <= 8; k++)
+        bft_session_close(r, bft_session_find(r, open_of(r, k, 1)));
+    bft_info(r, &info);
+    assert_int_equal(info.sessions, 1);
+    for (uint8_t k = 12; k <= 18; k++)
+        assert_true(open_of(r, k, 1) != 0);
+    assert_non_null(bft_session_find(r, first));
+    assert_true(open_of(r, 19, 1) != 0);
+    assert_null(bft_session_find(r, first)); /* the least recently used of the others */
+    bft_info(r, &info);
+    assert_int_equal(info.sessions, 8);
     bft_free(r);
 }
 
@@ -450,6 +531,9 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sessions__are_the_same_whenever_the_executor_has_answered),
         cmocka_unit_test(sessions__keep_the_newest_of_long_answers_and_all_short_ones),
+        cmocka_unit_test(session__is_not_pushed_out_by_old_opens_that_are_played_again),
+        cmocka_unit_test(session__that_was_closed_is_known_from_its_record),
+        cmocka_unit_test(session__that_was_closed_makes_room_before_any_other),
         cmocka_unit_test(newcomer__is_not_busy_with_numbers_that_nobody_has_any_more),
         cmocka_unit_test(log__keeps_a_new_view_that_was_made_and_not_installed),
         cmocka_unit_test(replica__that_only_executes_slowly_does_not_fetch_the_state),
