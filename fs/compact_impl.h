@@ -85,7 +85,7 @@ bool compact_seats_are_well(const struct fs *fs);
 void compact_join_begin(struct fs_compact *c);
 /* How long the next piece has to wait; 0 = go on, NEVER = not now, a write will ask again. */
 uint64_t compact_join_wait(struct fs_compact *c);
-/* The pause after a piece of so many bytes. */
+/* What is left of a pause of so many nanoseconds, which compact_rate asks for after a piece. */
 uint64_t compact_join_pause(const struct fs_compact *c, uint64_t ns);
 /* Whether the extent is in one of the windows, and small. */
 bool compact_join_wanted(struct fs_compact *c, const struct fs_extent *e);
