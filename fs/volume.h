@@ -175,6 +175,7 @@ struct volume_change {
     enum c2_err err; /* out: CONFLICT = somebody else changed it; FENCED */
 
     struct coord_req req; /* private, as all below */
+    struct c2_timer retry;
     struct coord_cond conds[3];
     struct coord_op op;
     struct ck key;

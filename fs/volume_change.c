@@ -3,16 +3,25 @@
  * A mount moves to the next configuration epoch (storage.md section 9).
  *
  *   COMMIT (fence, session, C is as we know it: put C) --> seats change in the client --> done
+ *      ^            | no answer
+ *      '------------'
  *
  * Commits of objects name the version of C, so what was placed by the old configuration cannot be
- * committed by somebody who has not heard of the new one.
+ * committed by somebody who has not heard of the new one. A mount that did not know that its own
+ * change has happened could never commit anything again: so a change whose outcome is unknown is
+ * asked for until there is an answer. No two values of C are sealed to the same bytes, so one that
+ * finds its own there has happened.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/mark.h"
 #include "fs/volume_impl.h"
+
+#define RETRY_NS    C2_NS_PER_S
+#define COND_CONFIG 2 /* its place among the conditions */
 
 void
 volume_retire(struct volume *v, struct provider *p)
@@ -88,13 +97,33 @@ move_to(struct volume *v, const struct volume_change *c)
     ds_client_set_epoch(v->ds, volume_config_voters(next), next->config_epoch);
 }
 
+/* An earlier try, whose answer was lost. */
+static bool
+happened_already(const struct volume_change *c, const struct coord_req *r)
+{
+    return r->err == C2_E_CONFLICT && r->cond_failed == COND_CONFIG && r->nentries >= 1 &&
+           c2_slice_equal(r->entries[0].value, c2_buf_slice(&c->sealed));
+}
+
 static void
 committed(struct coord_req *r)
 {
     struct volume_change *c = C2_CONTAINER_OF(r, struct volume_change, req);
     struct volume *v = c->volume;
+    if (r->err == C2_E_UNAVAILABLE || r->err == C2_E_TIMEOUT) {
+        C2_MARK("volume: a change of the configuration that has no answer");
+        c2_log(WARN, "volume",
+               "volume=%s err=%s it is not known whether epoch %u has begun; asking", v->name,
+               c2_err_name(r->err), c->next.config_epoch);
+        c2_timer_arm(v->env, &c->retry, c2_now_ns(v->env) + RETRY_NS);
+        return;
+    }
     c->err = r->err;
-    if (c->err == C2_E_SESSION || (c->err == C2_E_CONFLICT && r->cond_failed < 2))
+    if (happened_already(c, r)) {
+        c->err = C2_E_OK;
+        r->version = r->entries[0].version;
+    }
+    if (c->err == C2_E_SESSION || (c->err == C2_E_CONFLICT && r->cond_failed < COND_CONFIG))
         c->err = C2_E_FENCED;
     if (c->err == C2_E_OK) {
         v->config_version = r->version;
@@ -103,6 +132,21 @@ committed(struct coord_req *r)
     coord_req_done(r);
     c2_buf_done(&c->sealed);
     c->done(c);
+}
+
+static void
+submit(struct c2_timer *t)
+{
+    struct volume_change *c = C2_CONTAINER_OF(t, struct volume_change, retry);
+    coord_req_done(&c->req);
+    c->req = (struct coord_req){ .verb = COORD_TXN,
+                                 .conds = c->conds,
+                                 .nconds = COND_CONFIG + 1,
+                                 .ops = &c->op,
+                                 .nops = 1,
+                                 .deadline_ns = C2_NEVER,
+                                 .done = committed };
+    coord_submit(c->volume->changes, &c->req);
 }
 
 void
@@ -121,18 +165,13 @@ volume_change_start(struct volume_change *c)
                                        .key = ck_slice(&v->fence_key),
                                        .number = v->fence_token };
     c->conds[1] = (struct coord_cond){ .kind = COORD_SESSION_ALIVE, .number = v->session };
-    c->conds[2] = (struct coord_cond){ .kind = COORD_VERSION_EQ,
-                                       .key = ck_slice(&c->key),
-                                       .number = v->config_version };
+    c->conds[COND_CONFIG] = (struct coord_cond){ .kind = COORD_VERSION_EQ,
+                                                 .key = ck_slice(&c->key),
+                                                 .number = v->config_version };
     c->op = (struct coord_op){ .kind = COORD_PUT,
                                .key = ck_slice(&c->key),
                                .value = c2_buf_slice(&c->sealed) };
-    c->req = (struct coord_req){ .verb = COORD_TXN,
-                                 .conds = c->conds,
-                                 .nconds = 3,
-                                 .ops = &c->op,
-                                 .nops = 1,
-                                 .deadline_ns = C2_NEVER,
-                                 .done = committed };
-    coord_submit(v->changes, &c->req);
+    c->req = (struct coord_req){ 0 };
+    c->retry = (struct c2_timer){ .fire = submit };
+    submit(&c->retry);
 }

@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "fs/seat_rules.h"
 #include "fs/volume_impl.h"
+#include "tests/lib/coord_gate.h"
 #include "tests/lib/volume_rig.h"
 
 static struct volume_rig *
@@ -137,6 +138,57 @@ change__of_a_configuration_that_is_not_the_current_one_is_refused(void **state)
     vr_free(r);
 }
 
+/* What a mount on replicas sees when its session with them is lost: the change has happened. If it
+ * did not find out, no commit under the old version of the configuration would ever be accepted. */
+static void
+change__whose_answer_is_lost_has_happened_once(void **state)
+{
+    (void)state;
+    struct volume_rig *r = open_rig();
+    struct coord *changes = r->volume->changes;
+    struct coord_gate gate;
+    uint32_t epoch = r->volume->config.config_epoch;
+    coord_gate_init(&gate, changes);
+    r->volume->changes = &gate.base;
+    gate.lie = 1;
+    assert_int_equal(set_state(r, 3, VOLUME_SEAT_OFFLINE), C2_E_OK);
+    assert_int_equal(gate.lie, 0);
+    assert_int_equal(r->volume->config.config_epoch, epoch + 1);
+    assert_int_equal(r->volume->config.seats[3].state, VOLUME_SEAT_OFFLINE);
+    r->volume->changes = changes;
+    assert_int_equal(set_state(r, 2, VOLUME_SEAT_DRAINING), C2_E_OK); /* it knows the version */
+    vr_close(r);
+    vr_open_ok(r);
+    assert_int_equal(r->volume->config.config_epoch, epoch + 2);
+    vr_free(r);
+}
+
+/* Nothing has happened, and the service is away for a while. */
+static void
+change__waits_for_a_service_that_is_away(void **state)
+{
+    (void)state;
+    struct volume_rig *r = open_rig();
+    struct coord *changes = r->volume->changes;
+    struct coord_gate gate;
+    struct waited w = { .change.next = r->volume->config };
+    w.change.next.seats[3].state = VOLUME_SEAT_OFFLINE;
+    w.change.volume = r->volume;
+    w.change.done = changed;
+    coord_gate_init(&gate, changes);
+    r->volume->changes = &gate.base;
+    gate.silent = true;
+    volume_change_start(&w.change);
+    test_env_run_for(r->env, 10 * C2_NS_PER_S);
+    assert_false(w.done);
+    gate.silent = false;
+    test_env_run_until(r->env, &w.done);
+    assert_int_equal(w.change.err, C2_E_OK);
+    assert_int_equal(r->volume->config.seats[3].state, VOLUME_SEAT_OFFLINE);
+    r->volume->changes = changes;
+    vr_free(r);
+}
+
 /* ---- rules ----------------------------------------------------------------------------------- */
 
 static void
@@ -228,6 +280,8 @@ main(void)
         cmocka_unit_test(change__begins_an_epoch_that_outlives_a_mount),
         cmocka_unit_test(change__can_add_a_seat),
         cmocka_unit_test(change__of_a_configuration_that_is_not_the_current_one_is_refused),
+        cmocka_unit_test(change__whose_answer_is_lost_has_happened_once),
+        cmocka_unit_test(change__waits_for_a_service_that_is_away),
         cmocka_unit_test(rules__refuse_what_would_leave_data_below_its_goal),
         cmocka_unit_test(rules__allow_one_change_at_a_time),
         cmocka_unit_test(rules__with_a_spare_provider_one_may_go),
