@@ -127,6 +127,8 @@ struct bft_client {
     struct watch_list watches;
     struct c2_task watch_task; /* prefixes have changed */
     struct c2_timer stuck;     /* events that are not accepted */
+    struct c2_timer again;     /* streams that have not begun */
+    uint64_t again_ns;         /* how long they are waited for */
     struct c2_task reload_task;
     uint64_t next_wseq;
     uint64_t accepted_n;

@@ -13,6 +13,9 @@
  * correct ones may not be among them, and something may be missed: the watches reload once a quorum
  * runs. They also do when events wait for STUCK_NS on f + 1 streams and no agreement comes of it,
  * which is rare: streams that began at different batches, and a liar between them.
+ *
+ * A replica that is in another epoch than we are, or lags, acknowledges in vain: it is asked again,
+ * less and less often, until the stream runs.
  */
 #include <string.h>
 
@@ -25,15 +28,24 @@
 #define PENDING_BYTES_MAX (8u << 20) /* of one stream */
 #define PREFIXES_MAX      64
 #define STUCK_NS          C2_NS_PER_S
+#define AGAIN_NS          C2_NS_PER_S
+#define AGAIN_MAX_NS      (16 * C2_NS_PER_S)
 
 /* ---- asking ---------------------------------------------------------------------------------- */
+
+/* What an event takes in pending. */
+static size_t
+cost_of(size_t len)
+{
+    return sizeof(struct client_event) + len;
+}
 
 static void
 pop_event(struct client_stream *s)
 {
     struct client_event *e = C2_LIST_FIRST(&s->pending, struct client_event, link);
     c2_list_remove(&s->pending, &e->link);
-    s->bytes -= e->events.len;
+    s->bytes -= cost_of(e->events.len);
     c2_buf_done(&e->events);
     c2_free(e);
 }
@@ -136,6 +148,27 @@ begin_stream(struct client_replica *r)
     c2_blob_unref(b);
     c2_buf_done(&out);
     c2_buf_done(&prefixes);
+    if (!c2_timer_armed(&c->again))
+        c2_timer_arm(c->base.env, &c->again, c2_now_ns(c->base.env) + c->again_ns);
+}
+
+static void
+again_fired(struct c2_timer *t)
+{
+    struct bft_client *c = C2_CONTAINER_OF(t, struct bft_client, again);
+    uint64_t wait_ns = c->again_ns;
+    c->again_ns = C2_MIN(wait_ns * 2, AGAIN_MAX_NS);
+    bool any = false;
+    for (unsigned i = 0; i < c->config.n; i++) {
+        struct client_replica *r = &c->replicas[i];
+        if (!client_is_up(c, i) || r->stream.wseq == 0 || r->stream.registered)
+            continue;
+        C2_MARK("client: a stream that does not begin");
+        begin_stream(r);
+        any = true;
+    }
+    if (!any)
+        c->again_ns = AGAIN_NS;
 }
 
 static void
@@ -320,7 +353,8 @@ client_on_event(struct client_replica *r, struct c2_slice m)
     struct bft_client *c = r->c;
     struct client_stream *s = &r->stream;
     struct msg_event e;
-    if (msg_read_event(m, &e) != C2_E_OK || e.wseq != s->wseq || !well_formed(e.events))
+    if (msg_read_event(m, &e) != C2_E_OK || e.wseq != s->wseq || s->wseq == 0 ||
+        !well_formed(e.events))
         return;
     if (!s->registered) {
         s->registered = true;
@@ -328,8 +362,8 @@ client_on_event(struct client_replica *r, struct c2_slice m)
         check_streams(c);
         return;
     }
-    if (e.lost != 0 || e.after != s->last_n || e.n <= s->last_n ||
-        s->bytes + e.events.len > PENDING_BYTES_MAX) {
+    if (e.lost != 0 || e.events.len == 0 || e.after != s->last_n || e.n <= s->last_n ||
+        s->bytes + cost_of(e.events.len) > PENDING_BYTES_MAX) {
         C2_MARK("client: a stream with a gap");
         begin_stream(r);
         return;
@@ -340,7 +374,7 @@ client_on_event(struct client_replica *r, struct c2_slice m)
     struct client_event *p = c2_calloc(1, sizeof *p);
     p->n = e.n;
     c2_buf_append(&p->events, e.events.data, e.events.len);
-    s->bytes += e.events.len;
+    s->bytes += cost_of(e.events.len);
     c2_list_append(&s->pending, &p->link);
     accept_events(c);
 }
@@ -352,6 +386,8 @@ client_watch_init(struct bft_client *c)
     c->watch_task.run = watch_task;
     c->reload_task.run = reload_task;
     c->stuck.fire = stuck_fired;
+    c->again.fire = again_fired;
+    c->again_ns = AGAIN_NS;
     for (unsigned i = 0; i < MSG_REPLICAS_MAX; i++)
         c2_list_init(&c->replicas[i].stream.pending);
 }
@@ -360,6 +396,7 @@ void
 client_watch_done(struct bft_client *c)
 {
     c2_timer_stop(c->base.env, &c->stuck);
+    c2_timer_stop(c->base.env, &c->again);
     for (unsigned i = 0; i < MSG_REPLICAS_MAX; i++)
         end_stream(&c->replicas[i].stream);
 }

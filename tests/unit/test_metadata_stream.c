@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Watches of a client of replicas: what a replica may not do to it, and that no change is missed
+ * when a replica is late.
+ */
+#include "base/alloc.h"
+#include "base/wire.h"
+#include "metadata/bft_client_int.h"
+#include "metadata/msg.h"
+#include "tests/lib/bft_rig.h"
+#include "tests/lib/coord_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define LIAR       3u
+#define MANY       200000u
+#define EVENTS_MAX 150000u /* a stream may have them; what they take is bounded by bytes */
+
+struct watching {
+    struct coord_watch w;
+    unsigned events, reloads;
+};
+
+static void
+on_event(struct coord_watch *w, struct c2_slice key, uint64_t version, bool deleted)
+{
+    (void)key;
+    (void)version;
+    (void)deleted;
+    C2_CONTAINER_OF(w, struct watching, w)->events++;
+}
+
+static void
+on_reload(struct coord_watch *w)
+{
+    C2_CONTAINER_OF(w, struct watching, w)->reloads++;
+}
+
+static struct bft_client *
+client(const struct coord_fixture *f)
+{
+    return C2_CONTAINER_OF(f->c, struct bft_client, base);
+}
+
+static void
+watch(struct coord_fixture *f, struct watching *w, const char *prefix)
+{
+    *w = (struct watching){ .w = { .event = on_event, .reload = on_reload } };
+    w->w.prefix = c2_slice_str(prefix);
+    coord_watch(f->c, &w->w);
+    test_env_run_for(f->t, C2_NS_PER_S);
+    assert_int_equal(w->reloads, 1);
+    assert_int_equal(w->events, 0);
+}
+
+/* ---- a liar ---------------------------------------------------------------------------------- */
+
+/* As the replica would send it, in its stream. */
+static void
+tell(struct coord_fixture *f, uint64_t n, uint64_t after, struct c2_slice events)
+{
+    const struct client_stream *s = &client(f)->replicas[LIAR].stream;
+    struct msg_head h = { .type = MSG_EVENT, .sender = LIAR, .epoch = f->rig->config.epoch };
+    const struct msg_event e = { .wseq = s->wseq, .n = n, .after = after, .events = events };
+    struct c2_buf out = { 0 };
+    h.cluster = f->rig->config.cluster;
+    msg_write_event(&out, &h, &e);
+    test_hub_inject(f->rig->hub, LIAR, BFT_RIG_CLIENT, c2_buf_slice(&out));
+    test_env_run_ready(f->t);
+    c2_buf_done(&out);
+}
+
+/* Events of batches that never come wait for ever. */
+static void
+assert_bounded(struct coord_fixture *f, struct c2_slice events)
+{
+    const struct client_stream *s = &client(f)->replicas[LIAR].stream;
+    static struct watching w; /* outlives a failure */
+    size_t most = 0;
+    watch(f, &w, "key");
+    assert_true(s->registered);
+    for (uint64_t i = 0; i < MANY; i++) {
+        tell(f, s->last_n + 1000, s->last_n, events);
+        most = C2_MAX(most, s->pending.count);
+    }
+    assert_in_range(most, 0, EVENTS_MAX);
+    put(f, "key", "value");
+    test_env_run_for(f->t, C2_NS_PER_S);
+    assert_true(w.events + w.reloads > 1);
+    coord_unwatch(f->c, &w.w);
+}
+
+static void
+liar__fills_no_memory_with_events_of_nothing(void **state)
+{
+    assert_bounded(*state, c2_slice(NULL, 0));
+}
+
+static void
+liar__fills_no_memory_with_short_events(void **state)
+{
+    C2_AUTO(c2_buf_done) struct c2_buf events = { 0 };
+    c2_wr_u64(&events, 1);
+    c2_wr_u8(&events, 0);
+    c2_wr_bytes(&events, c2_slice_str("k"));
+    assert_bounded(*state, c2_buf_slice(&events));
+}
+
+/* ---- late replicas --------------------------------------------------------------------------- */
+
+/* What comes from the replicas that are late is in another epoch. */
+static bool
+passes(void *arg, unsigned from, unsigned to, struct c2_slice m)
+{
+    const unsigned *late = arg;
+    struct msg_event e;
+    if (from >= BFT_RIG_MAX || to != BFT_RIG_CLIENT || (*late >> from & 1) == 0 ||
+        msg_read_event(m, &e) != C2_E_OK)
+        return true;
+    return false;
+}
+
+/* A change happens while the client is about to follow the replicas to another epoch: three of them
+ * still answer in the old one, which does not count, and say nothing of it later. The first one is
+ * in the new one, and has told of the change before. */
+static void
+change__that_came_while_replicas_were_late_is_not_missed(void **state)
+{
+    struct coord_fixture *f = *state;
+    static struct watching w;
+    unsigned late = (1u << f->rig->n) - 1;
+    w = (struct watching){ .w = { .event = on_event, .reload = on_reload } };
+    put(f, "key", "before");
+    test_hub_filter(f->rig->hub, passes, &late);
+    w.w.prefix = c2_slice_str("key");
+    coord_watch(f->c, &w.w);
+    test_env_run_ready(f->t);
+    put(f, "key", "value");
+    test_hub_cut(f->rig->hub, BFT_RIG_CLIENT, 0, true);
+    test_env_run_ready(f->t);
+    late &= ~1u;
+    test_hub_cut(f->rig->hub, BFT_RIG_CLIENT, 0, false);
+    test_env_run_for(f->t, C2_NS_PER_S / 4);
+    assert_true(client(f)->replicas[0].stream.registered);
+    assert_int_equal(w.events + w.reloads, 0);
+    test_hub_filter(f->rig->hub, NULL, NULL);
+    test_env_run_for(f->t, 20 * C2_NS_PER_S);
+    assert_int_equal(w.reloads, 1);
+    put(f, "key", "again");
+    test_env_run_for(f->t, C2_NS_PER_S);
+    assert_int_equal(w.events, 1);
+    coord_unwatch(f->c, &w.w);
+}
+
+int
+main(void)
+{
+#define T(name)                                                                                    \
+    cmocka_unit_test_setup_teardown(name, coord_fixture_setup_bft, coord_fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        T(liar__fills_no_memory_with_events_of_nothing),
+        T(liar__fills_no_memory_with_short_events),
+        T(change__that_came_while_replicas_were_late_is_not_missed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
