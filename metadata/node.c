@@ -275,11 +275,12 @@ log_record(void *arg, uint64_t lsn, unsigned type, struct c2_slice body)
     node_step(n, &ev);
 }
 
+/* What waits for it when the replica ends would only wake what has been stopped. */
 static void
 log_synced(void *arg, uint64_t lsn)
 {
     struct node *n = arg;
-    if (n->failed)
+    if (n->failed || n->closing)
         return;
     struct bft_event ev = { .kind = BFT_EV_DURABLE, .lsn = lsn };
     node_step(n, &ev);

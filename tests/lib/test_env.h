@@ -26,6 +26,9 @@ struct test_env *test_env_new(uint64_t seed);
 void test_env_free(struct test_env *t);
 struct c2_env *test_env_env(struct test_env *t);
 
+/* Disk requests go before work from now on. */
+void test_env_fast_disk(struct test_env *t);
+
 /* Absolute path of the temporary directory, without a slash at the end. */
 const char *test_env_dir(const struct test_env *t);
 /* "<dir>/<name>"; caller frees with c2_free. */

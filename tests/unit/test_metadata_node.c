@@ -288,6 +288,49 @@ client__that_plays_requests_of_another_is_shut_out_for_a_while(void **state)
     c2_buf_done(&r.request);
 }
 
+/* ---- the end --------------------------------------------------------------------------------- */
+
+/* It has a job under way, and records that are not durable. */
+static bool
+is_busy(const struct node *n)
+{
+    return !c2_list_empty(&n->running) && wal_synced(n->wal) < wal_last(n->wal);
+}
+
+/* The log becomes durable while the last job is still running: nothing of a replica that has ended
+ * goes on because of that. */
+static void
+replica__that_is_busy_ends_for_good(void **state)
+{
+    struct coord_fixture *f = *state;
+    struct bft_rig *r = f->rig;
+    struct coord_fixture g[BFT_RIG_CLIENTS];
+    struct coord_call call[BFT_RIG_CLIENTS];
+    const struct coord_op o = op(COORD_PUT, "key", "value", 0);
+    for (unsigned k = 0; k < BFT_RIG_CLIENTS; k++) {
+        g[k] = *f;
+        g[k].c = k == 0 ? f->c : bft_rig_client(r, k);
+        put(&g[k], "key", "before");
+    }
+    test_env_fast_disk(f->t);
+    for (unsigned k = 0; k < BFT_RIG_CLIENTS; k++) {
+        call[k] = (struct coord_call){ .r = { .verb = COORD_TXN, .ops = &o, .nops = 1 } };
+        coord_call_start(&g[k], &call[k]);
+        assert_true(test_env_step(f->t));
+    }
+    while (!is_busy(r->replica[0].node))
+        assert_true(test_env_step(f->t));
+    bft_rig_stop(r, 0);
+    test_env_run_for(f->t, C2_NS_PER_S);
+    for (unsigned k = 0; k < BFT_RIG_CLIENTS; k++) {
+        coord_call_wait(&g[k], &call[k]);
+        assert_int_equal(call[k].r.err, C2_E_OK);
+        coord_req_done(&call[k].r);
+        if (k > 0)
+            coord_close(g[k].c);
+    }
+}
+
 int
 main(void)
 {
@@ -301,6 +344,7 @@ main(void)
         T(stranger__each_makes_room_for_the_next),
         T(client__that_plays_its_own_requests_again_changes_nothing),
         T(client__that_plays_requests_of_another_is_shut_out_for_a_while),
+        T(replica__that_is_busy_ends_for_good),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
