@@ -27,7 +27,8 @@
 #include "metadata/bft_client_int.h"
 #include "metadata/cmd.h"
 
-#define NONCE_SPREAD (1u << 24) /* 17 ms */
+#define NONCE_SPREAD (1u << 24)        /* 17 ms */
+#define CANCEL_NS    (3 * C2_NS_PER_S) /* for the answer to a request that is not wanted any more */
 
 static const struct coord_ops client_ops;
 
@@ -292,6 +293,7 @@ new_call(struct bft_client *c, struct coord_req *r, enum msg_request_kind kind)
     call->c = c;
     call->req = r;
     call->kind = kind;
+    call->patient_ns = r->deadline_ns == 0 ? C2_NEVER : r->deadline_ns;
     call->timer.fire = client_call_timer;
     r->priv = call;
     return call;
@@ -344,13 +346,20 @@ bft_client_submit_signed(struct coord *base, struct coord_req *r, struct c2_slic
     client_enlist(call, &c->waiting);
 }
 
+/* What is ordered may be happening now, and its answer be on the way: that is waited for, but not
+ * for ever, since whoever cancels wants to end. */
 static void
 client_cancel(struct coord *base, struct coord_req *r)
 {
     struct bft_client *c = client_of(base);
     struct bft_call *call = r->priv;
-    if (call == NULL || call->state == CALL_ORDERED)
-        return; /* its answer is on the way, or it may be happening now */
+    if (call == NULL)
+        return; /* it has its answer */
+    if (call->state == CALL_ORDERED) {
+        call->patient_ns = C2_MIN(call->patient_ns, c2_now_ns(base->env) + CANCEL_NS);
+        client_arm(call);
+        return;
+    }
     if (call->state == CALL_READING)
         c->reads[call->number % READS_MAX] = NULL;
     else

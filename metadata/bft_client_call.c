@@ -38,7 +38,7 @@ client_arm(struct bft_call *call)
 {
     uint64_t at_ns = call->retry_at;
     if (call->req != NULL)
-        at_ns = C2_MIN(at_ns, call->req->deadline_ns);
+        at_ns = C2_MIN(at_ns, call->patient_ns);
     if (at_ns == C2_NEVER)
         c2_timer_stop(call->c->base.env, &call->timer);
     else
@@ -470,7 +470,7 @@ client_call_timer(struct c2_timer *t)
     struct bft_call *call = C2_CONTAINER_OF(t, struct bft_call, timer);
     struct bft_client *c = call->c;
     uint64_t now_ns = c2_now_ns(c->base.env);
-    if (call->req != NULL && call->req->deadline_ns <= now_ns) {
+    if (call->req != NULL && call->patient_ns <= now_ns) {
         give_up(call);
         return;
     }

@@ -46,8 +46,9 @@ struct bft_call {
     struct c2_blob *msg; /* owned reference: as a request of its own; NULL = not needed yet */
     uint64_t number;     /* cseq or rseq */
     struct c2_timer timer;
-    uint64_t wait_ns;  /* until the next repetition */
-    uint64_t retry_at; /* when it is due */
+    uint64_t wait_ns;    /* until the next repetition */
+    uint64_t retry_at;   /* when it is due */
+    uint64_t patient_ns; /* how long the caller waits */
     uint64_t sent_ns;
     unsigned tries;
     bool agreed;    /* f + 1 have answered an ordered request, its result is all that lacks */

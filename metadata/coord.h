@@ -11,8 +11,9 @@
  *
  * Caller owns the request until done; done runs exactly once, on the loop, never from inside
  * submit. A cancelled request completes with CANCELED unless it is being applied already, then with
- * its own result. A completed TXN is durable. Reads are linearizable: they see every transaction
- * completed before they were submitted.
+ * its own result, or with TIMEOUT when a replicated service does not give that soon. A completed
+ * TXN is durable. Reads are linearizable: they see every transaction completed before they were
+ * submitted.
  */
 #ifndef C2_METADATA_COORD_H
 #define C2_METADATA_COORD_H

@@ -118,7 +118,22 @@ check "and read" timeout 300 grep -q two "$MNT/three"
 replicas_start 2 3
 check "it goes on when they are back" timeout 300 "$C2FSCTL" -C "$CONF" -V t flush
 check "state of the file" [ "$(getfattr --absolute-names --only-values -n user.c2fs.state "$MNT/three")" = committed ]
-check "all replicas run" wait_for 30 replicas_run
+
+note "a daemon that shall end although no replica answers"
+for i in $(seq "$REPLICAS"); do kill -STOP "${REPLICA_PID[$i]}"; done
+check "the journal takes what is written" timeout 300 sh -c "echo late >'$MNT/three'"
+ends_when_told_again() { # told once, it waits until everything is in the clouds
+    kill -TERM "$DAEMON" 2>/dev/null
+    fails alive "$DAEMON"
+}
+check "it ends" wait_for 200 ends_when_told_again
+wait "$DAEMON"
+DAEMON=
+for i in $(seq "$REPLICAS"); do kill -CONT "${REPLICA_PID[$i]}"; done
+check "all replicas run" wait_for 60 replicas_run
+mount_start
+check "nothing is lost" grep -qx late "$MNT/three"
+flush
 remount_cold
 check "every byte and attribute" same_tree "$WORK/src" "$MNT/src"
 large_attributes() { # more of them than one transaction takes

@@ -91,6 +91,34 @@ command__is_executed_once_whatever_was_answered_since(void **state)
     assert_value(f, "counter", "\1");
 }
 
+/* Whoever cancels a command that was sent gets its answer, if there is one soon. */
+static void
+command__that_is_cancelled_ends_although_nobody_answers(void **state)
+{
+    struct coord_fixture *f = *state;
+    const struct coord_op add = op(COORD_ADD, "counter", NULL, 1);
+    struct losses lost = { .first = 1, .last = UINT64_MAX };
+    struct coord_call call;
+    put(f, "key", "value");
+    start_add(f, &call, &add);
+    while (bft_rig_info(f->rig, 0).requests == 0)
+        assert_true(test_env_step(f->t));
+    coord_cancel(f->c, &call.r);
+    end_add(f, &call); /* OK */
+    test_hub_filter(f->rig->hub, passes, &lost);
+    start_add(f, &call, &add);
+    test_env_run_for(f->t, 60 * C2_NS_PER_S);
+    assert_false(call.completed);
+    coord_cancel(f->c, &call.r);
+    assert_false(call.completed);
+    test_env_run_for(f->t, 10 * C2_NS_PER_S);
+    assert_true(call.completed);
+    assert_int_equal(call.r.err, C2_E_TIMEOUT);
+    coord_req_done(&call.r);
+    test_hub_filter(f->rig->hub, NULL, NULL);
+    assert_value(f, "counter", "\2"); /* it has happened, once */
+}
+
 /* One replica lags, and gets one by one what it is about to execute as a group. */
 static void
 request__that_was_part_of_a_group_is_not_waited_for(void **state)
@@ -289,6 +317,7 @@ main(void)
     cmocka_unit_test_setup_teardown(name, coord_fixture_setup_bft, coord_fixture_teardown)
     const struct CMUnitTest tests[] = {
         T(command__is_executed_once_whatever_was_answered_since),
+        T(command__that_is_cancelled_ends_although_nobody_answers),
         T(request__that_was_part_of_a_group_is_not_waited_for),
         T(answers__that_are_too_many_for_one_batch_come_all_the_same),
         T(clients__with_one_key_that_begin_at_once_are_not_taken_for_one),
