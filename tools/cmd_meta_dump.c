@@ -6,10 +6,11 @@
  *   {"key":"6b","value":"76"}             for each key, in their order; hex digits
  *   {"keys":1,"sha256":"..."}             of the lines between
  *
- * Ephemeral keys belong to sessions and stay out. A dump is of one moment: everything is read, in
- * pages, until two readings in a row are the same, with the same versions: then nothing has changed
- * between them. A load first checks the whole file; what is written first and removed last is a
- * mark, so that one that was interrupted may be done again.
+ * Ephemeral keys belong to sessions and stay out, and so does the access control list. A dump is of
+ * one moment: everything is read, in pages, until two readings in a row are the same, with the same
+ * versions: then nothing has changed between them. A load first checks the whole file; what is
+ * written first and removed last is a mark, so that one that was interrupted may be done again, and
+ * that no other one writes at the same time.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -41,6 +42,7 @@ struct dump {
     struct c2_sha256_stream *lines, *versions; /* owned */
     uint64_t keys;
     unsigned pages;
+    bool marked; /* the service has a part of a load only */
 };
 
 static void
@@ -48,7 +50,8 @@ put_entry(struct dump *d, const struct coord_entry *e)
 {
     struct c2_buf line = { 0 };
     uint8_t version[8];
-    if (e->session != 0 || c2_slice_equal(e->key, c2_slice_str(MARK)))
+    d->marked = d->marked || c2_slice_equal(e->key, c2_slice_str(MARK));
+    if (e->session != 0)
         return;
     c2_buf_puts(&line, "{\"key\":\"");
     c2_hex_encode(e->key.data, e->key.len, (char *)c2_buf_extend(&line, 2 * e->key.len + 1));
@@ -92,13 +95,26 @@ read_pages(struct dump *d)
     return C2_E_OK;
 }
 
+/* A new file in the place of what is there: values are for those who may read the service. */
+static FILE *
+open_private(const char *path)
+{
+    if (unlink(path) != 0 && errno != ENOENT)
+        return NULL;
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
+    if (file == NULL && fd >= 0)
+        close(fd);
+    return file;
+}
+
 /* Everything once, into the file; `ret_state` is the same for the same keys, values, versions. */
 static enum c2_err
 read_all(struct dump *d, uint8_t ret_state[C2_SHA256_LEN])
 {
     uint8_t hash[2][C2_SHA256_LEN];
     char hex[HEX_CHARS + 1];
-    d->out = fopen(d->temporary, "we");
+    d->out = open_private(d->temporary);
     if (d->out == NULL)
         return c2_err_from_errno(errno);
     (void)fputs(HEADER, d->out);
@@ -127,6 +143,8 @@ dump_one_moment(struct dump *d)
     for (unsigned i = 0; err == C2_E_OK && i < READS_MAX; i++) {
         memcpy(before, now, sizeof before);
         err = read_all(d, now);
+        if (err == C2_E_OK && d->marked)
+            return C2_E_PRECONDITION;
         bool same = i > 0 && memcmp(before, now, sizeof now) == 0;
         if (err == C2_E_OK && (same || d->pages == 1))
             return rename(d->temporary, d->path) == 0 ? C2_E_OK : c2_err_from_errno(errno);
@@ -147,6 +165,9 @@ dump(struct dump *d)
     if (err == C2_E_BUSY)
         return cmd_fail(d->s.x, err, d->s.what, d->path, "the service changes all the time",
                         "try again when its clients are quiet");
+    if (err == C2_E_PRECONDITION)
+        return cmd_fail(d->s.x, err, d->s.what, d->s.url, "it has a part of what was to be loaded",
+                        "c2fsctl meta load FILE, again, ends what was interrupted");
     if (err == C2_E_TIMEOUT)
         return service_fail(&d->s, err, d->s.url);
     if (err != C2_E_OK)
@@ -187,6 +208,7 @@ struct load {
     char line[LINE_LEN];
     char hash[HEX_CHARS + 1]; /* the whole file's, as its last line says */
     uint64_t keys;            /* in the file */
+    bool marked;              /* the service has the mark of this file */
 
     /* The next transaction. */
     struct c2_buf bytes; /* keys and values */
@@ -293,12 +315,19 @@ check_file(struct load *l)
     return NULL;
 }
 
+/* CONFLICT: the mark is not ours, somebody else loads. */
 static enum c2_err
 commit(struct load *l, const struct coord_op *ops, size_t nops)
 {
-    struct service_call c = { .req = { .verb = COORD_TXN, .ops = ops, .nops = nops } };
+    const struct coord_cond cond = { .kind = l->marked ? COORD_VALUE_EQ : COORD_ABSENT,
+                                     .key = c2_slice_str(MARK),
+                                     .value = c2_slice_str(l->hash) };
+    struct service_call c = { .req = { .verb = COORD_TXN, .conds = &cond, .nconds = 1 } };
+    c.req.ops = ops;
+    c.req.nops = nops;
     enum c2_err err = service_run(&l->s, &c);
     coord_req_done(&c.req);
+    l->marked = l->marked || err == C2_E_OK;
     return err;
 }
 
@@ -341,9 +370,9 @@ look_at_service(struct load *l)
     const struct c2_slice keys[] = { c2_slice_str(MARK) };
     struct service_call c = { .req = { .verb = COORD_GET, .keys = keys, .nkeys = 1 } };
     C2_TRY(service_run(&l->s, &c));
-    bool again = c2_slice_equal(c.req.entries[0].value, c2_slice_str(l->hash));
+    l->marked = c2_slice_equal(c.req.entries[0].value, c2_slice_str(l->hash));
     coord_req_done(&c.req);
-    if (again)
+    if (l->marked)
         return C2_E_OK;
     const struct c2_slice everything = c2_slice(NULL, 0);
     c = (struct service_call){ .req = { .verb = COORD_RANGE, .keys = &everything, .nkeys = 1 } };
@@ -379,6 +408,9 @@ load_file(struct load *l)
     if (err == C2_E_EXISTS)
         return cmd_fail(l->s.x, err, l->s.what, l->s.url, "the service has keys already",
                         "load into a new service");
+    if (err == C2_E_CONFLICT)
+        return cmd_fail(l->s.x, err, l->s.what, l->s.url, "another file is being loaded into it",
+                        "load into a new service, one file");
     if (err != C2_E_OK)
         return service_fail(&l->s, err, l->path);
     if (l->s.x->json) {
@@ -421,15 +453,17 @@ const struct cmd cmds_meta_dump[] = {
       .args = "FILE [SERVICE]",
       .summary = "write all keys of a coordination service to a file",
       .help =
-          "Of one moment; only keys of sessions, such as locks, are left out. Values of volumes\n"
-          "stay sealed. The versions of keys are not in it.\n",
+          "Of one moment; keys of sessions, such as locks, are left out, and so is the access\n"
+          "control list (meta acl list). Values of volumes stay sealed. The versions of keys are\n"
+          "not in it.\n",
       .options = "",
       .needs = CMD_NEEDS_CONF,
       .run = run_dump },
     { .name = "meta load",
       .args = "FILE [SERVICE]",
       .summary = "write the keys of a dump into an empty coordination service",
-      .help = "Checks the whole file first. When it was interrupted, do it again.\n",
+      .help = "Checks the whole file first. When it was interrupted, do it again. Who may do what\n"
+              "in the new service has to be said anew: meta acl grant.\n",
       .options = "",
       .needs = CMD_NEEDS_CONF,
       .run = run_load },

@@ -97,6 +97,7 @@ check "it is a new one" wait_for 60 stable_is_above "$before"
 check "while a mount is there, too" meta meta dump "$WORK/mounted.dump"
 mount_stop
 check "a dump" meta meta dump "$WORK/dump"
+check "nobody else may read it" [ "$(stat -c %a "$WORK/dump")" = 600 ]
 check "it does not replace a file" ends_with 10 meta meta dump "$WORK/dump"
 check "a service with keys takes none" ends_with 10 meta meta load "$WORK/dump"
 for i in 2 3 17 18; do replica_stop "$i"; done
@@ -108,7 +109,12 @@ sed -E '3s/value":"0/value":"1/;t;3s/value":"./value":"0/' "$WORK/dump" >"$WORK/
 check "a damaged dump is refused" ends_with 8 meta meta load "$WORK/damaged.dump"
 head -n -1 "$WORK/dump" >"$WORK/cut.dump"
 check "half a dump, too" ends_with 8 meta meta load "$WORK/cut.dump"
-check "a load" meta meta load "$WORK/dump"
+meta kv put .c2fs-load another >>"$LOG" 2>&1
+check "nor one into which another one is loaded" ends_with 10 meta meta load "$WORK/dump"
+check "what is half loaded is not dumped" ends_with 11 meta meta dump "$WORK/half.dump"
+check "and leaves no file" fails ls "$WORK"/half.dump*
+meta kv put .c2fs-load "$(tail -n 1 "$WORK/dump" | json 'd["sha256"]')" >>"$LOG" 2>&1
+check "a load that was interrupted is done again" meta meta load "$WORK/dump"
 check "the same keys" meta meta dump "$WORK/dump2"
 check "and values" cmp "$WORK/dump" "$WORK/dump2"
 mount_start
