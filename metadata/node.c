@@ -108,18 +108,20 @@ says_damage(enum c2_err err)
     return err == C2_E_DAMAGED || err == C2_E_CORRUPT || err == C2_E_NOT_FOUND || err == C2_E_PARSE;
 }
 
-/* Says how long a state took to come, and how much of it did. */
+/* Says how long a state took to come, and how much did: also of those that it turned away from. */
 static void
 note_fetch(struct node *n, const struct bft_job *job)
 {
     uint64_t now_ns = c2_now_ns(n->env);
-    if (job->begin) {
+    if (job->begin && !n->fetching) {
+        n->fetching = true;
         n->fetch_since_ns = now_ns;
         n->fetch_bytes = 0;
     }
     n->fetch_bytes += job->in.len;
     if (!job->finished)
         return;
+    n->fetching = false;
     c2_log(INFO, "node", "batch=%llu bytes=%llu ms=%llu: fetched a state",
            (unsigned long long)job->n, (unsigned long long)n->fetch_bytes,
            (unsigned long long)((now_ns - n->fetch_since_ns) / C2_NS_PER_MS));

@@ -124,6 +124,7 @@ struct node {
     bool wal_closed;
     bool log_damaged;
     bool store_damaged;
+    bool fetching; /* a state */
     uint64_t last_lsn;
     uint64_t requests;
     uint64_t fetch_since_ns, fetch_bytes; /* of the state that is fetched, or was last */
