@@ -55,6 +55,7 @@ struct lease_txn {
     struct c2_timer deadline; /* while it is held */
     struct c2_task task;      /* it ends */
     bool ending;
+    bool canceled; /* while it was under way: it does not wait for the lock */
 };
 
 static const struct coord_ops lease_ops;
@@ -124,6 +125,8 @@ hold(struct lease_txn *t)
     c2_list_append(&l->held, &t->link);
     if (l->state == LEASE_LOST)
         end_later(t, C2_E_CONFLICT);
+    else if (t->canceled)
+        end_later(t, C2_E_CANCELED);
     else if (t->outer->deadline_ns != C2_NEVER)
         c2_timer_arm(l->c.env, &t->deadline, t->outer->deadline_ns);
 }
@@ -195,7 +198,7 @@ txn_done(struct coord_req *r)
     c2_list_remove(&l->flying, &t->link);
     if (l->state == LEASE_HELD && !old)
         doubt(l);
-    if (l->state == LEASE_HELD)
+    if (l->state == LEASE_HELD && !t->canceled)
         fly(t);
     else
         hold(t);
@@ -237,6 +240,7 @@ lease_cancel(struct coord *base, struct coord_req *r)
     }
     C2_LIST_FOREACH (&l->flying, struct lease_txn, t, link) {
         if (t->outer == r) {
+            t->canceled = true;
             coord_cancel(l->c.coord, &t->inner);
             return;
         }

@@ -405,6 +405,29 @@ txn__that_waits_ends_when_canceled(void **state)
     rig_free(x);
 }
 
+/* It is being applied when it is cancelled, and refused: the lock is gone. */
+static void
+txn__that_was_canceled_before_does_not_wait(void **state)
+{
+    (void)state;
+    struct rig *x = rig_new();
+    struct commit m = { 0 };
+    close_session(x, x->session);
+    commit_start(x, &m);
+    x->gate.silent = true;
+    assert_true(test_env_step(x->r->env)); /* the store has taken it */
+    coord_cancel(lease_coord(x->lease), &m.c.r);
+    run_s(x, 10);
+    assert_true(m.c.done);
+    assert_int_equal(m.c.r.err, C2_E_CANCELED);
+    coord_req_done(&m.c.r);
+    x->gate.silent = false;
+    run_s(x, 60);
+    assert_int_equal(count(x), 0);
+    assert_int_equal(lease_renewals(x->lease), 1);
+    rig_free(x);
+}
+
 static void
 txn__that_waits_ends_at_its_deadline(void **state)
 {
@@ -461,6 +484,7 @@ main(void)
         cmocka_unit_test(txn__waits_until_the_lock_is_taken_again),
         cmocka_unit_test(txn__never_happens_under_the_old_token),
         cmocka_unit_test(txn__that_waits_ends_when_canceled),
+        cmocka_unit_test(txn__that_was_canceled_before_does_not_wait),
         cmocka_unit_test(txn__that_waits_ends_at_its_deadline),
         cmocka_unit_test(txn__gets_conflicts_of_its_own),
     };
