@@ -268,11 +268,14 @@ on_failed(void *arg, enum c2_err err, const char *why)
     _exit(EXIT_FAILED);
 }
 
+/* The network asks the replica who may connect: it must not outlive it by a turn of the loop. */
 static void
 on_closed(void *arg)
 {
     struct daemon *d = arg;
     d->node = NULL;
+    c2_net_free(d->net);
+    d->net = NULL;
     d->closed = true;
     c2_os_stop(d->os);
 }
@@ -397,7 +400,6 @@ serve(struct daemon *d)
     while (!d->closed)
         c2_os_run(d->os);
     c2_os_metrics_close(d->metrics);
-    c2_net_free(d->net);
     c2_os_drain(d->os);
     c2_os_free(d->os);
     c2_os_unlock_file(d->lock_fd);
