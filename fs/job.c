@@ -71,6 +71,8 @@ submit(struct job_own *s, const struct job_commit *c, void (*done)(struct coord_
                                  .nops = nops + 1,
                                  .deadline_ns = C2_NEVER,
                                  .done = done };
+    if (s->js->stopping) /* nobody waits for it for long */
+        s->req.deadline_ns = c2_now_ns(part->env) + JOB_LAST_NS;
     coord_submit(part->coord, &s->req);
 }
 

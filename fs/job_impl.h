@@ -10,6 +10,7 @@
 
 #define JOB_SAMPLES         8u /* for the rate */
 #define JOB_SAMPLE_EVERY_NS (2 * C2_NS_PER_S)
+#define JOB_LAST_NS         (10 * C2_NS_PER_S) /* for what is saved when the mount ends */
 
 struct job_sample {
     uint64_t at_ns, bytes;

@@ -302,8 +302,11 @@ jobs_stop(struct jobs *js, void (*done)(void *arg), void *arg)
     js->stop_task.run = stopped;
     if (js->opening)
         coord_cancel(js->part.coord, &js->list);
-    for (size_t k = 0; k < js->n; k++)
+    for (size_t k = 0; k < js->n; k++) {
+        if (js->slots[k]->saving)
+            coord_cancel(js->part.coord, &js->slots[k]->req);
         nudge(js->slots[k]);
+    }
     jobs_check_stopped(js);
 }
 

@@ -26,6 +26,9 @@ struct rig {
     struct jobs *jobs;
     bool flag;
     enum c2_err err;
+    struct coord deaf; /* answers nothing; what is cancelled, or late, ends */
+    struct c2_timer late;
+    struct coord_req *asked; /* of it */
 
     /* the toy */
     struct c2_timer timer;
@@ -164,7 +167,7 @@ static void
 open_jobs(struct rig *r)
 {
     const struct jobs_parts parts = { .env = r->store.env,
-                                      .coord = r->store.c,
+                                      .coord = r->deaf.ops != NULL ? &r->deaf : r->store.c,
                                       .keys = r->keys,
                                       .fence_key = ck_slice(&r->fence),
                                       .fence_token = r->token,
@@ -492,6 +495,75 @@ commit__of_a_mount_that_lost_its_lock_changes_nothing(void **state)
     assert_int_equal(start(r, "to=9", 0, "may not write"), C2_E_UNAVAILABLE);
 }
 
+/* ---- a service that does not answer ---------------------------------------------------------- */
+
+static void
+deaf_end(struct rig *r, enum c2_err err)
+{
+    struct coord_req *q = r->asked;
+    r->asked = NULL;
+    c2_timer_stop(r->store.env, &r->late);
+    q->err = err;
+    q->done(q);
+}
+
+static void
+deaf_late(struct c2_timer *t)
+{
+    deaf_end(C2_CONTAINER_OF(t, struct rig, late), C2_E_TIMEOUT);
+}
+
+static void
+deaf_submit(struct coord *c, struct coord_req *q)
+{
+    struct rig *r = C2_CONTAINER_OF(c, struct rig, deaf);
+    if (q->verb != COORD_TXN) {
+        r->store.c->ops->submit(r->store.c, q);
+        return;
+    }
+    assert_null(r->asked);
+    r->asked = q;
+    if (q->deadline_ns != C2_NEVER)
+        c2_timer_arm(r->store.env, &r->late, q->deadline_ns);
+}
+
+static void
+deaf_cancel(struct coord *c, struct coord_req *q)
+{
+    struct rig *r = C2_CONTAINER_OF(c, struct rig, deaf);
+    assert_ptr_equal(q, r->asked);
+    c2_timer_arm(r->store.env, &r->late, c2_now_ns(r->store.env) + C2_NS_PER_S);
+}
+
+/* A mount that ends does not wait for it, neither with what it saves nor with a step's commit. */
+static void
+jobs__end_although_the_service_does_not_answer(void **state)
+{
+    static const struct coord_ops ops = { .submit = deaf_submit, .cancel = deaf_cancel };
+    struct rig *r = *state;
+    for (unsigned commits = 0; commits < 2; commits++) {
+        struct asking a = { .ask.done = answered };
+        close_jobs(r);
+        r->deaf = (struct coord){ .ops = &ops, .env = r->store.env };
+        r->late.fire = deaf_late;
+        r->commits = commits == 1;
+        open_jobs(r);
+        jobs_start(r->jobs, "toy", "to=12", 0, &a.ask);
+        if (r->commits)
+            deaf_end(r, C2_E_OK); /* the beginning; a step comes next */
+        run_for(r, 3600);
+        assert_non_null(r->asked);
+        uint64_t from_ns = c2_now_ns(r->store.env);
+        close_jobs(r);
+        assert_in_range(c2_now_ns(r->store.env) - from_ns, 0, 30 * C2_NS_PER_S);
+        assert_true(a.done);
+        c2_free(a.ask.error);
+        r->deaf.ops = NULL;
+        r->commits = false;
+        open_jobs(r);
+    }
+}
+
 int
 main(void)
 {
@@ -508,6 +580,7 @@ main(void)
         T(step__that_fails_for_good_ends_the_job),
         T(commit__changes_store_and_record_together),
         T(commit__of_a_mount_that_lost_its_lock_changes_nothing),
+        T(jobs__end_although_the_service_does_not_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
