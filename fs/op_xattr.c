@@ -18,6 +18,7 @@
 #include "fs/op.h"
 
 #define OWN_PREFIX       "user.c2fs."
+#define SELINUX_LABEL    "security.selinux"
 #define INFO_OBJECTS_MAX 256u
 
 static bool
@@ -162,6 +163,17 @@ get_own(struct fs_req *r)
 
 /* ---- operations ---------------------------------------------------------------------------- */
 
+/*
+ * Programs ask for security.selinux of every file that they list (ls -l), and for nothing more on
+ * this file system after they heard once that it has no such thing. It is kept where it is set, for
+ * copies. Where SELinux is at work the kernel answers itself.
+ */
+static enum c2_err
+absent(const char *name)
+{
+    return strcmp(name, SELINUX_LABEL) == 0 ? C2_E_UNSUPPORTED : C2_E_NO_DATA;
+}
+
 /* The kernel asks for security.capability before every write: the inode is in memory then. */
 enum c2_err
 fs_op_getxattr(struct fs_req *r)
@@ -173,7 +185,7 @@ fs_op_getxattr(struct fs_req *r)
         return get_own(r);
     C2_TRY(fs_inode_find(r, r->ino, &i));
     if (!fs_xattr_find(i, r->name, &x))
-        return C2_E_NO_DATA;
+        return absent(r->name);
     c2_buf_append(&r->reply, x.value.data, x.value.len);
     return C2_E_OK;
 }

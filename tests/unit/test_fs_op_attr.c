@@ -286,6 +286,17 @@ xattr__own_ones_tell_where_the_bytes_are(void **state)
     fs_req_done(&r);
 }
 
+/* What ls -l asks first of every file, until it hears that there is no such thing. */
+static void
+xattr__says_that_there_are_no_labels_where_none_is_set(void **state)
+{
+    struct fsx *x = *state;
+    uint64_t f = put(x, "f", "x", 1);
+    expect_no_xattr(x, f, "security.selinux", C2_E_UNSUPPORTED);
+    assert_int_equal(set_xattr(x, f, "security.selinux", "user_u:object_r:x_t:s0", 23, 0), C2_E_OK);
+    expect_xattr(x, f, "security.selinux", "user_u:object_r:x_t:s0");
+}
+
 static void
 xattr__security_capability_costs_no_round_trip(void **state)
 {
@@ -467,6 +478,7 @@ main(void)
         TEST(xattr__set_replace_list_remove),
         TEST(xattr__limits_and_foreign_name_spaces),
         TEST(xattr__own_ones_tell_where_the_bytes_are),
+        TEST(xattr__says_that_there_are_no_labels_where_none_is_set),
         TEST(xattr__security_capability_costs_no_round_trip),
         TEST(fallocate__extends_punches_and_zeroes),
         TEST(lseek__finds_data_and_holes),
