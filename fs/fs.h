@@ -120,6 +120,7 @@ struct fs {
     struct fs_ship *ship;           /* owned: the log's way to the clouds; NULL = nothing ships */
 
     struct c2_list loads;        /* running loads, fs/load.c */
+    bool loads_over;             /* the mount ends: nothing is loaded ahead any more */
     struct c2_list object_gets;  /* running reads of objects, fs/object_get.c */
     struct c2_list blocked;      /* fs_req.link: changes that wait for memory or journal space */
     struct c2_timer throttle;    /* lets slowed ones go on */

@@ -160,7 +160,7 @@ fs_inode_find(struct fs_req *r, uint64_t ino, struct fs_inode **ret_inode)
     struct fs *fs = r->fs;
     struct fs_inode *i = fs_inode_peek(fs, ino);
     if (i == NULL) {
-        fs_load_inodes(r, &ino, 1);
+        fs_load_inode(r, ino);
         return C2_E_AGAIN;
     }
     if (i->attr.mode == 0)
@@ -192,20 +192,6 @@ fs_dir_find(struct fs_req *r, uint64_t ino, struct fs_inode **ret_dir)
         return C2_E_NOT_DIR;
     *ret_dir = i;
     return C2_E_OK;
-}
-
-C2_RESULT
-fs_inodes_prefetch(struct fs_req *r, const uint64_t *inos, size_t n)
-{
-    uint64_t absent[COORD_GET_KEYS_MAX];
-    size_t nabsent = 0;
-    for (size_t k = 0; k < n && nabsent < COORD_GET_KEYS_MAX; k++)
-        if (fs_inode_peek(r->fs, inos[k]) == NULL)
-            absent[nabsent++] = inos[k];
-    if (nabsent == 0)
-        return C2_E_OK;
-    fs_load_inodes(r, absent, nabsent);
-    return C2_E_AGAIN;
 }
 
 /* ---- changing ------------------------------------------------------------------------------ */

@@ -126,10 +126,6 @@ C2_RESULT fs_dir_find(struct fs_req *r, uint64_t ino, struct fs_inode **ret_dir)
 /* The entry, which may be negative (ino 0). */
 C2_RESULT fs_dentry_find(struct fs_req *r, struct fs_inode *dir, const char *name,
                          struct fs_dentry **ret_dentry);
-/* Loads several inodes in one round trip (readdirplus): parks r until all are in memory. Absent
- * ones are skipped. */
-C2_RESULT fs_inodes_prefetch(struct fs_req *r, const uint64_t *inos, size_t n);
-
 /* In memory only; NULL when not there. */
 struct fs_inode *fs_inode_peek(struct fs *fs, uint64_t ino);
 struct fs_dentry *fs_dentry_peek(struct fs *fs, uint64_t dir, const uint8_t *hash,

@@ -3,9 +3,12 @@
  * Loads: one coordination GET (inodes, entries) or a row of reads (manifest leaves), and the
  * requests that wait for it.
  *
- *   inodes, entry:  GET --> insert into the table --> run the waiting requests again; of several
- *                   inodes those whose records cannot be read are left out, and a list goes on
+ *   inodes, entry:  GET --> insert into the table --> run the waiting requests again
+ *                   (inodes whose answer would be too large: in pieces, one after the other)
  *   content:        leaf 0, 1, ... --> base map --> run again
+ *
+ * What comes from the store is right as long as nothing else is in memory: an inode that is on its
+ * way is loaded once, so that nobody can change it meanwhile.
  *
  * What the store does not have is remembered as absent (inode with mode 0, entry with ino 0), so
  * that running again ends.
@@ -16,11 +19,15 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/mark.h"
 #include "base/wire.h"
 #include "fs/coord_keys.h"
 #include "fs/fetch.h"
 #include "fs/manifest.h"
 #include "fs/records.h"
+
+#define INODES_AT_ONCE  128u /* in one GET */
+#define LOADS_AHEAD_MAX 32u  /* loads that run, beyond which none ahead is started */
 
 struct fs_load {
     struct fs *fs;
@@ -32,8 +39,10 @@ struct fs_load {
     struct c2_slice *slices;
     struct ck *keys;
     size_t nkeys;
-    uint64_t *inos;  /* NULL: an entry */
-    bool unreadable; /* the store has answered, and records cannot be read */
+    size_t at, piece;           /* of the keys: what is read now */
+    uint64_t *inos;             /* NULL: no inodes */
+    enum c2_err bad;            /* the first of them that cannot be used */
+    const struct fs_req *asker; /* whose answer a failure is; only compared */
     uint64_t dir;
     char name[FS_NAME_MAX + 1];
     /* content */
@@ -53,7 +62,8 @@ load_free(struct fs_load *l)
     c2_free(l);
 }
 
-/* Every waiting request runs again, or is answered with the error. */
+/* Every waiting request runs again, or is answered with the error. That an inode cannot be read is
+ * the affair of those that need it: they find it out by a load of their own. */
 static void
 load_end(struct fs_load *l, enum c2_err err)
 {
@@ -61,8 +71,7 @@ load_end(struct fs_load *l, enum c2_err err)
     while (!c2_list_empty(&l->waiting)) {
         struct fs_req *r = C2_LIST_FIRST(&l->waiting, struct fs_req, link);
         fs_unpark(r);
-        /* A list has names enough for those: whoever asks for one of them gets the error. */
-        if (err == C2_E_OK || (l->unreadable && r->op == FS_READDIR))
+        if (err == C2_E_OK || (l->inos != NULL && l->asker != r))
             fs_rerun(r);
         else
             fs_reply(r, err);
@@ -134,29 +143,50 @@ decode_inode(struct fs_load *l, size_t k, const struct coord_entry *e)
 }
 
 static void
-inodes_read(struct coord_req *r)
+submit(struct fs_load *l)
 {
-    struct fs_load *l = C2_CONTAINER_OF(r, struct fs_load, req);
-    enum c2_err err = r->err;
-    for (size_t k = 0; r->err == C2_E_OK && k < l->nkeys; k++) {
-        enum c2_err one = decode_inode(l, k, &r->entries[k]);
-        l->unreadable = l->unreadable || one != C2_E_OK;
-        err = err == C2_E_OK ? one : err;
-    }
-    load_end(l, err);
+    l->req.verb = COORD_GET;
+    l->req.keys = l->slices + l->at;
+    l->req.nkeys = l->piece;
+    l->req.deadline_ns = C2_NEVER;
+    coord_submit(l->fs->part.coord, &l->req);
 }
 
+/* All keys with one GET, if the answer is not too large. */
 static void
-submit(struct fs_load *l)
+start(struct fs_load *l)
 {
     l->slices = c2_calloc(l->nkeys, sizeof(*l->slices));
     for (size_t k = 0; k < l->nkeys; k++)
         l->slices[k] = ck_slice(&l->keys[k]);
-    l->req.verb = COORD_GET;
-    l->req.keys = l->slices;
-    l->req.nkeys = l->nkeys;
-    l->req.deadline_ns = C2_NEVER;
-    coord_submit(l->fs->part.coord, &l->req);
+    l->piece = l->nkeys;
+    submit(l);
+}
+
+static void
+inodes_read(struct coord_req *r)
+{
+    struct fs_load *l = C2_CONTAINER_OF(r, struct fs_load, req);
+    enum c2_err err = r->err;
+    if (err == C2_E_TOO_LARGE && l->piece > 1) {
+        C2_MARK("load: inodes in smaller pieces");
+        coord_req_done(r);
+        l->piece = (l->piece + 1) / 2;
+        submit(l);
+        return;
+    }
+    for (size_t k = 0; err == C2_E_OK && k < l->piece; k++) {
+        enum c2_err bad = decode_inode(l, l->at + k, &r->entries[k]);
+        l->bad = l->bad == C2_E_OK ? bad : l->bad;
+    }
+    coord_req_done(r);
+    l->at += l->piece;
+    if (err == C2_E_OK && l->at < l->nkeys) {
+        l->piece = C2_MIN(l->piece, l->nkeys - l->at);
+        submit(l);
+        return;
+    }
+    load_end(l, err == C2_E_OK ? l->bad : err);
 }
 
 static struct fs_load *
@@ -172,20 +202,72 @@ load_inodes(struct fs *fs, const uint64_t *inos, size_t n)
         l->keys[k] = ck_inode(inos[k]);
     }
     l->req.done = inodes_read;
-    submit(l);
+    start(l);
     return l;
 }
 
-void
-fs_load_inodes(struct fs_req *r, const uint64_t *inos, size_t n)
+/* The running load that has it; NULL = there is none. */
+static struct fs_load *
+load_of(struct fs *fs, uint64_t ino)
 {
-    C2_LIST_FOREACH (&r->fs->loads, struct fs_load, l, link) {
-        if (n == 1 && l->inos != NULL && l->nkeys == 1 && l->inos[0] == inos[0]) {
-            fs_park(r, &l->waiting);
-            return;
+    C2_LIST_FOREACH (&fs->loads, struct fs_load, l, link) {
+        for (size_t k = 0; l->inos != NULL && k < l->nkeys; k++) {
+            if (l->inos[k] == ino)
+                return l;
         }
     }
-    fs_park(r, &load_inodes(r->fs, inos, n)->waiting);
+    return NULL;
+}
+
+bool
+fs_load_join(struct fs_req *r, const uint64_t *inos, size_t n)
+{
+    for (size_t k = 0; k < n; k++) {
+        struct fs_load *l = fs_inode_peek(r->fs, inos[k]) == NULL ? load_of(r->fs, inos[k]) : NULL;
+        if (l != NULL) {
+            fs_park(r, &l->waiting);
+            return true;
+        }
+    }
+    return false;
+}
+
+void
+fs_load_inode(struct fs_req *r, uint64_t ino)
+{
+    if (fs_load_join(r, &ino, 1))
+        return;
+    struct fs_load *l = load_inodes(r->fs, &ino, 1);
+    l->asker = r;
+    fs_park(r, &l->waiting);
+}
+
+void
+fs_load_inodes(struct fs *fs, const uint64_t *inos, size_t n)
+{
+    uint64_t wanted[INODES_AT_ONCE];
+    size_t nwanted = 0;
+    for (size_t k = 0; k < n; k++) {
+        if (fs_inode_peek(fs, inos[k]) == NULL && load_of(fs, inos[k]) == NULL)
+            wanted[nwanted++] = inos[k];
+        if (nwanted == INODES_AT_ONCE || (nwanted > 0 && k + 1 == n)) {
+            (void)load_inodes(fs, wanted, nwanted);
+            nwanted = 0;
+        }
+    }
+}
+
+static bool
+may_load_ahead(const struct fs *fs)
+{
+    return !fs->loads_over && fs->loads.count < LOADS_AHEAD_MAX;
+}
+
+void
+fs_load_ahead(struct fs *fs, const uint64_t *inos, size_t n)
+{
+    if (may_load_ahead(fs))
+        fs_load_inodes(fs, inos, n);
 }
 
 void
@@ -200,6 +282,7 @@ fs_load_inodes_for(struct fs *fs, const uint64_t *inos, size_t n,
 void
 fs_loads_cancel(struct fs *fs)
 {
+    fs->loads_over = true;
     C2_LIST_FOREACH (&fs->loads, struct fs_load, l, link) {
         if (l->inode == NULL)
             coord_cancel(fs->part.coord, &l->req);
@@ -266,7 +349,7 @@ fs_load_dentry(struct fs_req *r, uint64_t dir, const uint8_t *hash, const char *
     l->keys[0] = ck_dentry(dir, hash);
     l->req.done = dentry_read;
     fs_park(r, &l->waiting);
-    submit(l);
+    start(l);
 }
 
 /* ---- content ------------------------------------------------------------------------------- */

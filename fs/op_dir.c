@@ -19,6 +19,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "fs/coord_keys.h"
+#include "fs/load.h"
 #include "fs/op.h"
 #include "fs/records.h"
 
@@ -28,11 +29,12 @@
 #define COOKIE_END     UINT64_MAX /* beyond every name */
 #define RUN            1024u      /* entries read from the store at a time */
 #define RUN_MERGED_MAX 4096u      /* with those in memory */
-#define PREFETCH       128u       /* inodes loaded for one answer with attributes */
+#define ANSWER         128u       /* entries of one answer with attributes */
+#define AHEAD          512u       /* entries after it whose inodes are loaded, too */
 
 /* fs_req.count while a READDIR is under way: what it has waited for already. */
-#define WAITED_RUN      1u
-#define WAITED_PREFETCH 2u
+#define WAITED_RUN    1u
+#define WAITED_INODES 2u
 
 struct entry {
     uint8_t hash[KEYS_NAME_HASH_LEN];
@@ -379,21 +381,27 @@ deliver_run(struct fs_req *r, const struct dir_state *d, size_t at, size_t max, 
     return n;
 }
 
+/* The inodes for an answer; those of the answers after it are loaded at the same time. */
 static C2_RESULT
-prefetch(struct fs_req *r, const struct dir_state *d, size_t at)
+need_inodes(struct fs_req *r, const struct dir_state *d, size_t at)
 {
-    uint64_t inos[PREFETCH];
+    uint64_t inos[ANSWER + AHEAD];
     size_t n = 0;
     uint32_t type;
-    if (!r->plus || (r->count & WAITED_PREFETCH) != 0)
+    if (!r->plus)
         return C2_E_OK;
-    r->count |= WAITED_PREFETCH;
-    for (; at < d->run.n && n < PREFETCH; at++) {
+    for (; at < d->run.n && n < C2_ARRAY_LEN(inos); at++) {
         uint64_t ino = current(d, &d->run.e[at], &type);
         if (ino != 0)
             inos[n++] = ino;
     }
-    return n == 0 ? C2_E_OK : fs_inodes_prefetch(r, inos, n);
+    size_t now = C2_MIN(n, (size_t)ANSWER);
+    if ((r->count & WAITED_INODES) == 0) {
+        fs_load_inodes(r->fs, inos, now);
+        fs_load_ahead(r->fs, inos + now, n - now);
+    }
+    r->count |= WAITED_INODES;
+    return fs_load_join(r, inos, now) ? C2_E_AGAIN : C2_E_OK;
 }
 
 /* A run that begins at r->off: a listing from the start is always read anew. */
@@ -424,15 +432,15 @@ fs_op_readdir(struct fs_req *r)
     for (;;) {
         C2_TRY(need_run(r, d, dir));
         size_t at = run_find(&d->run, r->off);
-        C2_TRY(prefetch(r, d, at));
+        C2_TRY(need_inodes(r, d, at));
         full = false;
         n = deliver_dots(r, dir, &full);
-        n += deliver_run(r, d, at, r->plus ? PREFETCH : SIZE_MAX, &full);
+        n += deliver_run(r, d, at, r->plus ? ANSWER : SIZE_MAX, &full);
         if (n > 0 || full || d->to == COOKIE_END)
             break;
         /* All of the run was deleted meanwhile: an empty answer would mean the end. */
         d->valid = false;
-        r->count &= ~(uint64_t)WAITED_PREFETCH;
+        r->count &= ~(uint64_t)WAITED_INODES;
         C2_TRY(fetch(r, d, dir, d->to));
     }
     return n == 0 && full ? C2_E_INVALID : C2_E_OK;

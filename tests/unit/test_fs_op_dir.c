@@ -301,6 +301,30 @@ readdirplus__gives_attributes_from_one_read_of_the_store(void **state)
     end(x, l);
 }
 
+/* Attributes of a file have up to 36 KiB: those of 100 files do not fit one answer of the store. */
+static void
+readdirplus__of_large_inodes_reads_them_in_pieces(void **state)
+{
+    struct fsx *x = *state;
+    uint64_t d = fsx_mkdir(x, ROOT, "d");
+    make(x, d, 0, 100);
+    uint8_t *value = fsx_bytes(1, 32 << 10);
+    for (unsigned k = 0; k < 100; k++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "f%u", k);
+        struct fs_req r = { .op = FS_SETXATTR, .ino = fsx_ino(x, d, name), .name = "user.a" };
+        r.data = c2_slice(value, 32 << 10);
+        assert_int_equal(fsx_run(x, &r), C2_E_OK);
+    }
+    c2_free(value);
+    remount(x);
+    struct listing *l = begin(x, d, 1000, true);
+    while (next(x, l))
+        ;
+    assert_int_equal(l->with_attr, 100);
+    end(x, l);
+}
+
 static void
 readdir__a_removed_directory_has_no_entries(void **state)
 {
@@ -372,6 +396,7 @@ main(void)
         TEST(readdir__rm_r_while_it_lists_finds_everything),
         TEST(readdir__from_the_start_again_sees_what_is_new),
         TEST(readdirplus__gives_attributes_from_one_read_of_the_store),
+        TEST(readdirplus__of_large_inodes_reads_them_in_pieces),
         TEST(readdirplus__lists_those_beside_a_broken_record),
         TEST(readdir__a_removed_directory_has_no_entries),
         TEST(readdir__an_interrupted_one_can_be_repeated),
