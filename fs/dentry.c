@@ -58,6 +58,9 @@ static void
 dentry_free(struct fs *fs, struct fs_dentry *e)
 {
     C2_ASSERT(!e->dirty_journal && !e->dirty_commit && !c2_link_linked(&e->dir_link));
+    struct fs_inode *dir = e->cut_txg == 0 ? NULL : fs_inode_peek(fs, e->dir);
+    if (dir != NULL)
+        dir->names_forgotten++;
     if (c2_link_linked(&e->lru))
         c2_list_remove(&fs->dentry_lru, &e->lru);
     c2_map_remove(&fs->dentries, &e->node);

@@ -91,6 +91,13 @@ struct fs_inode {
     size_t joined;   /* extents when they were joined last, fs/compact_crowd.c; 0 = never */
     bool join_stuck; /* ... and none could be */
 
+    /* Directories: loading of names ahead, fs/load.c. */
+    unsigned names_missed;    /* since the last one */
+    unsigned names_ahead;     /* so many since the beginning */
+    uint64_t names_after;     /* the first bytes of the hash of the last one; 0 = the beginning */
+    uint64_t names_forgotten; /* that were changed by this mount and dropped from memory */
+    bool names_loading;
+
     struct c2_link lru, journal_link, commit_link;
     struct c2_link deferred_link; /* linked: a stand-in is in map and journaled, fs/deferred.h */
     struct c2_list dirty_entries; /* directories: fs_dentry.dir_link */

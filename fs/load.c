@@ -6,9 +6,19 @@
  *   inodes, entry:  GET --> insert into the table --> run the waiting requests again
  *                   (inodes whose answer would be too large: in pieces, one after the other)
  *   content:        leaf 0, 1, ... --> base map --> run again
+ *   names ahead:    RANGE --> insert into the table --> their inodes
  *
- * What comes from the store is right as long as nothing else is in memory: an inode that is on its
- * way is loaded once, so that nobody can change it meanwhile.
+ * Programs that compare a tree with another one (rsync) ask for the names of a directory one by
+ * one, which would be two round trips for each. So the MISSES_MANY'th name that the store had and
+ * memory had not starts a load of the next NAMES_AHEAD names of that directory, and of their
+ * inodes; nobody waits for it, and what is asked for before it has ended is loaded by itself. A
+ * directory that would fill half the table of entries is left alone from there on.
+ *
+ * What comes from the store is right as long as nothing else is in memory: an inode or an entry
+ * that is on its way is loaded once, so that nobody can change it meanwhile. But a name of a range
+ * can be loaded by itself, changed, committed and dropped before the range is here: names that were
+ * changed and dropped are counted (forgotten), and then the range is not used. Nor is a name of it
+ * whose own load has not ended.
  *
  * What the store does not have is remembered as absent (inode with mode 0, entry with ino 0), so
  * that running again ends.
@@ -26,8 +36,10 @@
 #include "fs/manifest.h"
 #include "fs/records.h"
 
-#define INODES_AT_ONCE  128u /* in one GET */
-#define LOADS_AHEAD_MAX 32u  /* loads that run, beyond which none ahead is started */
+#define INODES_AT_ONCE  128u  /* in one GET */
+#define NAMES_AHEAD     1024u /* in one RANGE */
+#define MISSES_MANY     3u
+#define LOADS_AHEAD_MAX 32u /* loads that run, beyond which none ahead is started */
 
 struct fs_load {
     struct fs *fs;
@@ -45,6 +57,9 @@ struct fs_load {
     const struct fs_req *asker; /* whose answer a failure is; only compared */
     uint64_t dir;
     char name[FS_NAME_MAX + 1];
+    /* names ahead */
+    struct fs_inode *names_of;
+    uint64_t forgotten;
     /* content */
     struct fs_inode *inode;
     size_t leaf;
@@ -292,29 +307,136 @@ fs_loads_cancel(struct fs *fs)
 /* ---- entries ------------------------------------------------------------------------------- */
 
 static C2_RESULT
-decode_dentry(struct fs_load *l, const struct coord_entry *entry)
+open_entry(struct fs *fs, struct c2_slice key, struct c2_slice value, struct fs_dentry_record *ret)
+{
+    C2_AUTO(c2_buf_done) struct c2_buf plain = { 0 };
+    C2_TRY(keys_open(fs->part.keys, key, value, &plain));
+    struct c2_rd r = c2_rd_init(c2_buf_slice(&plain));
+    C2_TRY(fs_dentry_record_decode(&r, ret));
+    return c2_rd_finish(&r);
+}
+
+/* rec.ino 0: there is none. */
+static void
+insert_entry(struct fs *fs, uint64_t dir, const char *name, const struct fs_dentry_record *rec)
+{
+    struct fs_dentry *e = fs_dentry_insert(fs, dir, name);
+    e->ino = rec->ino;
+    e->type = rec->type;
+    e->in_store = rec->ino != 0;
+    fs_dentry_settle(fs, e);
+}
+
+/* The running load of one entry; NULL = there is none. */
+static struct fs_load *
+load_of_entry(struct fs *fs, uint64_t dir, const char *name)
+{
+    C2_LIST_FOREACH (&fs->loads, struct fs_load, l, link) {
+        if (l->inos == NULL && l->inode == NULL && l->dir == dir && strcmp(l->name, name) == 0)
+            return l;
+    }
+    return NULL;
+}
+
+/* ---- names ahead --------------------------------------------------------------------------- */
+
+static C2_RESULT
+take_name(struct fs_load *l, const struct coord_entry *c, uint64_t *ret_ino)
 {
     struct fs *fs = l->fs;
     struct fs_dentry_record rec = { 0 };
-    struct c2_buf plain = { 0 };
-    enum c2_err err = C2_E_OK;
-    if (entry->version != 0) {
-        err = keys_open(fs->part.keys, ck_slice(&l->keys[0]), entry->value, &plain);
-        struct c2_rd r = c2_rd_init(c2_buf_slice(&plain));
-        if (err == C2_E_OK)
-            err = fs_dentry_record_decode(&r, &rec);
-        if (err == C2_E_OK)
-            err = c2_rd_finish(&r);
-        if (err == C2_E_OK && strcmp(rec.name, l->name) != 0)
-            err = C2_E_CORRUPT; /* 128 bits of an HMAC collide: not by accident */
+    uint8_t hash[KEYS_NAME_HASH_LEN];
+    C2_TRY(open_entry(fs, c->key, c->value, &rec));
+    keys_name_hash(fs->part.keys, l->dir, c2_slice_str(rec.name), hash);
+    const struct ck key = ck_dentry(l->dir, hash);
+    if (!c2_slice_equal(c->key, ck_slice(&key)))
+        return C2_E_CORRUPT;
+    *ret_ino = rec.ino;
+    if (fs_dentry_peek(fs, l->dir, hash, rec.name) == NULL &&
+        load_of_entry(fs, l->dir, rec.name) == NULL)
+        insert_entry(fs, l->dir, rec.name, &rec);
+    return C2_E_OK;
+}
+
+/* Whoever needs what cannot be read finds it out by itself. */
+static void
+names_read(struct coord_req *r)
+{
+    struct fs_load *l = C2_CONTAINER_OF(r, struct fs_load, req);
+    struct fs *fs = l->fs;
+    struct fs_inode *dir = l->names_of;
+    uint64_t inos[NAMES_AHEAD];
+    size_t n = 0;
+    enum c2_err err = r->err;
+    if (err == C2_E_OK && l->forgotten != dir->names_forgotten)
+        err = C2_E_STALE;
+    for (; err == C2_E_OK && n < C2_MIN(r->nentries, (size_t)NAMES_AHEAD); n++)
+        err = take_name(l, &r->entries[n], &inos[n]);
+    bool more = err == C2_E_OK && r->more && n > 0;
+    dir->names_loading = false;
+    dir->names_after = more ? c2_get_be64(r->entries[n - 1].key.data + l->keys[0].len) : 0;
+    dir->names_ahead = more || err != C2_E_OK ? dir->names_ahead + NAMES_AHEAD : 0;
+    fs_inode_unpin(fs, dir);
+    load_end(l, C2_E_OK);
+    if (err == C2_E_OK) {
+        C2_MARK("load: names of a directory ahead");
+        fs_load_ahead(fs, inos, n);
     }
-    c2_buf_done(&plain);
-    C2_TRY(err);
-    struct fs_dentry *e = fs_dentry_insert(fs, l->dir, l->name);
-    e->ino = rec.ino;
-    e->type = rec.type;
-    e->in_store = rec.ino != 0;
-    fs_dentry_settle(fs, e);
+}
+
+/* The next names of the directory. */
+static void
+load_names(struct fs *fs, struct fs_inode *dir)
+{
+    struct fs_load *l = load_new(fs);
+    l->dir = dir->ino;
+    l->names_of = dir;
+    l->forgotten = dir->names_forgotten;
+    l->nkeys = 2; /* the prefix, and where the names before end */
+    l->keys = c2_calloc(2, sizeof(*l->keys));
+    l->keys[0] = l->keys[1] = ck_dentries(dir->ino);
+    l->slices = c2_calloc(1, sizeof(*l->slices));
+    l->slices[0] = ck_slice(&l->keys[0]);
+    l->req.verb = COORD_RANGE;
+    l->req.keys = l->slices;
+    l->req.nkeys = 1;
+    l->req.limit = NAMES_AHEAD;
+    l->req.deadline_ns = C2_NEVER;
+    l->req.done = names_read;
+    if (dir->names_after != 0) {
+        struct ck *after = &l->keys[1];
+        c2_put_be64(after->bytes + after->len, dir->names_after);
+        memset(after->bytes + after->len + 8, 0xff, KEYS_NAME_HASH_LEN - 8);
+        after->len += KEYS_NAME_HASH_LEN;
+        l->req.after = ck_slice(after);
+    }
+    dir->names_missed = 0;
+    dir->names_loading = true;
+    fs_inode_pin(fs, dir);
+    coord_submit(fs->part.coord, &l->req);
+}
+
+/* A name was in the store and not in memory. */
+static void
+missed(struct fs *fs, uint64_t dir_ino)
+{
+    struct fs_inode *dir = fs_inode_peek(fs, dir_ino);
+    if (dir != NULL && ++dir->names_missed >= MISSES_MANY && !dir->names_loading &&
+        may_load_ahead(fs) && dir->names_ahead + NAMES_AHEAD <= fs->conf.dentries_max / 2)
+        load_names(fs, dir);
+}
+
+/* ---- one entry ----------------------------------------------------------------------------- */
+
+static C2_RESULT
+take_entry(struct fs_load *l, const struct coord_entry *e)
+{
+    struct fs_dentry_record rec = { 0 };
+    if (e->version != 0)
+        C2_TRY(open_entry(l->fs, ck_slice(&l->keys[0]), e->value, &rec));
+    if (e->version != 0 && strcmp(rec.name, l->name) != 0)
+        return C2_E_CORRUPT; /* 128 bits of an HMAC collide: not by accident */
+    insert_entry(l->fs, l->dir, l->name, &rec);
     return C2_E_OK;
 }
 
@@ -327,7 +449,9 @@ dentry_read(struct coord_req *r)
         uint8_t hash[KEYS_NAME_HASH_LEN];
         keys_name_hash(l->fs->part.keys, l->dir, c2_slice_str(l->name), hash);
         if (fs_dentry_peek(l->fs, l->dir, hash, l->name) == NULL)
-            err = decode_dentry(l, &r->entries[0]);
+            err = take_entry(l, &r->entries[0]);
+        if (err == C2_E_OK && r->entries[0].version != 0)
+            missed(l->fs, l->dir);
     }
     load_end(l, err);
 }
@@ -335,13 +459,12 @@ dentry_read(struct coord_req *r)
 void
 fs_load_dentry(struct fs_req *r, uint64_t dir, const uint8_t *hash, const char *name)
 {
-    C2_LIST_FOREACH (&r->fs->loads, struct fs_load, l, link) {
-        if (l->inos == NULL && l->inode == NULL && l->dir == dir && strcmp(l->name, name) == 0) {
-            fs_park(r, &l->waiting);
-            return;
-        }
+    struct fs_load *l = load_of_entry(r->fs, dir, name);
+    if (l != NULL) {
+        fs_park(r, &l->waiting);
+        return;
     }
-    struct fs_load *l = load_new(r->fs);
+    l = load_new(r->fs);
     l->dir = dir;
     memcpy(l->name, name, strlen(name) + 1);
     l->nkeys = 1;

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Requests, transactions and stored bytes of 10,000 files of 16 KiB (FILES=) and of large random files.
+# Requests, transactions and stored bytes of 10,000 files of 16 KiB (FILES=) and of large random files, and what walks cost.
 # shellcheck source=tests/lib/integration.sh
 . "$(dirname "$0")/../lib/integration.sh"
 begin "$@"
@@ -93,5 +93,25 @@ flush
 at_most "stored bytes per byte, large file" "$(python3 -c "print(($(stored) - $stored0) / ($LARGE_MB << 20))")" 1.51
 few_gets "GETs for an rsync with nothing changed" 0 : rsync -a "$WORK/src/" "$MNT/small/"
 check "every byte" diff -r "$WORK/src" "$MNT/small"
+
+# What the kernel asks, and what is read of the metadata, when a tree is walked that nothing is known of.
+fuse() {
+    counter 'sum(d["fuse"].values())'
+}
+reads() {
+    counter 'd["metadata"]["reads"]'
+}
+walk_cold() { # WHAT REQUESTS READS COMMAND... : of which at most so many for 10,000 files
+    local what=$1 requests=$2 most=$3 fuse0 reads0
+    shift 3
+    remount_cold
+    fuse0=$(fuse) reads0=$(reads)
+    check "$what: it works" "$@"
+    at_most "$what: requests of the kernel" $(($(fuse) - fuse0)) "$(scale "$requests")"
+    at_most "$what: reads of the metadata" $(($(reads) - reads0)) "$(scale "$most")"
+}
+walk_cold "ls -lR" 12000 300 ls -lR "$MNT/small" # one for each file: has it an access control list?
+walk_cold "find -newer" 1500 300 find "$MNT/small" -newer "$WORK/src"
+walk_cold "rsync with nothing changed" 12000 1500 rsync -a "$WORK/src/" "$MNT/small/"
 mount_stop
 finish

@@ -13,7 +13,7 @@ gate_of(struct coord *c)
 static struct coord_gate *open_gate;
 
 static void
-done(struct coord_req *r)
+arrive(struct coord_req *r)
 {
     struct coord_gate_call *call = open_gate->calls;
     while (call->req != r)
@@ -27,6 +27,27 @@ done(struct coord_req *r)
         r->version = 0;
     }
     caller(r);
+}
+
+static void
+done(struct coord_req *r)
+{
+    struct coord_gate *g = open_gate;
+    if (g->late.len > 0 && r->verb == COORD_RANGE && c2_slice_equal(r->keys[0], g->late)) {
+        g->late.len = 0;
+        g->kept = r;
+    } else {
+        arrive(r);
+    }
+}
+
+void
+coord_gate_let_go(struct coord_gate *g)
+{
+    struct coord_req *r = g->kept;
+    C2_ASSERT(r != NULL);
+    g->kept = NULL;
+    arrive(r);
 }
 
 static void

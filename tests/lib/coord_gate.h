@@ -2,7 +2,7 @@
 /*
  * A coordination service in front of another one, that says of transactions which happened that
  * they failed: what a client of replicas sees when its session with them is lost. Or that answers
- * nothing.
+ * nothing, or late.
  */
 #ifndef C2_TESTS_LIB_COORD_GATE_H
 #define C2_TESTS_LIB_COORD_GATE_H
@@ -19,13 +19,17 @@ struct coord_gate_call {
 
 struct coord_gate {
     struct coord base;
-    struct coord *inner; /* borrowed */
-    unsigned lie;        /* about so many transactions */
-    bool silent;         /* nothing gets through: what is submitted ends with TIMEOUT, at once */
+    struct coord *inner;  /* borrowed */
+    unsigned lie;         /* about so many transactions */
+    bool silent;          /* nothing gets through: what is submitted ends with TIMEOUT, at once */
+    struct c2_slice late; /* a prefix: the next answer to a RANGE of it is kept */
+    struct coord_req *kept;
     struct coord_gate_call calls[COORD_GATE_CALLS];
 };
 
 /* What comes through it ends before the gate does; closing it is nothing. */
 void coord_gate_init(struct coord_gate *g, struct coord *inner);
+/* The kept answer arrives. */
+void coord_gate_let_go(struct coord_gate *g);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Loading from the store: inodes whose answer would be too large come in pieces, and one that
- * cannot be read is nobody else's affair.
+ * Loading from the store: what is asked for name by name costs few reads, what is loaded ahead is
+ * right, and one inode that cannot be read is nobody else's affair.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "fs/coord_keys.h"
+#include "tests/lib/coord_gate.h"
 #include "tests/lib/fs_fixture.h"
 
 #define ROOT FS_ROOT_INO
@@ -61,6 +62,69 @@ look_at_all(struct fsx *x, uint64_t dir, const char *first, unsigned n, enum c2_
     }
 }
 
+/* As rsync does when it compares a tree with what is there. */
+static void
+lookups__of_1000_names_cost_few_reads(void **state)
+{
+    struct fsx *x = *state;
+    uint64_t d = folder(x, 1000);
+    uint64_t before = x->coord->reads;
+    look_at_all(x, d, "f", 1000, C2_E_OK);
+    /* The folder; some names and inodes alone; the names, and the inodes in eight parts. */
+    assert_in_range(x->coord->reads - before, 10, 25);
+    before = x->coord->reads;
+    look_at_all(x, d, "f", 1000, C2_E_OK);
+    assert_int_equal(x->coord->reads, before);
+}
+
+static void
+lookups__go_on_in_a_folder_of_several_runs(void **state)
+{
+    struct fsx *x = *state;
+    uint64_t d = folder(x, 3000);
+    uint64_t before = x->coord->reads;
+    look_at_all(x, d, "f", 3000, C2_E_OK);
+    assert_in_range(x->coord->reads - before, 25, 90);
+}
+
+/* Whoever makes new files in a large folder does not read it. */
+static void
+lookups__of_names_that_are_not_there_load_nothing_ahead(void **state)
+{
+    struct fsx *x = *state;
+    uint64_t d = folder(x, 20);
+    uint64_t before = x->coord->reads;
+    look_at_all(x, d, "new", 50, C2_E_NOT_FOUND);
+    assert_int_equal(x->coord->reads - before, 51);
+}
+
+/* An answer that was on its way, while one of its names was loaded, deleted, committed and dropped
+ * from memory, does not bring it back. */
+static void
+names_ahead__do_not_bring_back_what_was_deleted(void **state)
+{
+    struct fsx *x = *state;
+    x->config.dentries_max = 2048;
+    uint64_t d = folder(x, 10);
+    struct ck prefix = ck_dentries(d);
+    struct coord_gate gate;
+    coord_gate_init(&gate, x->coord);
+    gate.late = ck_slice(&prefix);
+    x->fs->part.coord = &gate.base;
+    look_at_all(x, d, "f", 3, C2_E_OK);
+    struct fs_attr attr;
+    assert_int_equal(fsx_lookup(x, d, "f3", &attr), C2_E_OK);
+    assert_non_null(gate.kept);
+    assert_int_equal(fsx_unlink(x, d, "f3"), C2_E_OK);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    look_at_all(x, ROOT, "new", 2100, C2_E_NOT_FOUND);
+    coord_gate_let_go(&gate);
+    assert_int_equal(fsx_lookup(x, d, "f3", &attr), C2_E_NOT_FOUND);
+    assert_int_equal(fsx_lookup(x, d, "f4", &attr), C2_E_OK);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    x->fs->part.coord = x->coord;
+}
+
 static void
 inodes__one_that_is_damaged_leaves_its_neighbours(void **state)
 {
@@ -110,6 +174,10 @@ main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
+        TEST(lookups__of_1000_names_cost_few_reads),
+        TEST(lookups__go_on_in_a_folder_of_several_runs),
+        TEST(lookups__of_names_that_are_not_there_load_nothing_ahead),
+        TEST(names_ahead__do_not_bring_back_what_was_deleted),
         TEST(inodes__one_that_is_damaged_leaves_its_neighbours),
         TEST(inodes__that_are_more_than_one_answer_are_replayed),
     };
