@@ -14,11 +14,6 @@
 static void
 changed(struct fs *fs, struct fs_inode *i)
 {
-    /* Set-user-id and set-group-id do not survive a change of content (POSIX write). */
-    if ((i->attr.mode & S_ISUID) != 0)
-        i->attr.mode &= ~(uint32_t)S_ISUID;
-    if ((i->attr.mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP))
-        i->attr.mode &= ~(uint32_t)S_ISGID;
     fs_inode_touch(fs, i, FS_SET_MTIME | FS_SET_CTIME);
 }
 

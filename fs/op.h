@@ -30,8 +30,11 @@ C2_RESULT fs_place_find(struct fs_req *r, uint64_t dir_ino, const char *name,
 /* The last thing before the first change. FENCED, AGAIN. */
 C2_RESULT fs_change_admit(struct fs_req *r, size_t bytes);
 
-/* Set-user-id and set-group-id bits do not survive a change of owner or content. */
+/* Set-user-id and set-group-id bits do not survive a change of owner, nor one of content by anybody
+ * but root. (The kernel knows CAP_FSETID and sends a SETATTR for most changes of those without it;
+ * for an open that truncates it does not.) */
 void fs_clear_suid(struct fs *fs, struct fs_inode *i);
+void fs_written_by(struct fs_req *r, struct fs_inode *i);
 
 /* Attributes of an inode; the found one is borrowed from it until the next change. */
 bool fs_xattr_find(const struct fs_inode *i, const char *name, struct fs_xattr *ret_xattr);

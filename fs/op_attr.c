@@ -24,6 +24,13 @@ fs_clear_suid(struct fs *fs, struct fs_inode *i)
     fs_inode_touch(fs, i, FS_SET_CTIME);
 }
 
+void
+fs_written_by(struct fs_req *r, struct fs_inode *i)
+{
+    if (r->uid != 0)
+        fs_clear_suid(r->fs, i);
+}
+
 enum c2_err
 fs_op_getattr(struct fs_req *r)
 {
@@ -96,8 +103,10 @@ fs_op_setattr(struct fs_req *r)
         C2_TRY(check_size(r, i));
     C2_TRY(fs_change_admit(r, FS_CHANGE_BYTES));
 
-    if (resize)
+    if (resize) {
         fs_content_truncate(fs, i, r->attr.size);
+        fs_written_by(r, i);
+    }
     if ((r->valid & (FS_SET_UID | FS_SET_GID)) != 0)
         set_owner(r, i);
     if ((r->valid & FS_SET_MODE) != 0)

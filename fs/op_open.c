@@ -28,6 +28,7 @@ fs_op_open(struct fs_req *r)
         C2_TRY(fs_admit(r, 0));
     if (truncates && i->attr.size > 0) {
         fs_content_truncate(fs, i, 0);
+        fs_written_by(r, i);
         i->truncated = true;
     }
     r->handle = fs_handle_new(fs, i, r->flags);

@@ -65,18 +65,20 @@ fs_op_fallocate(struct fs_req *r)
     if (!S_ISREG(i->attr.mode))
         return C2_E_NO_DEVICE;
     C2_TRY(fs_compact_admit(r, i));
-    C2_TRY(fs_change_admit(r, FS_CHANGE_BYTES));
-
     uint64_t end = r->off + r->len;
     uint64_t size = i->attr.size;
     bool zero = (r->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0;
     bool extend = (r->mode & FALLOC_FL_KEEP_SIZE) == 0 && end > size;
+    C2_TRY(fs_change_admit(r, FS_CHANGE_BYTES));
+
     if (zero && r->off < size)
         fs_content_punch(fs, i, r->off, C2_MIN(end, size) - r->off);
     if (extend)
         fs_content_truncate(fs, i, end);
-    if (zero || extend)
+    if (zero || extend) {
+        fs_written_by(r, i);
         fs_changed(fs);
+    }
     return C2_E_OK;
 }
 
@@ -120,6 +122,7 @@ fs_op_copy_range(struct fs_req *r)
     C2_TRY(fs_change_admit(r, FS_CHANGE_BYTES));
 
     fs_content_clone(fs, from, r->off, to, r->off2, len);
+    fs_written_by(r, to);
     fs_changed(fs);
     r->count = len;
     return C2_E_OK;

@@ -19,6 +19,7 @@ fs_op_write(struct fs_req *r)
     C2_TRY(fs_compact_admit(r, i));
     C2_TRY(fs_admit(r, r->data.len));
     fs_content_write(fs, i, r->off, r->data);
+    fs_written_by(r, i);
     fs_pack_stream(fs, i);
     fs_changed(fs);
     r->count = r->data.len;

@@ -103,6 +103,48 @@ setattr__change_of_owner_takes_set_user_id_away(void **state)
     assert_int_equal(attr_of(x, d).mode, S_IFDIR | 02755);
 }
 
+/* The ways to change content: write, truncate, open with O_TRUNC, fallocate, copy. */
+static enum c2_err
+change(struct fsx *x, uint64_t f, unsigned way, uint32_t uid)
+{
+    struct fs_handle *h = fsx_open(x, f, O_RDWR);
+    struct fs_req r = { .op = FS_WRITE, .handle = h, .handle2 = h, .uid = uid, .len = 1 };
+    r.data = c2_slice("y", 1);
+    if (way == 1) {
+        r = (struct fs_req){ .op = FS_SETATTR, .ino = f, .valid = FS_SET_SIZE, .uid = uid };
+        r.attr.size = 1;
+    } else if (way == 2) {
+        r = (struct fs_req){ .op = FS_OPEN, .ino = f, .flags = O_WRONLY | O_TRUNC, .uid = uid };
+    } else if (way == 3) {
+        r.op = FS_FALLOCATE;
+        r.off = 100;
+    } else if (way == 4) {
+        r.op = FS_COPY_RANGE;
+        r.off2 = 50;
+    }
+    enum c2_err err = fsx_run(x, &r);
+    if (way == 2)
+        assert_int_equal(fsx_close(x, r.handle), C2_E_OK);
+    fs_req_done(&r);
+    assert_int_equal(fsx_close(x, h), C2_E_OK);
+    return err;
+}
+
+static void
+content__changed_by_root_keeps_set_user_id(void **state)
+{
+    struct fsx *x = *state;
+    for (unsigned way = 0; way < 5; way++) {
+        uint64_t f = put(x, "f", "xyz", 3);
+        assert_int_equal(set(x, f, FS_SET_MODE, (struct fs_attr){ .mode = 06755 }), C2_E_OK);
+        assert_int_equal(change(x, f, way, 0), C2_E_OK);
+        assert_int_equal(attr_of(x, f).mode, S_IFREG | 06755);
+        fsx_put(x, ROOT, "f", "xyz", 3);
+        assert_int_equal(change(x, f, way, 1000), C2_E_OK);
+        assert_int_equal(attr_of(x, f).mode, S_IFREG | 0755);
+    }
+}
+
 static void
 setattr__explicit_times_win_and_ctime_is_now(void **state)
 {
@@ -472,6 +514,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(setattr__mode_keeps_the_type_and_survives),
         TEST(setattr__change_of_owner_takes_set_user_id_away),
+        TEST(content__changed_by_root_keeps_set_user_id),
         TEST(setattr__explicit_times_win_and_ctime_is_now),
         TEST(setattr__size_cuts_and_extends_with_zeros),
         TEST(setattr__is_refused_when_the_session_is_lost),
