@@ -65,6 +65,13 @@ fs_admit(struct fs_req *r, size_t bytes)
     return C2_E_OK;
 }
 
+C2_RESULT
+fs_admit_size(const struct fs *fs, const struct fs_inode *i, uint64_t size)
+{
+    uint64_t now = fs_counted_bytes(i->attr.size), then = fs_counted_bytes(size);
+    return then > now && fs->used_bytes + (then - now) > FS_USED_MAX ? C2_E_NO_SPACE : C2_E_OK;
+}
+
 void
 fs_wake_blocked(struct fs *fs)
 {

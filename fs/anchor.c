@@ -92,6 +92,22 @@ refused(const struct anchor_build *b, struct c2_slice key)
                (unsigned long long)oid.seq);
 }
 
+/* The volume's counters are beyond what they can hold (fs_admit_size): they are not worth a commit,
+ * and fsck counts anew. */
+static bool
+drop_usage(struct anchor_build *b)
+{
+    struct ck bytes = ck_usage("bytes"), files = ck_usage("files");
+    size_t n = 0, before = b->nops;
+    for (size_t k = 0; k < before; k++) {
+        struct c2_slice key = c2_slice(b->bytes.data + b->ops[k].key, b->ops[k].key_len);
+        if (!c2_slice_equal(key, ck_slice(&bytes)) && !c2_slice_equal(key, ck_slice(&files)))
+            b->ops[n++] = b->ops[k];
+    }
+    b->nops = n;
+    return n > 0 && n < before;
+}
+
 static void
 part_done(struct coord_req *r)
 {
@@ -116,6 +132,15 @@ part_done(struct coord_req *r)
     }
     if (r->err != C2_E_OK && a->stopping) {
         finish(b, C2_E_CANCELED);
+        return;
+    }
+    if (r->err == C2_E_RANGE && drop_usage(b)) {
+        C2_MARK("anchor: counters that are full");
+        c2_log(ERROR, "anchor",
+               "group=%llu the counters of used bytes and files cannot be kept any more, fsck "
+               "counts anew",
+               (unsigned long long)a->txg->id);
+        submit_part(b);
         return;
     }
     if (r->err != C2_E_OK) {

@@ -247,6 +247,8 @@ void fs_fence(struct fs *fs);
 void fs_changed(struct fs *fs);
 /* Whether a write or change has to wait now; parks r if so and returns C2_E_AGAIN. */
 C2_RESULT fs_admit(struct fs_req *r, size_t bytes);
+/* Before a file becomes so long: NO_SPACE when the volume's sizes would be too much to count. */
+C2_RESULT fs_admit_size(const struct fs *fs, const struct fs_inode *i, uint64_t size);
 /* There is no room for so many bytes more. */
 bool fs_must_wait(const struct fs *fs, size_t bytes);
 /* Soon room is made, and who waits tries again. */

@@ -35,6 +35,9 @@
  * objects of FS_LARGE_OBJECT, so what is beyond are holes; sizes without a limit would add up to
  * more than the counter takes. */
 #define FS_COUNTED_MAX (1ull << 45)
+/* Of a volume: none grows beyond it. What FS_DIRTY_MAX changes can add before a deletion is counted
+ * fits above it. */
+#define FS_USED_MAX (1ull << 62)
 
 struct fs_manifest; /* fs/manifest.h */
 

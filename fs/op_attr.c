@@ -101,6 +101,8 @@ fs_op_setattr(struct fs_req *r)
         return C2_E_STALE;
     if (resize)
         C2_TRY(check_size(r, i));
+    if (resize)
+        C2_TRY(fs_admit_size(fs, i, r->attr.size));
     C2_TRY(fs_change_admit(r, FS_CHANGE_BYTES));
 
     if (resize) {

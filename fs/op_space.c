@@ -69,6 +69,8 @@ fs_op_fallocate(struct fs_req *r)
     uint64_t size = i->attr.size;
     bool zero = (r->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0;
     bool extend = (r->mode & FALLOC_FL_KEEP_SIZE) == 0 && end > size;
+    if (extend)
+        C2_TRY(fs_admit_size(fs, i, end));
     C2_TRY(fs_change_admit(r, FS_CHANGE_BYTES));
 
     if (zero && r->off < size)
@@ -119,6 +121,7 @@ fs_op_copy_range(struct fs_req *r)
     size_t first = fs_map_find(from->map, r->off);
     size_t last = fs_map_find(from->map, r->off + len - 1);
     C2_TRY(fs_compact_admit_copy(r, from, to, last - first + 1));
+    C2_TRY(fs_admit_size(fs, to, r->off2 + len));
     C2_TRY(fs_change_admit(r, FS_CHANGE_BYTES));
 
     fs_content_clone(fs, from, r->off, to, r->off2, len);

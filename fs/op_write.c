@@ -17,6 +17,7 @@ fs_op_write(struct fs_req *r)
         return C2_E_TOO_LARGE;
     C2_TRY(fs_inode_find_content(r, r->handle->inode->ino, &i));
     C2_TRY(fs_compact_admit(r, i));
+    C2_TRY(fs_admit_size(fs, i, r->off + r->data.len));
     C2_TRY(fs_admit(r, r->data.len));
     fs_content_write(fs, i, r->off, r->data);
     fs_written_by(r, i);

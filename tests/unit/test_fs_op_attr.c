@@ -13,6 +13,9 @@
 #include <cmocka.h>
 
 #include "base/alloc.h"
+#include "base/mark.h"
+#include "base/wire.h"
+#include "fs/coord_keys.h"
 #include "tests/lib/fs_fixture.h"
 
 #define ROOT FS_ROOT_INO
@@ -143,6 +146,59 @@ content__changed_by_root_keeps_set_user_id(void **state)
         assert_int_equal(change(x, f, way, 1000), C2_E_OK);
         assert_int_equal(attr_of(x, f).mode, S_IFREG | 0755);
     }
+}
+
+#define LARGEST_COUNTED (1ull << 45)
+
+static void
+put_used(struct fsx *x, uint64_t bytes)
+{
+    struct ck key = ck_usage("bytes");
+    uint8_t value[8];
+    c2_put_u64(value, bytes);
+    const struct coord_op op = { .kind = COORD_PUT,
+                                 .key = ck_slice(&key),
+                                 .value = c2_slice(value, sizeof(value)) };
+    fsx_txn(x, &op, 1);
+}
+
+/* Files of holes cost nothing, and there may be very many of them. */
+static void
+sizes__that_could_not_be_counted_are_refused(void **state)
+{
+    struct fsx *x = *state;
+    const struct fs_attr large = { .size = 1ull << 50 }, small = { .size = 1 };
+    uint64_t f = put(x, "f", "x", 1), g = put(x, "g", "x", 1);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    put_used(x, FS_USED_MAX - LARGEST_COUNTED);
+    remount(x);
+    assert_int_equal(set(x, f, FS_SET_SIZE, large), C2_E_OK);
+    assert_int_equal(set(x, g, FS_SET_SIZE, large), C2_E_NO_SPACE);
+    struct fs_handle *h = fsx_open(x, g, O_RDWR);
+    assert_int_equal(fsx_write(x, h, 1ull << 50, "x", 1), C2_E_NO_SPACE);
+    struct fs_req r = { .op = FS_FALLOCATE, .handle = h, .off = 1ull << 50, .len = 1 };
+    assert_int_equal(fsx_run(x, &r), C2_E_NO_SPACE);
+    r = (struct fs_req){ .op = FS_COPY_RANGE, .handle = h, .handle2 = h, .len = 1 };
+    r.off2 = 1ull << 50;
+    assert_int_equal(fsx_run(x, &r), C2_E_NO_SPACE);
+    assert_int_equal(set(x, f, FS_SET_SIZE, small), C2_E_OK);
+    assert_int_equal(set(x, g, FS_SET_SIZE, large), C2_E_OK);
+    assert_int_equal(fsx_close(x, h), C2_E_OK);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+}
+
+static void
+commit__goes_on_when_the_counters_are_full(void **state)
+{
+    struct fsx *x = *state;
+    put(x, "f", "x", 1);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    put_used(x, INT64_MAX);
+    put(x, "g", "content", 7);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    assert_true(c2_mark_count("anchor: counters that are full") > 0);
+    fsx_drop_cache(x);
+    fsx_expect(x, ROOT, "g", "content", 7);
 }
 
 static void
@@ -515,6 +571,8 @@ main(void)
         TEST(setattr__mode_keeps_the_type_and_survives),
         TEST(setattr__change_of_owner_takes_set_user_id_away),
         TEST(content__changed_by_root_keeps_set_user_id),
+        TEST(sizes__that_could_not_be_counted_are_refused),
+        TEST(commit__goes_on_when_the_counters_are_full),
         TEST(setattr__explicit_times_win_and_ctime_is_now),
         TEST(setattr__size_cuts_and_extends_with_zeros),
         TEST(setattr__is_refused_when_the_session_is_lost),
