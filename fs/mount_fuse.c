@@ -81,7 +81,9 @@ device_ready(struct c2_fd_watch *w, unsigned events)
  * On a local disk no signal ends a call on files: programs with timers of their own (git, data
  * bases) do not expect EINTR there, least of all from stat or rename. The kernel tells of a signal
  * that comes while a request waits, once; we give in when it ends the process, or when the request
- * has waited so long that somebody will want to go on.
+ * has waited so long that somebody will want to go on. Not so for fsync and close, whatever the
+ * program wants of its handler (SA_RESTART has no effect on an answer): to a data base a failed
+ * fsync is lost data.
  *
  * A process that ends closes its files: each FLUSH of them waits for the clouds with close = sync.
  * The kernel sends no INTERRUPT for it (the process takes no signals any more), so a process that
@@ -141,10 +143,11 @@ static bool
 may_end(const struct mf_call *c, uint64_t now)
 {
     bool long_since = now - c->since_ns >= PATIENCE_NS;
+    bool promises = c->r.op == FS_FSYNC || c->r.op == FS_FLUSH;
     if (now < c->look_ns)
         return false;
-    if (c->signalled)
-        return long_since || is_killed(c->pid);
+    if (c->signalled && (is_killed(c->pid) || (long_since && !promises)))
+        return true;
     return long_since && is_exiting(c->pid);
 }
 

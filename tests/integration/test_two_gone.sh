@@ -61,9 +61,23 @@ started $writer
 written() { [ "$(stat -c %s "$MNT/waits")" -eq 5000 ]; }
 check "the writer has written" wait_for 60 written
 check "fsync waits for the clouds" ends_with 124 timeout 2 tail --pid=$writer -f /dev/null
+# One with a timer: its handler runs again and again, and no call of it may fail for that.
+python3 -c 'import ctypes, os, signal, sys
+libc = ctypes.CDLL(None) # os.fsync would call again
+signal.signal(signal.SIGALRM, lambda *unused: None)
+signal.siginterrupt(signal.SIGALRM, False)
+fd = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY)
+os.write(fd, b"x" * 5000)
+signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+if libc.fsync(fd) != 0 or libc.close(fd) != 0:
+    sys.exit(1)' "$MNT/timer" &
+timer=$!
+started $timer
+check "signals that are handled do not end fsync" ends_with 124 timeout 14 tail --pid=$timer -f /dev/null
 kill -9 $writer
 check "a process that is killed does not wait for ever" wait_for 60 fails alive $writer
 for p in p1 p2; do provider_fault "$p" ""; done
+check "it ends when the clouds are back" wait $timer
 check "what it wrote reaches the clouds" timeout 300 sync -f "$MNT"
 check "the file is whole" written
 mount_stop
