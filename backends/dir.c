@@ -4,7 +4,8 @@
  * tests, and for anything that is mounted: a NAS, another disk.
  *
  *  - PUT is atomic and durable: the environment writes a temporary file beside the target, syncs
- *    it, and renames (or, with if_absent, links) it into place. Temporary names are never keys.
+ *    it, and renames (or, with if_absent, links) it into place. Temporary names are never keys;
+ *    LIST removes those that a crash has left, a day later.
  *  - DELETE removes folders that became empty, so a PUT may find its folder gone between two steps
  *    and tries again.
  *  - The root is never made here. A root that is missing is an unplugged disk, an unmounted NAS or
@@ -137,6 +138,8 @@ dir_next(struct dir_op *op, enum dir_step step, enum c2_disk_verb verb)
     case DIR_UNLINK:
     case DIR_RMDIR:
     case DIR_WALK_STAT:
+    case DIR_LEFT_STAT:
+    case DIR_LEFT_UNLINK:
     default:
         break;
     }
@@ -350,6 +353,8 @@ answered(struct c2_disk_req *d)
         break;
     case DIR_WALK_LIST:
     case DIR_WALK_STAT:
+    case DIR_LEFT_STAT:
+    case DIR_LEFT_UNLINK:
         dir_walk_answered(op);
         break;
     case DIR_REFUSE:

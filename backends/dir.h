@@ -31,6 +31,8 @@ struct dir_walk {
     struct dir_frame *frames; /* owned; the innermost is the last */
     size_t depth, cap;
     bool folder_vanished; /* while we looked: the root may have, too */
+    struct c2_buf left;   /* names of temporary files of the innermost folder, zero-terminated */
+    size_t left_at;       /* of the next one in it */
 };
 
 enum dir_step {
@@ -44,6 +46,8 @@ enum dir_step {
     DIR_RMDIR,
     DIR_WALK_LIST, /* LIST: names of the innermost frame */
     DIR_WALK_STAT, /* LIST: size of an object */
+    DIR_LEFT_STAT, /* LIST: age of a temporary file */
+    DIR_LEFT_UNLINK,
 };
 
 struct dir_op {
@@ -72,7 +76,7 @@ void dir_fail(struct dir_op *op, enum c2_err err);
 void dir_check_root(struct dir_op *op);
 
 void dir_walk_start(struct dir_op *op);
-/* The disk has answered DIR_WALK_LIST or DIR_WALK_STAT. */
+/* The disk has answered one of DIR_WALK_LIST ... DIR_LEFT_UNLINK. */
 void dir_walk_answered(struct dir_op *op);
 /* The root is there although a folder vanished. */
 void dir_walk_end(struct dir_op *op);

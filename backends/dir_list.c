@@ -8,13 +8,21 @@
  * take, plus one; if that was too few (empty folders, objects deleted meanwhile), the directory is
  * read again from the last name on. So memory is bounded by list_max and the depth, and one page of
  * a directory of n names costs one read of it and n log(list_max) comparisons.
+ *
+ * A kill in the middle of a PUT leaves a temporary file. Nobody else looks into all folders again
+ * and again, as a scrub does; so what is a day old, and in nobody's hands for sure, is removed
+ * here.
  */
 #include "backends/dir.h"
 
 #include "base/alloc.h"
+#include "base/mark.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#define LEFT_NS        (24 * 3600 * C2_NS_PER_S)
+#define LEFT_BYTES_MAX ((size_t)64 << 10) /* of names, looked at in one go */
 
 static struct dir_frame *
 top(struct dir_walk *w)
@@ -51,6 +59,7 @@ dir_walk_done(struct dir_walk *w)
         pop(w);
     c2_free(w->frames);
     w->frames = NULL;
+    c2_buf_done(&w->left);
 }
 
 static bool
@@ -141,6 +150,8 @@ fill(struct dir_op *op, struct c2_slice names)
     for (const char *name = (const char *)names.data; name < end; name += strlen(name) + 1) {
         if (wanted(r, f, name))
             offer(&s, name);
+        else if (starts_with(name, C2_DISK_TMP_PREFIX) && op->walk.left.len < LEFT_BYTES_MAX)
+            c2_buf_append(&op->walk.left, name, strlen(name) + 1);
     }
     qsort(s.names, s.count, sizeof *s.names, by_bytes);
     c2_buf_clear(&f->text);
@@ -222,6 +233,44 @@ go_on(struct dir_op *op)
         dir_walk_end(op);
 }
 
+/* ---- what a kill has left ---- */
+
+/* The next temporary file of the folder; then the walk. Whether one can be removed or not is
+ * nothing to the LIST. */
+static void
+next_left(struct dir_op *op)
+{
+    struct dir_walk *w = &op->walk;
+    if (w->left_at >= w->left.len) {
+        c2_buf_clear(&w->left);
+        w->left_at = 0;
+        go_on(op);
+        return;
+    }
+    const char *name = (const char *)w->left.data + w->left_at;
+    w->left_at += strlen(name) + 1;
+    char *key = c2_asprintf("%s%s", top(w)->prefix, name);
+    c2_free(op->path);
+    op->path = dir_path_of(op, key);
+    c2_free(key);
+    dir_next(op, DIR_LEFT_STAT, C2_DISK_STAT);
+}
+
+static void
+age_arrived(struct dir_op *op)
+{
+    uint64_t now = c2_wall_ns(op->call.p->env);
+    if (op->disk.err != C2_E_OK || op->disk.is_dir || op->disk.mtime_ns > now ||
+        now - op->disk.mtime_ns < LEFT_NS) {
+        next_left(op);
+        return;
+    }
+    C2_MARK("dir: a temporary file that a kill has left");
+    dir_next(op, DIR_LEFT_UNLINK, C2_DISK_UNLINK);
+}
+
+/* ---- answers of the disk ---- */
+
 static bool
 is_absence(enum c2_err err)
 {
@@ -239,10 +288,11 @@ names_arrived(struct dir_op *op)
     if (err == C2_E_OK) {
         fill(op, c2_blob_slice(op->disk.reply));
         c2_blob_unref(op->disk.reply);
-    } else {
-        op->walk.folder_vanished = true;
-        pop(&op->walk);
+        next_left(op);
+        return;
     }
+    op->walk.folder_vanished = true;
+    pop(&op->walk);
     go_on(op);
 }
 
@@ -270,8 +320,12 @@ dir_walk_answered(struct dir_op *op)
 {
     if (op->step == DIR_WALK_LIST)
         names_arrived(op);
-    else
+    else if (op->step == DIR_WALK_STAT)
         size_arrived(op);
+    else if (op->step == DIR_LEFT_STAT)
+        age_arrived(op);
+    else
+        next_left(op);
 }
 
 void

@@ -8,6 +8,7 @@
 #include "tests/lib/provider_contract.h"
 #include "tests/lib/test_env.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <setjmp.h>
 #include <cmocka.h>
@@ -242,6 +243,41 @@ dir__temporary_files_are_not_listed(void **state)
     assert_int_equal(test_prov_list(&f->c, "", NULL, 10, &list), C2_E_OK);
     assert_string_equal(c2_buf_cstr(&list), "a/b\n");
     c2_buf_done(&list);
+}
+
+static char *
+leave(struct fixture *f, const char *name, uint64_t age_s)
+{
+    char *path = c2_asprintf("%s/" C2_DISK_TMP_PREFIX "%s", f->root, name);
+    uint64_t then = c2_wall_ns(test_env_env(f->t)) / C2_NS_PER_S - age_s;
+    const struct timespec times[2] = { { .tv_sec = (time_t)then }, { .tv_sec = (time_t)then } };
+    test_disk_write_file(path, "torn", 4);
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    return path;
+}
+
+/* A kill in the middle of a PUT leaves one; what is young may be in the hands of somebody. */
+static void
+dir__list_removes_temporary_files_of_yesterday(void **state)
+{
+    struct fixture *f = *state;
+    put(f, "b", "x");
+    C2_AUTO(c2_free_auto) char *old1 = leave(f, "1", 2 * 86400);
+    C2_AUTO(c2_free_auto) char *young = leave(f, "2", 3600);
+    C2_AUTO(c2_free_auto) char *old2 = leave(f, "3", 100 * 86400);
+    C2_AUTO(c2_free_auto) char *folder = c2_asprintf("%s/" C2_DISK_TMP_PREFIX "d", f->root);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    for (unsigned turn = 0; turn < 2; turn++) {
+        struct c2_buf list = { 0 };
+        assert_int_equal(test_prov_list(&f->c, "", NULL, 10, &list), C2_E_OK);
+        assert_string_equal(c2_buf_cstr(&list), "b\n");
+        c2_buf_done(&list);
+        assert_false(test_disk_exists(old1));
+        assert_true(test_disk_exists(young));
+        assert_false(test_disk_exists(old2));
+        assert_true(test_disk_exists(folder));
+    }
+    assert_int_equal(rmdir(folder), 0);
 }
 
 static void
@@ -487,6 +523,7 @@ main(void)
         TEST(dir__file_in_place_of_the_root_is_unreachable),
         TEST(dir__key_below_an_object_is_refused),
         TEST(dir__temporary_files_are_not_listed),
+        TEST(dir__list_removes_temporary_files_of_yesterday),
         TEST(dir__delete_removes_empty_folders_but_not_the_root),
         TEST(dir__full_disk_is_no_space),
         TEST(dir__errors_of_the_disk_are_not_absence),
