@@ -525,6 +525,40 @@ vote__that_nobody_has_signed_is_looked_at_once(void **state)
     bft_free(r);
 }
 
+/* A null batch as number 1 of view 1, passed on by seat 2. */
+static void
+propose(struct bft_replica *r, const char *signer)
+{
+    const struct msg_head h = { .type = MSG_PRE_PREPARE, .sender = 1 };
+    struct msg_proposal p = { .view = 1, .n = 1 };
+    uint8_t secret[C2_ED25519_SECRET_LEN], key[MSG_KEY_LEN];
+    struct c2_buf proposal = { 0 }, out = { 0 };
+    msg_batch_digest(c2_slice(NULL, 0), p.digest);
+    cheap_sign_key(signer, 1, secret, key);
+    msg_write_proposal(&proposal, &h, &p);
+    msg_sign(&cheap_sign, secret, &proposal, 0);
+    msg_write_pre_prepare(&out, c2_buf_slice(&proposal), c2_slice(NULL, 0));
+    struct c2_blob *msg = c2_blob_copy(out.data, out.len);
+    bft_on_pre_prepare(r, 2, msg);
+    c2_blob_unref(msg);
+    c2_buf_done(&proposal);
+    c2_buf_done(&out);
+}
+
+static void
+proposal__that_its_primary_has_not_signed_is_not_taken(void **state)
+{
+    (void)state;
+    struct bft_replica *r = make_running();
+    r->view = 1;
+    propose(r, "nobody");
+    assert_int_equal(r->count.sig_bad, 1);
+    assert_false(bft_slot(r, 1)->have_proposal);
+    propose(r, "replica");
+    assert_true(bft_slot(r, 1)->have_proposal);
+    bft_free(r);
+}
+
 int
 main(void)
 {
@@ -542,6 +576,7 @@ main(void)
         cmocka_unit_test(reads__that_wait_take_bounded_memory),
         cmocka_unit_test(number__that_one_replica_alone_has_seen_keeps_nobody_busy),
         cmocka_unit_test(vote__that_nobody_has_signed_is_looked_at_once),
+        cmocka_unit_test(proposal__that_its_primary_has_not_signed_is_not_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
