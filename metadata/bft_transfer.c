@@ -31,6 +31,8 @@
 #include "base/wire.h"
 #include "metadata/bft_int.h"
 
+_Static_assert(MSG_WANTED_MAX < 32, "answers of a message are bits");
+
 static void
 give_sync_job(struct bft_replica *r, struct bft_job *job)
 {
@@ -43,16 +45,40 @@ give_sync_job(struct bft_replica *r, struct bft_job *job)
     bft_give_job(r, job);
 }
 
+/* The answers with a bit in `useful`. */
 static void
-give_answers(struct bft_replica *r, struct c2_blob *blob, uint16_t seat)
+put_useful(const struct msg_state *m, uint32_t useful, struct c2_buf *out)
+{
+    struct c2_rd in = c2_rd_init(m->answers);
+    for (uint32_t i = 0; i < m->count; i++) {
+        size_t from = in.pos;
+        c2_rd_u8(&in);
+        c2_rd_raw(&in, MSG_DIGEST_LEN);
+        c2_rd_bytes(&in, MSG_BYTES_MAX);
+        if ((useful >> i & 1) != 0)
+            c2_wr_raw(out, m->answers.data + from, in.pos - from);
+    }
+}
+
+/* What the seat was not asked for stays out: the executor would take it and want more instead,
+ * while others are still asked for the same, until there is no room for all that. */
+static void
+give_answers(struct bft_replica *r, struct c2_blob *blob, uint16_t seat, uint32_t useful)
 {
     struct bft_job *job = bft_job_new(BFT_JOB_SYNC);
     struct msg_state m;
     enum c2_err err = msg_read_state(c2_blob_slice(blob), &m);
     C2_ASSERT(err == C2_E_OK);
-    job->body = c2_blob_ref(blob);
-    job->in = m.answers;
     job->seat = seat;
+    if (useful == (1u << m.count) - 1) {
+        job->body = c2_blob_ref(blob);
+        job->in = m.answers;
+    } else {
+        c2_buf_clear(&r->scratch);
+        put_useful(&m, useful, &r->scratch);
+        job->body = bft_take_scratch(r);
+        job->in = c2_blob_slice(job->body);
+    }
     give_sync_job(r, job);
 }
 
@@ -412,13 +438,14 @@ end_answered(struct bft_replica *r, uint16_t seat)
     }
 }
 
-/* Takes an answer off the list; returns whether anything was asked for, and whether it is there. */
+/* Takes an answer off the list; returns whether anything was asked for, and a bit for each part
+ * that was and is there. */
 static bool
-take_answers(struct bft_sync *y, uint16_t seat, const struct msg_state *m, bool *ret_useful)
+take_answers(struct bft_sync *y, uint16_t seat, const struct msg_state *m, uint32_t *ret_useful)
 {
     bool asked = false;
     struct c2_rd in = c2_rd_init(m->answers);
-    *ret_useful = false;
+    *ret_useful = 0;
     for (uint32_t i = 0; i < m->count; i++) {
         uint8_t hash[MSG_DIGEST_LEN];
         uint8_t kind = c2_rd_u8(&in);
@@ -434,7 +461,7 @@ take_answers(struct bft_sync *y, uint16_t seat, const struct msg_state *m, bool 
             continue;
         }
         *item = a->item[--a->nitems];
-        *ret_useful = true;
+        *ret_useful |= 1u << i;
     }
     return asked;
 }
@@ -444,7 +471,7 @@ bft_on_state(struct bft_replica *r, uint16_t seat, struct c2_blob *blob)
 {
     struct bft_sync *y = &r->sync;
     struct msg_state m;
-    bool useful = false;
+    uint32_t useful = 0;
     if (r->mode != BFT_SYNCING || msg_read_state(c2_blob_slice(blob), &m) != C2_E_OK)
         return;
     if (y->waiting > 2 * (size_t)BFT_SYNC_BYTES)
@@ -454,9 +481,9 @@ bft_on_state(struct bft_replica *r, uint16_t seat, struct c2_blob *blob)
         return;
     }
     end_answered(r, seat);
-    if (useful) {
+    if (useful != 0) {
         y->answer = (3 * y->answer + blob->len) / 4;
-        give_answers(r, blob, seat);
+        give_answers(r, blob, seat, useful);
     }
     go_on(r);
 }

@@ -447,6 +447,26 @@ liar__is_not_waited_for(void **state)
     free_rig(g);
 }
 
+/* It knows the state, and answers also what others are to be asked for: that is as good as nothing,
+ * or the executor would want more and more beside what is still waited for. */
+static void
+liar__that_answers_for_others_takes_no_room(void **state)
+{
+    (void)state;
+    struct rig *g = new_rig();
+    begin(g);
+    const unsigned rounds = 100;
+    for (unsigned round = 0; round < rounds; round++) {
+        struct sent *s = oldest(g, 3, 0);
+        assert_true(g->r->sync.nitems > MSG_WANTED_MAX);
+        for (unsigned i = 1; i < MSG_WANTED_MAX; i++)
+            s->f.item[i] = g->r->sync.item[i].item;
+        answer_some(g, s, MSG_WANTED_MAX, PART_LEN);
+    }
+    assert_int_equal(g->got, rounds);
+    free_rig(g);
+}
+
 /* Nobody has the state any more, and there is a newer one. */
 static void
 target__moves_on_when_all_were_asked_in_vain(void **state)
@@ -534,6 +554,7 @@ main(void)
         cmocka_unit_test(answers__that_are_large_are_asked_for_a_few_at_a_time),
         cmocka_unit_test(answers__that_are_larger_than_all_others_take_bounded_memory),
         cmocka_unit_test(liar__is_not_waited_for),
+        cmocka_unit_test(liar__that_answers_for_others_takes_no_room),
         cmocka_unit_test(target__moves_on_when_all_were_asked_in_vain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
