@@ -80,14 +80,14 @@ answer_code(struct bft_replica *r, const struct msg_request *m, uint64_t conn, u
 }
 
 static void
-answer_open(struct bft_replica *r, const struct msg_request *m, uint64_t n, uint8_t code,
-            uint64_t number)
+answer_open(struct bft_replica *r, const struct msg_request *m, uint64_t conn, uint64_t n,
+            uint8_t code, uint64_t number)
 {
     uint8_t bytes[8];
     c2_put_u64(bytes, number);
     struct answer a = { .cseq = m->cseq, .n = n, .code = code };
     a.result = c2_slice(bytes, sizeof bytes);
-    send_answer(r, m->key, 0, &a);
+    send_answer(r, m->key, conn, &a);
 }
 
 static void
@@ -112,7 +112,7 @@ answer_one_again(struct bft_replica *r, const struct msg_request *m, uint64_t co
         return false;
     case BFT_DONE:
         if (m->kind == MSG_REQ_OPEN)
-            answer_open(r, m, bft_session_opened_at(s), MSG_OK, s->id);
+            answer_open(r, m, conn, bft_session_opened_at(s), MSG_OK, s->id);
         else
             answer_cached(r, m, s, conn);
         return true;
@@ -166,9 +166,9 @@ open_session(struct bft_replica *r, const struct msg_request *m, uint64_t n, uns
     uint64_t last = 0;
     uint64_t id = bft_session_open(r, m, n, place, &last);
     if (id != 0)
-        answer_open(r, m, n, MSG_OK, id);
+        answer_open(r, m, 0, n, MSG_OK, id);
     else
-        answer_open(r, m, n, MSG_OPEN_REFUSED, last);
+        answer_open(r, m, 0, n, MSG_OPEN_REFUSED, last);
 }
 
 static void
@@ -216,7 +216,7 @@ run_request(struct bft_replica *r, struct bft_job *job, const struct msg_request
     case BFT_DONE:
         r->count.duplicates++;
         if (m->kind == MSG_REQ_OPEN)
-            answer_open(r, m, bft_session_opened_at(s), MSG_OK, s->id);
+            answer_open(r, m, 0, bft_session_opened_at(s), MSG_OK, s->id);
         else
             answer_cached(r, m, s, 0);
         break;

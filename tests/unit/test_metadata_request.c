@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The room that replicas have for requests: anybody can make keys and name sessions to come, and
- * must not be in the way of real clients with it.
+ * must not be in the way of real clients with it. And whom a repeated request costs an answer.
  */
 #include "base/alloc.h"
-#include "metadata/bft.h"
+#include "metadata/bft_int.h"
 #include "tests/lib/bft_trio.h"
 
 #include <setjmp.h>
@@ -49,8 +49,8 @@ pass_on_stranger(struct trio *t, unsigned number)
     c2_buf_done(&out);
 }
 
-static void
-open_session(struct trio *t, unsigned k)
+static struct c2_blob *
+make_open(struct trio *t, unsigned k)
 {
     struct msg_request m = { .kind = MSG_REQ_OPEN, .cseq = 1 };
     uint8_t cert[MSG_SIG_LEN];
@@ -58,7 +58,13 @@ open_session(struct trio *t, unsigned k)
     msg_client_hash(t->config.cluster, t->client[k] + 32, hash);
     cheap_sign.sign(&cheap_sign, t->authority, hash, cert);
     m.op = c2_slice(cert, sizeof cert);
-    struct c2_blob *msg = sign(t, t->client[k], &m);
+    return sign(t, t->client[k], &m);
+}
+
+static void
+open_session(struct trio *t, unsigned k)
+{
+    struct c2_blob *msg = make_open(t, k);
     trio_client_sends(t, k, EVERYBODY, msg);
     trio_settle(t);
     c2_blob_unref(msg);
@@ -92,11 +98,34 @@ requests__of_unknown_sessions_get_a_small_part_of_the_room(void **state)
     trio_free(t);
 }
 
+/* Or each connection of the key would get it, and none while the key owes something. */
+static void
+open__that_is_repeated_is_answered_where_it_came_from(void **state)
+{
+    const uint64_t conn = 77;
+    struct trio *t = trio_new();
+    (void)state;
+    open_session(t, 0);
+    trio_time_passes(t, 100);
+    assert_true(t->session[0] != 0);
+    struct bft_replica *r = t->replica[0].core;
+    struct c2_blob *msg = make_open(t, 0);
+    bft_out_begin(r);
+    bft_on_request(r, msg, c2_blob_slice(msg), conn, false);
+    assert_int_equal(r->out.count, 1);
+    assert_int_equal(r->out.list[0].kind, BFT_ACT_REPLY);
+    assert_int_equal(r->out.list[0].conn, conn);
+    bft_out_begin(r);
+    c2_blob_unref(msg);
+    trio_free(t);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests__of_unknown_sessions_get_a_small_part_of_the_room),
+        cmocka_unit_test(open__that_is_repeated_is_answered_where_it_came_from),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
