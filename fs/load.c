@@ -41,12 +41,18 @@
 #define MISSES_MANY     3u
 #define LOADS_AHEAD_MAX 32u /* loads that run, beyond which none ahead is started */
 
-struct fs_load {
-    struct fs *fs;
-    struct c2_link link;    /* in fs->loads */
-    struct c2_list waiting; /* fs_req.link */
+/* Who waits without a request. */
+struct listener {
+    struct listener *next;
     void (*done)(void *arg, enum c2_err err);
     void *arg;
+};
+
+struct fs_load {
+    struct fs *fs;
+    struct c2_link link;        /* in fs->loads */
+    struct c2_list waiting;     /* fs_req.link */
+    struct listener *listeners; /* owned */
     struct coord_req req;
     struct c2_slice *slices;
     struct ck *keys;
@@ -91,8 +97,12 @@ load_end(struct fs_load *l, enum c2_err err)
         else
             fs_reply(r, err);
     }
-    if (l->done != NULL)
-        l->done(l->arg, err);
+    while (l->listeners != NULL) {
+        struct listener *t = l->listeners;
+        l->listeners = t->next;
+        t->done(t->arg, err);
+        c2_free(t);
+    }
     load_free(l);
 }
 
@@ -104,6 +114,14 @@ load_new(struct fs *fs)
     c2_list_init(&l->waiting);
     c2_list_append(&fs->loads, &l->link);
     return l;
+}
+
+static void
+listen_to(struct fs_load *l, void (*done)(void *arg, enum c2_err err), void *arg)
+{
+    struct listener *t = c2_calloc(1, sizeof(*t));
+    *t = (struct listener){ .next = l->listeners, .done = done, .arg = arg };
+    l->listeners = t;
 }
 
 /* ---- inodes -------------------------------------------------------------------------------- */
@@ -289,9 +307,7 @@ void
 fs_load_inodes_for(struct fs *fs, const uint64_t *inos, size_t n,
                    void (*done)(void *arg, enum c2_err err), void *arg)
 {
-    struct fs_load *l = load_inodes(fs, inos, n);
-    l->done = done;
-    l->arg = arg;
+    listen_to(load_inodes(fs, inos, n), done, arg);
 }
 
 void
@@ -557,8 +573,5 @@ void
 fs_load_content_for(struct fs *fs, struct fs_inode *i, void (*done)(void *arg, enum c2_err err),
                     void *arg)
 {
-    struct fs_load *l = content_load(fs, i);
-    C2_ASSERT(l->done == NULL);
-    l->done = done;
-    l->arg = arg;
+    listen_to(content_load(fs, i), done, arg);
 }

@@ -3,6 +3,7 @@
  * Loading from the store: what is asked for name by name costs few reads, what is loaded ahead is
  * right, and one inode that cannot be read is nobody else's affair.
  */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "fs/coord_keys.h"
+#include "fs/load.h"
 #include "tests/lib/coord_gate.h"
 #include "tests/lib/fs_fixture.h"
 
@@ -169,6 +171,47 @@ inodes__that_are_more_than_one_answer_are_replayed(void **state)
     look_at_all(x, d, "f", 60, C2_E_OK);
 }
 
+struct listening {
+    bool done;
+    enum c2_err err;
+};
+
+static void
+content_here(void *arg, enum c2_err err)
+{
+    struct listening *l = arg;
+    assert_false(l->done);
+    *l = (struct listening){ .done = true, .err = err };
+}
+
+/* Compaction, c2fsctl verify, and another one of those: each hears when the extents are here. */
+static void
+content__of_one_file_may_be_loaded_for_several(void **state)
+{
+    struct fsx *x = *state;
+    struct fs_handle *h;
+    struct listening l[3] = { 0 };
+    uint64_t ino;
+    assert_int_equal(fsx_create(x, ROOT, "a", O_RDWR, &h, &ino), C2_E_OK);
+    for (unsigned k = 0; k < 20; k++) { /* more objects than an inode has room for */
+        assert_int_equal(fsx_write(x, h, k, "x", 1), C2_E_OK);
+        assert_int_equal(fsx_sync(x), C2_E_OK);
+    }
+    assert_int_equal(fsx_close(x, h), C2_E_OK);
+    fsx_drop_cache(x);
+    assert_int_equal(fsx_ino(x, ROOT, "a"), ino);
+    struct fs_inode *i = fs_inode_peek(x->fs, ino);
+    assert_non_null(i);
+    assert_null(i->map);
+    for (unsigned k = 0; k < 3; k++)
+        fs_load_content_for(x->fs, i, content_here, &l[k]);
+    for (unsigned k = 0; k < 3; k++) {
+        test_env_run_until(x->t, &l[k].done);
+        assert_int_equal(l[k].err, C2_E_OK);
+    }
+    assert_non_null(fs_inode_peek(x->fs, ino)->map);
+}
+
 int
 main(void)
 {
@@ -180,6 +223,7 @@ main(void)
         TEST(names_ahead__do_not_bring_back_what_was_deleted),
         TEST(inodes__one_that_is_damaged_leaves_its_neighbours),
         TEST(inodes__that_are_more_than_one_answer_are_replayed),
+        TEST(content__of_one_file_may_be_loaded_for_several),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
