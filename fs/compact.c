@@ -27,6 +27,7 @@ static void ask_objects(struct fs_compact *c);
 
 /* ---- when ----------------------------------------------------------------------------------- */
 
+/* A mount that has lost its right to write never gets it back. */
 static void
 arm(struct fs_compact *c)
 {
@@ -34,7 +35,11 @@ arm(struct fs_compact *c)
     uint64_t now = c2_now_ns(fs->part.env);
     if (!c->crowded_only)
         c->due_ns = now + fs->conf.gc_interval_ns;
-    if (!c->stopped && fs->conf.compact)
+    if (c->stopped || fs->fenced)
+        return;
+    if (c->ncrowded > 0)
+        c2_timer_arm(fs->part.env, &c->timer, now);
+    else if (fs->conf.compact)
         c2_timer_arm(fs->part.env, &c->timer, C2_MAX(c->due_ns, now));
 }
 
@@ -289,7 +294,9 @@ next_file(struct fs_compact *c)
         pass_over(c, C2_E_CANCELED);
     } else if (c->ncrowded > 0) {
         c->joining = true;
-        c->ino = c->crowded[--c->ncrowded];
+        c->ino = c->crowded[0];
+        c->ncrowded--;
+        memmove(c->crowded, c->crowded + 1, c->ncrowded * sizeof(c->crowded[0]));
         compact_file_start(c);
     } else if (c->next < c->ninos) {
         c->ino = c->inos[c->next++];

@@ -18,8 +18,10 @@
  * neighbours soon. Until then a window may have more extents than it had: the last eighth is for
  * that.
  */
+#include "base/log.h"
 #include "base/mark.h"
 #include "fs/compact_impl.h"
+#include "fs/lost.h"
 #include "fs/manifest.h"
 
 #define LEAST     3u  /* a window that has less to join is left alone */
@@ -117,6 +119,12 @@ limit(const struct fs *fs, size_t eighths)
     return fs->conf.extents_max / 8 * eighths;
 }
 
+static bool
+in_a_hurry(const struct fs_compact *c)
+{
+    return c->inode->join_waits || c->inode->map->n >= limit(c->fs, 6);
+}
+
 /* What was joined becomes fewer extents yet. */
 static bool
 is_under_way(const struct fs_compact *c)
@@ -144,13 +152,23 @@ compact_join_wait(struct fs_compact *c)
         fs_wake_blocked(fs);
         return WAIT_NS;
     }
-    return n >= limit(fs, 6) || compact_seats_are_well(fs) ? 0 : C2_NEVER;
+    return in_a_hurry(c) || compact_seats_are_well(fs) ? 0 : C2_NEVER;
 }
 
 uint64_t
 compact_join_pause(const struct fs_compact *c, uint64_t ns)
 {
-    return c->inode->map->n >= limit(c->fs, 6) ? 0 : ns;
+    return in_a_hurry(c) ? 0 : ns;
+}
+
+static void
+tell_stuck(const struct fs *fs, const struct fs_inode *i)
+{
+    char name[FS_DESCRIPTION_MAX];
+    fs_describe_inode(fs, i->ino, name);
+    c2_log(WARN, "compact",
+           "file=\"%s\" extents=%zu they cannot be joined: changes that add to them fail", name,
+           i->joined);
 }
 
 void
@@ -158,7 +176,11 @@ compact_join_end(struct fs_compact *c)
 {
     struct fs_inode *i = c->inode;
     i->joined = i->map == NULL ? 0 : i->map->n;
-    i->join_stuck = !c->rewrote && !c->changed && !c->join_again;
+    bool ended = c->stopped || c->fs->fenced;
+    i->join_stuck = !ended && !c->rewrote && !c->changed && !c->join_again;
+    if (i->join_stuck && i->join_waits)
+        tell_stuck(c->fs, i);
+    i->join_waits = false;
     if (c->join_again)
         c->again_ns = c2_now_ns(c->fs->part.env) + COMPACT_WAIT_NS;
 }
@@ -184,7 +206,8 @@ static C2_RESULT
 admit(struct fs_req *r, struct fs_inode *i, size_t n)
 {
     struct fs *fs = r->fs;
-    bool stuck = i->join_stuck && i->map->n >= i->joined;
+    /* With other extents than then there may be something to join. */
+    bool stuck = i->join_stuck && i->map->n == i->joined;
     if (fs->fenced)
         return C2_E_FENCED;
     if (n < limit(fs, 7)) {
@@ -196,6 +219,7 @@ admit(struct fs_req *r, struct fs_inode *i, size_t n)
     if (stuck)
         return C2_E_TOO_LARGE;
     C2_MARK("compact: a change waits until a file has fewer pieces");
+    i->join_waits = true;
     join_soon(fs->compact, i->ino);
     fs_park(r, &fs->blocked);
     return C2_E_AGAIN;

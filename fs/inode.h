@@ -93,6 +93,7 @@ struct fs_inode {
     struct fs_chunk *tail;      /* borrowed from map: the chunk that sequential writes grow */
     size_t joined;   /* extents when they were joined last, fs/compact_crowd.c; 0 = never */
     bool join_stuck; /* ... and none could be */
+    bool join_waits; /* a change waits until they are fewer */
 
     /* Directories: loading of names ahead, fs/load.c. */
     unsigned names_missed;    /* since the last one */
