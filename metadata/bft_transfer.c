@@ -63,19 +63,17 @@ put_useful(const struct msg_state *m, uint32_t useful, struct c2_buf *out)
 /* What the seat was not asked for stays out: the executor would take it and want more instead,
  * while others are still asked for the same, until there is no room for all that. */
 static void
-give_answers(struct bft_replica *r, struct c2_blob *blob, uint16_t seat, uint32_t useful)
+give_answers(struct bft_replica *r, struct c2_blob *blob, const struct msg_state *m, uint16_t seat,
+             uint32_t useful)
 {
     struct bft_job *job = bft_job_new(BFT_JOB_SYNC);
-    struct msg_state m;
-    enum c2_err err = msg_read_state(c2_blob_slice(blob), &m);
-    C2_ASSERT(err == C2_E_OK);
     job->seat = seat;
-    if (useful == (1u << m.count) - 1) {
+    if (useful == (1u << m->count) - 1) {
         job->body = c2_blob_ref(blob);
-        job->in = m.answers;
+        job->in = m->answers;
     } else {
         c2_buf_clear(&r->scratch);
-        put_useful(&m, useful, &r->scratch);
+        put_useful(m, useful, &r->scratch);
         job->body = bft_take_scratch(r);
         job->in = c2_blob_slice(job->body);
     }
@@ -483,7 +481,7 @@ bft_on_state(struct bft_replica *r, uint16_t seat, struct c2_blob *blob)
     end_answered(r, seat);
     if (useful != 0) {
         y->answer = (3 * y->answer + blob->len) / 4;
-        give_answers(r, blob, seat, useful);
+        give_answers(r, blob, &m, seat, useful);
     }
     go_on(r);
 }
