@@ -257,3 +257,26 @@ session_close(struct coord_fixture *f, uint64_t session)
 {
     return session_call(f, COORD_SESSION_CLOSE, session);
 }
+
+static void
+count_event(struct coord_watch *w, struct c2_slice key, uint64_t version, bool deleted)
+{
+    (void)key;
+    (void)version;
+    (void)deleted;
+    C2_CONTAINER_OF(w, struct coord_counter, w)->events++;
+}
+
+static void
+count_reload(struct coord_watch *w)
+{
+    C2_CONTAINER_OF(w, struct coord_counter, w)->reloads++;
+}
+
+struct coord_counter
+coord_counter(const char *prefix)
+{
+    return (struct coord_counter){
+        .w = { .prefix = c2_slice_str(prefix), .event = count_event, .reload = count_reload }
+    };
+}

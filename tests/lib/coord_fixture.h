@@ -28,6 +28,12 @@ struct coord_call {
     uint64_t *counter; /* may be NULL */
 };
 
+/* A watch that counts what it is told. */
+struct coord_counter {
+    struct coord_watch w;
+    unsigned events, reloads;
+};
+
 /* A new store in the folder "meta" of the test environment. */
 void coord_fixture_init(struct coord_fixture *f);
 void coord_fixture_done(struct coord_fixture *f);
@@ -38,6 +44,9 @@ void coord_fixture_open(struct coord_fixture *f);
 int coord_fixture_setup(void **state);
 int coord_fixture_setup_bft(void **state); /* of four replicas, in the same process */
 int coord_fixture_teardown(void **state);
+
+/* For coord_watch, which must not find it elsewhere later. The prefix is borrowed. */
+struct coord_counter coord_counter(const char *prefix);
 
 /* For whoever submits it in another way. */
 void coord_call_prepare(struct coord_call *call);

@@ -20,26 +20,6 @@
 #define MANY       200000u
 #define EVENTS_MAX 150000u /* a stream may have them; what they take is bounded by bytes */
 
-struct watching {
-    struct coord_watch w;
-    unsigned events, reloads;
-};
-
-static void
-on_event(struct coord_watch *w, struct c2_slice key, uint64_t version, bool deleted)
-{
-    (void)key;
-    (void)version;
-    (void)deleted;
-    C2_CONTAINER_OF(w, struct watching, w)->events++;
-}
-
-static void
-on_reload(struct coord_watch *w)
-{
-    C2_CONTAINER_OF(w, struct watching, w)->reloads++;
-}
-
 static struct bft_client *
 client(const struct coord_fixture *f)
 {
@@ -47,10 +27,9 @@ client(const struct coord_fixture *f)
 }
 
 static void
-watch(struct coord_fixture *f, struct watching *w, const char *prefix)
+watch(struct coord_fixture *f, struct coord_counter *w, const char *prefix)
 {
-    *w = (struct watching){ .w = { .event = on_event, .reload = on_reload } };
-    w->w.prefix = c2_slice_str(prefix);
+    *w = coord_counter(prefix);
     coord_watch(f->c, &w->w);
     test_env_run_for(f->t, C2_NS_PER_S);
     assert_int_equal(w->reloads, 1);
@@ -79,7 +58,7 @@ static void
 assert_bounded(struct coord_fixture *f, struct c2_slice events)
 {
     const struct client_stream *s = &client(f)->replicas[LIAR].stream;
-    static struct watching w; /* outlives a failure */
+    static struct coord_counter w; /* outlives a failure */
     size_t most = 0;
     watch(f, &w, "key");
     assert_true(s->registered);
@@ -131,12 +110,11 @@ static void
 change__that_came_while_replicas_were_late_is_not_missed(void **state)
 {
     struct coord_fixture *f = *state;
-    static struct watching w;
+    static struct coord_counter w;
     unsigned late = (1u << f->rig->n) - 1;
-    w = (struct watching){ .w = { .event = on_event, .reload = on_reload } };
+    w = coord_counter("key");
     put(f, "key", "before");
     test_hub_filter(f->rig->hub, passes, &late);
-    w.w.prefix = c2_slice_str("key");
     coord_watch(f->c, &w.w);
     test_env_run_ready(f->t);
     put(f, "key", "value");

@@ -19,38 +19,17 @@
 #define LAGGARD 3u
 #define PATIENT (10 * C2_NS_PER_S)
 
-struct watcher {
-    struct coord_watch w;
-    unsigned events, reloads;
-};
-
-static void
-on_event(struct coord_watch *w, struct c2_slice key, uint64_t version, bool deleted)
-{
-    (void)key;
-    (void)version;
-    (void)deleted;
-    C2_CONTAINER_OF(w, struct watcher, w)->events++;
-}
-
-static void
-on_reload(struct coord_watch *w)
-{
-    C2_CONTAINER_OF(w, struct watcher, w)->reloads++;
-}
-
-static struct watcher *
+static struct coord_counter *
 watch(struct coord_fixture *f)
 {
-    struct watcher *w = c2_calloc(1, sizeof *w);
-    w->w = (struct coord_watch){ .event = on_event, .reload = on_reload };
-    w->w.prefix = c2_slice_str("a/");
+    struct coord_counter *w = c2_calloc(1, sizeof *w);
+    *w = coord_counter("a/");
     coord_watch(f->c, &w->w);
     return w;
 }
 
 static void
-end_watch(struct coord_fixture *f, struct watcher *w)
+end_watch(struct coord_fixture *f, struct coord_counter *w)
 {
     coord_unwatch(f->c, &w->w);
     c2_free(w);
@@ -78,7 +57,7 @@ static void
 watch__hears_of_the_last_change_that_had_no_room_in_its_queues(void **state)
 {
     struct coord_fixture *f = *state;
-    struct watcher *w = watch(f);
+    struct coord_counter *w = watch(f);
     test_env_run_for(f->t, PATIENT);
     assert_int_equal(w->reloads, 1); /* it has begun */
     fill_queues(f, true);
@@ -98,7 +77,7 @@ watch__begins_when_there_is_room_for_what_says_so(void **state)
 {
     struct coord_fixture *f = *state;
     fill_queues(f, true);
-    struct watcher *w = watch(f);
+    struct coord_counter *w = watch(f);
     put_by_other(f, "a/1");
     assert_int_equal(w->reloads, 0);
     fill_queues(f, false);
@@ -137,7 +116,7 @@ watch__is_told_that_a_replica_has_fetched_what_it_did_not_execute(void **state)
 {
     struct coord_fixture *f = *state;
     struct stream s = { 0 };
-    struct watcher *w = watch(f);
+    struct coord_counter *w = watch(f);
     test_env_run_for(f->t, PATIENT);
     put(f, "a/before", "1");
     test_env_run_for(f->t, PATIENT);
