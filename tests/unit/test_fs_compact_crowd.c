@@ -70,6 +70,19 @@ crowd_begin(struct fsx *x, struct fs_handle **ret_handle)
     return crowd_add(x, "a", ret_handle);
 }
 
+/* Everything is committed, and from there it is what was written. Takes the handle and the bytes.
+ */
+static void
+crowd_end(struct fsx *x, struct fs_handle *h, uint8_t *data)
+{
+    assert_int_equal(fsx_close(x, h), C2_E_OK);
+    check(x);
+    fsx_drop_cache(x);
+    fsx_expect(x, FS_ROOT_INO, "a", data, CROWD_SIZE);
+    c2_free(data);
+    fsx_stop(x);
+}
+
 static size_t
 extents(struct fsx *x, const char *name)
 {
@@ -114,12 +127,7 @@ file__that_is_open_is_written_to_for_ever(void **state)
             assert_int_equal(fsx_sync(x), C2_E_OK);
     }
     assert_true(c2_mark_count("compact: a piece") > 0);
-    assert_int_equal(fsx_close(x, h), C2_E_OK);
-    check(x);
-    fsx_drop_cache(x);
-    fsx_expect(x, FS_ROOT_INO, "a", data, CROWD_SIZE);
-    c2_free(data);
-    fsx_stop(x);
+    crowd_end(x, h, data);
 }
 
 /* Nothing but held content, which is in no object and no journal. */
@@ -132,12 +140,7 @@ file__that_is_held_is_written_to_for_ever(void **state)
     for (unsigned k = 0; k < 3 * EXTENTS_MAX; k++)
         assert_int_equal(scatter(x, h, data, k), C2_E_OK);
     assert_true(c2_mark_count("compact: a change waits until a file has fewer pieces") > 0);
-    assert_int_equal(fsx_close(x, h), C2_E_OK);
-    check(x);
-    fsx_drop_cache(x);
-    fsx_expect(x, FS_ROOT_INO, "a", data, CROWD_SIZE);
-    c2_free(data);
-    fsx_stop(x);
+    crowd_end(x, h, data);
 }
 
 /* What fsync has promised is there, wherever the joining was. */
@@ -162,12 +165,7 @@ file__that_is_crowded_survives_a_kill_anywhere(void **state)
         fsx_expect(x, FS_ROOT_INO, "a", data, CROWD_SIZE);
         h = fsx_open(x, fsx_ino(x, FS_ROOT_INO, "a"), O_RDWR);
     }
-    assert_int_equal(fsx_close(x, h), C2_E_OK);
-    check(x);
-    fsx_drop_cache(x);
-    fsx_expect(x, FS_ROOT_INO, "a", data, CROWD_SIZE);
-    c2_free(data);
-    fsx_stop(x);
+    crowd_end(x, h, data);
 }
 
 static void
@@ -183,12 +181,7 @@ file__that_is_crowded_is_joined_while_a_seat_is_away(void **state)
             assert_int_equal(fsx_sync(x), C2_E_OK);
     }
     fsx_fault(x, 2, "");
-    assert_int_equal(fsx_close(x, h), C2_E_OK);
-    assert_int_equal(fsx_sync(x), C2_E_OK);
-    fsx_drop_cache(x);
-    fsx_expect(x, FS_ROOT_INO, "a", data, CROWD_SIZE);
-    c2_free(data);
-    fsx_stop(x);
+    crowd_end(x, h, data);
 }
 
 static void
@@ -219,12 +212,7 @@ write__to_a_crowded_file_waits_for_clouds_that_are_away(void **state)
     fsx_wait(x, &r);
     assert_int_equal(r.err, C2_E_OK);
     fs_req_done(&r);
-    assert_int_equal(fsx_close(x, h), C2_E_OK);
-    check(x);
-    fsx_drop_cache(x);
-    fsx_expect(x, FS_ROOT_INO, "a", data, CROWD_SIZE);
-    c2_free(data);
-    fsx_stop(x);
+    crowd_end(x, h, data);
 }
 
 static void
@@ -321,12 +309,7 @@ copies__within_a_file_go_on_for_ever(void **state)
         memcpy(data + to, data + from, 5000);
         assert_true(extents(x, "a") < EXTENTS_MAX);
     }
-    assert_int_equal(fsx_close(x, h), C2_E_OK);
-    check(x);
-    fsx_drop_cache(x);
-    fsx_expect(x, FS_ROOT_INO, "a", data, CROWD_SIZE);
-    c2_free(data);
-    fsx_stop(x);
+    crowd_end(x, h, data);
 }
 
 /* It is away, and that is known. */
@@ -353,12 +336,7 @@ write__to_a_crowded_file_does_not_fail_for_what_was_put_off(void **state)
     for (unsigned end = k + EXTENTS_MAX; k < end; k++)
         assert_int_equal(scatter(x, h, data, k), C2_E_OK);
     fsx_fault(x, 2, "");
-    assert_int_equal(fsx_close(x, h), C2_E_OK);
-    assert_int_equal(fsx_sync(x), C2_E_OK);
-    fsx_drop_cache(x);
-    fsx_expect(x, FS_ROOT_INO, "a", data, CROWD_SIZE);
-    c2_free(data);
-    fsx_stop(x);
+    crowd_end(x, h, data);
 }
 
 /* A copy that needs more room than there is in a file that is not in a hurry yet. */
