@@ -94,6 +94,7 @@ bft_session_check(struct bft_replica *r, const struct msg_request *m,
     if (m->kind == MSG_REQ_QUERY)
         return BFT_NEW;
     uint64_t low = C2_MAX(s->ack_low, m->ack_low);
+    /* A sum that runs over is small: no session gets within a window of the last number. */
     if (m->cseq <= s->ack_low || m->cseq > low + BFT_SESSION_WINDOW)
         return BFT_OUTSIDE;
     return bit_is_set(s, m->cseq) ? BFT_DONE : BFT_NEW;
@@ -176,9 +177,9 @@ make_room(struct bft_session *s)
 {
     _Static_assert(BFT_SESSION_WINDOW * BFT_ANSWER_SHORT <= BFT_ANSWER_BYTES,
                    "room can always be made");
-    for (uint64_t c = s->ack_low + 1; s->answer_bytes > BFT_ANSWER_BYTES; c++) {
-        C2_ASSERT(c <= s->ack_low + BFT_SESSION_WINDOW);
-        struct bft_answer *a = bft_session_find_answer(s, c);
+    for (unsigned i = 1; s->answer_bytes > BFT_ANSWER_BYTES; i++) {
+        C2_ASSERT(i <= BFT_SESSION_WINDOW);
+        struct bft_answer *a = bft_session_find_answer(s, s->ack_low + i);
         if (a == NULL || a->result == NULL || a->result->len <= BFT_ANSWER_SHORT)
             continue;
         drop_result(s, a);
@@ -347,8 +348,8 @@ put_value(struct c2_buf *out, struct bft_session *s)
     c2_wr_u8(out, 0);
     if (is_closed(s))
         return; /* it has no answers */
-    for (uint64_t c = s->ack_low + 1; c <= s->ack_low + BFT_SESSION_WINDOW; c++) {
-        const struct bft_answer *a = bft_session_find_answer(s, c);
+    for (unsigned i = 1; i <= BFT_SESSION_WINDOW; i++) {
+        const struct bft_answer *a = bft_session_find_answer(s, s->ack_low + i);
         if (a == NULL)
             continue;
         C2_ASSERT(!a->pending);

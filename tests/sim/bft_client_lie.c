@@ -27,9 +27,11 @@ lie_request(struct bs_client *c, struct msg_request *m, struct c2_buf *op)
         m->session = s->client[0].session | 1;
         bs_encode_op(c, BS_OP_ADD, 11, op);
         return;
-    case 3: /* far outside of the window */
+    case 3: /* far outside of the window, or as far as numbers go */
         m->cseq = UINT64_MAX - sim_rng_below(&s->rng, 70);
         m->ack_low = sim_rng_below(&s->rng, m->cseq);
+        if (m->ack_low % 4 == 0)
+            m->ack_low = UINT64_MAX - BFT_SESSION_WINDOW + 1 - m->ack_low / 4 % 3;
         bs_encode_op(c, BS_OP_ADD, 11, op);
         return;
     case 4: /* no command at all */
