@@ -4,18 +4,15 @@
  */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "base/str.h"
 #include "base/wire.h"
 #include "tools/cmd.h"
 #include "tools/kv.h"
 #include "tools/service.h"
-
-#define TXN_MAX 64 /* conditions, and operations, on one command line */
+#include "tools/txn_words.h"
 
 static void
 json_entry(struct c2_json *j, const struct coord_entry *e)
@@ -204,8 +201,6 @@ print_conflict(const struct cmd_ctx *x, const struct coord_req *r, const char *n
                   (unsigned long long)r->cond_failed + 1, name);
 }
 
-static const char *cond_name(enum coord_cond_kind kind);
-
 struct changing {
     const char *object; /* for messages; NULL = several */
     struct coord_req req;
@@ -224,7 +219,7 @@ change(struct service *s, void *arg)
     if (err == C2_E_OK) {
         print_version(s->x, c.req.version);
     } else if (err == C2_E_CONFLICT && c.req.cond_failed < r->nconds) {
-        print_conflict(s->x, &c.req, cond_name(r->conds[c.req.cond_failed].kind));
+        print_conflict(s->x, &c.req, txn_words_cond(r->conds[c.req.cond_failed].kind));
         code = CTL_EXIT_CONFLICT;
     } else {
         code = kv_fail(s, err, g->object);
@@ -257,9 +252,10 @@ run_put(struct cmd_ctx *x, int argc, char **argv)
 static int
 run_delete(struct cmd_ctx *x, int argc, char **argv)
 {
-    const struct kv_form form = { "kv delete", 1, TXN_MAX, "takes 1 to 64 keys", TXN_MAX };
+    const struct kv_form form = { "kv delete", 1, TXN_WORDS_MAX, "takes 1 to 64 keys",
+                                  TXN_WORDS_MAX };
     struct kv_args a;
-    struct coord_op ops[TXN_MAX] = { 0 };
+    struct coord_op ops[TXN_WORDS_MAX] = { 0 };
     int code = kv_parse(x, &form, argc, argv, &a);
     if (code != CTL_EXIT_OK)
         return code;
@@ -273,126 +269,42 @@ run_delete(struct cmd_ctx *x, int argc, char **argv)
 
 /* ---- txn ------------------------------------------------------------------------------------- */
 
-struct txn {
-    struct coord_cond conds[TXN_MAX];
-    struct coord_op ops[TXN_MAX];
-    struct c2_buf values[TXN_MAX]; /* owned; of --put with "-" */
-    size_t nconds, nops;
-    bool stdin_read;
-};
-
-struct word {
-    const char *name;
-    int nargs;
-    const char *args; /* of those that take two */
-    bool cond;
-    int kind;
-};
-
-static const struct word words[] = {
-    { "--if-exists", 1, NULL, true, COORD_EXISTS },
-    { "--if-absent", 1, NULL, true, COORD_ABSENT },
-    { "--if-version", 2, "KEY VERSION", true, COORD_VERSION_EQ },
-    { "--if-value", 2, "KEY VALUE", true, COORD_VALUE_EQ },
-    { "--put", 2, "KEY VALUE", false, COORD_PUT },
-    { "--delete", 1, NULL, false, COORD_DELETE },
-    { "--delete-prefix", 1, NULL, false, COORD_DELETE_RANGE },
-    { "--add", 2, "KEY NUMBER", false, COORD_ADD },
-};
-
-static bool
-signed_number(const char *text, int64_t *ret)
-{
-    char *end = NULL;
-    errno = 0;
-    *ret = strtoll(text, &end, 10);
-    return errno == 0 && end != text && *end == '\0';
-}
-
-static const char *
-cond_name(enum coord_cond_kind kind)
-{
-    for (size_t i = 0; i < C2_ARRAY_LEN(words); i++) {
-        if (words[i].cond && words[i].kind == (int)kind)
-            return words[i].name;
-    }
-    return "";
-}
-
-/* What is wrong with it, or NULL. */
-static const char *
-parse_cond(struct txn *t, const struct word *w, char **argv)
-{
-    struct coord_cond *c = &t->conds[t->nconds];
-    if (t->nconds == TXN_MAX)
-        return "takes at most 64 conditions";
-    *c = (struct coord_cond){ .kind = (enum coord_cond_kind)w->kind, .key = c2_slice_str(argv[1]) };
-    if (c->kind == COORD_VALUE_EQ)
-        c->value = c2_slice_str(argv[2]);
-    if (c->kind == COORD_VERSION_EQ &&
-        c2_u64_parse(c2_slice_str(argv[2]), UINT64_MAX, &c->number) != C2_E_OK)
-        return "--if-version KEY VERSION: a version is a number";
-    t->nconds++;
-    return NULL;
-}
-
-static const char *
-parse_op(struct txn *t, const struct word *w, char **argv)
-{
-    struct coord_op *o = &t->ops[t->nops];
-    if (t->nops == TXN_MAX)
-        return "takes at most 64 operations";
-    *o = (struct coord_op){ .kind = (enum coord_op_kind)w->kind, .key = c2_slice_str(argv[1]) };
-    if (o->kind == COORD_ADD && !signed_number(argv[2], &o->number))
-        return "--add KEY NUMBER: an integer of 64 bits";
-    if (o->kind == COORD_PUT) {
-        struct c2_buf *value = &t->values[t->nops];
-        bool from_stdin = strcmp(argv[2], "-") == 0;
-        if (from_stdin && t->stdin_read)
-            return "standard input can be the value of one key only";
-        t->stdin_read = t->stdin_read || from_stdin;
-        enum c2_err err = read_value(argv[2], value);
-        if (err != C2_E_OK && err != C2_E_TOO_LARGE)
-            return "standard input cannot be read";
-        if (err == C2_E_TOO_LARGE || value->len > COORD_VALUE_MAX)
-            return "--put KEY VALUE: a value has up to 64 KiB";
-        o->value = c2_buf_slice(value);
-    }
-    t->nops++;
-    return NULL;
-}
-
-/* One condition or operation at argv[0]; how many words it took; 0: an exit code, after a message.
- */
+/* The value that standard input is; an exit code, after a message. */
 static int
-parse_word(const struct cmd_ctx *x, struct txn *t, int argc, char **argv, int *ret_code)
+read_stdin(const struct cmd_ctx *x, struct txn_words *t, struct c2_buf *value)
 {
     const struct cmd *cmd = cmd_find("kv txn");
-    C2_AUTO(c2_free_auto) char *text = NULL;
-    const struct word *w = NULL;
-    const char *problem = NULL;
-    for (size_t i = 0; i < C2_ARRAY_LEN(words); i++) {
-        if (strcmp(argv[0], words[i].name) == 0)
-            w = &words[i];
-    }
-    if (w == NULL)
-        text = c2_asprintf("%s is no condition and no operation", argv[0]);
-    else if (argc <= w->nargs)
-        text = c2_asprintf("%s takes %s", w->name, w->nargs == 1 ? "a key" : w->args);
-    else if ((*ret_code = kv_check_key(x, cmd->name, argv[1])) != CTL_EXIT_OK)
-        return 0;
-    else
-        problem = w->cond ? parse_cond(t, w, argv) : parse_op(t, w, argv);
-    if (text == NULL && problem == NULL)
-        return w->nargs + 1;
-    *ret_code = cmd_usage(x, cmd, text != NULL ? text : problem);
-    return 0;
+    if (t->stdin_op == t->nops)
+        return CTL_EXIT_OK;
+    enum c2_err err = read_value("-", value);
+    if (err != C2_E_OK)
+        return cmd_usage(
+            x, cmd, err == C2_E_TOO_LARGE ? TXN_WORDS_TOO_LARGE : "standard input cannot be read");
+    t->ops[t->stdin_op].value = c2_buf_slice(value);
+    return CTL_EXIT_OK;
+}
+
+/* What the words say; an exit code, after a message. */
+static int
+read_words(const struct cmd_ctx *x, struct txn_words *t, int argc, char **argv)
+{
+    const struct cmd *cmd = cmd_find("kv txn");
+    C2_AUTO(c2_free_auto) char *problem = txn_words_parse(t, argc, argv);
+    if (problem != NULL)
+        return cmd_usage(x, cmd, problem);
+    int code = CTL_EXIT_OK;
+    for (size_t i = 0; code == CTL_EXIT_OK && i < t->nconds; i++)
+        code = kv_check_key(x, cmd->name, (const char *)t->conds[i].key.data);
+    for (size_t i = 0; code == CTL_EXIT_OK && i < t->nops; i++)
+        code = kv_check_key(x, cmd->name, (const char *)t->ops[i].key.data);
+    return code;
 }
 
 static int
 run_txn(struct cmd_ctx *x, int argc, char **argv)
 {
     struct kv_args a = { .argc = argc - 1, .argv = argv + 1 };
+    C2_AUTO(c2_buf_done) struct c2_buf value = { 0 };
     const struct cmd *cmd = cmd_find("kv txn");
     if (argc > 1 && (strcmp(argv[1], "-s") == 0 || strcmp(argv[1], "--service") == 0)) {
         if (argc < 3)
@@ -401,18 +313,16 @@ run_txn(struct cmd_ctx *x, int argc, char **argv)
     }
     if (a.argc == 0)
         return cmd_usage(x, cmd, "which conditions and operations?");
-    struct txn *t = c2_calloc(1, sizeof *t);
-    int code = CTL_EXIT_OK;
-    for (int at = 0, took = 1; at < a.argc && took > 0; at += took)
-        took = parse_word(x, t, a.argc - at, a.argv + at, &code);
+    struct txn_words *t = c2_calloc(1, sizeof *t);
+    int code = read_words(x, t, a.argc, a.argv);
+    if (code == CTL_EXIT_OK)
+        code = read_stdin(x, t, &value);
     if (code == CTL_EXIT_OK) {
         struct changing g = {
             .req = { .conds = t->conds, .nconds = t->nconds, .ops = t->ops, .nops = t->nops }
         };
         code = service_use(x, cmd->name, a.service, change, &g);
     }
-    for (size_t i = 0; i < TXN_MAX; i++)
-        c2_buf_done(&t->values[i]);
     c2_free(t);
     return code;
 }
