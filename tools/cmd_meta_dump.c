@@ -2,10 +2,6 @@
 /*
  * meta dump, meta load: all keys of a coordination service as a file, and back.
  *
- *   {"c2fs_meta_dump":1}
- *   {"key":"6b","value":"76"}             for each key, in their order; hex digits
- *   {"keys":1,"sha256":"..."}             of the lines between
- *
  * Ephemeral keys belong to sessions and stay out, and so does the access control list. A dump is of
  * one moment: everything is read, in pages, until two readings in a row are the same, with the same
  * versions: then nothing has changed between them. A load first checks the whole file; what is
@@ -20,17 +16,12 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "base/crypto.h"
-#include "base/str.h"
+#include "tools/dump_file.h"
 #include "tools/meta.h"
 
-#define HEADER    "{\"c2fs_meta_dump\":1}\n"
 #define READS_MAX 8
-#define MARK      ".c2fs-load" /* the key that says that a load is under way: the dump's hash */
 #define OPS_MAX   1000
 #define BATCH_MAX (COORD_TXN_BYTES_MAX / 2)
-#define LINE_LEN  (2 * (COORD_KEY_MAX + COORD_VALUE_MAX) + 64)
-#define HEX_CHARS (2 * C2_SHA256_LEN)
 
 /* ---- dump ------------------------------------------------------------------------------------ */
 
@@ -38,9 +29,8 @@ struct dump {
     struct service s;
     const char *path;
     char *temporary; /* owned */
-    FILE *out;
-    struct c2_sha256_stream *lines, *versions; /* owned */
-    uint64_t keys;
+    struct dump_writer writer;
+    struct c2_sha256_stream *versions; /* owned */
     unsigned pages;
     bool marked; /* the service has a part of a load only */
 };
@@ -48,25 +38,14 @@ struct dump {
 static void
 put_entry(struct dump *d, const struct coord_entry *e)
 {
-    struct c2_buf line = { 0 };
     uint8_t version[8];
-    d->marked = d->marked || c2_slice_equal(e->key, c2_slice_str(MARK));
+    d->marked = d->marked || c2_slice_equal(e->key, c2_slice_str(DUMP_FILE_MARK));
     if (e->session != 0)
         return;
-    c2_buf_puts(&line, "{\"key\":\"");
-    c2_hex_encode(e->key.data, e->key.len, (char *)c2_buf_extend(&line, 2 * e->key.len + 1));
-    line.len--; /* the zero */
-    c2_buf_puts(&line, "\",\"value\":\"");
-    c2_hex_encode(e->value.data, e->value.len, (char *)c2_buf_extend(&line, 2 * e->value.len + 1));
-    line.len--;
-    c2_buf_puts(&line, "\"}\n");
-    (void)fwrite(line.data, 1, line.len, d->out); /* ferror is asked at the end */
-    c2_sha256_stream_add(d->lines, c2_buf_slice(&line));
+    dump_file_add(&d->writer, e->key, e->value);
     for (unsigned k = 0; k < 8; k++)
         version[k] = (uint8_t)(e->version >> (8 * k));
     c2_sha256_stream_add(d->versions, c2_slice(version, sizeof version));
-    c2_buf_done(&line);
-    d->keys++;
 }
 
 static enum c2_err
@@ -113,24 +92,19 @@ static enum c2_err
 read_all(struct dump *d, uint8_t ret_state[C2_SHA256_LEN])
 {
     uint8_t hash[2][C2_SHA256_LEN];
-    char hex[HEX_CHARS + 1];
-    d->out = open_private(d->temporary);
-    if (d->out == NULL)
+    FILE *out = open_private(d->temporary);
+    if (out == NULL)
         return c2_err_from_errno(errno);
-    (void)fputs(HEADER, d->out);
-    d->lines = c2_sha256_stream_new();
+    dump_file_begin(&d->writer, out);
     d->versions = c2_sha256_stream_new();
-    d->keys = 0;
     d->pages = 0;
     enum c2_err err = read_pages(d);
-    c2_sha256_stream_finish(d->lines, hash[0]);
+    dump_file_end(&d->writer, hash[0]);
     c2_sha256_stream_finish(d->versions, hash[1]);
-    c2_hex_encode(hash[0], sizeof hash[0], hex);
     c2_sha256(c2_slice(hash, sizeof hash), ret_state);
-    (void)fprintf(d->out, "{\"keys\":%llu,\"sha256\":\"%s\"}\n", (unsigned long long)d->keys, hex);
-    if (err == C2_E_OK && (fflush(d->out) != 0 || fsync(fileno(d->out)) != 0 || ferror(d->out)))
+    if (err == C2_E_OK && (fflush(out) != 0 || fsync(fileno(out)) != 0 || ferror(out)))
         err = C2_E_IO;
-    if (fclose(d->out) != 0 && err == C2_E_OK)
+    if (fclose(out) != 0 && err == C2_E_OK)
         err = C2_E_IO;
     return err;
 }
@@ -177,10 +151,10 @@ dump(struct dump *d)
         struct c2_json j;
         cmd_json_begin(&j, &out, "c2fs.meta-dump/1");
         c2_json_str(&j, "file", d->path);
-        c2_json_u64(&j, "keys", d->keys);
+        c2_json_u64(&j, "keys", d->writer.keys);
         cmd_json_print(&j, &out);
     } else {
-        (void)printf("%llu keys are in %s\n", (unsigned long long)d->keys, d->path);
+        (void)printf("%llu keys are in %s\n", (unsigned long long)d->writer.keys, d->path);
     }
     return CTL_EXIT_OK;
 }
@@ -204,11 +178,8 @@ run_dump(struct cmd_ctx *x, int argc, char **argv)
 struct load {
     struct service s;
     const char *path;
-    FILE *in;
-    char line[LINE_LEN];
-    char hash[HEX_CHARS + 1]; /* the whole file's, as its last line says */
-    uint64_t keys;            /* in the file */
-    bool marked;              /* the service has the mark of this file */
+    struct dump_reader file;
+    bool marked; /* the service has the mark of this file: its hash */
 
     /* The next transaction. */
     struct c2_buf bytes; /* keys and values */
@@ -217,111 +188,13 @@ struct load {
     size_t nops;
 };
 
-static bool
-take(const char **at, const char *literal)
-{
-    size_t len = strlen(literal);
-    if (strncmp(*at, literal, len) != 0)
-        return false;
-    *at += len;
-    return true;
-}
-
-static bool
-take_hex(const char **at, size_t len_max, struct c2_buf *out)
-{
-    size_t digits = strspn(*at, "0123456789abcdef"), len = digits / 2;
-    if (digits % 2 != 0 || len > len_max)
-        return false;
-    uint8_t *room = c2_buf_extend(out, len);
-    if (len > 0 && c2_hex_decode(c2_slice(*at, digits), room, len) != C2_E_OK)
-        return false;
-    *at += digits;
-    return true;
-}
-
-/* Appends the key and the value of a line; false when it is not an entry. */
-static bool
-parse_entry(const char *line, struct c2_buf *out, size_t at[3])
-{
-    at[0] = out->len;
-    bool good = take(&line, "{\"key\":\"") && take_hex(&line, COORD_KEY_MAX, out);
-    at[1] = out->len;
-    good = good && at[1] > at[0] && take(&line, "\",\"value\":\"") &&
-           take_hex(&line, COORD_VALUE_MAX, out) && take(&line, "\"}\n") && *line == '\0';
-    at[2] = out->len;
-    if (!good)
-        out->len = at[0];
-    return good;
-}
-
-static bool
-parse_end(struct load *l, const char *line)
-{
-    char number[32];
-    size_t digits = 0;
-    if (!take(&line, "{\"keys\":"))
-        return false;
-    digits = strspn(line, "0123456789");
-    snprintf(number, sizeof number, "%.*s", (int)C2_MIN(digits, sizeof number - 1), line);
-    line += digits;
-    if (c2_u64_parse(c2_slice_str(number), UINT64_MAX, &l->keys) != C2_E_OK ||
-        !take(&line, ",\"sha256\":\"") || strspn(line, "0123456789abcdef") != HEX_CHARS)
-        return false;
-    memcpy(l->hash, line, HEX_CHARS);
-    line += HEX_CHARS;
-    return take(&line, "\"}\n") && *line == '\0';
-}
-
-/* The next line, with its end if it has one; false at the end of the file. */
-static bool
-next_line(struct load *l, struct c2_slice *ret)
-{
-    if (fgets(l->line, sizeof l->line, l->in) == NULL)
-        return false;
-    *ret = c2_slice(l->line, strlen(l->line));
-    return true;
-}
-
-/* Reads the whole file; what is wrong, or NULL. */
-static const char *
-check_file(struct load *l)
-{
-    struct c2_slice line;
-    C2_AUTO(c2_buf_done) struct c2_buf entry = { 0 };
-    uint8_t hash[C2_SHA256_LEN];
-    char hex[HEX_CHARS + 1];
-    uint64_t keys = 0;
-    bool ended = false;
-    if (!next_line(l, &line) || strcmp(l->line, HEADER) != 0)
-        return "it is not a dump of a coordination service";
-    struct c2_sha256_stream *lines = c2_sha256_stream_new();
-    while (!ended && next_line(l, &line)) {
-        size_t at[3];
-        ended = parse_end(l, l->line);
-        c2_buf_clear(&entry);
-        if (!ended && !parse_entry(l->line, &entry, at))
-            break;
-        if (!ended)
-            c2_sha256_stream_add(lines, line);
-        keys += !ended;
-    }
-    c2_sha256_stream_finish(lines, hash);
-    c2_hex_encode(hash, sizeof hash, hex);
-    if (!ended)
-        return "it is malformed, or its end is missing";
-    if (next_line(l, &line) || keys != l->keys || strcmp(hex, l->hash) != 0)
-        return "it was changed";
-    return NULL;
-}
-
 /* CONFLICT: the mark is not ours, somebody else loads. */
 static enum c2_err
 commit(struct load *l, const struct coord_op *ops, size_t nops)
 {
     const struct coord_cond cond = { .kind = l->marked ? COORD_VALUE_EQ : COORD_ABSENT,
-                                     .key = c2_slice_str(MARK),
-                                     .value = c2_slice_str(l->hash) };
+                                     .key = c2_slice_str(DUMP_FILE_MARK),
+                                     .value = c2_slice_str(l->file.hash) };
     struct service_call c = { .req = { .verb = COORD_TXN, .conds = &cond, .nconds = 1 } };
     c.req.ops = ops;
     c.req.nops = nops;
@@ -349,12 +222,10 @@ commit_batch(struct load *l)
 static enum c2_err
 write_all(struct load *l)
 {
-    struct c2_slice line;
-    rewind(l->in);
-    if (!next_line(l, &line))
+    if (!dump_file_restart(&l->file))
         return C2_E_IO;
-    for (uint64_t k = 0; k < l->keys; k++) {
-        if (!next_line(l, &line) || !parse_entry(l->line, &l->bytes, l->at[l->nops]))
+    for (uint64_t k = 0; k < l->file.keys; k++) {
+        if (!dump_file_next(&l->file, &l->bytes, l->at[l->nops]))
             return C2_E_CORRUPT; /* it was good a moment ago */
         l->nops++;
         if (l->nops == OPS_MAX || l->bytes.len > BATCH_MAX)
@@ -367,10 +238,10 @@ write_all(struct load *l)
 static enum c2_err
 look_at_service(struct load *l)
 {
-    const struct c2_slice keys[] = { c2_slice_str(MARK) };
+    const struct c2_slice keys[] = { c2_slice_str(DUMP_FILE_MARK) };
     struct service_call c = { .req = { .verb = COORD_GET, .keys = keys, .nkeys = 1 } };
     C2_TRY(service_run(&l->s, &c));
-    l->marked = c2_slice_equal(c.req.entries[0].value, c2_slice_str(l->hash));
+    l->marked = c2_slice_equal(c.req.entries[0].value, c2_slice_str(l->file.hash));
     coord_req_done(&c.req);
     if (l->marked)
         return C2_E_OK;
@@ -387,8 +258,8 @@ look_at_service(struct load *l)
 static enum c2_err
 load(struct load *l)
 {
-    struct coord_op mark = { .kind = COORD_PUT, .key = c2_slice_str(MARK) };
-    mark.value = c2_slice_str(l->hash);
+    struct coord_op mark = { .kind = COORD_PUT, .key = c2_slice_str(DUMP_FILE_MARK) };
+    mark.value = c2_slice_str(l->file.hash);
     C2_TRY(look_at_service(l));
     if (l->s.x->dry_run)
         return C2_E_OK;
@@ -401,7 +272,7 @@ load(struct load *l)
 static int
 load_file(struct load *l)
 {
-    const char *why = check_file(l);
+    const char *why = dump_file_check(&l->file);
     if (why != NULL)
         return cmd_fail(l->s.x, C2_E_CORRUPT, l->s.what, l->path, why, NULL);
     enum c2_err err = load(l);
@@ -417,10 +288,10 @@ load_file(struct load *l)
         struct c2_buf out = { 0 };
         struct c2_json j;
         cmd_json_begin(&j, &out, "c2fs.meta-load/1");
-        c2_json_u64(&j, "keys", l->keys);
+        c2_json_u64(&j, "keys", l->file.keys);
         cmd_json_print(&j, &out);
     } else {
-        (void)printf("%llu keys%s\n", (unsigned long long)l->keys,
+        (void)printf("%llu keys%s\n", (unsigned long long)l->file.keys,
                      l->s.x->dry_run ? " would be loaded" : " are loaded");
     }
     return CTL_EXIT_OK;
@@ -436,7 +307,7 @@ run_load(struct cmd_ctx *x, int argc, char **argv)
         return cmd_fail(x, c2_err_from_errno(errno), "meta load", argv[1], strerror(errno), NULL);
     struct load *l = c2_calloc(1, sizeof *l);
     l->path = argv[1];
-    l->in = in;
+    l->file.in = in;
     int code = service_open(x, "meta load", argc == 3 ? argv[2] : NULL, &l->s);
     if (code == CTL_EXIT_OK) {
         code = load_file(l);
