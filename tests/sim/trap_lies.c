@@ -252,21 +252,28 @@ holder_goes_on(struct bs *s, unsigned *stage)
         *stage = 2;
 }
 
-/* The liar serves no state; in half of the runs it signs no checkpoints either. Where the first one
- * was not quick enough to have the state, it gets it before it is alone with it. */
+/* The liar serves no state. Where the first one was not quick enough to have the state, it gets it
+ * before it is alone with it. */
 static bool
 second_lags(struct bs *s, const struct bs_proc *from, const struct bs_proc *to, unsigned type,
             struct c2_slice msg)
 {
     (void)msg;
     bool batch = type == MSG_PRE_PREPARE || type == MSG_DECIDED || type == MSG_BODY;
-    bool checkpoint = type == MSG_CHECKPOINT || type == MSG_STABLE;
     if (s->stage == 0)
         return to->index == 2 && bs_highest_executed(s) >= 20 && (batch || type == MSG_STATE);
     struct bft_info first = bs_info(s, 0);
     bool holds = first.mode == BFT_RUNNING && first.executed >= s->epochs[1].base;
-    return (type == MSG_STATE && (from->index == 1 || (s->stage == 1 && holds))) ||
-           (checkpoint && from->index == 1 && s->w->seed % 2 == 0);
+    return type == MSG_STATE && (from->index == 1 || (s->stage == 1 && holds));
+}
+
+/* Nor does it sign a checkpoint of the epoch. */
+static bool
+second_lags_alone(struct bs *s, const struct bs_proc *from, const struct bs_proc *to, unsigned type,
+                  struct c2_slice msg)
+{
+    bool checkpoint = type == MSG_CHECKPOINT || type == MSG_STABLE;
+    return (s->stage > 0 && checkpoint && from->index == 1) || second_lags(s, from, to, type, msg);
 }
 
 /* ---- others are in the next epoch, and one of them in the old one as well ---------------------
@@ -451,6 +458,14 @@ const struct bs_trap bs_lie_traps[] = {
       .prepare = replace_third,
       .poll = holder_goes_on,
       .filter = second_lags,
+      .requests = 100,
+      .stages = 2,
+      .lies = 1u << BS_LIE_FIRST,
+      .liar = 1 },
+    { .name = "one has the state of an epoch, and no other signs",
+      .prepare = replace_third,
+      .poll = holder_goes_on,
+      .filter = second_lags_alone,
       .requests = 100,
       .stages = 2,
       .lies = 1u << BS_LIE_FIRST,
