@@ -495,6 +495,8 @@ void bft_on_new_view(struct bft_replica *r, struct c2_blob *blob);
 /* Makes or installs a NEW-VIEW if everything for it is there. */
 void bft_try_new_view(struct bft_replica *r);
 struct c2_blob *bft_find_vc(struct bft_replica *r, const uint8_t digest[MSG_DIGEST_LEN]);
+/* Bytes of a VIEW-CHANGE, at most. */
+size_t bft_vc_len_max(const struct bft_replica *r);
 /* Everything a VIEW-CHANGE says is proven. */
 bool bft_vc_valid(struct bft_replica *r, struct c2_slice msg);
 void bft_vc_set(struct bft_vc *v, struct c2_blob *msg, uint64_t view);

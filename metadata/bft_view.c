@@ -14,7 +14,8 @@
  *
  * A VIEW-CHANGE carries the last stable checkpoint with its certificate and, for every n above it,
  * the proof of the highest view in which this replica was prepared. Nothing of it is believed
- * before all of it is verified.
+ * before all of it is verified. None is longer than an honest one can be: a NEW-VIEW names it, and
+ * then everybody must be able to get it.
  */
 #include <string.h>
 
@@ -22,6 +23,14 @@
 #include "base/mark.h"
 #include "base/wire.h"
 #include "metadata/bft_int.h"
+
+#define VOTES_LEN    (MSG_HEAD_LEN + 8 + 1 + MSG_VOTES_MAX * (8 + MSG_DIGEST_LEN) + MSG_SIG_LEN)
+#define PREPARED_LEN (MSG_PROPOSAL_LEN + 1 + 2 * MSG_REPLICAS_MAX)
+#define PROOF_LEN(q) (PREPARED_LEN + ((size_t)(q)-1) * (4 + VOTES_LEN)) /* of one number */
+#define REST_LEN     1024                                               /* with the certificate */
+
+_Static_assert(PROOF_LEN(MSG_REPLICAS_MAX) * MSG_WINDOW_MAX + REST_LEN < MSG_BYTES_MAX - REST_LEN,
+               "a VIEW-CHANGE fits into a BODY, and others have it from anybody");
 
 uint64_t
 bft_patience_ns(const struct bft_replica *r)
@@ -272,11 +281,19 @@ stable_is_good(struct bft_replica *r, const struct msg_view_change *m)
     return bft_verify_stable(r, &s);
 }
 
+size_t
+bft_vc_len_max(const struct bft_replica *r)
+{
+    return r->config.window * PROOF_LEN(r->q) + REST_LEN;
+}
+
 bool
 bft_vc_valid(struct bft_replica *r, struct c2_slice msg)
 {
     struct msg_head h;
     struct msg_view_change m;
+    if (msg.len > bft_vc_len_max(r))
+        return false;
     if (msg_read_head(msg, &h) != C2_E_OK || msg_read_view_change(msg, &m) != C2_E_OK)
         return false;
     if (!bft_verify_seat(r, h.sender, msg) || !stable_is_good(r, &m))

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mark.h"
+#include "base/wire.h"
 #include "tests/sim/trap.h"
 
 #define WINDOW (2 * BS_INTERVAL)
@@ -403,6 +404,62 @@ slow_below_patience(struct bs *s)
     s->proc[0].slow_ns = s->timing.request_ns * 7 / 10;
 }
 
+/* ---- a liar's VIEW-CHANGEs cannot be passed on, and are there first ---------------------------
+ */
+
+static void
+first_lies(struct bs *s)
+{
+    s->proc[0].faulty = true;
+    s->clean = false;
+}
+
+/* As long as a message may be, with what nobody asks for. */
+static void
+blow_up(struct bs_proc *p, struct c2_slice msg, struct c2_buf *out)
+{
+    struct msg_view_change m;
+    struct msg_head h;
+    struct c2_buf padding = { 0 };
+    bool good = msg_read_head(msg, &h) == C2_E_OK && msg_read_view_change(msg, &m) == C2_E_OK;
+    SIM_CHECK(p->s->w, good, "a malformed VIEW-CHANGE");
+    size_t pad = MSG_BYTES_MAX - msg.len - 4;
+    c2_buf_append(&padding, m.prepares.data, m.prepares.len);
+    c2_wr_u32(&padding, (uint32_t)pad);
+    memset(c2_buf_extend(&padding, pad), 7, pad);
+    m.nprepares++;
+    m.prepares = c2_buf_slice(&padding);
+    msg_write_view_change(out, &h, &m);
+    c2_buf_extend(out, MSG_SIG_LEN);
+    bs_resign(p, out);
+    c2_buf_done(&padding);
+}
+
+/* The liar sends them to the new primary alone, and makes no view itself. */
+static bool
+view_changes_are_large(struct bs *s, const struct bs_proc *from, const struct bs_proc *to,
+                       unsigned type, struct c2_slice msg)
+{
+    struct msg_view_change m;
+    struct c2_buf large = { 0 };
+    if (!from->faulty || type != MSG_VIEW_CHANGE || msg.len == MSG_BYTES_MAX)
+        return bs_first_is_mute(s, from, to, type, msg) || (type == MSG_NEW_VIEW && from->faulty);
+    if (msg_read_view_change(msg, &m) != C2_E_OK || m.view % s->config.n != to->index)
+        return true;
+    blow_up(&s->proc[from->index], msg, &large);
+    bs_send(s, &s->proc[from->index], &s->proc[to->index], c2_buf_slice(&large), 0);
+    c2_buf_done(&large);
+    s->stage = 1;
+    return true;
+}
+
+static uint64_t
+others_leave_later(struct bs *s, const struct bs_proc *from, unsigned type)
+{
+    (void)s;
+    return type == MSG_VIEW_CHANGE && !from->faulty ? 200 * C2_NS_PER_MS : 0;
+}
+
 /* ---- all of them ---------------------------------------------------------------------------- */
 
 const struct bs_trap bs_lie_traps[] = {
@@ -497,6 +554,12 @@ const struct bs_trap bs_lie_traps[] = {
       .requests = 100,
       .view = 1,
       .lies = 1u << BS_LIE_SLOW },
+    { .name = "a VIEW-CHANGE that cannot be passed on",
+      .prepare = first_lies,
+      .filter = view_changes_are_large,
+      .delay = others_leave_later,
+      .stages = 1,
+      .view = 1 },
     { .name = "a liar answers first",
       .filter = third_must_fetch,
       .delay = states_take_time,
