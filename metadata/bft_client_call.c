@@ -115,7 +115,9 @@ client_call_send(struct bft_call *call, bool all)
     if (!client_is_up(c, primary))
         all = true;
     for (unsigned i = 0; i < c->config.n; i++) {
-        if (all || i == primary)
+        if (call == &c->opening)
+            client_send_urgent(c, i, call->msg);
+        else if (all || i == primary)
             client_send(c, i, client_call_msg(call));
     }
     call->sent_ns = c2_now_ns(c->base.env);

@@ -36,7 +36,7 @@ ask_for_epoch(struct bft_client *c)
     struct c2_blob *b = c2_blob_copy(out.data, out.len);
     c2_buf_done(&out);
     for (unsigned i = 0; i < c->config.n; i++)
-        client_send(c, i, b);
+        client_send_urgent(c, i, b);
     c2_blob_unref(b);
     c->epoch_ask_ns = c2_now_ns(c->base.env) + ASK_NS;
 }

@@ -198,6 +198,8 @@ void client_dial(struct bft_client *c, unsigned seat);
 void client_disconnect(struct bft_client *c);
 bool client_is_up(const struct bft_client *c, unsigned seat);
 void client_send(struct bft_client *c, unsigned seat, struct c2_blob *m);
+/* Before what waits in the queue, and however full that is: certificate, watches, epochs. */
+void client_send_urgent(struct bft_client *c, unsigned seat, struct c2_blob *m);
 unsigned client_primary(const struct bft_client *c);
 /* The highest view that at least one correct replica is in. */
 uint64_t client_view(const struct bft_client *c);

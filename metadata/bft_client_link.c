@@ -2,6 +2,10 @@
 /*
  * The client's links to the replicas. A link that has come up first shows the certificate, by the
  * OPEN request of the session (which opens it once only), then gets what it may have missed.
+ *
+ * The queue of a link may be full of requests, which are repeated; then the oldest ones go. What is
+ * short, and needed before anything else is answered or told, is urgent: it goes before them, and
+ * none of them takes its place.
  */
 #include <stdio.h>
 #include <string.h>
@@ -18,14 +22,26 @@ client_is_up(const struct bft_client *c, unsigned seat)
     return c->replicas[seat].net != NULL && c->replicas[seat].net->up;
 }
 
-void
-client_send(struct bft_client *c, unsigned seat, struct c2_blob *m)
+static void
+send_as(struct bft_client *c, unsigned seat, enum c2_net_class class, struct c2_blob *m)
 {
     if (!client_is_up(c, seat))
         return;
-    enum c2_err err = c2_net_send(c->replicas[seat].net, C2_NET_NORMAL, m);
+    enum c2_err err = c2_net_send(c->replicas[seat].net, class, m);
     if (err != C2_E_OK) /* it will be repeated */
         c2_log(DEBUG, "metadata", "replica=%u err=%s", seat, c2_err_name(err));
+}
+
+void
+client_send(struct bft_client *c, unsigned seat, struct c2_blob *m)
+{
+    send_as(c, seat, C2_NET_NORMAL, m);
+}
+
+void
+client_send_urgent(struct bft_client *c, unsigned seat, struct c2_blob *m)
+{
+    send_as(c, seat, C2_NET_URGENT, m);
 }
 
 /* The highest view that at least one correct replica is in. */
@@ -56,7 +72,7 @@ link_up(struct c2_net_link *l)
     struct client_replica *r = l->user;
     struct bft_client *c = r->c;
     if (c->opening.msg != NULL)
-        client_send(c, r->seat, c->opening.msg);
+        client_send_urgent(c, r->seat, c->opening.msg);
     client_stream_up(r);
     client_call_link_up(c, r->seat);
 }

@@ -144,7 +144,7 @@ begin_stream(struct client_replica *r)
     struct c2_buf out = { 0 };
     msg_write_watch(&out, &h, &m);
     struct c2_blob *b = c2_blob_copy(out.data, out.len);
-    client_send(c, r->seat, b);
+    client_send_urgent(c, r->seat, b);
     c2_blob_unref(b);
     c2_buf_done(&out);
     c2_buf_done(&prefixes);

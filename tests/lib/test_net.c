@@ -234,15 +234,20 @@ deliver(struct test_link *to, struct c2_blob *m)
 static C2_RESULT
 test_send(struct c2_net_link *base, enum c2_net_class c, struct c2_blob *m)
 {
-    (void)c;
     struct test_link *l = link_of(base);
     struct test_hub *h = l->net->hub;
     if (!base->up || l->other == NULL)
         return C2_E_UNREACHABLE;
     struct test_link *to = l->other;
     if (h->full[l->net->number][to->net->number]) {
-        l->refused = true;
-        return C2_E_BUSY;
+        if (l->as.policy == C2_NET_PRESSURE) {
+            l->refused = true;
+            return C2_E_BUSY;
+        }
+        if (c < C2_NET_URGENT) {
+            base->dropped++;
+            return C2_E_OK;
+        }
     }
     base->sent_bytes += m->len;
     if (m->len > to->as.frame_max) {

@@ -22,7 +22,8 @@ void test_hub_cut(struct test_hub *h, unsigned a, unsigned b, bool cut);
 void test_hub_filter(struct test_hub *h,
                      bool (*filter)(void *arg, unsigned from, unsigned to, struct c2_slice m),
                      void *arg);
-/* Whether the queue of the links from a to b is full, from now on: sending there is BUSY. */
+/* Whether the queue of the links from a to b is full of normal messages, from now on: sending there
+ * is BUSY, or loses what is not urgent. */
 void test_hub_fill(struct test_hub *h, unsigned from, unsigned to, bool full);
 /* Delivers bytes as if `from` had sent them to `to`, on any link there is. */
 void test_hub_inject(struct test_hub *h, unsigned from, unsigned to, struct c2_slice m);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a replica tells a client that watches, when it cannot tell everything: the client must
- * learn that, whatever happens, or does not happen, afterwards.
+ * learn that, whatever happens, or does not happen, afterwards. And what a client must be able to
+ * say when it cannot say everything.
  */
 #include "base/alloc.h"
 #include "metadata/msg.h"
@@ -88,6 +89,49 @@ watch__begins_when_there_is_room_for_what_says_so(void **state)
     end_watch(f, w);
 }
 
+/* ---- a client whose own queues are full of requests --------------------------------------------
+ */
+
+static void
+fill_own_queues(struct coord_fixture *f, unsigned k, bool full)
+{
+    for (unsigned i = 0; i < f->rig->n; i++)
+        test_hub_fill(f->rig->hub, BFT_RIG_CLIENT + k, i, full);
+}
+
+static void
+watch__begins_although_requests_have_filled_the_queues_of_the_client(void **state)
+{
+    struct coord_fixture *f = *state;
+    put(f, "a/0", "value");
+    fill_own_queues(f, 0, true);
+    struct coord_counter *w = watch(f);
+    test_env_run_for(f->t, PATIENT);
+    assert_int_equal(w->reloads, 1);
+    put_by_other(f, "a/1");
+    assert_int_equal(w->events, 1);
+    fill_own_queues(f, 0, false);
+    end_watch(f, w);
+}
+
+/* Who connects has its requests ready, and they may be more than the queue holds. */
+static void
+client__shows_its_certificate_however_much_it_has_to_send(void **state)
+{
+    struct coord_fixture *f = *state;
+    struct coord_fixture other = *f;
+    struct bft_client_info info;
+    fill_own_queues(f, OTHER, true);
+    other.c = bft_rig_client(f->rig, OTHER);
+    test_env_run_for(f->t, PATIENT);
+    bft_client_info(other.c, &info);
+    assert_true(info.session);
+    fill_own_queues(f, OTHER, false);
+    put(&other, "a/1", "value");
+    coord_close(other.c);
+    test_env_run_for(f->t, PATIENT);
+}
+
 /* ---- a replica that has not executed everything ---------------------------------------------- */
 
 /* What LAGGARD tells; decisions do not arrive there, so that it has to fetch the state. */
@@ -150,6 +194,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         T(watch__hears_of_the_last_change_that_had_no_room_in_its_queues),
         T(watch__begins_when_there_is_room_for_what_says_so),
+        T(watch__begins_although_requests_have_filled_the_queues_of_the_client),
+        T(client__shows_its_certificate_however_much_it_has_to_send),
         T(watch__is_told_that_a_replica_has_fetched_what_it_did_not_execute),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
