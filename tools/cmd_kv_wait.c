@@ -108,18 +108,22 @@ run_watch(struct cmd_ctx *x, int argc, char **argv)
 /*
  *   session ─► try ─► (somebody has it: wait for a change, try again) ─► held ─► given back
  *
+ * The watch begins before the first try, and a change counts from the moment when a try is sent:
+ * one that is heard of before the answer to it may be the end of who was found to have the lock.
+ *
  * Who holds a lock must learn that it is lost, also when the service cannot tell: the session lives
  * for TTL_NS after the service has last confirmed it, so a keepalive that was sent earlier than
  * that and is the last one answered means that somebody else may have the lock.
  */
-struct locking {
+struct kv_lock {
     struct service *s; /* borrowed */
     const char *key;
     char **command;           /* NULL = none, the lock is held until interrupted */
     struct service_call call; /* the one that is waited for; here, because a signal leaves it */
     uint64_t session;
     uint64_t token;
-    bool wake; /* something has happened */
+    bool wake;    /* something has happened */
+    bool changed; /* the key, perhaps, since the last try was sent */
     bool interrupted, lost;
     struct coord_watch w;
     struct c2_timer keepalive, poll;
@@ -131,24 +135,26 @@ struct locking {
 };
 
 static void
+lock_reload(struct coord_watch *w)
+{
+    struct kv_lock *l = C2_CONTAINER_OF(w, struct kv_lock, w);
+    l->changed = true;
+    l->wake = true;
+}
+
+static void
 lock_event(struct coord_watch *w, struct c2_slice key, uint64_t version, bool deleted)
 {
     (void)key;
     (void)version;
     (void)deleted;
-    C2_CONTAINER_OF(w, struct locking, w)->wake = true;
-}
-
-static void
-lock_reload(struct coord_watch *w)
-{
-    C2_CONTAINER_OF(w, struct locking, w)->wake = true;
+    lock_reload(w);
 }
 
 static void
 lock_signal(void *arg, int signo)
 {
-    struct locking *l = arg;
+    struct kv_lock *l = arg;
     l->interrupted = true;
     l->wake = true;
     if (l->child > 0)
@@ -160,12 +166,12 @@ call_done(struct coord_req *r)
 {
     struct service_call *c = C2_CONTAINER_OF(r, struct service_call, req);
     c->done = true;
-    C2_CONTAINER_OF(c, struct locking, call)->wake = true;
+    C2_CONTAINER_OF(c, struct kv_lock, call)->wake = true;
 }
 
 /* INTERRUPTED: it may happen all the same, so nothing else may be asked. */
 static enum c2_err
-run_call(struct locking *l)
+run_call(struct kv_lock *l)
 {
     service_start(l->s, &l->call);
     l->call.req.done = call_done;
@@ -178,7 +184,7 @@ run_call(struct locking *l)
 }
 
 static void
-lose(struct locking *l)
+lose(struct kv_lock *l)
 {
     l->lost = true;
     l->wake = true;
@@ -189,7 +195,7 @@ lose(struct locking *l)
 static void
 alive_done(struct coord_req *r)
 {
-    struct locking *l = C2_CONTAINER_OF(r, struct locking, alive);
+    struct kv_lock *l = C2_CONTAINER_OF(r, struct kv_lock, alive);
     l->alive_busy = false;
     l->wake = true;
     if (r->err == C2_E_OK)
@@ -202,7 +208,7 @@ alive_done(struct coord_req *r)
 static void
 keepalive_fired(struct c2_timer *t)
 {
-    struct locking *l = C2_CONTAINER_OF(t, struct locking, keepalive);
+    struct kv_lock *l = C2_CONTAINER_OF(t, struct kv_lock, keepalive);
     uint64_t now_ns = c2_now_ns(l->s->env);
     if (now_ns >= l->held_until_ns) {
         lose(l);
@@ -221,7 +227,7 @@ keepalive_fired(struct c2_timer *t)
 }
 
 static enum c2_err
-open_session(struct locking *l)
+open_session(struct kv_lock *l)
 {
     l->held_until_ns = c2_now_ns(l->s->env) + TTL_NS;
     l->call.req = (struct coord_req){ .verb = COORD_SESSION_OPEN, .ttl_ns = TTL_NS };
@@ -234,7 +240,7 @@ open_session(struct locking *l)
 
 /* Gives the lock back. SESSION: it was not held any more. */
 static enum c2_err
-close_session(struct locking *l)
+close_session(struct kv_lock *l)
 {
     l->interrupted = false;
     l->call.req = (struct coord_req){ .verb = COORD_SESSION_CLOSE, .session = l->session };
@@ -243,13 +249,14 @@ close_session(struct locking *l)
 
 /* CONFLICT: somebody else has it. EXISTS: it is no lock. */
 static enum c2_err
-try_lock(struct locking *l)
+try_lock(struct kv_lock *l)
 {
     const struct coord_cond cond = { .kind = COORD_ABSENT, .key = c2_slice_str(l->key) };
     const struct coord_op op = { .kind = COORD_PUT_EPHEMERAL,
                                  .key = c2_slice_str(l->key),
                                  .number = (int64_t)l->session };
     struct coord_req *r = &l->call.req;
+    l->changed = false;
     *r =
         (struct coord_req){ .verb = COORD_TXN, .conds = &cond, .nconds = 1, .ops = &op, .nops = 1 };
     enum c2_err err = run_call(l);
@@ -263,25 +270,26 @@ try_lock(struct locking *l)
 }
 
 static enum c2_err
-wait_for_lock(struct locking *l)
+wait_for_lock(struct kv_lock *l)
 {
-    for (;;) {
-        enum c2_err err = try_lock(l);
-        if (err != C2_E_CONFLICT)
-            return err;
-        l->wake = false;
-        c2_os_run_until(l->s->os, &l->wake);
+    enum c2_err err;
+    while ((err = try_lock(l)) == C2_E_CONFLICT) {
+        while (!l->changed && !l->interrupted && !l->lost) {
+            l->wake = false;
+            c2_os_run_until(l->s->os, &l->wake);
+        }
         if (l->interrupted)
             return C2_E_CANCELED;
         if (l->lost)
             return C2_E_SESSION;
     }
+    return err == C2_E_OK && l->interrupted ? C2_E_CANCELED : err;
 }
 
 static void
 child_poll(struct c2_timer *t)
 {
-    struct locking *l = C2_CONTAINER_OF(t, struct locking, poll);
+    struct kv_lock *l = C2_CONTAINER_OF(t, struct kv_lock, poll);
     pid_t got = waitpid(l->child, &l->status, WNOHANG);
     if (got == l->child || (got < 0 && errno == ECHILD)) {
         l->child = 0;
@@ -293,7 +301,7 @@ child_poll(struct c2_timer *t)
 
 /* Runs the command while the lock is held; its exit code. */
 static int
-run_locked(struct locking *l)
+run_locked(struct kv_lock *l)
 {
     char token[32];
     (void)snprintf(token, sizeof token, "%llu", (unsigned long long)l->token);
@@ -320,7 +328,7 @@ run_locked(struct locking *l)
 
 /* Holds it until somebody interrupts. */
 static int
-hold(struct locking *l)
+hold(struct kv_lock *l)
 {
     (void)printf("%llu\n", (unsigned long long)l->token);
     (void)fflush(stdout);
@@ -332,7 +340,7 @@ hold(struct locking *l)
 }
 
 static int
-lock_fail(const struct locking *l, enum c2_err err)
+lock_fail(const struct kv_lock *l, enum c2_err err)
 {
     if (err == C2_E_EXISTS)
         return cmd_fail(l->s->x, err, l->s->what, l->key, "this key has a value, it is no lock",
@@ -345,7 +353,7 @@ lock_fail(const struct locking *l, enum c2_err err)
 
 /* With a session: takes the lock and does what it is for. */
 static int
-with_session(struct locking *l)
+with_session(struct kv_lock *l)
 {
     coord_watch(l->s->coord, &l->w);
     enum c2_err err = wait_for_lock(l);
@@ -373,16 +381,31 @@ with_session(struct locking *l)
     return code;
 }
 
-static int
-lock(struct service *s, void *arg)
+struct kv_lock *
+kv_lock_new(const char *key, char **command)
 {
-    struct locking *l = arg;
-    l->s = s;
-    l->w.prefix = c2_slice_str(l->key);
+    struct kv_lock *l = c2_calloc(1, sizeof *l);
+    l->key = key;
+    l->command = command;
+    l->w.prefix = c2_slice_str(key);
     l->w.event = lock_event;
     l->w.reload = lock_reload;
     l->keepalive.fire = keepalive_fired;
     l->poll.fire = child_poll;
+    return l;
+}
+
+void
+kv_lock_free(struct kv_lock *l)
+{
+    c2_free(l);
+}
+
+int
+kv_lock_run(struct service *s, void *lock)
+{
+    struct kv_lock *l = lock;
+    l->s = s;
     enum c2_err err = c2_os_signals(l->s->os, lock_signal, l);
     if (err == C2_E_OK)
         err = open_session(l);
@@ -405,11 +428,9 @@ run_lock(struct cmd_ctx *x, int argc, char **argv)
         return code;
     int rest = (int)(a.argv - argv) + 1;
     rest += rest < argc && strcmp(argv[rest], "--") == 0;
-    struct locking *l = c2_calloc(1, sizeof *l);
-    l->key = a.argv[0];
-    l->command = rest < argc ? argv + rest : NULL;
-    code = service_use(x, form.name, a.service, lock, l);
-    c2_free(l);
+    struct kv_lock *l = kv_lock_new(a.argv[0], rest < argc ? argv + rest : NULL);
+    code = service_use(x, form.name, a.service, kv_lock_run, l);
+    kv_lock_free(l);
     return code;
 }
 

@@ -38,6 +38,13 @@ int kv_check_key(const struct cmd_ctx *x, const char *what, const char *key);
 /* As service_fail, with the bounds of keys and values where they are what is wrong. */
 int kv_fail(const struct service *s, enum c2_err err, const char *object);
 
+/* A lock that somebody waits for and holds, while the command runs; NULL = until interrupted. Both
+ * are borrowed. It outlives the service that it was run on. */
+struct kv_lock *kv_lock_new(const char *key, char **command);
+void kv_lock_free(struct kv_lock *l);
+/* Takes the lock, runs the command, gives the lock back: for service_use. Once; an exit code. */
+int kv_lock_run(struct service *s, void *lock);
+
 /* Text as it is; other bytes as 0x and hex digits. */
 void kv_print_bytes(struct c2_slice b);
 /* Strings of JSON are text: other bytes come as hex digits under another key. */

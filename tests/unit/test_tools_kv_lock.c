@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Waiting for a lock, on a service that says what the test wants it to: nobody answers a keepalive
+ * before the lock is held, so a change that is overlooked is not made up for by anything.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "metadata/watch.h"
+#include "tools/kv.h"
+
+#define SESSION 7u
+#define OTHER   3u /* the session that has the lock at first */
+#define KEY     "lock"
+
+struct script {
+    struct coord base;
+    struct watch_list watches;
+    struct service s;
+    struct cmd_ctx x;
+    unsigned tries, refused;           /* the first ones; 0 = the lock is free */
+    void (*between)(struct script *k); /* before the answer to a try that is refused */
+    struct coord_req *alive;           /* is not answered yet */
+    bool closed;
+};
+
+static struct script *
+script_of(struct coord *c)
+{
+    return C2_CONTAINER_OF(c, struct script, base);
+}
+
+static void
+done_task(struct c2_task *t)
+{
+    struct coord_req *r = C2_CONTAINER_OF(t, struct coord_req, task);
+    r->done(r);
+}
+
+static void
+answer(struct script *k, struct coord_req *r, enum c2_err err)
+{
+    r->err = err;
+    r->task.run = done_task;
+    c2_defer(k->base.env, &r->task);
+}
+
+static void
+answer_try(struct script *k, struct coord_req *r)
+{
+    if (k->tries++ < k->refused) {
+        r->entries = c2_calloc(1, sizeof *r->entries);
+        r->entries[0] = (struct coord_entry){ .key = c2_slice_str(KEY), .version = 1 };
+        r->entries[0].session = OTHER;
+        r->nentries = 1;
+        k->between(k);
+        answer(k, r, C2_E_CONFLICT);
+        return;
+    }
+    r->version = 9;
+    answer(k, r, C2_E_OK);
+    if (k->alive != NULL)
+        answer(k, k->alive, C2_E_OK);
+    k->alive = NULL;
+}
+
+static void
+script_submit(struct coord *c, struct coord_req *r)
+{
+    struct script *k = script_of(c);
+    if (r->verb == COORD_SESSION_OPEN) {
+        r->session = SESSION;
+        answer(k, r, C2_E_OK);
+    } else if (r->verb == COORD_TXN) {
+        answer_try(k, r);
+    } else if (r->verb == COORD_SESSION_KEEPALIVE && k->tries <= k->refused) {
+        k->alive = r;
+    } else {
+        k->closed = k->closed || r->verb == COORD_SESSION_CLOSE;
+        answer(k, r, C2_E_OK);
+    }
+}
+
+static void
+script_watch(struct coord *c, struct coord_watch *w)
+{
+    watch_list_add(&script_of(c)->watches, w);
+}
+
+static void
+script_unwatch(struct coord *c, struct coord_watch *w)
+{
+    watch_list_remove(&script_of(c)->watches, w);
+}
+
+static const struct coord_ops script_ops = { .submit = script_submit,
+                                             .watch = script_watch,
+                                             .unwatch = script_unwatch };
+
+static int
+setup(void **state)
+{
+    struct script *k = c2_calloc(1, sizeof *k);
+    assert_int_equal(c2_os_new(1, &k->s.os), C2_E_OK);
+    k->s.env = c2_os_env(k->s.os);
+    k->s.x = &k->x;
+    k->s.what = "kv lock";
+    k->s.coord = &k->base;
+    k->base.ops = &script_ops;
+    k->base.env = k->s.env;
+    watch_list_init(&k->watches);
+    *state = k;
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    struct script *k = *state;
+    c2_os_drain(k->s.os);
+    c2_os_free(k->s.os);
+    c2_free(k);
+    return 0;
+}
+
+/* The exit code of a command that says 3. */
+static int
+run(struct script *k)
+{
+    static char sh[] = "sh", c[] = "-c", say[] = "exit 3";
+    char *command[] = { sh, c, say, NULL };
+    struct kv_lock *l = kv_lock_new(KEY, command);
+    int code = kv_lock_run(&k->s, l);
+    c2_os_drain(k->s.os);
+    kv_lock_free(l);
+    return code;
+}
+
+static void
+lock__that_is_free_is_taken_and_given_back(void **state)
+{
+    struct script *k = *state;
+    assert_int_equal(run(k), 3);
+    assert_int_equal(k->tries, 1);
+    assert_true(k->closed);
+}
+
+/* The answer was made before the release, and is heard of after it. */
+static void
+release(struct script *k)
+{
+    C2_LIST_FOREACH (&k->watches.watches, struct coord_watch, w, link)
+        w->event(w, w->prefix, 2, true);
+}
+
+static void
+lock__that_is_released_before_the_answer_is_tried_again_at_once(void **state)
+{
+    struct script *k = *state;
+    k->refused = 1;
+    k->between = release;
+    assert_int_equal(run(k), 3);
+    assert_int_equal(k->tries, 2);
+    assert_true(k->closed);
+}
+
+/* The watch has begun meanwhile: what happened before is not told. */
+static void
+begin(struct script *k)
+{
+    C2_LIST_FOREACH (&k->watches.watches, struct coord_watch, w, link)
+        w->reload(w);
+}
+
+static void
+lock__that_is_released_before_the_watch_began_is_tried_again_at_once(void **state)
+{
+    struct script *k = *state;
+    k->refused = 1;
+    k->between = begin;
+    assert_int_equal(run(k), 3);
+    assert_int_equal(k->tries, 2);
+    assert_true(k->closed);
+}
+
+int
+main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(lock__that_is_free_is_taken_and_given_back),
+        T(lock__that_is_released_before_the_answer_is_tried_again_at_once),
+        T(lock__that_is_released_before_the_watch_began_is_tried_again_at_once),
+    };
+    return cmocka_run_group_tests_name("tools/kv_lock", tests, NULL, NULL);
+}
