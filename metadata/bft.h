@@ -226,7 +226,8 @@ enum bft_alarm {
 
 enum bft_action_kind {
     BFT_ACT_SEND,   /* msg to every seat in `seats` (bits), never to itself */
-    BFT_ACT_REPLY,  /* msg to conn; conn = 0: to every connection of key */
+    BFT_ACT_REPLY,  /* msg to conn; conn = 0: to the connection of key on which the OPEN with this
+                     * nonce came last, to all of them if there is none */
     BFT_ACT_APPEND, /* lsn, type, bytes, then body's bytes if there is one */
     BFT_ACT_TRIM,   /* lsn */
     BFT_ACT_JOB,    /* job; the driver's until it has run */
@@ -239,6 +240,7 @@ struct bft_action {
     uint32_t seats;
     uint64_t conn;
     uint8_t key[MSG_KEY_LEN];
+    uint64_t nonce;      /* 0 = it is not known */
     struct c2_blob *msg; /* borrowed until the next step: take a reference to keep it */
     uint64_t lsn;
     enum wal_type type;

@@ -415,7 +415,7 @@ bft_on_epoch_fetch(struct bft_replica *r, uint32_t seats, uint64_t conn, struct 
     if (answer == NULL)
         return;
     if (conn != 0)
-        bft_reply_to(r, conn, NULL, answer);
+        bft_reply_to(r, conn, answer);
     else
         bft_send(r, seats, answer);
     c2_blob_unref(answer);

@@ -54,6 +54,16 @@ struct answer {
     struct c2_slice result;
 };
 
+/* With which the session was opened that the answer belongs to; 0 = it is not known any more. */
+static uint64_t
+nonce_of(struct bft_replica *r, const struct answer *a)
+{
+    if (a->session == 0)
+        return a->cseq;
+    const struct bft_session *s = bft_session_find(r, a->session);
+    return s != NULL ? s->nonce : 0;
+}
+
 static void
 send_answer(struct bft_replica *r, const uint8_t *key, uint64_t conn, const struct answer *a)
 {
@@ -67,7 +77,10 @@ send_answer(struct bft_replica *r, const uint8_t *key, uint64_t conn, const stru
     c2_buf_clear(&r->scratch);
     msg_write_reply(&r->scratch, &h, &m);
     struct c2_blob *blob = bft_take_scratch(r);
-    bft_reply_to(r, conn, key, blob);
+    if (conn != 0)
+        bft_reply_to(r, conn, blob);
+    else
+        bft_reply_session(r, key, nonce_of(r, a), blob);
     c2_blob_unref(blob);
 }
 
@@ -410,7 +423,7 @@ answer_read(struct bft_replica *r, const struct bft_job *job, uint8_t code)
     c2_buf_clear(&r->scratch);
     msg_write_read_reply(&r->scratch, &h, &m);
     struct c2_blob *blob = bft_take_scratch(r);
-    bft_reply_to(r, job->conn, NULL, blob);
+    bft_reply_to(r, job->conn, blob);
     c2_blob_unref(blob);
 }
 

@@ -332,7 +332,10 @@ struct msg_head bft_head(const struct bft_replica *r, enum msg_type type);
 struct c2_blob *bft_take_scratch(struct bft_replica *r);
 void bft_send(struct bft_replica *r, uint32_t seats, struct c2_blob *msg);
 uint32_t bft_others(const struct bft_replica *r);
-void bft_reply_to(struct bft_replica *r, uint64_t conn, const uint8_t *key, struct c2_blob *msg);
+void bft_reply_to(struct bft_replica *r, uint64_t conn, struct c2_blob *msg);
+/* ... wherever the session of the key is that was opened with the nonce; 0 = not known. */
+void bft_reply_session(struct bft_replica *r, const uint8_t *key, uint64_t nonce,
+                       struct c2_blob *msg);
 /* Returns the record's lsn; body may be NULL. */
 uint64_t bft_append(struct bft_replica *r, enum wal_type type, const struct wal_record *rec,
                     const struct bft_bytes *body);

@@ -57,12 +57,19 @@ bft_send(struct bft_replica *r, uint32_t seats, struct c2_blob *msg)
 }
 
 void
-bft_reply_to(struct bft_replica *r, uint64_t conn, const uint8_t *key, struct c2_blob *msg)
+bft_reply_to(struct bft_replica *r, uint64_t conn, struct c2_blob *msg)
 {
     struct bft_action *a = action(r, BFT_ACT_REPLY);
     a->conn = conn;
-    if (key != NULL)
-        memcpy(a->key, key, MSG_KEY_LEN);
+    a->msg = c2_blob_ref(msg);
+}
+
+void
+bft_reply_session(struct bft_replica *r, const uint8_t *key, uint64_t nonce, struct c2_blob *msg)
+{
+    struct bft_action *a = action(r, BFT_ACT_REPLY);
+    memcpy(a->key, key, MSG_KEY_LEN);
+    a->nonce = nonce;
     a->msg = c2_blob_ref(msg);
 }
 

@@ -212,7 +212,7 @@ carry_out(struct node *n, const struct bft_action *a)
         node_send(n, a->seats, a->msg);
         break;
     case BFT_ACT_REPLY:
-        node_reply(n, a->conn, a->key, a->msg);
+        node_reply(n, a, a->msg);
         break;
     case BFT_ACT_APPEND:
         append(n, a);

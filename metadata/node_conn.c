@@ -54,8 +54,8 @@ seat_of_member(const struct bft_config *c, uint16_t id)
     return i;
 }
 
-static struct node_conn *
-find_conn(const struct node *n, uint64_t id)
+struct node_conn *
+node_find_conn(const struct node *n, uint64_t id)
 {
     struct c2_map_node *m = c2_map_find(&n->conns, c2_map_hash_u64(&n->conns, id));
     for (; m != NULL; m = c2_map_find_next(m)) {
@@ -125,7 +125,7 @@ give_client_message(struct node *n, struct node_conn *c, struct c2_slice m)
     struct bft_event ev = { .kind = BFT_EV_CLIENT, .conn = c->id, .key = c->net->peer, .msg = b };
     node_step(n, &ev);
     c2_blob_unref(b);
-    if (n->failed || count_bad_signatures(n) == bad || find_conn(n, id) == NULL)
+    if (n->failed || count_bad_signatures(n) == bad || node_find_conn(n, id) == NULL)
         return;
     C2_MARK("node: a wrong signature of a client");
     catch_client(n, c);
@@ -137,21 +137,15 @@ static void
 client_request(struct node *n, struct node_conn *c, struct c2_slice m)
 {
     struct msg_request r;
-    if (msg_read_request(m, &r) == C2_E_OK && memcmp(r.key, c->net->peer, MSG_KEY_LEN) != 0) {
+    bool reads = msg_read_request(m, &r) == C2_E_OK;
+    if (reads && memcmp(r.key, c->net->peer, MSG_KEY_LEN) != 0) {
         C2_MARK("node: a request of another client");
         catch_client(n, c);
         return;
     }
+    if (reads && r.kind == MSG_REQ_OPEN)
+        c->nonce = r.cseq;
     give_client_message(n, c, m);
-}
-
-static void
-reply_on(struct node *n, struct node_conn *c, struct c2_blob *msg)
-{
-    node_charge_answer(c, msg->len);
-    enum c2_err err = c2_net_send(c->net, C2_NET_NORMAL, msg);
-    if (err != C2_E_OK)
-        n->unsent++; /* the client asks again */
 }
 
 static void
@@ -167,7 +161,7 @@ tell_status(struct node *n, struct node_conn *c)
     node_status(n, &json);
     msg_write_tell_status(&out, &h, c2_buf_slice(&json));
     struct c2_blob *b = c2_blob_copy(out.data, out.len);
-    reply_on(n, c, b);
+    node_reply_on(n, c, b);
     c2_blob_unref(b);
     c2_buf_done(&json);
     c2_buf_done(&out);
@@ -515,30 +509,5 @@ node_send(struct node *n, uint32_t seats, struct c2_blob *msg)
         enum c2_err err = c2_net_send(l, class, msg);
         if (err != C2_E_OK)
             n->unsent++;
-    }
-}
-
-/* Nobody has asked us, but the primary perhaps. */
-static void
-volunteer(struct node *n, struct node_conn *c, struct c2_blob *msg)
-{
-    if (node_has_had_its_share(c))
-        n->unsent++;
-    else
-        reply_on(n, c, msg);
-}
-
-void
-node_reply(struct node *n, uint64_t conn, const uint8_t *key, struct c2_blob *msg)
-{
-    if (conn != 0) {
-        struct node_conn *c = find_conn(n, conn);
-        if (c != NULL)
-            reply_on(n, c, msg);
-        return;
-    }
-    C2_LIST_FOREACH (&n->conn_list, struct node_conn, c, link) {
-        if (!c->replica && c->known && memcmp(c->net->peer, key, MSG_KEY_LEN) == 0)
-            volunteer(n, c, msg);
     }
 }

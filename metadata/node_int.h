@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the files of a replica at work share: node.c drives the protocol, node_conn.c the
- * connections, node_share.c what a client may cost, node_watch.c what clients watch, node_report.c
- * says how it is.
+ * connections, node_reply.c the answers to clients, node_share.c what a client may cost,
+ * node_watch.c what clients watch, node_report.c says how it is.
  */
 #ifndef C2_METADATA_NODE_INT_H
 #define C2_METADATA_NODE_INT_H
@@ -53,6 +53,7 @@ struct node_conn {
     bool replica;    /* else a client */
     uint16_t member; /* of a replica */
     bool known;      /* a client that has shown a certificate */
+    uint64_t nonce;  /* of the OPEN that came last: its session is at the other end; 0 = none */
     struct node_peer_key *whose;
     uint64_t since_ns;
 
@@ -151,9 +152,14 @@ void node_patrol_stop(struct node *n); /* a piece may still be running */
 C2_RESULT node_listen(struct node *n, const char *address);
 void node_connect(struct node *n, const struct bft_config *c);
 void node_send(struct node *n, uint32_t seats, struct c2_blob *msg);
-void node_reply(struct node *n, uint64_t conn, const uint8_t *key, struct c2_blob *msg);
+struct node_conn *node_find_conn(const struct node *n, uint64_t id); /* NULL = it has ended */
 /* No connection comes any more. */
 void node_disconnect(struct node *n);
+
+/* node_reply.c */
+void node_reply_on(struct node *n, struct node_conn *c, struct c2_blob *msg);
+/* What the action says, with this message. */
+void node_reply(struct node *n, const struct bft_action *a, struct c2_blob *msg);
 
 /* node_share.c */
 
@@ -165,6 +171,8 @@ void node_forget_debtors(struct node *n);
 /* A message of a client has come, which may be the last one for a while; an answer leaves. */
 void node_charge(struct node_conn *c, struct c2_slice m);
 void node_charge_answer(struct node_conn *c, size_t len);
+/* ... which a key that has had its share gets all the same. */
+void node_charge_owed(struct node_conn *c, size_t len);
 bool node_has_had_its_share(const struct node_conn *c); /* it owes more than it may */
 /* Until the next turn of the loop, and as long as its key has had its share. */
 void node_rest(struct node_conn *c);

@@ -13,6 +13,12 @@
  * The primary hears of every request that a backup takes, so there a request costs three times as
  * much: over all replicas a key cannot ask for more than twice what it may have at the primary.
  *
+ * Nobody asks a backup for the answers to what it executes, which would cost as much again for each
+ * connection of the key. So they go to one connection, that of the session (node_reply); and they
+ * go there also when the key has had its share, without long results: a client whose f + 1 answers
+ * do not come has to ask all replicas again. That costs a backup less than the request has cost the
+ * primary, which counts the answers, too.
+ *
  * Who leaves and comes back at once still owes what it has cost.
  *
  * Strangers, who have shown no certificate, have one account together, whatever keys they make.
@@ -48,12 +54,19 @@ account(const struct node_conn *c)
     return c->known ? c->whose : &c->owner->strangers;
 }
 
+static bool
+is_primary(const struct node *n)
+{
+    struct bft_info info;
+    bft_info(n->core, &info);
+    return info.seat == info.primary;
+}
+
 static uint64_t
 price(const struct node *n, struct c2_slice m)
 {
     struct msg_head h;
     struct msg_request r, one;
-    struct bft_info info;
     uint64_t ns = MESSAGE_NS + m.len * BYTE_NS;
     if (msg_read_head(m, &h) != C2_E_OK)
         return ns;
@@ -65,8 +78,7 @@ price(const struct node *n, struct c2_slice m)
     ns += SIGNATURE_NS;
     for (uint32_t i = 0; msg_next_command(&r, i, &rest, &one); i++)
         ns += COMMAND_NS;
-    bft_info(n->core, &info);
-    return info.seat == info.primary ? ns : ns * BACKUP_FACTOR;
+    return is_primary(n) ? ns : ns * BACKUP_FACTOR;
 }
 
 /* Half of what each key would have if all who ask now asked for as much as they could. */
@@ -99,6 +111,13 @@ node_charge_answer(struct node_conn *c, size_t len)
 {
     if (!c->replica)
         charge(c, ANSWER_NS + len * ANSWER_BYTE);
+}
+
+void
+node_charge_owed(struct node_conn *c, size_t len)
+{
+    if (is_primary(c->owner))
+        node_charge_answer(c, len);
 }
 
 /* ---- accounts ------------------------------------------------------------------------------- */

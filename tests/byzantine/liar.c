@@ -30,8 +30,8 @@ static struct {
 
 void __real_node_send(struct node *n, uint32_t seats, struct c2_blob *msg);
 void __wrap_node_send(struct node *n, uint32_t seats, struct c2_blob *msg);
-void __real_node_reply(struct node *n, uint64_t conn, const uint8_t *key, struct c2_blob *msg);
-void __wrap_node_reply(struct node *n, uint64_t conn, const uint8_t *key, struct c2_blob *msg);
+void __real_node_reply(struct node *n, const struct bft_action *a, struct c2_blob *msg);
+void __wrap_node_reply(struct node *n, const struct bft_action *a, struct c2_blob *msg);
 
 static uint64_t
 random_below(uint64_t limit)
@@ -237,17 +237,17 @@ lie_about(struct c2_slice in, struct c2_buf *out)
 }
 
 void
-__wrap_node_reply(struct node *n, uint64_t conn, const uint8_t *key, struct c2_blob *msg)
+__wrap_node_reply(struct node *n, const struct bft_action *a, struct c2_blob *msg)
 {
     struct c2_buf lie = { 0 };
     get_ready();
     lie_about(c2_blob_slice(msg), &lie);
     if (lie.len == 0) {
-        __real_node_reply(n, conn, key, msg);
+        __real_node_reply(n, a, msg);
         return;
     }
     struct c2_blob *b = c2_blob_copy(lie.data, lie.len);
     c2_buf_done(&lie);
-    __real_node_reply(n, conn, key, b);
+    __real_node_reply(n, a, b);
     c2_blob_unref(b);
 }

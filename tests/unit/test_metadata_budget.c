@@ -6,6 +6,7 @@
 #include "metadata/bft_client.h"
 
 #include "base/alloc.h"
+#include "metadata/msg.h"
 #include "tests/lib/bft_rig.h"
 #include "tests/lib/coord_fixture.h"
 
@@ -234,6 +235,127 @@ share__gets_smaller_the_more_keys_ask(void **state)
                  (unsigned long long)of_four);
 }
 
+/* ---- answers to a key that has had its share --------------------------------------------------
+ */
+
+#define SPENT   400                  /* questions, more than it may ask in SOON */
+#define SOON    (200 * C2_NS_PER_MS) /* before a client repeats what is not answered */
+#define SIBLING 3u                   /* number of another client with the key of the greedy one */
+
+/* From now on, for longer than SOON, the greedy one has had its share at this replica. */
+static void
+spend(struct coord_fixture *x, unsigned replica)
+{
+    struct msg_head h = { .type = MSG_ASK_STATUS, .sender = MSG_SENDER_CLIENT };
+    struct c2_buf ask = { 0 };
+    h.cluster = x->rig->config.cluster;
+    msg_write_ask_status(&ask, &h);
+    for (unsigned i = 0; i < SPENT; i++)
+        test_hub_inject(x->rig->hub, BFT_RIG_CLIENT + GREEDY, replica, c2_buf_slice(&ask));
+    c2_buf_done(&ask);
+    test_env_run_ready(x->t);
+}
+
+static struct coord *
+sibling(struct coord_fixture *x)
+{
+    struct bft_client_options o = { .config = &x->rig->config };
+    o.secret = x->rig->client[GREEDY].secret;
+    o.cert = x->rig->client[GREEDY].cert;
+    o.net = test_net_new(x->rig->hub, BFT_RIG_CLIENT + SIBLING, x->rig->client[GREEDY].key);
+    return bft_client_new(x->env, &o);
+}
+
+static void
+answers__come_at_once_when_backups_have_given_the_key_its_share(void **state)
+{
+    struct coord_fixture *x = *state;
+    struct coord_fixture greedy = *x;
+    struct bft_client_info info;
+    char value[4000];
+    memset(value, 'v', sizeof value - 1);
+    value[sizeof value - 1] = '\0';
+    greedy.c = bft_rig_client(x->rig, GREEDY);
+    put(&greedy, "long", value);
+    for (unsigned i = 0; i < 2 * x->rig->n; i++) { /* a long answer comes from one after another */
+        put(x, "modest", "asks");
+        for (unsigned k = 1; k < x->rig->n; k++)
+            spend(x, k);
+        uint64_t rested = rests(x);
+        uint64_t from_ns = c2_now_ns(x->env);
+        put(&greedy, "short", "value");
+        bft_client_info(greedy.c, &info);
+        assert_int_equal(
+            txn_if(&greedy, cond(COORD_ABSENT, "long", NULL, 0), op(COORD_PUT, "never", "x", 0)),
+            C2_E_CONFLICT);
+        assert_in_range(c2_now_ns(x->env) - from_ns, 0, SOON);
+        assert_true(rested > 0);
+        if (i == 0)
+            assert_int_equal(info.repeated, 0);
+        test_env_run_for(x->t, 2 * C2_NS_PER_S);
+    }
+    coord_close(greedy.c);
+}
+
+/* The clock of the one that comes is behind: its first OPEN is refused, by an answer. */
+static void
+session__is_opened_or_refused_at_once_whatever_its_key_owes(void **state)
+{
+    struct coord_fixture *x = *state;
+    struct bft_client_info info;
+    struct coord *c = bft_rig_client(x->rig, GREEDY);
+    for (unsigned round = 0; round < 2; round++) {
+        test_env_run_for(x->t, 2 * C2_NS_PER_S);
+        put(x, "modest", "asks");
+        for (unsigned k = 0; k < x->rig->n; k++)
+            spend(x, k);
+        assert_true(rests(x) > 0);
+        struct coord *other = sibling(x);
+        test_env_run_for(x->t, SOON);
+        bft_client_info(other, &info);
+        assert_true(info.session);
+        coord_close(other);
+        test_env_run_for(x->t, C2_NS_PER_S);
+        test_env_wall_jump(x->t, -(int64_t)(5 * C2_NS_PER_S / 2));
+    }
+    coord_close(c);
+}
+
+/* Answers that arrive at the sibling. */
+static bool
+count_answers(void *arg, unsigned from, unsigned to, struct c2_slice m)
+{
+    unsigned *count = arg;
+    struct msg_reply reply;
+    (void)from;
+    *count += to == BFT_RIG_CLIENT + SIBLING && msg_read_reply(m, &reply) == C2_E_OK;
+    return true;
+}
+
+static void
+answers__go_to_the_connection_of_their_session(void **state)
+{
+    struct coord_fixture *x = *state;
+    struct coord_fixture greedy = *x, other = *x;
+    unsigned answers = 0;
+    greedy.c = bft_rig_client(x->rig, GREEDY);
+    test_env_run_for(x->t, C2_NS_PER_S);
+    other.c = sibling(x);
+    put(&greedy, "key", "value");
+    put(&other, "key", "value");
+    test_env_run_for(x->t, C2_NS_PER_S);
+    test_hub_filter(x->rig->hub, count_answers, &answers);
+    put(&greedy, "key", "value");
+    test_env_run_for(x->t, C2_NS_PER_S);
+    assert_int_equal(answers, 0);
+    put(&other, "key", "value");
+    test_env_run_for(x->t, C2_NS_PER_S);
+    assert_int_equal(answers, x->rig->n);
+    test_hub_filter(x->rig->hub, NULL, NULL);
+    coord_close(greedy.c);
+    coord_close(other.c);
+}
+
 static void
 reads__of_one_key_leave_room_for_others(void **state)
 {
@@ -306,6 +428,9 @@ main(void)
         TEST(key__that_was_alone_owes_nothing_for_it),
         TEST(key__that_comes_back_still_owes),
         TEST(share__gets_smaller_the_more_keys_ask),
+        TEST(answers__come_at_once_when_backups_have_given_the_key_its_share),
+        TEST(session__is_opened_or_refused_at_once_whatever_its_key_owes),
+        TEST(answers__go_to_the_connection_of_their_session),
         TEST(reads__of_one_key_leave_room_for_others),
         TEST(client__that_signs_wrongly_is_disconnected),
         TEST(batches__larger_together_than_their_room_are_executed),
