@@ -244,6 +244,44 @@ command__may_print_the_json_of_aws(void **state)
     check_refused(f, C2_E_CONFIG, "secret_access_key is missing");
 }
 
+/* As if the command had printed this; there are no single quotes in it. */
+static void
+write_output(struct fixture *f, const char *json)
+{
+    struct c2_buf text = { 0 };
+    c2_buf_puts(&text, "[aws-fra]\ncredential_command = \"printf %s '");
+    for (const char *p = json; *p != '\0'; p++)
+        c2_buf_printf(&text, *p == '"' || *p == '\\' ? "\\%c" : "%c", *p);
+    c2_buf_puts(&text, "'\"\n");
+    write_secret(f->file, c2_buf_cstr(&text));
+    c2_buf_done(&text);
+}
+
+static void
+command__knows_the_escapes_of_json_writers(void **state)
+{
+    struct fixture *f = *state;
+    write_output(f, "{\"AccessKeyId\":\"ID\",\"SecretAccessKey\":\"a\\/b\\u002B\\u003d\"}");
+    check_found(f, "ID", "a/b+=", NULL);
+    write_output(f, "{\"AccessKeyId\":\"ID\",\"SecretAccessKey\":\"a\\\\b\"}");
+    check_refused(f, C2_E_CONFIG, "SecretAccessKey has an escape");
+    write_output(f, "{\"AccessKeyId\":\"ID\",\"SecretAccessKey\":\"a\\u00e9\"}");
+    check_refused(f, C2_E_CONFIG, "SecretAccessKey has an escape");
+    write_output(f, "{\"AccessKeyId\":\"I\\u0022D\",\"SecretAccessKey\":\"a\"}");
+    check_refused(f, C2_E_CONFIG, "AccessKeyId has an escape");
+}
+
+/* Half a secret is no secret. */
+static void
+command__that_was_cut_off_gives_nothing(void **state)
+{
+    struct fixture *f = *state;
+    write_output(f, "{\"AccessKeyId\":\"ID\",\"SecretAccessKey\":\"abc");
+    check_refused(f, C2_E_CONFIG, "SecretAccessKey is cut off");
+    write_output(f, "{\"AccessKeyId\":\"ID\",\"SecretAccessKey\":\"abc\\u00");
+    check_refused(f, C2_E_CONFIG, "SecretAccessKey");
+}
+
 static void
 done__accepts_zeroed(void **state)
 {
@@ -259,6 +297,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        CASE(command__knows_the_escapes_of_json_writers),
+        CASE(command__that_was_cut_off_gives_nothing),
         CASE(lookup__says_what_to_do_when_there_is_nothing),
         CASE(lookup__reads_the_section_of_the_file),
         CASE(lookup__follows_the_order_of_places),
