@@ -89,7 +89,7 @@ struct ds_call {
     void (*done)(struct ds_call *call); /* NULL = abandoned; may take req.reply, frees nothing */
     void *owner;
     char key[PROV_KEY_MAX];
-    char after[PROV_KEY_MAX];      /* for req.list_after */
+    char after[PROV_KEY_MAX + 1];  /* for req.list_after */
     uint8_t sha256[C2_SHA256_LEN]; /* for req.body_sha256 */
 };
 

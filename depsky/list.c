@@ -28,7 +28,7 @@ struct list_seat {
     struct ds_list_item *items; /* owned, in key order */
     size_t count, cap;
     unsigned pages;
-    char after[PROV_KEY_MAX];
+    char after[PROV_KEY_MAX + 1];
 };
 
 struct list {
@@ -251,7 +251,7 @@ ask(struct list_seat *s)
 }
 
 static void
-first_after(struct list *op, char after[PROV_KEY_MAX])
+first_after(struct list *op, char after[PROV_KEY_MAX + 1])
 {
     const struct ds_list *l = op->l;
     after[0] = '\0';

@@ -236,7 +236,7 @@ struct unit_names {
         size_t count, cap;
         unsigned pages;
         uint64_t clock_low, clock_high;
-        char after[PROV_KEY_MAX];
+        char after[PROV_KEY_MAX + 1];
     } seat[DS_SEATS_MAX];
     struct c2_timer grace;
     struct c2_task task;

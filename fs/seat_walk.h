@@ -56,7 +56,7 @@ struct seat_walk {
     struct c2_slice prefix;
     struct prov_req list;
     bool listing, deleting, starting;
-    char list_prefix[PROV_KEY_MAX], list_after[PROV_KEY_MAX];
+    char list_prefix[PROV_KEY_MAX], list_after[PROV_KEY_MAX + 1];
     struct seat_walk_item *item; /* owned */
     size_t n, next;
     unsigned running;

@@ -276,8 +276,13 @@ list__ignores_names_that_are_not_ours(void **state)
     open_with_objects(&rig, 2);
     for (size_t i = 0; i < C2_ARRAY_LEN(names); i++)
         prov_mem_store(rig.mem[0], names[i], c2_slice_str("x"));
+    char longest[PROV_KEY_MAX + 1] = { 0 };
+    memset(longest, 'z', PROV_KEY_MAX);
+    memcpy(longest, names[5], strlen(names[5]));
+    prov_mem_store(rig.mem[0], longest, c2_slice_str("x"));
     struct ds_list l = list(&rig, whole_session);
     assert_int_equal(l.nitems, 2);
+    assert_int_equal(l.answered, 0xf);
     c2_free(l.items);
     ds_rig_done(&rig);
 }
