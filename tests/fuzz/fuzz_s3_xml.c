@@ -6,6 +6,10 @@
 
 #include <string.h>
 
+#include "backends/layer.h"
+#include "backends/s3_op.h"
+#include "base/alloc.h"
+
 #define KEYS_MAX    100
 #define KEY_LEN_MAX 64
 
@@ -45,6 +49,25 @@ check_list(const struct s3_list *l)
     }
 }
 
+/* The list as the answer to a request for what is behind "d/b" below "d/". */
+static void
+check_page(struct c2_slice in)
+{
+    struct prov_req r = { .verb = PROV_LIST, .key = "d/", .list_after = "d/b", .list_max = 3 };
+    char *token = NULL;
+    if (s3_list_take_page(&r, "p/", in, &token) == C2_E_OK) {
+        prov_list_finish(&r); /* it asserts that they are in order */
+        C2_ASSERT(r.nentries <= r.list_max && (token == NULL || r.nentries == 0));
+        for (size_t i = 0; i < r.nentries; i++) {
+            const char *key = r.entries[i].key;
+            C2_ASSERT(strncmp(key, r.key, strlen(r.key)) == 0 && strcmp(key, r.list_after) > 0);
+            C2_ASSERT(strlen(key) <= PROV_KEY_MAX);
+        }
+    }
+    c2_free(token);
+    prov_req_done(&r);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -53,6 +76,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct s3_list list;
     struct s3_delete_result result;
     walk(in);
+    check_page(in);
     if (s3_xml_error(in, &error) == C2_E_OK) {
         check_clean(error.code);
         check_clean(error.message);
