@@ -70,6 +70,9 @@ struct client_stream {
     uint64_t last_n;        /* of its last event */
     size_t bytes;           /* in pending */
     struct c2_list pending; /* struct client_event, ascending; not accepted yet */
+    struct c2_timer again;  /* it is begun anew, if it does not run by then */
+    uint64_t again_ns;      /* how long that is waited for; 0 = as long as the first time */
+    uint64_t paid_ns;       /* when the times that it was begun are far enough back */
 };
 
 struct client_replica {
@@ -128,8 +131,6 @@ struct bft_client {
     struct watch_list watches;
     struct c2_task watch_task; /* prefixes have changed */
     struct c2_timer stuck;     /* events that are not accepted */
-    struct c2_timer again;     /* streams that have not begun */
-    uint64_t again_ns;         /* how long they are waited for */
     struct c2_task reload_task;
     uint64_t next_wseq;
     uint64_t accepted_n;

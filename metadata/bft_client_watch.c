@@ -15,7 +15,9 @@
  * which is rare: streams that began at different batches, and a liar between them.
  *
  * A replica that is in another epoch than we are, or lags, acknowledges in vain: it is asked again,
- * less and less often, until the stream runs.
+ * less and less often, until the stream runs. One whose stream has a gap again and again, because
+ * it lies or cannot keep up, is asked a few times at once, then every AGAIN_NS. Each has its own
+ * timer: what one does holds up no other.
  */
 #include <string.h>
 
@@ -30,6 +32,7 @@
 #define STUCK_NS          C2_NS_PER_S
 #define AGAIN_NS          C2_NS_PER_S
 #define AGAIN_MAX_NS      (16 * C2_NS_PER_S)
+#define AT_ONCE           4 /* times that a stream is begun in a row */
 
 /* ---- asking ---------------------------------------------------------------------------------- */
 
@@ -127,6 +130,7 @@ begin_stream(struct client_replica *r)
     struct msg_head h = { .type = MSG_WATCH, .sender = MSG_SENDER_CLIENT };
     struct c2_buf prefixes = { 0 };
     struct msg_watch m = { .wseq = ++c->next_wseq };
+    uint64_t now_ns = c2_now_ns(c->base.env);
     end_stream(&r->stream);
     check_streams(c);
     r->stream.wseq = m.wseq;
@@ -148,27 +152,40 @@ begin_stream(struct client_replica *r)
     c2_blob_unref(b);
     c2_buf_done(&out);
     c2_buf_done(&prefixes);
-    if (!c2_timer_armed(&c->again))
-        c2_timer_arm(c->base.env, &c->again, c2_now_ns(c->base.env) + c->again_ns);
+    r->stream.paid_ns = C2_MIN(C2_MAX(r->stream.paid_ns, now_ns) + AGAIN_NS,
+                               now_ns + AT_ONCE * AGAIN_NS); /* our own reasons do not count */
+    c2_timer_arm(c->base.env, &r->stream.again, now_ns + C2_MAX(r->stream.again_ns, AGAIN_NS));
 }
 
 static void
 again_fired(struct c2_timer *t)
 {
-    struct bft_client *c = C2_CONTAINER_OF(t, struct bft_client, again);
-    uint64_t wait_ns = c->again_ns;
-    c->again_ns = C2_MIN(wait_ns * 2, AGAIN_MAX_NS);
-    bool any = false;
-    for (unsigned i = 0; i < c->config.n; i++) {
-        struct client_replica *r = &c->replicas[i];
-        if (!client_is_up(c, i) || r->stream.wseq == 0 || r->stream.registered)
-            continue;
-        C2_MARK("client: a stream that does not begin");
+    struct client_replica *r = C2_CONTAINER_OF(t, struct client_replica, stream.again);
+    struct client_stream *s = &r->stream;
+    if (!client_is_up(r->c, r->seat) || s->registered)
+        return;
+    C2_MARK("client: a stream that does not begin");
+    s->again_ns = C2_MIN(C2_MAX(s->again_ns, AGAIN_NS) * 2, AGAIN_MAX_NS);
+    begin_stream(r);
+}
+
+/* What it has told is of no use any more. */
+static void
+begin_after_gap(struct client_replica *r)
+{
+    struct client_stream *s = &r->stream;
+    struct bft_client *c = r->c;
+    uint64_t at_ns = s->paid_ns - C2_MIN(s->paid_ns, (AT_ONCE - 1) * AGAIN_NS);
+    C2_MARK("client: a stream with a gap");
+    if (at_ns <= c2_now_ns(c->base.env)) {
         begin_stream(r);
-        any = true;
+        return;
     }
-    if (!any)
-        c->again_ns = AGAIN_NS;
+    C2_MARK("client: a stream with gaps again and again");
+    end_stream(s);
+    s->wseq = 0;
+    c2_timer_arm(c->base.env, &s->again, at_ns);
+    check_streams(c);
 }
 
 static void
@@ -209,6 +226,7 @@ client_stream_down(struct client_replica *r)
     struct bft_client *c = r->c;
     end_stream(&r->stream);
     r->stream.wseq = 0;
+    c2_timer_stop(c->base.env, &r->stream.again);
     if (!c->closing)
         check_streams(c);
 }
@@ -359,13 +377,14 @@ client_on_event(struct client_replica *r, struct c2_slice m)
     if (!s->registered) {
         s->registered = true;
         s->ack_n = s->last_n = e.n;
+        s->again_ns = 0;
+        c2_timer_stop(c->base.env, &s->again);
         check_streams(c);
         return;
     }
     if (e.lost != 0 || e.events.len == 0 || e.after != s->last_n || e.n <= s->last_n ||
         s->bytes + cost_of(e.events.len) > PENDING_BYTES_MAX) {
-        C2_MARK("client: a stream with a gap");
-        begin_stream(r);
+        begin_after_gap(r);
         return;
     }
     s->last_n = e.n;
@@ -386,17 +405,18 @@ client_watch_init(struct bft_client *c)
     c->watch_task.run = watch_task;
     c->reload_task.run = reload_task;
     c->stuck.fire = stuck_fired;
-    c->again.fire = again_fired;
-    c->again_ns = AGAIN_NS;
-    for (unsigned i = 0; i < MSG_REPLICAS_MAX; i++)
+    for (unsigned i = 0; i < MSG_REPLICAS_MAX; i++) {
         c2_list_init(&c->replicas[i].stream.pending);
+        c->replicas[i].stream.again.fire = again_fired;
+    }
 }
 
 void
 client_watch_done(struct bft_client *c)
 {
     c2_timer_stop(c->base.env, &c->stuck);
-    c2_timer_stop(c->base.env, &c->again);
-    for (unsigned i = 0; i < MSG_REPLICAS_MAX; i++)
+    for (unsigned i = 0; i < MSG_REPLICAS_MAX; i++) {
+        c2_timer_stop(c->base.env, &c->replicas[i].stream.again);
         end_stream(&c->replicas[i].stream);
+    }
 }

@@ -18,6 +18,8 @@
 
 #define LIAR       3u
 #define MANY       200000u
+#define LOSSES_MAX 1000u
+#define LONG_S     20u
 #define EVENTS_MAX 150000u /* a stream may have them; what they take is bounded by bytes */
 
 static struct bft_client *
@@ -89,6 +91,64 @@ liar__fills_no_memory_with_short_events(void **state)
     assert_bounded(*state, c2_buf_slice(&events));
 }
 
+/* It acknowledges each WATCH, and has lost something at once. */
+struct loser {
+    struct test_hub *hub;
+    struct msg_head head;
+    unsigned asked;
+};
+
+static void
+answer_watch(const struct loser *l, struct msg_event e)
+{
+    struct c2_buf out = { 0 };
+    msg_write_event(&out, &l->head, &e);
+    test_hub_inject(l->hub, LIAR, BFT_RIG_CLIENT, c2_buf_slice(&out));
+    c2_buf_done(&out);
+}
+
+static bool
+loses(void *arg, unsigned from, unsigned to, struct c2_slice m)
+{
+    struct loser *l = arg;
+    struct msg_watch w;
+    struct msg_event e;
+    if (from == LIAR && to == BFT_RIG_CLIENT && msg_read_event(m, &e) == C2_E_OK)
+        return false;
+    if (from != BFT_RIG_CLIENT || to != LIAR || msg_read_watch(m, &w) != C2_E_OK)
+        return true;
+    if (++l->asked > LOSSES_MAX)
+        return false;
+    answer_watch(l, (struct msg_event){ .wseq = w.wseq, .n = 1 });
+    answer_watch(l, (struct msg_event){ .wseq = w.wseq, .n = 2, .after = 1, .lost = 1 });
+    return false;
+}
+
+static void
+liar__that_loses_everything_is_asked_now_and_then(void **state)
+{
+    struct coord_fixture *f = *state;
+    static struct coord_counter w;
+    static struct loser l;
+    l = (struct loser){ .hub = f->rig->hub };
+    l.head = (struct msg_head){ .type = MSG_EVENT, .sender = LIAR };
+    l.head.epoch = f->rig->config.epoch;
+    l.head.cluster = f->rig->config.cluster;
+    put(f, "key", "before");
+    test_hub_filter(f->rig->hub, loses, &l);
+    watch(f, &w, "key");
+    test_env_run_for(f->t, LONG_S * C2_NS_PER_S);
+    assert_in_range(l.asked, 2, 2 * LONG_S);
+    put(f, "key", "value");
+    test_env_run_for(f->t, C2_NS_PER_S);
+    assert_int_equal(w.events, 1); /* the others are enough */
+    assert_int_equal(w.reloads, 1);
+    test_hub_filter(f->rig->hub, NULL, NULL);
+    test_env_run_for(f->t, 2 * C2_NS_PER_S);
+    assert_true(client(f)->replicas[LIAR].stream.registered);
+    coord_unwatch(f->c, &w.w);
+}
+
 /* ---- late replicas --------------------------------------------------------------------------- */
 
 /* What comes from the replicas that are late is in another epoch. */
@@ -134,6 +194,33 @@ change__that_came_while_replicas_were_late_is_not_missed(void **state)
     coord_unwatch(f->c, &w.w);
 }
 
+/* One says nothing for long. Another one comes back, and its first word is lost: it is asked again
+ * soon, however long the first one is waited for by now. */
+static void
+replica__that_is_silent_holds_up_no_other(void **state)
+{
+    struct coord_fixture *f = *state;
+    static struct coord_counter w;
+    static unsigned late;
+    late = 1u << LIAR;
+    test_hub_filter(f->rig->hub, passes, &late);
+    watch(f, &w, "key");
+    test_env_run_for(f->t, 60 * C2_NS_PER_S);
+    test_hub_cut(f->rig->hub, BFT_RIG_CLIENT, 0, true);
+    test_env_run_ready(f->t);
+    late |= 1;
+    test_hub_cut(f->rig->hub, BFT_RIG_CLIENT, 0, false);
+    test_env_run_for(f->t, C2_NS_PER_S / 2);
+    assert_true(client_is_up(client(f), 0));
+    assert_false(client(f)->replicas[0].stream.registered);
+    late = 1u << LIAR;
+    test_env_run_for(f->t, C2_NS_PER_S);
+    assert_true(client(f)->replicas[0].stream.registered);
+    assert_false(client(f)->replicas[LIAR].stream.registered);
+    test_hub_filter(f->rig->hub, NULL, NULL);
+    coord_unwatch(f->c, &w.w);
+}
+
 int
 main(void)
 {
@@ -142,6 +229,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         T(liar__fills_no_memory_with_events_of_nothing),
         T(liar__fills_no_memory_with_short_events),
+        T(liar__that_loses_everything_is_asked_now_and_then),
+        T(replica__that_is_silent_holds_up_no_other),
         T(change__that_came_while_replicas_were_late_is_not_missed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
