@@ -18,7 +18,8 @@
 #include "base/wire.h"
 #include "metadata/bft_int.h"
 
-#define RESULT_INLINE_MAX 256 /* larger results come in full from one replica only */
+#define RESULT_INLINE_MAX 256                /* larger ones come in full from one replica only */
+#define REFUSALS_MAX      MSG_BATCH_REQS_MAX /* of a batch are answered; others ask again */
 
 /* ---- jobs ------------------------------------------------------------------------------------ */
 
@@ -218,6 +219,13 @@ run_new(struct bft_replica *r, struct bft_job *job, const struct msg_request *m,
 }
 
 static void
+refuse(struct bft_replica *r, const struct msg_request *m, uint64_t n, uint8_t code)
+{
+    if (r->refusals++ < REFUSALS_MAX)
+        answer_code(r, m, 0, n, code);
+}
+
+static void
 run_request(struct bft_replica *r, struct bft_job *job, const struct msg_request *m, unsigned place)
 {
     struct bft_session *s = NULL;
@@ -226,18 +234,14 @@ run_request(struct bft_replica *r, struct bft_job *job, const struct msg_request
         run_new(r, job, m, s, place);
         r->count.executed_requests++;
         break;
-    case BFT_DONE:
+    case BFT_DONE: /* and answered then; a primary can repeat it as often as it likes */
         r->count.duplicates++;
-        if (m->kind == MSG_REQ_OPEN)
-            answer_open(r, m, 0, bft_session_opened_at(s), MSG_OK, s->id);
-        else
-            answer_cached(r, m, s, 0);
         break;
     case BFT_UNKNOWN:
-        answer_code(r, m, 0, job->n, MSG_NO_SESSION);
+        refuse(r, m, job->n, MSG_NO_SESSION);
         break;
     case BFT_OUTSIDE:
-        answer_code(r, m, 0, job->n, MSG_OUT_OF_WINDOW);
+        refuse(r, m, job->n, MSG_OUT_OF_WINDOW);
         break;
     }
 }
@@ -282,6 +286,7 @@ issue(struct bft_replica *r, struct bft_slot *s)
     r->time_ns = C2_MAX(r->time_ns, b.time_ns);
     bft_clock_agreed(r);
     extend_log_hash(r, s);
+    r->refusals = 0;
     struct c2_slice rest = b.requests;
     for (uint32_t i = 0; i < b.count; i++) {
         struct c2_slice item;

@@ -245,6 +245,7 @@ struct bft_replica {
     uint64_t time_ns;                 /* agreed time of `issued` */
     uint64_t steady_ns, steady_at_ns; /* the other clock (bft_clock.c): then; 0 = none yet */
     uint8_t log_hash[MSG_DIGEST_LEN]; /* chain over the batches up to issued */
+    unsigned refusals;                /* answers in `issued` that refuse something */
     unsigned jobs;
     bool started, damaged; /* the log was read; something in it was not understood */
     uint32_t log_epoch;    /* highest epoch of a record; the EPOCH record itself may come later */

@@ -37,23 +37,30 @@ command_is_over(struct bft_replica *r, const struct msg_request *m)
     C2_UNREACHABLE();
 }
 
+static bool
+commands_are_over(struct bft_replica *r, const struct msg_request *m)
+{
+    struct c2_slice rest = m->op;
+    struct msg_request one;
+    bool over = true;
+    for (uint32_t i = 0; msg_next_command(m, i, &rest, &one); i++)
+        over = over && command_is_over(r, &one);
+    return over;
+}
+
 /* Nothing of it will ever be executed: it was, or its session has ended, or those who have admitted
  * it are not the ones of this epoch: a batch with it would be a bad one. */
 static bool
 is_over(struct bft_replica *r, const struct bft_request *req)
 {
-    struct msg_request m, one;
+    struct msg_request m;
     enum c2_err err = msg_read_request(bft_bytes_slice(&req->msg), &m);
     C2_ASSERT(err == C2_E_OK);
     bool by_others =
         m.kind == MSG_REQ_OPEN || m.kind == MSG_REQ_ADMIN || m.kind == MSG_REQ_ADMIN_COMMAND;
     if (by_others && !bft_request_valid(r, bft_bytes_slice(&req->msg), &m))
         return true;
-    struct c2_slice rest = m.op;
-    bool over = true;
-    for (uint32_t i = 0; msg_next_command(&m, i, &rest, &one); i++)
-        over = over && command_is_over(r, &one);
-    return over;
+    return commands_are_over(r, &m);
 }
 
 /* ---- validity: never depends on the state, which may lag ------------------------------------- */
@@ -312,7 +319,8 @@ bft_on_request(struct bft_replica *r, struct c2_blob *blob, struct c2_slice msg,
         r->count.dropped++;
         return;
     }
-    if (bft_answer_again(r, &m, conn))
+    /* Who passes it on again has not asked, and the client would pay for the answers. */
+    if (forwarded ? commands_are_over(r, &m) : bft_answer_again(r, &m, conn))
         return;
     struct bft_queue *q = find_queue(r, m.key, m.session);
     if (q != NULL && find_request(q, m.cseq) != NULL)

@@ -18,18 +18,25 @@
 
 /* ---- a client -------------------------------------------------------------------------------- */
 
-static void
-client_sends(struct trio *t, struct msg_request *m)
+static struct c2_blob *
+client_request(struct trio *t, struct msg_request *m)
 {
     struct c2_buf out = { 0 };
     memcpy(m->key, t->client[0] + 32, sizeof m->key);
     msg_write_request(&out, t->config.cluster, m);
     msg_sign(&cheap_sign, t->client[0], &out, 0);
     struct c2_blob *msg = c2_blob_copy(out.data, out.len);
+    c2_buf_done(&out);
+    return msg;
+}
+
+static void
+client_sends(struct trio *t, struct msg_request *m)
+{
+    struct c2_blob *msg = client_request(t, m);
     trio_client_sends(t, 0, EVERYBODY, msg);
     trio_settle(t);
     c2_blob_unref(msg);
-    c2_buf_done(&out);
 }
 
 static void
@@ -167,6 +174,112 @@ view_change__of_an_honest_replica_is_never_too_long(void **state)
     trio_free(t);
 }
 
+/* ---- a primary ------------------------------------------------------------------------------- */
+
+#define TIMES 1000 /* as often as a batch has room for */
+
+/* Of a session that has executed as much as it may at once, with answers as long as are kept. */
+static struct c2_blob *
+make_answered(struct trio *t)
+{
+    static const uint8_t answer[BFT_ANSWER_KEPT_MAX];
+    struct msg_request m = { .kind = MSG_REQ_COMMANDS, .session = t->session[0], .cseq = 1 };
+    struct c2_buf ops = { 0 };
+    struct bft_session *s = bft_session_find(t->replica[0].core, m.session);
+    for (unsigned i = 0; i < MSG_COMMANDS_MAX; i++) {
+        const struct msg_request one = { .kind = MSG_REQ_COMMAND, .cseq = m.cseq + i };
+        struct bft_answer *a = bft_session_mark(s, &one, 1);
+        bft_session_answer(s, a, MSG_OK, c2_slice(answer, sizeof answer));
+        msg_put_bytes(&ops, c2_slice_str("x"));
+    }
+    m.op = c2_buf_slice(&ops);
+    struct c2_blob *msg = client_request(t, &m);
+    c2_buf_done(&ops);
+    return msg;
+}
+
+static size_t
+count_reply_bytes(const struct bft_replica *r)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < r->out.count; i++) {
+        const struct bft_action *a = &r->out.list[i];
+        bytes += a->kind == BFT_ACT_REPLY ? a->msg->len : 0;
+    }
+    return bytes;
+}
+
+static void
+free_jobs(struct bft_replica *r)
+{
+    for (size_t i = 0; i < r->out.count; i++)
+        bft_job_free(r->out.list[i].job);
+    bft_out_begin(r);
+}
+
+/* A batch with the request many times is executed here; jobs are not. */
+static size_t
+repeat(struct trio *t, struct c2_blob *request)
+{
+    struct bft_replica *r = t->replica[0].core;
+    struct c2_buf batch = { 0 };
+    c2_wr_u64(&batch, TRIO_START_NS);
+    c2_wr_u32(&batch, TIMES);
+    for (unsigned i = 0; i < TIMES; i++)
+        msg_put_bytes(&batch, c2_blob_slice(request));
+    assert_true(batch.len <= MSG_BATCH_MAX);
+    struct c2_blob *body = c2_blob_copy(batch.data, batch.len);
+    struct bft_slot *s = bft_slot_make(r, r->issued + 1);
+    s->decided = true;
+    bft_final_set(r, s, body, c2_blob_slice(body));
+    bft_out_begin(r);
+    bft_execute(r);
+    assert_int_equal(r->issued, s->n);
+    size_t bytes = count_reply_bytes(r);
+    free_jobs(r);
+    c2_blob_unref(body);
+    c2_buf_done(&batch);
+    return bytes;
+}
+
+/* Nobody has asked for the answers again, and all of them are in memory at once. */
+static void
+answers__to_what_a_primary_repeats_take_little(void **state)
+{
+    struct trio *t = trio_new();
+    struct bft_replica *r = t->replica[0].core;
+    (void)state;
+    open_session(t);
+    struct c2_blob *request = make_answered(t);
+    assert_int_equal(repeat(t, request), 0);
+    assert_int_equal(r->count.duplicates, TIMES * MSG_COMMANDS_MAX);
+    bft_session_close(r, bft_session_find(r, t->session[0]));
+    size_t refused = repeat(t, request);
+    assert_in_range(refused, 1, 256u << 10);
+    c2_blob_unref(request);
+    trio_free(t);
+}
+
+/* The client would pay for it with its share. */
+static void
+answers__to_what_others_pass_on_again_are_not_sent(void **state)
+{
+    struct trio *t = trio_new();
+    struct bft_replica *r = t->replica[0].core;
+    (void)state;
+    open_session(t);
+    struct c2_blob *request = make_answered(t);
+    bft_out_begin(r);
+    bft_on_request(r, request, c2_blob_slice(request), 0, true);
+    assert_int_equal(r->out.count, 0);
+    bft_on_request(r, request, c2_blob_slice(request), 77, false); /* it asks itself */
+    assert_int_equal(r->out.count, MSG_COMMANDS_MAX);
+    bft_out_begin(r);
+    assert_int_equal(r->nrequests, 0);
+    c2_blob_unref(request);
+    trio_free(t);
+}
+
 int
 main(void)
 {
@@ -174,6 +287,8 @@ main(void)
         cmocka_unit_test(session__whose_client_counts_as_far_as_numbers_go_is_saved),
         cmocka_unit_test(view_change__that_cannot_be_passed_on_is_none),
         cmocka_unit_test(view_change__of_an_honest_replica_is_never_too_long),
+        cmocka_unit_test(answers__to_what_a_primary_repeats_take_little),
+        cmocka_unit_test(answers__to_what_others_pass_on_again_are_not_sent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
