@@ -191,6 +191,7 @@ on_message(struct bft_replica *r, uint16_t seat, struct c2_blob *blob)
         bft_other_epoch(r, seat, h.epoch);
         return;
     }
+    r->spoke_ns[seat] = r->now_ns;
     if ((h.sender != seat && !may_be_relayed(h.type)) || r->mode == BFT_REMOVED) {
         r->count.dropped++;
         return;
@@ -208,10 +209,12 @@ on_client(struct bft_replica *r, const struct bft_event *ev)
         r->count.dropped++;
         return;
     }
-    if (h.type == MSG_READ) {
-        bft_on_read(r, ev->conn, ev->key, ev->msg);
-    } else if (h.type == MSG_EPOCH_FETCH) {
+    if (h.type == MSG_EPOCH_FETCH) {
         bft_on_epoch_fetch(r, 0, ev->conn, ev->msg);
+    } else if (r->mode == BFT_REMOVED) {
+        bft_epoch_pass_on(r, ev->conn, h.epoch);
+    } else if (h.type == MSG_READ) {
+        bft_on_read(r, ev->conn, ev->key, ev->msg);
     } else if (h.type == MSG_REQUEST && msg_read_request(msg, &m) == C2_E_OK &&
                memcmp(m.key, ev->key, MSG_KEY_LEN) == 0) {
         bft_on_request(r, ev->msg, msg, ev->conn, false);
@@ -272,7 +275,7 @@ handle(struct bft_replica *r, const struct bft_event *ev)
             on_message(r, ev->seat, ev->msg);
         return;
     case BFT_EV_CLIENT:
-        if (r->mode != BFT_BOOTING && r->mode != BFT_HALTED && r->mode != BFT_REMOVED)
+        if (r->mode != BFT_BOOTING && r->mode != BFT_HALTED)
             on_client(r, ev);
         return;
     case BFT_EV_TICK:
@@ -320,6 +323,7 @@ bft_info(const struct bft_replica *r, struct bft_info *ret_info)
         .epoch = r->config.epoch,
         .view = r->view,
         .leaving = r->phase == BFT_LEAVING,
+        .former = r->was_member && r->seat >= r->config.n,
         .seat = r->seat,
         .primary = bft_primary(r, r->view),
         .stable = r->stable,

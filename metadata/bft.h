@@ -293,6 +293,7 @@ struct bft_info {
     uint32_t epoch;
     uint64_t view;
     bool leaving;
+    bool former; /* it was a member, and is none now */
     uint16_t seat, primary;
     uint64_t stable, executed, committed_to, proposed;
     uint64_t boundary; /* the epoch ends with this number; 0 = nothing is known of an end */

@@ -344,6 +344,7 @@ status_tick(struct bft_replica *r)
     pause_ns += pause_ns / 5 * (r->rng >> 33) / (1u << 31); /* not all at once */
     r->status_ns = r->now_ns + pause_ns;
     send_status(r);
+    bft_epoch_ask(r);
     for (uint64_t n = r->stable + 1; n <= r->stable + r->config.window; n++) {
         struct bft_slot *s = bft_slot(r, n);
         if (s != NULL && s->have_proposal && s->have_body && !s->voted)

@@ -9,6 +9,10 @@
  * A new epoch begins in view 0 with an empty window after B. Signatures name their epoch, so
  * nothing of the old one counts in it; members may have new keys.
  *
+ * To those of a later epoch a replica that they have replaced is a stranger: they tell it nothing,
+ * but answer when it asks for the certificate. So whoever hears no f + 1 others in its epoch asks.
+ * It believes the certificate, and nobody's word.
+ *
  * ADMIN request: configuration (base 0) as a byte string, u8 count, count times u8 administrator,
  * signature over SHA-256 of "C2FS-BFT1-ADMIN", u64 cluster, configuration.
  * ADMIN_COMMAND: the same with a command of the application, and "C2FS-BFT1-ADMIN-COMMAND", u64
@@ -17,6 +21,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/mark.h"
 #include "base/wire.h"
 #include "metadata/bft_int.h"
 
@@ -54,6 +59,7 @@ bft_use_config(struct bft_replica *r, const struct bft_config *c)
         if (c->member[i].id == r->setup.id)
             r->seat = (uint16_t)i;
     }
+    r->was_member = r->was_member || r->seat < c->n;
     find_secret(r);
 }
 
@@ -240,7 +246,7 @@ forget_agreement(struct bft_replica *r)
     for (unsigned i = 0; i < MSG_REPLICAS_MAX; i++) {
         bft_vc_clear(&r->vc[i]);
         r->wish[i] = 0;
-        r->answered_ns[i] = 0;
+        r->answered_ns[i] = r->spoke_ns[i] = 0;
         r->heard_n[i] = 0;
     }
     bft_nv_clear(&r->nv);
@@ -255,6 +261,7 @@ forget_agreement(struct bft_replica *r)
     r->phase = BFT_NORMAL;
     r->abdicated = r->accused = false;
     r->backoff = 0;
+    r->epoch_ask_ns = 0;
     r->proposed = r->config.base;
     r->next_boundary = 0;
     c2_buf_clear(&r->next_config);
@@ -278,6 +285,40 @@ begin_epoch(struct bft_replica *r, const struct bft_config *c, struct c2_slice s
 }
 
 static void
+say_former(struct bft_replica *r)
+{
+    bft_alarm(r, BFT_ALARM_REMOVED,
+              "this replica is not a member any more: another one has its place, or it was removed;"
+              " nobody needs it, stop it for good");
+}
+
+static void
+leave_members(struct bft_replica *r)
+{
+    bool told = r->mode == BFT_REMOVED;
+    r->mode = BFT_REMOVED;
+    if (!told && r->was_member)
+        say_former(r);
+}
+
+void
+bft_epoch_none(struct bft_replica *r, bool complete)
+{
+    r->syncing = !complete;
+    if (r->was_member)
+        say_former(r);
+}
+
+/* Whoever was in the middle of fetching a state when it ceased to be a member has half of it. */
+static void
+join_members(struct bft_replica *r)
+{
+    r->mode = r->quarantined ? BFT_QUARANTINED : BFT_RUNNING;
+    if (r->syncing)
+        bft_sync_resume(r);
+}
+
+static void
 enter_epoch(struct bft_replica *r, const struct bft_config *c, struct c2_slice stable)
 {
     begin_epoch(r, c, stable);
@@ -290,12 +331,10 @@ enter_epoch(struct bft_replica *r, const struct bft_config *c, struct c2_slice s
     if (r->mode == BFT_QUARANTINED && !r->quarantined)
         r->mode = BFT_RUNNING;
     bft_announce_config(r);
-    if (r->seat >= c->n) {
-        r->mode = BFT_REMOVED;
-        bft_alarm(r, BFT_ALARM_REMOVED, "this replica is not a member any more");
-    } else if (r->mode == BFT_REMOVED) {
-        r->mode = BFT_RUNNING;
-    }
+    if (r->seat >= c->n)
+        leave_members(r);
+    else if (r->mode == BFT_REMOVED)
+        join_members(r);
     bft_requests_recheck(r);
     bft_requests_new_view(r);
 }
@@ -314,6 +353,15 @@ bft_epoch_step(struct bft_replica *r)
 
 /* ---- learning of epochs ---------------------------------------------------------------------- */
 
+static bool
+has_member(const struct bft_config *c, uint16_t id)
+{
+    unsigned i = 0;
+    while (i < c->n && c->member[i].id != id)
+        i++;
+    return i < c->n;
+}
+
 C2_RESULT
 bft_epoch_load(struct bft_replica *r, struct c2_slice config, struct c2_slice stable)
 {
@@ -323,6 +371,7 @@ bft_epoch_load(struct bft_replica *r, struct c2_slice config, struct c2_slice st
     C2_TRY(msg_get_stable(stable, &s));
     if (s.c.n != c.base)
         return C2_E_PARSE;
+    r->was_member = r->was_member || has_member(&c, r->setup.id);
     if (c.epoch > r->log_epoch) {
         r->log_epoch = c.epoch;
         begin_epoch(r, &c, stable);
@@ -382,10 +431,11 @@ bft_on_epoch(struct bft_replica *r, struct c2_blob *blob)
         !bft_digest_equal(hash, s.c.config) || !bft_verify_stable(r, &s))
         return;
     enter_epoch(r, &c, m.stable);
-    if (r->executed >= c.base && r->last_ckpt >= c.base)
-        return;
-    r->lag_since_ns = r->now_ns;
-    bft_sync_start(r);
+    if (r->executed < c.base || r->last_ckpt < c.base) {
+        r->lag_since_ns = r->now_ns;
+        bft_sync_start(r);
+    }
+    bft_epoch_ask(r); /* it may be over, too */
 }
 
 static struct c2_blob *
@@ -421,6 +471,17 @@ bft_on_epoch_fetch(struct bft_replica *r, uint32_t seats, uint64_t conn, struct 
     c2_blob_unref(answer);
 }
 
+void
+bft_epoch_pass_on(struct bft_replica *r, uint64_t conn, uint32_t epoch)
+{
+    struct c2_blob *blob = epoch < r->config.epoch ? write_epoch(r, epoch + 1) : NULL;
+    if (blob == NULL)
+        return;
+    C2_MARK("bft: who is no member any more tells of those who are");
+    bft_reply_to(r, conn, NULL, blob);
+    c2_blob_unref(blob);
+}
+
 static void
 ask_for_epoch(struct bft_replica *r, uint32_t seats)
 {
@@ -430,6 +491,25 @@ ask_for_epoch(struct bft_replica *r, uint32_t seats)
     struct c2_blob *blob = bft_take_scratch(r);
     bft_send(r, seats, blob);
     c2_blob_unref(blob);
+}
+
+/* One of f + 1 is correct, and in this epoch: then it is not over, or not known to be. */
+static bool
+is_alone(const struct bft_replica *r)
+{
+    unsigned speak = 0;
+    for (unsigned i = 0; i < r->config.n; i++)
+        speak += r->spoke_ns[i] != 0 && r->now_ns < r->spoke_ns[i] + r->setup.timing.heartbeat_ns;
+    return speak <= r->config.f;
+}
+
+void
+bft_epoch_ask(struct bft_replica *r)
+{
+    if (r->now_ns < r->epoch_ask_ns || r->mode == BFT_REMOVED || !is_alone(r))
+        return;
+    r->epoch_ask_ns = r->now_ns + r->setup.timing.status_idle_ns;
+    ask_for_epoch(r, bft_others(r));
 }
 
 void

@@ -248,6 +248,7 @@ struct bft_replica {
     unsigned refusals;                /* answers in `issued` that refuse something */
     unsigned jobs;
     bool started, damaged; /* the log was read; something in it was not understood */
+    bool was_member;       /* of some epoch that is known here */
     uint32_t log_epoch;    /* highest epoch of a record; the EPOCH record itself may come later */
     uint64_t orphan;       /* highest PREPARED in the log whose proposal was trimmed */
     bool quarantined;
@@ -312,6 +313,8 @@ struct bft_replica {
     uint64_t fetch_ns;
     unsigned fetch_turn;
     uint64_t answered_ns[MSG_REPLICAS_MAX]; /* last STATUS of a seat that was answered */
+    uint64_t spoke_ns[MSG_REPLICAS_MAX];    /* last message of a seat in this epoch; 0 = none */
+    uint64_t epoch_ask_ns;                  /* when the next epoch may be asked for again */
     uint64_t bodies_ns[MSG_REPLICAS_MAX];   /* since then it got so many bytes of bodies */
     size_t bodies_sent[MSG_REPLICAS_MAX];
     uint64_t peer_executed[MSG_REPLICAS_MAX];
@@ -568,6 +571,14 @@ struct c2_slice bft_admin_command(const struct msg_request *m);
 void bft_epoch_step(struct bft_replica *r);
 /* Not a member: asks from time to time whether that has changed. */
 void bft_epoch_tick(struct bft_replica *r);
+/* Asks whether this epoch is over, if too few speak in it: they may all be in another one, in which
+ * this replica is nobody to them. */
+void bft_epoch_ask(struct bft_replica *r);
+/* To a client when this replica is not a member: the certificate of the epoch after the client's.
+ */
+void bft_epoch_pass_on(struct bft_replica *r, uint64_t conn, uint32_t epoch);
+/* It is no member, and has the whole state of its last checkpoint or not. */
+void bft_epoch_none(struct bft_replica *r, bool complete);
 /* Nothing beyond the end of an epoch is executed in it. */
 bool bft_may_issue(const struct bft_replica *r, uint64_t n);
 void bft_epochs_free(struct bft_replica *r);

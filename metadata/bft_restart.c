@@ -352,11 +352,13 @@ bft_load_state(struct bft_replica *r, struct bft_job *job)
 {
     uint64_t n = 0;
     bool complete = job->finished;
+    bool booting = r->mode == BFT_BOOTING;
+    if (!booting && !r->sync.finished)
+        return; /* of a fetch that was given up */
     if (complete && bft_load_records(r, c2_buf_slice(&job->records), &n) != C2_E_OK) {
         bft_halt(r, "the application's system records are damaged");
         return;
     }
-    bool booting = r->mode == BFT_BOOTING;
     r->executed = r->issued = r->last_ckpt = n;
     r->at_checkpoint = false;
     if (n > 0)
@@ -373,6 +375,8 @@ bft_load_state(struct bft_replica *r, struct bft_job *job)
         bft_alarm(r, BFT_ALARM_QUARANTINE, "the log is damaged: votes may be forgotten");
     if (r->mode != BFT_REMOVED)
         resume_view(r);
+    else
+        bft_epoch_none(r, complete);
     bft_requests_recheck(r);
     r->status_ns = r->now_ns;
     if (!complete && r->mode != BFT_REMOVED)

@@ -217,11 +217,28 @@ lock_data(struct daemon *d, char **ret_error)
 
 /* ---- the daemon ------------------------------------------------------------------------------ */
 
+/* What this replica is to the service today. */
+static const char *
+standing(const struct daemon *d)
+{
+    struct node_info i;
+    node_info(d->node, &i);
+    return i.bft.former ? "is not a member any more: stop it for good" : "takes part";
+}
+
+static void
+tell_systemd(const struct daemon *d)
+{
+    C2_AUTO(c2_free_auto)
+    char *text = c2_asprintf("STATUS=replica %u %s", d->setup.id, standing(d));
+    c2_os_notify(text);
+}
+
 static void
 on_started(void *arg)
 {
     struct daemon *d = arg;
-    char *text = c2_asprintf("replica %u takes part", d->setup.id);
+    char *text = c2_asprintf("replica %u %s", d->setup.id, standing(d));
     c2_log(INFO, "main", "replica=%u started", d->setup.id);
     c2_os_report(&d->report_fd, 0, text);
     c2_free(text);
@@ -241,6 +258,7 @@ on_configured(void *arg, const struct bft_config *config)
     enum c2_err err = c2_os_replace_file(path, c2_buf_slice(&text), 0644);
     if (err != C2_E_OK)
         c2_log(WARN, "main", "file=%s cannot be written: %s", path, c2_err_text(err));
+    tell_systemd(d);
 }
 
 /* The log is what a replica must not lose; the others have the state. */

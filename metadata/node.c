@@ -191,7 +191,8 @@ sound_alarm(struct node *n, enum bft_alarm alarm, const char *text)
 {
     n->alarms++;
     snprintf(n->alarm, sizeof n->alarm, "%s", text);
-    c2_log(ERROR, "node", "alarm=%d: %s", (int)alarm, text);
+    c2_log(ERROR, "node", "alarm=%d epoch=%u: %s", (int)alarm, bft_current_config(n->core)->epoch,
+           text);
     if (alarm == BFT_ALARM_HALT)
         node_fail(n, C2_E_CORRUPT, text);
 }

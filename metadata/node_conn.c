@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The connections of a replica. It dials every other member and sends to it only on that link; what
- * others send comes on the links that they dialled. Clients dial all replicas.
+ * others send comes on the links that they dialled. Clients dial all replicas. A replica that was
+ * replaced is a client without certificate to the members of today: it gets the certificate of the
+ * next epoch when it asks for it, as everybody does, and nothing else.
  *
  * A client may do nothing but open a session until it has shown, on this connection, that the
  * client authority has admitted its key: that is the certificate inside an OPEN request. Whoever
@@ -24,6 +26,7 @@
 #define CLIENT_QUEUE_MAX  (4u << 20)
 #define CLIENT_LINKS_MAX  16 /* of one key */
 #define REPLICA_LINKS_MAX 2
+#define ANSWER_MAX        (16u << 10) /* on a link that we dialled */
 #define SHOW_NS           (10 * C2_NS_PER_S)
 #define SLACK_LINKS       128
 
@@ -220,10 +223,10 @@ client_message(struct node *n, struct node_conn *c, struct c2_slice m)
 }
 
 static void
-replica_message(struct node *n, const struct node_conn *c, struct c2_slice m)
+member_message(struct node *n, uint16_t id, struct c2_slice m)
 {
     const struct bft_config *config = bft_current_config(n->core);
-    unsigned seat = seat_of_member(config, c->member);
+    unsigned seat = seat_of_member(config, id);
     if (seat == config->n)
         return;
     struct c2_blob *b = c2_blob_copy(m.data, m.len);
@@ -245,7 +248,7 @@ conn_message(struct c2_net_link *l, struct c2_slice m)
     if (c->whose->turn >= NODE_TURN_MAX || c->whose->turn_bytes >= NODE_TURN_BYTES)
         node_rest(c);
     if (c->replica) {
-        replica_message(n, c, m);
+        member_message(n, c->member, m);
         return;
     }
     node_charge(c, m);
@@ -391,12 +394,20 @@ node_listen(struct node *n, const char *address)
 
 /* ---- connections to others ------------------------------------------------------------------- */
 
-/* Nothing is expected on a link that we dialled. */
+/* Nothing comes on a link that we dialled but one answer to each question for an epoch: to members
+ * of a later one we are a client, and they have no link to us. */
 static void
 peer_message(struct c2_net_link *l, struct c2_slice m)
 {
-    (void)m;
-    c2_log(DEBUG, "node", "bytes=%zu on a link for sending; ignored", (size_t)l->got_bytes);
+    struct node_peer *p = l->user;
+    struct msg_head h;
+    if (!p->asked || msg_read_head(m, &h) != C2_E_OK || h.type != MSG_EPOCH) {
+        c2_log(DEBUG, "node", "bytes=%zu on a link for sending; ignored", (size_t)l->got_bytes);
+        return;
+    }
+    p->asked = false;
+    if (!p->owner->failed)
+        member_message(p->owner, p->member, m);
 }
 
 static void
@@ -423,14 +434,16 @@ dial(struct node *n, struct node_peer *p, const struct bft_member *m)
 {
     memcpy(p->address, m->address, sizeof p->address);
     memcpy(p->key, m->identity_key, sizeof p->key);
+    p->owner = n;
     p->member = m->id;
+    p->asked = false;
     struct c2_net_dial d = { .address = p->address };
     memcpy(d.peer, p->key, sizeof d.peer);
     d.as = (struct c2_net_admission){ .events = &peer_events,
                                       .user = p,
                                       .policy = C2_NET_DROP,
                                       .queue_max = REPLICA_QUEUE_MAX,
-                                      .frame_max = 1024 };
+                                      .frame_max = ANSWER_MAX };
     p->net = c2_net_dial(n->o.net, &d);
 }
 
@@ -506,6 +519,7 @@ node_send(struct node *n, uint32_t seats, struct c2_blob *msg)
         struct c2_net_link *l = n->peers[i].net;
         if ((seats & (1u << i)) == 0 || l == NULL)
             continue;
+        n->peers[i].asked = n->peers[i].asked || msg->data[1] == MSG_EPOCH_FETCH;
         enum c2_err err = c2_net_send(l, class, msg);
         if (err != C2_E_OK)
             n->unsent++;

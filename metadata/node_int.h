@@ -68,8 +68,10 @@ struct node_conn {
 
 /* A way to another replica. */
 struct node_peer {
+    struct node *owner;
     struct c2_net_link *net; /* owned; NULL = none */
     uint16_t member;
+    bool asked; /* for the certificate of an epoch, and not answered yet */
     char address[BFT_ADDRESS_MAX];
     uint8_t key[MSG_KEY_LEN];
 };

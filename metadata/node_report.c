@@ -66,6 +66,7 @@ node_metrics(const struct node *n, struct c2_buf *out)
     const struct metric metrics[] = {
         { "up", "1 when the replica takes part.", false, b->mode == BFT_RUNNING },
         { "quarantined", "1 while it must not vote.", false, b->mode == BFT_QUARANTINED },
+        { "former", "1 when it is not a member any more.", false, b->former },
         { "primary", "1 when it is the primary.", false, b->seat == b->primary },
         { "epoch", "Version of the configuration.", false, b->epoch },
         { "view", "Current view.", false, b->view },

@@ -49,10 +49,17 @@ check "one is added" meta meta replica add "127.0.0.1:$port"
 replica_start 18
 check "there are five" wait_for 30 replicas_are 5
 check "all of them run" wait_for 60 replicas_run
-check "one is removed" meta meta replica remove 1
 replica_stop 1
+check "one that is down is removed" meta meta replica remove 1
 check "there are four" wait_for 30 replicas_are 4
 check "all of the rest run" wait_for 60 replicas_run
+: >"$COORD/replica-1/log"
+replica_start 1
+check "it learns that it is not a member any more" wait_for 30 grep -q 'not a member any more' "$COORD/replica-1/log"
+replica_stop 1 # it did not end by itself, to be started again for ever
+replica_launch 1
+check "and knows it from then on" wait_for 30 grep -q 'not a member any more' "$COORD/replica-1/out"
+replica_stop 1
 replica_stop 17
 replica_start 17
 check "a replica that came later starts again" wait_for 60 replicas_run

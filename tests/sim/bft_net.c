@@ -74,9 +74,15 @@ to_replica(struct packet *p)
             s->filter(s, &s->proc[p->from], to, readable ? h.type : 0, c2_blob_slice(p->msg)))
             return;
         unsigned seat = seat_of(to, p->from_id);
-        if (seat == bft_current_config(to->core)->n)
+        if (seat < bft_current_config(to->core)->n) {
+            ev.seat = (uint16_t)seat;
+        } else if (h.type == MSG_EPOCH_FETCH) { /* of a stranger nothing else counts */
+            ev.kind = BFT_EV_CLIENT;
+            ev.conn = p->from + 1;
+            ev.key = s->client[0].key;
+        } else {
             return;
-        ev.seat = (uint16_t)seat;
+        }
     }
     give(to, &ev, p->msg);
 }
@@ -130,6 +136,10 @@ void
 bs_to_client(struct bs_proc *from, const struct bft_action *a)
 {
     struct bs *s = from->s;
+    if (a->conn != 0 && a->conn <= BS_PROCS) {
+        bs_lie_send(from, &s->proc[a->conn - 1], c2_blob_slice(a->msg));
+        return;
+    }
     for (unsigned i = 0; i < s->nclients; i++) {
         struct packet like = { .from = from->index, .to = BS_PROCS + i, .from_id = from->id };
         bool mine = a->conn != 0 ? a->conn == BS_PROCS + i + 1

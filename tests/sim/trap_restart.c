@@ -281,6 +281,37 @@ cut_all(struct bs *s, unsigned *stage)
     ++*stage;
 }
 
+/* ---- a replica is replaced while it is down -------------------------------------------------- */
+
+enum { IS_DOWN = 1, IS_BACK, KNOWS };
+
+static void
+replace_third_that_is_down(struct bs *s)
+{
+    s->admin_kind = 2;
+    s->admin_seat = 3;
+    s->admin_at = 20;
+    bs_start(&s->proc[s->config.n]); /* the new one */
+}
+
+static void
+third_comes_too_late(struct bs *s, unsigned *stage)
+{
+    struct bs_proc *p = &s->proc[3];
+    if (*stage == 0 && p->started && bs_info(s, 3).executed >= 2) {
+        bs_crash(p);
+        *stage = IS_DOWN;
+    } else if (*stage == IS_DOWN && s->have_epoch[1] &&
+               bs_info(s, 0).executed > s->epochs[1].base) {
+        bs_start(p);
+        *stage = IS_BACK;
+    } else if (*stage == IS_BACK && bs_info(s, 3).mode == BFT_REMOVED) {
+        SIM_CHECK(s->w, bs_info(s, 3).former && (p->alarms >> BFT_ALARM_REMOVED & 1) != 0,
+                  "a replica that was replaced does not say so");
+        *stage = KNOWS;
+    }
+}
+
 /* ---- all of them ---------------------------------------------------------------------------- */
 
 const struct bs_trap bs_restart_traps[] = {
@@ -322,6 +353,11 @@ const struct bs_trap bs_restart_traps[] = {
       .requests = 24,
       .stages = EPOCH_HOLD + 2,
       .view = 1 },
+    { .name = "replaced while it was down",
+      .prepare = replace_third_that_is_down,
+      .poll = third_comes_too_late,
+      .requests = 60,
+      .stages = KNOWS },
     { .name = "all at once", .poll = cut_all, .requests = 60, .stages = OUTAGES },
 };
 

@@ -156,6 +156,166 @@ client__that_knows_the_first_members_finds_those_of_today(void **state)
     f->c = first;
 }
 
+/* ---- a replica that was replaced while it was down ---------------------------------------------
+ */
+
+#define GONE 3u /* its place in the rig */
+
+static void
+assert_gone(struct coord_fixture *f, uint32_t epoch)
+{
+    struct node_info i;
+    node_info(f->rig->replica[GONE].node, &i);
+    assert_int_equal(i.bft.mode, BFT_REMOVED);
+    assert_true(i.bft.former);
+    assert_int_equal(i.bft.epoch, epoch);
+    assert_int_equal(i.alarms, 1);
+    assert_non_null(strstr(i.alarm, "not a member any more"));
+}
+
+static void
+former_member__learns_that_it_was_replaced_while_it_was_down(void **state)
+{
+    struct coord_fixture *f = *state;
+    put(f, "before", "1");
+    bft_rig_stop(f->rig, GONE);
+    replace_the_fourth(f);
+    bft_rig_start(f->rig, GONE);
+    test_env_run_for(f->t, 30 * C2_NS_PER_S);
+    assert_gone(f, 1);
+    bft_rig_stop(f->rig, GONE); /* from its own log, and it says so again */
+    for (unsigned i = 0; i < f->rig->n; i++) {
+        if (i != GONE)
+            test_hub_cut(f->rig->hub, GONE, i, true);
+    }
+    bft_rig_start(f->rig, GONE);
+    test_env_run_for(f->t, C2_NS_PER_S);
+    assert_gone(f, 1);
+}
+
+static void
+former_member__follows_all_changes_that_it_has_missed(void **state)
+{
+    struct coord_fixture *f = *state;
+    struct cluster_change ch = { .address = "newcomer:7" };
+    struct cluster_plan p;
+    struct asked a;
+    char *error = NULL;
+    put(f, "before", "1");
+    bft_rig_stop(f->rig, GONE);
+    assert_int_equal(plan(f, &ch, &p, &error), C2_E_OK);
+    assert_int_equal(submit(f, &p, &a), C2_E_OK);
+    start_newcomer(f, &p, ch.address); /* four of five are needed */
+    cluster_plan_done(&p);
+    work_until(f, 1);
+    test_env_run_for(f->t, 10 * C2_NS_PER_S);
+    ch = (struct cluster_change){ .leaves = GONE + 1 };
+    assert_int_equal(plan(f, &ch, &p, &error), C2_E_OK);
+    assert_int_equal(submit(f, &p, &a), C2_E_OK);
+    cluster_plan_done(&p);
+    work_until(f, 2);
+    bft_rig_start(f->rig, GONE);
+    test_env_run_for(f->t, 30 * C2_NS_PER_S);
+    assert_gone(f, 2);
+}
+
+/* An EPOCH message in which the newcomer has taken the place of the fourth, signed by `count`. */
+static struct c2_buf
+forge(struct coord_fixture *f, uint16_t count)
+{
+    struct bft_rig *r = f->rig;
+    struct bft_config next = r->config;
+    struct msg_stable s = { .epoch = 0, .count = count };
+    struct msg_head h = { .type = MSG_EPOCH, .epoch = 1, .cluster = r->config.cluster };
+    struct c2_buf config = { 0 }, stable = { 0 }, out = { 0 };
+    next.epoch = 1;
+    next.base = s.c.n = 384;
+    next.member[3].id = 77;
+    next.member[3].identity_key[0] ^= 1;
+    next.member[3].sign_key[0] ^= 1;
+    bft_config_encode(&next, &config);
+    c2_sha256(c2_buf_slice(&config), s.c.config);
+    for (uint16_t i = 0; i < count; i++) {
+        uint8_t hash[C2_SHA256_LEN];
+        s.sig[i].seat = i;
+        msg_checkpoint_hash(r->config.cluster, 0, i, &s.c, hash);
+        bft_crypto_ed25519.sign(&bft_crypto_ed25519, r->replica[i].setup.sign_secret, hash,
+                                s.sig[i].sig);
+    }
+    msg_put_stable(&stable, &s);
+    const struct msg_epoch e = { .config = c2_buf_slice(&config), .stable = c2_buf_slice(&stable) };
+    msg_write_epoch(&out, &h, &e);
+    c2_buf_done(&config);
+    c2_buf_done(&stable);
+    return out;
+}
+
+/* Whoever was asked for the next epoch says what a liar would: something else. */
+struct lie {
+    struct bft_rig *rig;
+    struct c2_buf answer; /* owned */
+    unsigned asked;
+};
+
+static bool
+answer_with_lie(void *arg, unsigned from, unsigned to, struct c2_slice m)
+{
+    struct lie *l = arg;
+    struct msg_head h;
+    if (msg_read_head(m, &h) != C2_E_OK)
+        return true;
+    if (to == GONE && h.type == MSG_EPOCH)
+        return c2_slice_equal(m, c2_buf_slice(&l->answer)); /* the lie itself arrives */
+    if (from != GONE || h.type != MSG_EPOCH_FETCH)
+        return true;
+    l->asked++;
+    test_hub_inject(l->rig->hub, to, GONE, c2_buf_slice(&l->answer));
+    return false;
+}
+
+static void
+former_member__believes_a_quorum_and_nothing_less(void **state)
+{
+    struct coord_fixture *f = *state;
+    put(f, "before", "1");
+    bft_rig_stop(f->rig, GONE);
+    replace_the_fourth(f);
+    for (uint16_t count = 2; count <= 3; count++) {
+        struct lie lie = { .rig = f->rig, .answer = forge(f, count) };
+        test_hub_filter(f->rig->hub, answer_with_lie, &lie);
+        if (count == 2)
+            bft_rig_start(f->rig, GONE);
+        test_env_run_for(f->t, 30 * C2_NS_PER_S);
+        assert_true(lie.asked > 0);
+        assert_int_equal(bft_rig_info(f->rig, GONE).epoch, count == 3);
+        assert_int_equal(bft_rig_info(f->rig, GONE).former, count == 3);
+        test_hub_filter(f->rig->hub, NULL, NULL);
+        c2_buf_done(&lie.answer);
+    }
+}
+
+/* A client that knows nobody of today but those who have left. */
+static void
+former_member__tells_clients_of_those_of_today(void **state)
+{
+    struct coord_fixture *f = *state;
+    put(f, "before", "1");
+    replace_the_fourth(f);
+    test_env_run_for(f->t, 10 * C2_NS_PER_S);
+    assert_gone(f, 1);
+    struct coord *first = f->c;
+    for (unsigned i = 0; i < GONE; i++)
+        test_hub_cut(f->rig->hub, i, BFT_RIG_CLIENT + 1, true);
+    f->c = bft_rig_client(f->rig, 1);
+    test_env_run_for(f->t, 10 * C2_NS_PER_S);
+    assert_int_equal(epoch_of(f->c), 1);
+    for (unsigned i = 0; i < GONE; i++)
+        test_hub_cut(f->rig->hub, i, BFT_RIG_CLIENT + 1, false);
+    assert_value(f, "before", "1");
+    coord_close(f->c);
+    f->c = first;
+}
+
 struct watcher {
     struct coord_watch w;
     unsigned events, reloads;
@@ -262,37 +422,6 @@ change__that_makes_no_sense_is_refused(void **state)
     c2_free(error);
 }
 
-/* An EPOCH message in which the newcomer has taken the place of the fourth, signed by `count`. */
-static struct c2_buf
-forge(struct coord_fixture *f, uint16_t count)
-{
-    struct bft_rig *r = f->rig;
-    struct bft_config next = r->config;
-    struct msg_stable s = { .epoch = 0, .count = count };
-    struct msg_head h = { .type = MSG_EPOCH, .epoch = 1, .cluster = r->config.cluster };
-    struct c2_buf config = { 0 }, stable = { 0 }, out = { 0 };
-    next.epoch = 1;
-    next.base = s.c.n = 384;
-    next.member[3].id = 77;
-    next.member[3].identity_key[0] ^= 1;
-    next.member[3].sign_key[0] ^= 1;
-    bft_config_encode(&next, &config);
-    c2_sha256(c2_buf_slice(&config), s.c.config);
-    for (uint16_t i = 0; i < count; i++) {
-        uint8_t hash[C2_SHA256_LEN];
-        s.sig[i].seat = i;
-        msg_checkpoint_hash(r->config.cluster, 0, i, &s.c, hash);
-        bft_crypto_ed25519.sign(&bft_crypto_ed25519, r->replica[i].setup.sign_secret, hash,
-                                s.sig[i].sig);
-    }
-    msg_put_stable(&stable, &s);
-    const struct msg_epoch e = { .config = c2_buf_slice(&config), .stable = c2_buf_slice(&stable) };
-    msg_write_epoch(&out, &h, &e);
-    c2_buf_done(&config);
-    c2_buf_done(&stable);
-    return out;
-}
-
 static void
 client__believes_a_quorum_and_nothing_less(void **state)
 {
@@ -359,6 +488,10 @@ main(void)
     const struct CMUnitTest tests[] = {
         R(client__follows_when_a_replica_is_replaced),
         R(client__that_knows_the_first_members_finds_those_of_today),
+        R(former_member__learns_that_it_was_replaced_while_it_was_down),
+        R(former_member__follows_all_changes_that_it_has_missed),
+        R(former_member__believes_a_quorum_and_nothing_less),
+        R(former_member__tells_clients_of_those_of_today),
         R(watch__goes_on_with_other_members),
         R(change__adds_and_removes),
         R(change__that_makes_no_sense_is_refused),
