@@ -369,6 +369,8 @@ bft_sync_over(struct bft_replica *r)
     r->syncing = false;
     forget_items(&r->sync);
     r->lag_since_ns = 0;
+    if (r->mode == BFT_REMOVED)
+        return;
     r->mode = r->quarantined ? BFT_QUARANTINED : BFT_RUNNING;
     r->progress_ns = r->now_ns;
     r->status_ns = r->now_ns;

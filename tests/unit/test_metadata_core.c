@@ -351,6 +351,84 @@ request__that_an_epoch_makes_invalid_is_not_proposed_in_it(void **state)
     bft_free(r);
 }
 
+/* The epoch after this one, without this replica or with it again. */
+static void
+begin_next_epoch(struct bft_replica *r, bool member)
+{
+    struct bft_config next = r->config;
+    next.epoch++;
+    next.base = r->stable + next.window;
+    for (unsigned i = 0; i < next.n; i++) /* the keys stay, so that all can sign */
+        next.member[i].id = (uint16_t)(i == 0 && !member ? 50 : i);
+    struct c2_blob *epoch = make_epoch(r, &next);
+    bft_on_epoch(r, epoch);
+    c2_blob_unref(epoch);
+    assert_int_equal(r->config.epoch, next.epoch);
+}
+
+static void
+jobs_done(struct bft_replica *r)
+{
+    for (size_t i = 0; i < r->out.count; i++) {
+        if (r->out.list[i].kind == BFT_ACT_JOB)
+            bft_job_free(r->out.list[i].job);
+    }
+    bft_out_begin(r);
+}
+
+static struct bft_job *
+loaded(struct bft_replica *r)
+{
+    struct bft_job *job = bft_job_new(BFT_JOB_LOAD);
+    job->finished = true;
+    r->jobs++;
+    return job;
+}
+
+/* Its state was complete, and is being loaded. */
+static void
+former_member__stays_one_when_its_state_is_there(void **state)
+{
+    (void)state;
+    struct bft_replica *r = make_running();
+    r->mode = BFT_SYNCING;
+    r->syncing = r->sync.finished = true;
+    begin_next_epoch(r, false);
+    assert_int_equal(r->mode, BFT_REMOVED);
+    bft_on_job(r, loaded(r));
+    assert_int_equal(r->mode, BFT_REMOVED);
+    assert_false(r->syncing);
+    jobs_done(r);
+    bft_free(r);
+}
+
+/* Half a state is none, however many epochs it is old. */
+static void
+former_member__that_comes_back_fetches_what_it_lacks(void **state)
+{
+    (void)state;
+    for (unsigned booting = 0; booting < 2; booting++) {
+        struct bft_replica *r = make_running();
+        if (booting == 0) {
+            r->mode = BFT_SYNCING;
+            r->syncing = true;
+            begin_next_epoch(r, false);
+        } else {
+            begin_next_epoch(r, false);
+            struct bft_job *job = loaded(r);
+            job->finished = false;
+            r->mode = BFT_BOOTING;
+            bft_on_job(r, job);
+        }
+        assert_int_equal(r->mode, BFT_REMOVED);
+        r->executed = r->issued = r->last_ckpt = r->stable + r->config.window;
+        begin_next_epoch(r, true);
+        assert_int_equal(r->mode, BFT_SYNCING);
+        jobs_done(r);
+        bft_free(r);
+    }
+}
+
 /* ---- memory and time for others -------------------------------------------------------------- */
 
 #define MANY 100u
@@ -572,6 +650,8 @@ main(void)
         cmocka_unit_test(log__keeps_a_new_view_that_was_made_and_not_installed),
         cmocka_unit_test(replica__that_only_executes_slowly_does_not_fetch_the_state),
         cmocka_unit_test(request__that_an_epoch_makes_invalid_is_not_proposed_in_it),
+        cmocka_unit_test(former_member__stays_one_when_its_state_is_there),
+        cmocka_unit_test(former_member__that_comes_back_fetches_what_it_lacks),
         cmocka_unit_test(bodies__are_not_sent_as_fast_as_they_can_be_asked_for),
         cmocka_unit_test(reads__that_wait_take_bounded_memory),
         cmocka_unit_test(number__that_one_replica_alone_has_seen_keeps_nobody_busy),
