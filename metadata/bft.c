@@ -118,7 +118,7 @@ dispatch(struct bft_replica *r, uint16_t seat, enum msg_type type, struct c2_blo
         on_wish(r, seat, blob);
         return;
     case MSG_VIEW_CHANGE:
-        bft_on_view_change(r, c2_blob_slice(blob));
+        bft_on_view_change(r, seat, c2_blob_slice(blob));
         return;
     case MSG_NEW_VIEW:
         bft_on_new_view(r, blob);
@@ -130,7 +130,7 @@ dispatch(struct bft_replica *r, uint16_t seat, enum msg_type type, struct c2_blo
         bft_on_fetch(r, seat, blob);
         return;
     case MSG_BODY:
-        bft_on_body(r, blob);
+        bft_on_body(r, seat, blob);
         return;
     case MSG_DECIDED:
         bft_on_decided(r, seat, blob);

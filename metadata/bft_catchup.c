@@ -147,7 +147,7 @@ bft_on_fetch(struct bft_replica *r, uint16_t seat, struct c2_blob *blob)
 }
 
 void
-bft_on_body(struct bft_replica *r, struct c2_blob *blob)
+bft_on_body(struct bft_replica *r, uint16_t seat, struct c2_blob *blob)
 {
     struct msg_body b;
     if (msg_read_body(c2_blob_slice(blob), &b) != C2_E_OK) {
@@ -155,7 +155,7 @@ bft_on_body(struct bft_replica *r, struct c2_blob *blob)
     } else if (b.kind == MSG_BODY_BATCH) {
         bft_on_batch_body(r, blob, b.bytes);
     } else {
-        bft_on_view_change(r, b.bytes);
+        bft_on_view_change(r, seat, b.bytes);
         bft_on_vc_body(r, b.bytes);
     }
 }

@@ -324,6 +324,8 @@ struct bft_replica {
     struct bft_sync sync;
     unsigned serving[MSG_REPLICAS_MAX]; /* STATE-FETCHes of a seat in work */
 
+    uint64_t evidence_ns; /* since then, so many alarms of evidence */
+    unsigned evidence;
     struct bft_actions_buf out;
     struct c2_buf scratch;
     uint8_t (*sig_cache)[16]; /* owned */
@@ -494,7 +496,8 @@ bool bft_is_boundary(const struct bft_replica *r, uint64_t n);
 /* ---- bft_view.c, bft_new_view.c ---- */
 void bft_wish(struct bft_replica *r, uint64_t view);
 void bft_on_wish(struct bft_replica *r, uint16_t seat, uint64_t view);
-void bft_on_view_change(struct bft_replica *r, struct c2_slice msg);
+/* From a seat, which may pass on that of another. */
+void bft_on_view_change(struct bft_replica *r, uint16_t seat, struct c2_slice msg);
 void bft_view_durable(struct bft_replica *r);
 void bft_view_tick(struct bft_replica *r);
 uint64_t bft_patience_ns(const struct bft_replica *r);
@@ -588,7 +591,7 @@ void bft_use_config(struct bft_replica *r, const struct bft_config *c);
 /* ---- bft_catchup.c ---- */
 void bft_on_status(struct bft_replica *r, uint16_t seat, struct c2_blob *blob);
 void bft_on_fetch(struct bft_replica *r, uint16_t seat, struct c2_blob *blob);
-void bft_on_body(struct bft_replica *r, struct c2_blob *blob);
+void bft_on_body(struct bft_replica *r, uint16_t seat, struct c2_blob *blob);
 void bft_on_decided(struct bft_replica *r, uint16_t seat, struct c2_blob *blob);
 void bft_catchup_tick(struct bft_replica *r);
 uint64_t bft_catchup_deadline(const struct bft_replica *r);

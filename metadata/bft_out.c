@@ -7,6 +7,8 @@
 #include "base/alloc.h"
 #include "metadata/bft_int.h"
 
+#define EVIDENCE_MAX 8 /* alarms in a second */
+
 struct msg_head
 bft_head(const struct bft_replica *r, enum msg_type type)
 {
@@ -107,9 +109,22 @@ bft_give_job(struct bft_replica *r, struct bft_job *job)
     action(r, BFT_ACT_JOB)->job = job;
 }
 
+/* A liar can give as much evidence as it likes, and people need some of it. */
+static bool
+is_one_too_many(struct bft_replica *r)
+{
+    if (r->now_ns >= r->evidence_ns + C2_NS_PER_S) {
+        r->evidence_ns = r->now_ns;
+        r->evidence = 0;
+    }
+    return r->evidence++ >= EVIDENCE_MAX;
+}
+
 void
 bft_alarm(struct bft_replica *r, enum bft_alarm alarm, const char *text)
 {
+    if (alarm == BFT_ALARM_EVIDENCE && is_one_too_many(r))
+        return;
     struct bft_action *a = action(r, BFT_ACT_ALARM);
     a->alarm = alarm;
     a->text = text;

@@ -330,7 +330,7 @@ bft_vc_clear(struct bft_vc *v)
 }
 
 void
-bft_on_view_change(struct bft_replica *r, struct c2_slice msg)
+bft_on_view_change(struct bft_replica *r, uint16_t seat, struct c2_slice msg)
 {
     struct msg_head h;
     struct msg_view_change m;
@@ -340,7 +340,8 @@ bft_on_view_change(struct bft_replica *r, struct c2_slice msg)
         return;
     }
     if (m.view < r->view || (m.view == r->view && r->phase == BFT_NORMAL)) {
-        bft_send_new_view(r, 1u << h.sender);
+        if (h.sender == seat) /* it says so itself: it lacks the NEW-VIEW */
+            bft_send_new_view(r, 1u << seat);
         return;
     }
     if (h.sender == r->seat || (r->vc[h.sender].msg != NULL && r->vc[h.sender].view >= m.view))

@@ -174,6 +174,111 @@ view_change__of_an_honest_replica_is_never_too_long(void **state)
     trio_free(t);
 }
 
+static unsigned
+count_sent(const struct bft_replica *r, enum msg_type type)
+{
+    unsigned count = 0;
+    for (size_t i = 0; i < r->out.count; i++) {
+        const struct bft_action *a = &r->out.list[i];
+        count += a->kind == BFT_ACT_SEND && a->msg->data[1] == type;
+    }
+    return count;
+}
+
+/* A replica in view 5, with the NEW-VIEW with which that began. */
+static struct bft_replica *
+enter_view(struct trio *t)
+{
+    struct bft_replica *r = t->replica[0].core;
+    struct msg_head h = { .type = MSG_NEW_VIEW, .sender = 1, .cluster = t->config.cluster };
+    const struct msg_new_view m = { .view = 5 };
+    struct c2_buf out = { 0 };
+    msg_write_new_view(&out, &h, &m);
+    c2_buf_extend(&out, MSG_SIG_LEN);
+    r->view = r->nv.view = m.view;
+    r->nv.msg = c2_blob_copy(out.data, out.len);
+    c2_buf_done(&out);
+    return r;
+}
+
+static void
+pass_on(struct bft_replica *r, const struct trio *t, uint16_t from, uint16_t author)
+{
+    struct msg_head h = { .type = MSG_VIEW_CHANGE, .sender = author };
+    struct c2_buf vc = { 0 }, out = { 0 };
+    const struct msg_view_change m = { .view = 1 };
+    struct bft_event ev = { .kind = BFT_EV_MESSAGE, .seat = from };
+    struct bft_actions acts;
+    h.cluster = t->config.cluster;
+    msg_write_view_change(&vc, &h, &m);
+    c2_buf_extend(&vc, MSG_SIG_LEN); /* nobody has signed it */
+    const struct msg_body b = { .kind = MSG_BODY_VIEW_CHANGE, .bytes = c2_buf_slice(&vc) };
+    h.type = MSG_BODY;
+    h.sender = from;
+    msg_write_body(&out, &h, &b);
+    ev.msg = from == author ? c2_blob_copy(vc.data, vc.len) : c2_blob_copy(out.data, out.len);
+    ev.now_ns = r->now_ns;
+    ev.wall_ns = r->wall_ns;
+    bft_step(r, &ev, &acts);
+    c2_blob_unref(ev.msg);
+    c2_buf_done(&vc);
+    c2_buf_done(&out);
+}
+
+/* It is much longer than what makes us send it. */
+static void
+new_view__is_sent_to_who_lacks_it_and_not_on_the_word_of_another(void **state)
+{
+    struct trio *t = trio_new();
+    struct bft_replica *r = enter_view(t);
+    (void)state;
+    pass_on(r, t, 2, 2);
+    assert_int_equal(count_sent(r, MSG_NEW_VIEW), 1);
+    pass_on(r, t, TRIO_LIAR, 2);
+    assert_int_equal(count_sent(r, MSG_NEW_VIEW), 0);
+    trio_free(t);
+}
+
+/* Each says something else about number 1 than the one before. */
+static void
+vote_again(struct trio *t, unsigned times)
+{
+    struct msg_head h = { .type = MSG_COMMIT, .sender = TRIO_LIAR };
+    h.cluster = t->config.cluster;
+    for (unsigned i = 0; i < times; i++) {
+        struct msg_votes v = { .count = 1, .vote[0] = { .n = 1 } };
+        struct c2_buf out = { 0 };
+        c2_put_u32(v.vote[0].digest, i + 1);
+        msg_write_votes(&out, &h, &v);
+        c2_buf_extend(&out, MSG_SIG_LEN);
+        struct bft_event ev = { .kind = BFT_EV_MESSAGE, .seat = TRIO_LIAR };
+        struct bft_actions acts;
+        ev.msg = c2_blob_copy(out.data, out.len);
+        ev.now_ns = t->now_ns;
+        ev.wall_ns = TRIO_START_NS + t->now_ns;
+        bft_step(t->replica[0].core, &ev, &acts);
+        for (size_t k = 0; k < acts.count; k++)
+            t->nevents += acts.action[k].kind == BFT_ACT_ALARM;
+        c2_blob_unref(ev.msg);
+        c2_buf_done(&out);
+    }
+}
+
+/* They are lines of somebody's log, and its disk is not the liar's to fill. */
+static void
+alarms__of_a_liar_are_few_however_often_it_lies(void **state)
+{
+    struct trio *t = trio_new();
+    (void)state;
+    for (unsigned second = 1; second <= 3; second++) {
+        t->now_ns = second * C2_NS_PER_S;
+        t->nevents = 0;
+        vote_again(t, 1000);
+        assert_in_range(t->nevents, 1, 20);
+    }
+    trio_free(t);
+}
+
 /* ---- a primary ------------------------------------------------------------------------------- */
 
 #define TIMES 1000 /* as often as a batch has room for */
@@ -287,6 +392,8 @@ main(void)
         cmocka_unit_test(session__whose_client_counts_as_far_as_numbers_go_is_saved),
         cmocka_unit_test(view_change__that_cannot_be_passed_on_is_none),
         cmocka_unit_test(view_change__of_an_honest_replica_is_never_too_long),
+        cmocka_unit_test(new_view__is_sent_to_who_lacks_it_and_not_on_the_word_of_another),
+        cmocka_unit_test(alarms__of_a_liar_are_few_however_often_it_lies),
         cmocka_unit_test(answers__to_what_a_primary_repeats_take_little),
         cmocka_unit_test(answers__to_what_others_pass_on_again_are_not_sent),
     };
