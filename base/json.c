@@ -12,9 +12,8 @@ c2_json_init(struct c2_json *j, struct c2_buf *out)
     *j = (struct c2_json){ .out = out };
 }
 
-/* Length of the valid UTF-8 sequence at p, 0 when there is none. */
-static size_t
-utf8_len(const uint8_t *p, size_t left)
+size_t
+c2_utf8_len(const uint8_t *p, size_t left)
 {
     size_t len = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
     if (len == 0 || p[0] > 0xf4 || len > left)
@@ -53,7 +52,7 @@ put_string(struct c2_buf *out, const char *s)
     struct c2_slice in = c2_slice_str(s);
     c2_buf_puts(out, "\"");
     for (size_t i = 0; i < in.len;) {
-        size_t len = utf8_len(in.data + i, in.len - i);
+        size_t len = c2_utf8_len(in.data + i, in.len - i);
         if (len == 0)
             c2_buf_puts(out, "\xef\xbf\xbd");
         else if (len == 1)

@@ -16,6 +16,9 @@ struct c2_json {
     bool comma[C2_JSON_DEPTH_MAX];
 };
 
+/* Length of the valid UTF-8 sequence at p, 0 when there is none. */
+size_t c2_utf8_len(const uint8_t *p, size_t left);
+
 void c2_json_init(struct c2_json *j, struct c2_buf *out);
 void c2_json_object(struct c2_json *j, const char *key);
 void c2_json_object_end(struct c2_json *j);

@@ -94,7 +94,7 @@ get(struct service *s, void *arg)
 static int
 run_get(struct cmd_ctx *x, int argc, char **argv)
 {
-    const struct kv_form form = { "kv get", 1, 1, "which key?", 1 };
+    const struct kv_form form = { "kv get", 1, 1, "which key?", .keys = 1 };
     struct kv_args a;
     int code = kv_parse(x, &form, argc, argv, &a);
     if (code == CTL_EXIT_OK && a.raw + a.number + x->json > 1)
@@ -111,9 +111,9 @@ print_range(const struct cmd_ctx *x, const struct coord_req *r, struct c2_json *
             json_entry(j, &r->entries[i]);
             c2_json_object_end(j);
         } else {
-            kv_print_bytes(r->entries[i].key);
+            kv_print_field(r->entries[i].key);
             (void)printf("\t");
-            kv_print_bytes(r->entries[i].value);
+            kv_print_field(r->entries[i].value);
             (void)printf("\n");
         }
     }
@@ -158,7 +158,7 @@ range(struct service *s, void *arg)
 static int
 run_range(struct cmd_ctx *x, int argc, char **argv)
 {
-    const struct kv_form form = { "kv range", 0, 1, "takes one prefix", 0 };
+    const struct kv_form form = { "kv range", 0, 1, "takes one prefix", .prefixes = 1 };
     struct kv_args a;
     int code = kv_parse(x, &form, argc, argv, &a);
     return code == CTL_EXIT_OK ? service_use(x, form.name, a.service, range, &a) : code;
@@ -222,7 +222,7 @@ change(struct service *s, void *arg)
         print_conflict(s->x, &c.req, txn_words_cond(r->conds[c.req.cond_failed].kind));
         code = CTL_EXIT_CONFLICT;
     } else {
-        code = kv_fail(s, err, g->object);
+        code = kv_fail_change(s, err, g->object);
     }
     coord_req_done(&c.req);
     return code;
@@ -231,7 +231,7 @@ change(struct service *s, void *arg)
 static int
 run_put(struct cmd_ctx *x, int argc, char **argv)
 {
-    const struct kv_form form = { "kv put", 2, 2, "which key, which value?", 1 };
+    const struct kv_form form = { "kv put", 2, 2, "which key, which value?", .keys = 1 };
     struct kv_args a;
     C2_AUTO(c2_buf_done) struct c2_buf value = { 0 };
     int code = kv_parse(x, &form, argc, argv, &a);
@@ -253,7 +253,7 @@ static int
 run_delete(struct cmd_ctx *x, int argc, char **argv)
 {
     const struct kv_form form = { "kv delete", 1, TXN_WORDS_MAX, "takes 1 to 64 keys",
-                                  TXN_WORDS_MAX };
+                                  .keys = TXN_WORDS_MAX };
     struct kv_args a;
     struct coord_op ops[TXN_WORDS_MAX] = { 0 };
     int code = kv_parse(x, &form, argc, argv, &a);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,13 +27,13 @@ struct watching {
     const struct cmd_ctx *x;
     struct coord_watch w;
     uint64_t left; /* events to come; 0 = no end */
-    bool over;
+    bool over, interrupted;
 };
 
 static void
-print_event(const struct cmd_ctx *x, const char *what, struct c2_slice key, uint64_t version)
+print_event(struct watching *v, const char *what, struct c2_slice key, uint64_t version)
 {
-    if (x->json) {
+    if (v->x->json) {
         struct c2_buf out = { 0 };
         struct c2_json j;
         cmd_json_begin(&j, &out, "c2fs.kv-event/1");
@@ -43,12 +44,12 @@ print_event(const struct cmd_ctx *x, const char *what, struct c2_slice key, uint
         cmd_json_print(&j, &out);
     } else if (key.len > 0) {
         (void)printf("%s %llu ", what, (unsigned long long)version);
-        kv_print_bytes(key);
+        kv_print_field(key);
         (void)printf("\n");
     } else {
         (void)printf("%s\n", what);
     }
-    (void)fflush(stdout);
+    v->over = v->over || fflush(stdout) != 0; /* nobody reads it any more */
 }
 
 static void
@@ -57,42 +58,59 @@ on_event(struct coord_watch *w, struct c2_slice key, uint64_t version, bool dele
     struct watching *v = C2_CONTAINER_OF(w, struct watching, w);
     if (v->over)
         return;
-    print_event(v->x, deleted ? "delete" : "put", key, version);
-    v->over = v->left != 0 && --v->left == 0;
+    print_event(v, deleted ? "delete" : "put", key, version);
+    v->over = v->over || (v->left != 0 && --v->left == 0);
 }
 
 static void
 on_reload(struct coord_watch *w)
 {
-    const struct watching *v = C2_CONTAINER_OF(w, struct watching, w);
-    print_event(v->x, "reload", c2_slice(NULL, 0), 0);
+    struct watching *v = C2_CONTAINER_OF(w, struct watching, w);
+    if (!v->over)
+        print_event(v, "reload", c2_slice(NULL, 0), 0);
 }
 
 static void
 on_signal(void *arg, int signo)
 {
-    bool *over = arg;
+    struct watching *v = arg;
     (void)signo;
-    *over = true;
+    v->interrupted = v->over = true;
+}
+
+/* A watch waits for ever, and in vain where nobody answers or nothing may be read. */
+static enum c2_err
+ask_first(struct service *s, const struct c2_slice *prefix)
+{
+    struct service_call c = { .req = { .verb = COORD_RANGE, .keys = prefix, .nkeys = 1 } };
+    c.req.limit = 1;
+    enum c2_err err = service_run(s, &c);
+    coord_req_done(&c.req);
+    if (err == C2_E_NOT_PERMITTED && !s->x->json)
+        (void)fprintf(stderr, "c2fsctl: kv watch: this client's key may not read all of it; what "
+                              "it may not read is left out\n");
+    return err == C2_E_NOT_PERMITTED ? C2_E_OK : err;
 }
 
 static int
 watch(struct service *s, void *arg)
 {
     struct watching *v = arg;
-    enum c2_err err = c2_os_signals(s->os, on_signal, &v->over);
+    enum c2_err err = ask_first(s, &v->w.prefix);
+    if (err == C2_E_OK)
+        err = c2_os_signals(s->os, on_signal, v);
     if (err != C2_E_OK)
-        return kv_fail(s, err, NULL);
+        return kv_fail(s, err, (const char *)v->w.prefix.data);
     coord_watch(s->coord, &v->w);
     c2_os_run_until(s->os, &v->over);
     coord_unwatch(s->coord, &v->w);
-    return CTL_EXIT_OK;
+    return v->interrupted && v->left > 0 ? CTL_EXIT_INTERRUPTED : CTL_EXIT_OK;
 }
 
 static int
 run_watch(struct cmd_ctx *x, int argc, char **argv)
 {
-    const struct kv_form form = { "kv watch", 0, 1, "takes one prefix", 0 };
+    const struct kv_form form = { "kv watch", 0, 1, "takes one prefix", .prefixes = 1 };
     struct kv_args a;
     struct watching v = { .x = x, .w = { .event = on_event, .reload = on_reload } };
     int code = kv_parse(x, &form, argc, argv, &a);
@@ -305,9 +323,13 @@ run_locked(struct kv_lock *l)
 {
     char token[32];
     (void)snprintf(token, sizeof token, "%llu", (unsigned long long)l->token);
+    const pid_t parent = getpid();
     l->child = fork();
     if (l->child == 0) {
         sigset_t none;
+        (void)prctl(PR_SET_PDEATHSIG, SIGTERM); /* nobody would keep the lock alive */
+        if (getppid() != parent)
+            _exit(CTL_EXIT_FAILED);
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
         (void)signal(SIGPIPE, SIG_DFL);
@@ -331,8 +353,8 @@ static int
 hold(struct kv_lock *l)
 {
     (void)printf("%llu\n", (unsigned long long)l->token);
-    (void)fflush(stdout);
-    while (!l->interrupted && !l->lost) {
+    bool told = fflush(stdout) == 0; /* else nobody can use it */
+    while (told && !l->interrupted && !l->lost) {
         l->wake = false;
         c2_os_run_until(l->s->os, &l->wake);
     }
@@ -348,6 +370,10 @@ lock_fail(const struct kv_lock *l, enum c2_err err)
     if (err == C2_E_CANCELED || err == C2_E_INTERRUPTED)
         return cmd_fail(l->s->x, C2_E_INTERRUPTED, l->s->what, l->key,
                         "interrupted before the lock was there", "nothing was run");
+    if (err == C2_E_SESSION)
+        return cmd_fail(l->s->x, C2_E_UNAVAILABLE, l->s->what, l->key,
+                        "the service has not answered for 10 seconds",
+                        "nothing was run; c2fsctl meta status shows the replicas");
     return kv_fail(l->s, err, l->key);
 }
 
@@ -420,14 +446,17 @@ kv_lock_run(struct service *s, void *lock)
 static int
 run_lock(struct cmd_ctx *x, int argc, char **argv)
 {
-    const struct kv_form form = { "kv lock", 1, INT_MAX, "which key?", 1 };
+    const struct kv_form form = { "kv lock", 1, INT_MAX, "which key?", .keys = 1 };
     struct kv_args a;
     bool dashes = argc > 2 && strcmp(argv[2], "--") == 0; /* of the command */
     int code = kv_parse(x, &form, dashes ? 2 : argc, argv, &a);
     if (code != CTL_EXIT_OK)
         return code;
     int rest = (int)(a.argv - argv) + 1;
-    rest += rest < argc && strcmp(argv[rest], "--") == 0;
+    bool end = rest < argc && strcmp(argv[rest], "--") == 0;
+    rest += end;
+    if (end && rest == argc)
+        return cmd_usage(x, cmd_find(form.name), "which command? Without one, leave out the --");
     struct kv_lock *l = kv_lock_new(a.argv[0], rest < argc ? argv + rest : NULL);
     code = service_use(x, form.name, a.service, kv_lock_run, l);
     kv_lock_free(l);

@@ -330,13 +330,22 @@ state_of(const struct look *l, unsigned running)
 }
 
 static const char *
-action_of(const struct look *l)
+action_of(const struct look *l, unsigned running)
 {
-    unsigned up = 0, strangers = 0;
+    unsigned up = 0, strangers = 0, lost = 0;
     for (unsigned i = 0; i < l->info.n; i++) {
+        C2_AUTO(c2_free_auto) char *mode = meta_field(l->json[i], "mode");
+        lost += strcmp(mode, "quarantined") == 0;
         up += l->info.replica[i].up;
         strangers += !l->info.replica[i].up && l->info.replica[i].error == C2_E_TLS;
     }
+    if (lost > l->info.f)
+        return "more replicas have lost their data than may: bring the data folders back, or make\n"
+               "         a new service and load a dump: c2fsctl meta init, c2fsctl meta load";
+    if (running == l->info.n)
+        return "the replicas run but do not agree: set clocks right that are more than 3 s off, "
+               "and\n"
+               "         read their logs (journalctl -u 'c2fs-metad@*')";
     if (up == 0 && strangers > 0)
         return "is this root.pub of this service? If replicas have been replaced since, get a "
                "newer "
@@ -355,8 +364,8 @@ print_look(const struct look *l, const char *state, unsigned running)
     if (!l->s.x->json) {
         (void)printf("service: %s\nstate:   %s\nfaults:  any %u of %u replicas\n", l->s.url + 4,
                      state, l->info.f, l->info.n);
-        if (running < l->info.n)
-            (void)printf("action:  %s\n", action_of(l));
+        if (strcmp(state, "ONLINE") != 0)
+            (void)printf("action:  %s\n", action_of(l, running));
         (void)printf("\n");
         print_replicas(l);
         return;
@@ -396,9 +405,10 @@ static int
 run_status(struct cmd_ctx *x, int argc, char **argv)
 {
     struct look l = { .timer = { .fire = look_over }, .poll = { .fire = look_again } };
-    if (argc > 2)
-        return cmd_usage(x, cmd_find("meta status"), "takes the name of one service");
-    int code = service_open(x, "meta status", argc == 2 ? argv[1] : NULL, &l.s);
+    struct service_words w;
+    int code = service_parse(x, "meta status", argc, argv, "takes the name of one service", &w);
+    if (code == CTL_EXIT_OK)
+        code = service_open(x, "meta status", w.service, &l.s);
     if (code != CTL_EXIT_OK)
         return code;
     if (!cluster_look(l.s.coord, &l.info)) {
@@ -438,11 +448,11 @@ const struct cmd cmds_meta[] = {
       .needs = CMD_NEEDS_NOTHING,
       .run = run_init },
     { .name = "meta status",
-      .args = "[SERVICE]",
+      .args = "[[-s] SERVICE]",
       .summary = "show a coordination service and its replicas",
       .help = "Exit code 0 when all replicas run, 6 when some do not, 5 when too few do.\n"
               "What a replica says about itself is not proven.\n",
-      .options = "",
+      .options = "-s",
       .needs = CMD_NEEDS_CONF,
       .run = run_status },
     { .name = NULL },

@@ -260,7 +260,7 @@ print_entry(void *arg, const struct coord_entry *e)
         (void)printf("%s  %-11s  ", key, rights_text(e->value.data[at + COORD_PRINCIPAL_LEN]));
         if (e->key.len == 0)
             (void)printf("everything");
-        kv_print_bytes(e->key);
+        kv_print_field(e->key);
         (void)printf("\n");
     }
 }

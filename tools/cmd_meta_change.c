@@ -342,16 +342,17 @@ run_root(struct cmd_ctx *x, int argc, char **argv)
 {
     struct service s;
     struct cluster_info info;
-    if (argc < 2 || argc > 3 || argv[1][0] == '-')
-        return cmd_usage(x, cmd_find(root_what), "which new file?");
-    int code = service_open(x, root_what, argc == 3 ? argv[2] : NULL, &s);
+    struct service_words w;
+    int code = service_parse(x, root_what, argc, argv, "takes a new file, and a service", &w);
+    if (code == CTL_EXIT_OK)
+        code = service_open(x, root_what, w.service, &s);
     if (code != CTL_EXIT_OK)
         return code;
     code = connect_to(&s, &info); /* what is written works now */
     if (code == CTL_EXIT_OK && !x->dry_run)
-        code = put_root(&s, argv[1]);
+        code = put_root(&s, w.file);
     if (code == CTL_EXIT_OK)
-        print_root(&s, argv[1], &info);
+        print_root(&s, w.file, &info);
     service_close(&s);
     return code;
 }
@@ -452,9 +453,10 @@ run_checkpoint(struct cmd_ctx *x, int argc, char **argv)
 {
     struct look l = { .timer = { .fire = look_over } };
     uint64_t stable = 0;
-    if (argc > 2)
-        return cmd_usage(x, cmd_find("meta checkpoint"), "takes the name of one service");
-    int code = service_open(x, "meta checkpoint", argc == 2 ? argv[1] : NULL, &l.s);
+    struct service_words w;
+    int code = service_parse(x, "meta checkpoint", argc, argv, "takes the name of one service", &w);
+    if (code == CTL_EXIT_OK)
+        code = service_open(x, "meta checkpoint", w.service, &l.s);
     if (code != CTL_EXIT_OK)
         return code;
     code = make_checkpoint(&l, &stable);
@@ -487,7 +489,7 @@ const struct cmd cmds_meta_change[] = {
       .needs = CMD_NEEDS_CONF,
       .run = run_replica },
     { .name = "meta root",
-      .args = "FILE [SERVICE]",
+      .args = "FILE [[-s] SERVICE]",
       .summary = "write the members of a coordination service to a new root.pub",
       .help =
           "For a client or a replica that was away for more than 256 changes of the members, or\n"
@@ -495,15 +497,15 @@ const struct cmd cmds_meta_change[] = {
           "place of its root.pub, from somebody it trusts. This command has verified them\n"
           "from its own root.pub on, and they have answered. Each replica keeps such a file,\n"
           "too: root.pub in its data folder.\n",
-      .options = "",
+      .options = "-s",
       .needs = CMD_NEEDS_CONF,
       .run = run_root },
     { .name = "meta checkpoint",
-      .args = "[SERVICE]",
+      .args = "[[-s] SERVICE]",
       .summary = "have the replicas write their state to disk now",
       .help = "Returns when all but f have on disk what was done before the command. Replicas do\n"
               "it by themselves all the time; then their logs are short, and they start fast.\n",
-      .options = "",
+      .options = "-s",
       .needs = CMD_NEEDS_CONF,
       .run = run_checkpoint },
     { .name = NULL },

@@ -32,7 +32,8 @@ struct dump {
     struct dump_writer writer;
     struct c2_sha256_stream *versions; /* owned */
     unsigned pages;
-    bool marked; /* the service has a part of a load only */
+    bool marked;     /* the service has a part of a load only */
+    bool refused;    /* by the service, not by the file */
 };
 
 static void
@@ -99,14 +100,16 @@ read_all(struct dump *d, uint8_t ret_state[C2_SHA256_LEN])
     d->versions = c2_sha256_stream_new();
     d->pages = 0;
     enum c2_err err = read_pages(d);
+    d->refused = err != C2_E_OK;
     dump_file_end(&d->writer, hash[0]);
     c2_sha256_stream_finish(d->versions, hash[1]);
     c2_sha256(c2_slice(hash, sizeof hash), ret_state);
-    if (err == C2_E_OK && (fflush(out) != 0 || fsync(fileno(out)) != 0 || ferror(out)))
-        err = C2_E_IO;
-    if (fclose(out) != 0 && err == C2_E_OK)
-        err = C2_E_IO;
-    return err;
+    enum c2_err file_err = d->writer.err;
+    if ((fflush(out) != 0 || fsync(fileno(out)) != 0) && file_err == C2_E_OK)
+        file_err = c2_err_from_errno(errno);
+    if (fclose(out) != 0 && file_err == C2_E_OK)
+        file_err = c2_err_from_errno(errno);
+    return err != C2_E_OK ? err : file_err;
 }
 
 static enum c2_err
@@ -142,7 +145,7 @@ dump(struct dump *d)
     if (err == C2_E_PRECONDITION)
         return cmd_fail(d->s.x, err, d->s.what, d->s.url, "it has a part of what was to be loaded",
                         "c2fsctl meta load FILE, again, ends what was interrupted");
-    if (err == C2_E_TIMEOUT)
+    if (err != C2_E_OK && d->refused)
         return service_fail(&d->s, err, d->s.url);
     if (err != C2_E_OK)
         return cmd_fail(d->s.x, err, d->s.what, d->path, NULL, NULL);
@@ -162,12 +165,14 @@ dump(struct dump *d)
 static int
 run_dump(struct cmd_ctx *x, int argc, char **argv)
 {
-    struct dump d = { .path = argc > 1 ? argv[1] : NULL };
-    if (argc < 2 || argc > 3)
-        return cmd_usage(x, cmd_find("meta dump"), "which file?");
-    int code = service_open(x, "meta dump", argc == 3 ? argv[2] : NULL, &d.s);
+    struct dump d = { 0 };
+    struct service_words w;
+    int code = service_parse(x, "meta dump", argc, argv, "takes a new file, and a service", &w);
+    if (code == CTL_EXIT_OK)
+        code = service_open(x, "meta dump", w.service, &d.s);
     if (code != CTL_EXIT_OK)
         return code;
+    d.path = w.file;
     code = dump(&d);
     service_close(&d.s);
     return code;
@@ -300,15 +305,17 @@ load_file(struct load *l)
 static int
 run_load(struct cmd_ctx *x, int argc, char **argv)
 {
-    if (argc < 2 || argc > 3)
-        return cmd_usage(x, cmd_find("meta load"), "which file?");
-    FILE *in = fopen(argv[1], "re");
+    struct service_words w;
+    int code = service_parse(x, "meta load", argc, argv, "takes a dump, and a service", &w);
+    if (code != CTL_EXIT_OK)
+        return code;
+    FILE *in = fopen(w.file, "re");
     if (in == NULL)
-        return cmd_fail(x, c2_err_from_errno(errno), "meta load", argv[1], strerror(errno), NULL);
+        return cmd_fail(x, c2_err_from_errno(errno), "meta load", w.file, strerror(errno), NULL);
     struct load *l = c2_calloc(1, sizeof *l);
-    l->path = argv[1];
+    l->path = w.file;
     l->file.in = in;
-    int code = service_open(x, "meta load", argc == 3 ? argv[2] : NULL, &l->s);
+    code = service_open(x, "meta load", w.service, &l->s);
     if (code == CTL_EXIT_OK) {
         code = load_file(l);
         service_close(&l->s);
@@ -321,21 +328,21 @@ run_load(struct cmd_ctx *x, int argc, char **argv)
 
 const struct cmd cmds_meta_dump[] = {
     { .name = "meta dump",
-      .args = "FILE [SERVICE]",
+      .args = "FILE [[-s] SERVICE]",
       .summary = "write all keys of a coordination service to a file",
       .help =
           "Of one moment; keys of sessions, such as locks, are left out, and so is the access\n"
           "control list (meta acl list). Values of volumes stay sealed. The versions of keys are\n"
           "not in it.\n",
-      .options = "",
+      .options = "-s",
       .needs = CMD_NEEDS_CONF,
       .run = run_dump },
     { .name = "meta load",
-      .args = "FILE [SERVICE]",
+      .args = "FILE [[-s] SERVICE]",
       .summary = "write the keys of a dump into an empty coordination service",
       .help = "Checks the whole file first. When it was interrupted, do it again. Who may do what\n"
               "in the new service has to be said anew: meta acl grant.\n",
-      .options = "",
+      .options = "-s",
       .needs = CMD_NEEDS_CONF,
       .run = run_load },
     { .name = NULL },

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tools/dump_file.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -19,6 +20,13 @@ put_hex(struct c2_buf *line, struct c2_slice bytes)
 }
 
 static void
+put_line(struct dump_writer *w, struct c2_slice line)
+{
+    if (fwrite(line.data, 1, line.len, w->out) != line.len && w->err == C2_E_OK)
+        w->err = c2_err_from_errno(errno);
+}
+
+static void
 put_end(struct c2_buf *line, uint64_t keys, const char *hash)
 {
     c2_buf_printf(line, END "%llu,\"sha256\":\"%s\"}\n", (unsigned long long)keys, hash);
@@ -28,7 +36,7 @@ void
 dump_file_begin(struct dump_writer *w, FILE *out)
 {
     *w = (struct dump_writer){ .out = out, .lines = c2_sha256_stream_new() };
-    (void)fputs(HEADER, out);
+    put_line(w, c2_slice_str(HEADER));
 }
 
 void
@@ -40,7 +48,7 @@ dump_file_add(struct dump_writer *w, struct c2_slice key, struct c2_slice value)
     c2_buf_puts(&line, "\",\"value\":\"");
     put_hex(&line, value);
     c2_buf_puts(&line, "\"}\n");
-    (void)fwrite(line.data, 1, line.len, w->out);
+    put_line(w, c2_buf_slice(&line));
     c2_sha256_stream_add(w->lines, c2_buf_slice(&line));
     w->keys++;
 }
@@ -53,7 +61,7 @@ dump_file_end(struct dump_writer *w, uint8_t ret_hash[C2_SHA256_LEN])
     c2_sha256_stream_finish(w->lines, ret_hash);
     c2_hex_encode(ret_hash, C2_SHA256_LEN, hex);
     put_end(&line, w->keys, hex);
-    (void)fwrite(line.data, 1, line.len, w->out);
+    put_line(w, c2_buf_slice(&line));
     w->lines = NULL;
 }
 

@@ -21,9 +21,10 @@
 #define DUMP_FILE_LINE_MAX (2 * (COORD_KEY_MAX + COORD_VALUE_MAX) + 64)
 
 struct dump_writer {
-    FILE *out;                      /* borrowed; ferror is the caller's to ask, at the end */
+    FILE *out;                      /* borrowed */
     struct c2_sha256_stream *lines; /* owned, until dump_file_end */
     uint64_t keys;
+    enum c2_err err; /* the first of the file; what is not yet flushed may have others */
 };
 
 void dump_file_begin(struct dump_writer *w, FILE *out);

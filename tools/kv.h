@@ -22,6 +22,7 @@ struct kv_form {
     int min, max;
     const char *problem; /* what to say when there are fewer or more */
     int keys;            /* of so many words, the first ones, each must be a key */
+    int prefixes;        /* or the beginning of one */
 };
 
 /*
@@ -37,6 +38,7 @@ int kv_check_key(const struct cmd_ctx *x, const char *what, const char *key);
 
 /* As service_fail, with the bounds of keys and values where they are what is wrong. */
 int kv_fail(const struct service *s, enum c2_err err, const char *object);
+int kv_fail_change(const struct service *s, enum c2_err err, const char *object);
 
 /* A lock that somebody waits for and holds, while the command runs; NULL = until interrupted. Both
  * are borrowed. It outlives the service that it was run on. */
@@ -47,7 +49,9 @@ int kv_lock_run(struct service *s, void *lock);
 
 /* Text as it is; other bytes as 0x and hex digits. */
 void kv_print_bytes(struct c2_slice b);
-/* Strings of JSON are text: other bytes come as hex digits under another key. */
+/* The same for one of several on a line: ends of lines and tabs are no text there. */
+void kv_print_field(struct c2_slice b);
+/* Strings of JSON are UTF-8 without zeros: other bytes come as hex digits under another key. */
 void kv_json_bytes(struct c2_json *j, const char *key, const char *hex_key, struct c2_slice b);
 
 #endif

@@ -21,6 +21,32 @@ url_of(const struct cmd_ctx *x, const char *name)
 }
 
 int
+service_parse(const struct cmd_ctx *x, const char *what, int argc, char **argv, const char *problem,
+              struct service_words *w)
+{
+    const struct cmd *c = cmd_find(what);
+    bool takes_file = strncmp(c->args, "FILE", 4) == 0, ended = false;
+    *w = (struct service_words){ 0 };
+    for (int i = 1; i < argc; i++) {
+        bool option = !ended && argv[i][0] == '-' && argv[i][1] != '\0';
+        bool service = option && (strcmp(argv[i], "-s") == 0 || strcmp(argv[i], "--service") == 0);
+        if (option && strcmp(argv[i], "--") == 0) {
+            ended = true;
+        } else if (option && !service) {
+            C2_AUTO(c2_free_auto) char *text = c2_asprintf("cannot use %s here", argv[i]);
+            return cmd_usage(x, c, text);
+        } else if (takes_file && !service && w->file == NULL) {
+            w->file = argv[i];
+        } else if (w->service != NULL || (service && i + 1 == argc)) {
+            return cmd_usage(x, c, problem);
+        } else {
+            w->service = argv[service ? ++i : i];
+        }
+    }
+    return takes_file && w->file == NULL ? cmd_usage(x, c, problem) : CTL_EXIT_OK;
+}
+
+int
 service_open(const struct cmd_ctx *x, const char *what, const char *name, struct service *s)
 {
     char *error = NULL;
@@ -126,18 +152,35 @@ unreachable_text(const struct cluster_info *i)
     return text;
 }
 
-int
-service_fail(const struct service *s, enum c2_err err, const char *object)
+static int
+fail(const struct service *s, enum c2_err err, const char *object, bool changes)
 {
     struct cluster_info i;
+    bool unanswered = err == C2_E_TIMEOUT || err == C2_E_UNAVAILABLE;
     if (err == C2_E_NOT_PERMITTED)
         return cmd_fail(s->x, err, s->what, object, "this client's key may not do that",
                         "an administrator of the service gives rights: c2fsctl meta acl grant");
-    if (err != C2_E_TIMEOUT || !cluster_look(s->coord, &i))
+    if (!unanswered || !cluster_look(s->coord, &i))
         return cmd_fail(s->x, err, s->what, object, NULL, NULL);
-    char *text = unreachable_text(&i);
-    int code = cmd_fail(s->x, C2_E_UNREACHABLE, s->what, object, text,
-                        "c2fsctl meta status shows the replicas");
-    c2_free(text);
-    return code;
+    C2_AUTO(c2_free_auto) char *text = unreachable_text(&i);
+    C2_AUTO(c2_free_auto)
+    char *all = c2_asprintf("%s%s", text,
+                            !changes    ? ""
+                            : i.session ? "; it is not known whether the change was made, and it "
+                                          "may be made yet"
+                                        : "; nothing was changed");
+    return cmd_fail(s->x, err == C2_E_TIMEOUT ? C2_E_UNREACHABLE : err, s->what, object, all,
+                    "c2fsctl meta status shows the replicas");
+}
+
+int
+service_fail(const struct service *s, enum c2_err err, const char *object)
+{
+    return fail(s, err, object, false);
+}
+
+int
+service_fail_change(const struct service *s, enum c2_err err, const char *object)
+{
+    return fail(s, err, object, true);
 }

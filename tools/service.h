@@ -32,6 +32,16 @@ int service_use(const struct cmd_ctx *x, const char *what, const char *name,
 /* Of its section; borrowed. */
 const char *service_name(const struct service *s);
 
+/* The words of a command that takes a FILE, if its args begin so, and a service: NAME, -s NAME. */
+struct service_words {
+    const char *file;
+    const char *service; /* NULL = the only one */
+};
+
+/* An exit code, after a message; `problem` is what to say when there are fewer or more. */
+int service_parse(const struct cmd_ctx *x, const char *what, int argc, char **argv,
+                  const char *problem, struct service_words *w);
+
 struct service_call {
     struct coord_req req; /* done and deadline_ns are set by service_run */
     bool done;
@@ -44,5 +54,7 @@ enum c2_err service_wait(struct service *s, struct service_call *c);
 enum c2_err service_run(struct service *s, struct service_call *c);
 /* Prints why a request failed; an exit code. */
 int service_fail(const struct service *s, enum c2_err err, const char *object);
+/* The same for a request that changes something: says so when that may have happened. */
+int service_fail_change(const struct service *s, enum c2_err err, const char *object);
 
 #endif

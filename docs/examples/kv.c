@@ -77,8 +77,10 @@ count(struct coord_service *s, const char *key)
         return fail("count", err, NULL);
     struct coord_req g = { .verb = COORD_GET, .keys = &op.key, .nkeys = 1 };
     err = ask(s, &g);
+    if (err == C2_E_OK && g.entries[0].value.len != 8)
+        err = C2_E_CONFLICT; /* somebody else has deleted it meanwhile */
     if (err == C2_E_OK)
-        printf("%llu\n", (unsigned long long)c2_get_u64(g.entries[0].value.data));
+        printf("%lld\n", (long long)c2_get_u64(g.entries[0].value.data));
     coord_req_done(&g);
     return err == C2_E_OK ? 0 : fail("count", err, NULL);
 }

@@ -61,6 +61,16 @@ check "a wrong call is JSON for programs" usage_is_json meta --json kv get
 check "an option that there is not" usage_is_json meta --json meta client --none
 check "a command that there is not" usage_is_json meta --json kv gett a
 
+long=$(printf '%0501d' 0)
+check "a prefix that no key has" says 1 "1 to 500 bytes" kv range "$long"
+check "not to be watched either" says 1 "1 to 500 bytes" kv watch "$long"
+check "an option without its value" says 2 "-s takes the name of a service" kv get -s
+check "a number that is none" says 2 "--count takes a number" kv watch --count x a
+check "a lock for no command" says 2 "which command?" kv lock l --
+check "an option that a command has not" says 2 "cannot use --all here" meta meta dump --all
+check "is no file's name" [ ! -e --all ]
+check "a dump of a service by its option" says 0 "keys are in" meta meta dump "$WORK/dump" -s coord
+
 note "any bytes"
 check "a key like an option" kv put -- --prefix -5
 check "is one" [ "$(kv get -- --prefix)" = -5 ]
@@ -71,15 +81,48 @@ kv get --raw bytes >"$WORK/back"
 check "comes back" cmp "$WORK/bytes" "$WORK/back"
 full() { kv get --raw bytes >/dev/full; }
 check "or not at all" ends_with 1 full
+check "a key of two lines" kv put $'lines/a\nb' $'one\ntwo\n'
+check "is on one line" [ "$(kv range lines/)" = "0x6c696e65732f610a62	0x6f6e650a74776f0a" ]
+check "and as it is alone" [ "$(kv get $'lines/a\nb')" = $'one\ntwo' ]
+check "letters" kv put lines/ä ö
+check "are text" [ "$(kv range lines/ä)" = "lines/ä	ö" ]
+check "for programs as well" [ "$(meta --json kv get lines/ä | json '[d["key"], d["value"]]')" = "['lines/ä', 'ö']" ]
+check "half a letter" kv put lines/half $'\xc3'
+check "is none" [ "$(kv get lines/half)" = 0xc3 ]
 check "an empty value" kv put empty ""
 check "is empty" [ -z "$(kv get --raw empty)$(kv get empty)" ]
 check "a counter" kv txn --add count 40
 check "that goes back" kv txn --add count -41
 check "is a number" [ "$(kv get --number count)" = -1 ]
 
+note "watches"
+"$C2FSCTL" -C "$COORD/client.conf" kv watch w/ > >(head -n 1 >/dev/null) 2>"$WORK/unheard" &
+watcher=$!
+started $watcher
+unheard() { kv put w/a 1; ! alive $watcher; }
+check "one that nobody hears ends" wait_for 60 unheard
+wait $watcher
+check "and says so" [ $? -eq 1 ]
+"$C2FSCTL" -C "$COORD/client.conf" kv watch --count 2 w/ >"$WORK/heard" 2>&1 &
+watcher=$!
+started $watcher
+check "one begins" wait_for 60 grep -q reload "$WORK/heard"
+kill -INT $watcher
+wait $watcher
+check "interrupted before its end it tells" [ $? -eq 130 ]
+
 note "locks"
 check "a key with a value is no lock" ends_with 10 kv lock a -- true
 check "the command's exit code" ends_with 3 kv lock l -- sh -c 'exit 3'
+check "with options of its own" kv lock -s coord l -- sh -c 'exit 0' -s
+"$C2FSCTL" -C "$COORD/client.conf" kv lock l -- sh -c "echo \$\$ >'$WORK/pid'; exec sleep 600" >>"$LOG" 2>&1 &
+holder=$!
+started $holder
+check "a command runs" wait_for 60 [ -s "$WORK/pid" ]
+kill -9 $holder
+ended() { ! alive "$(cat "$WORK/pid")"; }
+check "and ends with who holds its lock" wait_for 60 ended
+wait $holder 2>/dev/null
 meta kv lock l -- sh -c "touch '$WORK/held'; exec sleep 600" >"$WORK/holder" 2>&1 &
 holder=$!
 check "it is held" wait_for 60 [ -e "$WORK/held" ]
