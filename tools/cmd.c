@@ -137,6 +137,25 @@ cmd_usage(const struct cmd_ctx *x, const struct cmd *c, const char *problem)
     return cmd_wrong_call(x, message, usage);
 }
 
+int
+cmd_usage_words(const struct cmd_ctx *x, const struct cmd *c, const char *problem, int argc,
+                char **argv)
+{
+    static const char *const globals[] = { "-C",     "--config",  "-V",   "--volume",
+                                           "--json", "--dry-run", "--yes" };
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        for (size_t k = 0; k < C2_ARRAY_LEN(globals); k++) {
+            if (strcmp(argv[i], globals[k]) != 0)
+                continue;
+            C2_AUTO(c2_free_auto)
+            char *text = c2_asprintf("%s comes in front of the command: c2fsctl %s ... %s",
+                                     globals[k], globals[k], c->name);
+            return cmd_usage(x, c, text);
+        }
+    }
+    return cmd_usage(x, c, problem);
+}
+
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
 void

@@ -46,6 +46,10 @@ extern const size_t cmd_tables_count;
 /* The n-th command of all tables, NULL after the last. */
 const struct cmd *cmd_at(size_t n);
 const struct cmd *cmd_find(const char *name);
+/* As cmd_usage, for words that cannot be used as they are: an option that belongs in front of the
+ * command is what is wrong with them, where there is one. */
+int cmd_usage_words(const struct cmd_ctx *x, const struct cmd *c, const char *problem, int argc,
+                    char **argv);
 /* It changes something and has no --dry-run. */
 bool cmd_acts_at_once(const struct cmd *c);
 extern const char *const cmd_acting[]; /* their names, NULL at the end */

@@ -241,7 +241,8 @@ run_put(struct cmd_ctx *x, int argc, char **argv)
     if (err == C2_E_OK && value.len > COORD_VALUE_MAX)
         err = C2_E_TOO_LARGE;
     if (err != C2_E_OK)
-        return cmd_fail(x, err, form.name, a.argv[0], NULL, "a value has up to 64 KiB");
+        return cmd_fail(x, err, form.name, err == C2_E_TOO_LARGE ? a.argv[0] : "standard input",
+                        NULL, err == C2_E_TOO_LARGE ? "a value has up to 64 KiB" : NULL);
     const struct coord_op op = { .kind = COORD_PUT,
                                  .key = c2_slice_str(a.argv[0]),
                                  .value = c2_buf_slice(&value) };

@@ -139,9 +139,11 @@ struct kv_lock {
     char **command;           /* NULL = none, the lock is held until interrupted */
     struct service_call call; /* the one that is waited for; here, because a signal leaves it */
     uint64_t session;
-    uint64_t token;
-    bool wake;    /* something has happened */
-    bool changed; /* the key, perhaps, since the last try was sent */
+    uint64_t token;  /* version of the key since we hold it; 0 = we do not */
+    uint64_t newest; /* highest version of the key that was told of */
+    bool look;       /* events were missed: the key is to be read */
+    bool wake;       /* something has happened */
+    bool changed;    /* the key, perhaps, since the last try was sent */
     bool interrupted, lost;
     struct coord_watch w;
     struct c2_timer keepalive, poll;
@@ -153,20 +155,33 @@ struct kv_lock {
 };
 
 static void
-lock_reload(struct coord_watch *w)
+lose(struct kv_lock *l)
 {
-    struct kv_lock *l = C2_CONTAINER_OF(w, struct kv_lock, w);
-    l->changed = true;
+    l->lost = true;
     l->wake = true;
+    if (l->child > 0)
+        kill(l->child, SIGTERM);
 }
 
 static void
+lock_reload(struct coord_watch *w)
+{
+    struct kv_lock *l = C2_CONTAINER_OF(w, struct kv_lock, w);
+    l->changed = l->look = l->wake = true;
+}
+
+/* Somebody may break a lock, by deleting or setting its key. */
+static void
 lock_event(struct coord_watch *w, struct c2_slice key, uint64_t version, bool deleted)
 {
-    (void)key;
-    (void)version;
+    struct kv_lock *l = C2_CONTAINER_OF(w, struct kv_lock, w);
     (void)deleted;
-    lock_reload(w);
+    l->changed = l->wake = true;
+    if (!c2_slice_equal(key, l->w.prefix))
+        return;
+    l->newest = C2_MAX(l->newest, version);
+    if (l->token != 0 && l->newest > l->token && !l->lost)
+        lose(l);
 }
 
 static void
@@ -202,23 +217,17 @@ run_call(struct kv_lock *l)
 }
 
 static void
-lose(struct kv_lock *l)
-{
-    l->lost = true;
-    l->wake = true;
-    if (l->child > 0)
-        kill(l->child, SIGTERM);
-}
-
-static void
 alive_done(struct coord_req *r)
 {
     struct kv_lock *l = C2_CONTAINER_OF(r, struct kv_lock, alive);
     l->alive_busy = false;
     l->wake = true;
-    if (r->err == C2_E_OK)
+    if (r->verb == COORD_GET)
+        l->look = l->look || r->err != C2_E_OK;
+    else if (r->err == C2_E_OK)
         l->held_until_ns = l->alive_sent_ns + TTL_NS;
-    else if (r->err == C2_E_SESSION && !l->lost)
+    bool broken = r->verb == COORD_GET && r->err == C2_E_OK && r->entries[0].version != l->token;
+    if ((broken || r->err == C2_E_SESSION) && !l->lost)
         lose(l);
     coord_req_done(r);
 }
@@ -235,9 +244,14 @@ keepalive_fired(struct c2_timer *t)
     c2_timer_arm(l->s->env, t, C2_MIN(now_ns + TTL_NS / 4, l->held_until_ns));
     if (l->alive_busy)
         return;
+    /* One after the other, also when events are missed all the time. */
+    bool look = l->look && l->token != 0 && l->alive.verb == COORD_SESSION_KEEPALIVE;
+    l->look = l->look && !look;
     l->alive_busy = true;
     l->alive_sent_ns = now_ns;
-    l->alive = (struct coord_req){ .verb = COORD_SESSION_KEEPALIVE,
+    l->alive = (struct coord_req){ .verb = look ? COORD_GET : COORD_SESSION_KEEPALIVE,
+                                   .keys = look ? &l->w.prefix : NULL,
+                                   .nkeys = look,
                                    .session = l->session,
                                    .done = alive_done,
                                    .deadline_ns = now_ns + TTL_NS };
@@ -280,7 +294,10 @@ try_lock(struct kv_lock *l)
     enum c2_err err = run_call(l);
     if (err == C2_E_INTERRUPTED)
         return err;
-    l->token = r->version;
+    if (err == C2_E_OK)
+        l->token = r->version;
+    if (err == C2_E_OK && l->newest > l->token)
+        lose(l);
     if (err == C2_E_CONFLICT && r->nentries == 1 && r->entries[0].session == 0)
         err = C2_E_EXISTS;
     coord_req_done(r);
@@ -386,7 +403,7 @@ with_session(struct kv_lock *l)
     int code = CTL_EXIT_OK;
     if (err != C2_E_OK)
         code = lock_fail(l, err);
-    else
+    else if (!l->lost)
         code = l->command != NULL ? run_locked(l) : hold(l);
     c2_timer_stop(l->s->env, &l->keepalive);
     coord_unwatch(l->s->coord, &l->w);
@@ -479,7 +496,8 @@ const struct cmd cmds_kv_wait[] = {
           "Waits until nobody else holds it. The command finds the fencing token in\n"
           "C2FS_LOCK_TOKEN: the version of the key, which grows from holder to holder. Without\n"
           "a command, prints the token and holds the lock until interrupted.\n"
-          "The lock ends with the command, or seconds after this machine has gone.\n",
+          "The lock ends with the command, or seconds after this machine has gone. When it is\n"
+          "lost, or broken by a change of its key, the command gets SIGTERM (exit code 10).\n",
       .options = "-s",
       .needs = CMD_NEEDS_CONF,
       .run = run_lock },

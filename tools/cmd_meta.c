@@ -343,9 +343,8 @@ action_of(const struct look *l, unsigned running)
         return "more replicas have lost their data than may: bring the data folders back, or make\n"
                "         a new service and load a dump: c2fsctl meta init, c2fsctl meta load";
     if (running == l->info.n)
-        return "the replicas run but do not agree: set clocks right that are more than 3 s off, "
-               "and\n"
-               "         read their logs (journalctl -u 'c2fs-metad@*')";
+        return "look again: they may be choosing a primary. If it stays so, set clocks right that\n"
+               "         are more than 3 s off, and read the logs (journalctl -u 'c2fs-metad@*')";
     if (up == 0 && strangers > 0)
         return "is this root.pub of this service? If replicas have been replaced since, get a "
                "newer "

@@ -153,7 +153,7 @@ run_client(struct cmd_ctx *x, int argc, char **argv)
         else if (flag == 's')
             a.service = strncmp(optarg, "bft:", 4) == 0 ? optarg + 4 : optarg;
         else
-            return cmd_usage(x, c, "unknown option");
+            return cmd_usage_words(x, c, "unknown option", argc, argv);
     }
     if (argc - optind != 1)
         return cmd_usage(x, c, "which new folder?");
@@ -474,7 +474,7 @@ run_acl(struct cmd_ctx *x, int argc, char **argv)
         else if (flag == 's')
             a.service = optarg;
         else
-            return cmd_usage(x, cmd_find(acl_what), "unknown option");
+            return cmd_usage_words(x, cmd_find(acl_what), "unknown option", argc, argv);
     }
     struct cluster_info info;
     int code = service_open(x, acl_what, a.service, &a.s);

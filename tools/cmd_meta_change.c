@@ -285,7 +285,7 @@ run_replica(struct cmd_ctx *x, int argc, char **argv)
         else if (flag == 's')
             a.service = optarg;
         else
-            return cmd_usage(x, c, "unknown option");
+            return cmd_usage_words(x, c, "unknown option", argc, argv);
     }
     if (!parse_change(&a, argc - optind, argv + optind))
         return cmd_usage(x, c, "add HOST:PORT, remove NUMBER or replace NUMBER HOST:PORT");

@@ -32,8 +32,8 @@ struct dump {
     struct dump_writer writer;
     struct c2_sha256_stream *versions; /* owned */
     unsigned pages;
-    bool marked;     /* the service has a part of a load only */
-    bool refused;    /* by the service, not by the file */
+    bool marked;  /* the service has a part of a load only */
+    bool refused; /* by the service, not by the file */
 };
 
 static void

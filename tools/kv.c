@@ -67,7 +67,7 @@ parse_options(const struct cmd_ctx *x, const struct cmd *cmd, int argc, char **a
         C2_AUTO(c2_free_auto) char *problem = NULL;
         int took = ended ? 1 : take_option(cmd, argc - at, argv + at, &a, &problem);
         if (took == 0)
-            return cmd_usage(x, cmd, problem);
+            return cmd_usage_words(x, cmd, problem, argc - at, argv + at);
         at += took;
     }
     for (int i = at; i < argc && !ended && strcmp(argv[i], "--") != 0; i++) {
@@ -111,7 +111,7 @@ kv_parse(const struct cmd_ctx *x, const struct kv_form *f, int argc, char **argv
     const struct cmd *cmd = cmd_find(f->name);
     int code = parse_options(x, cmd, argc, argv, &a);
     if (code == CTL_EXIT_OK && (a.argc < f->min || a.argc > f->max))
-        code = cmd_usage(x, cmd, f->problem);
+        code = cmd_usage_words(x, cmd, f->problem, a.argc, a.argv);
     for (int i = 0; code == CTL_EXIT_OK && i < C2_MIN(a.argc, f->keys); i++)
         code = kv_check_key(x, f->name, a.argv[i]);
     for (int i = 0; code == CTL_EXIT_OK && i < C2_MIN(a.argc, f->prefixes); i++)

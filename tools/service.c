@@ -34,11 +34,11 @@ service_parse(const struct cmd_ctx *x, const char *what, int argc, char **argv, 
             ended = true;
         } else if (option && !service) {
             C2_AUTO(c2_free_auto) char *text = c2_asprintf("cannot use %s here", argv[i]);
-            return cmd_usage(x, c, text);
+            return cmd_usage_words(x, c, text, argc - i, argv + i);
         } else if (takes_file && !service && w->file == NULL) {
             w->file = argv[i];
         } else if (w->service != NULL || (service && i + 1 == argc)) {
-            return cmd_usage(x, c, problem);
+            return cmd_usage_words(x, c, problem, argc - i, argv + i);
         } else {
             w->service = argv[service ? ++i : i];
         }

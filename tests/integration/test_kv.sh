@@ -64,6 +64,7 @@ check "a command that there is not" usage_is_json meta --json kv gett a
 long=$(printf '%0501d' 0)
 check "a prefix that no key has" says 1 "1 to 500 bytes" kv range "$long"
 check "not to be watched either" says 1 "1 to 500 bytes" kv watch "$long"
+check "an option of c2fsctl itself" says 2 "-C comes in front of the command" "$C2FSCTL" kv get a -C "$COORD/client.conf"
 check "an option without its value" says 2 "-s takes the name of a service" kv get -s
 check "a number that is none" says 2 "--count takes a number" kv watch --count x a
 check "a lock for no command" says 2 "which command?" kv lock l --
@@ -99,6 +100,7 @@ note "watches"
 "$C2FSCTL" -C "$COORD/client.conf" kv watch w/ > >(head -n 1 >/dev/null) 2>"$WORK/unheard" &
 watcher=$!
 started $watcher
+# shellcheck disable=SC2317 # called by wait_for
 unheard() { kv put w/a 1; ! alive $watcher; }
 check "one that nobody hears ends" wait_for 60 unheard
 wait $watcher
@@ -120,9 +122,17 @@ holder=$!
 started $holder
 check "a command runs" wait_for 60 [ -s "$WORK/pid" ]
 kill -9 $holder
+# shellcheck disable=SC2317 # called by wait_for
 ended() { ! alive "$(cat "$WORK/pid")"; }
 check "and ends with who holds its lock" wait_for 60 ended
 wait $holder 2>/dev/null
+"$C2FSCTL" -C "$COORD/client.conf" kv lock b -- sh -c "touch '$WORK/mine'; exec sleep 600" >"$WORK/broken" 2>&1 &
+holder=$!
+started $holder
+check "another one is held" wait_for 60 [ -e "$WORK/mine" ]
+check "and broken" kv delete b
+wait $holder
+check "the holder is told" [ $? -eq 10 ]
 meta kv lock l -- sh -c "touch '$WORK/held'; exec sleep 600" >"$WORK/holder" 2>&1 &
 holder=$!
 check "it is held" wait_for 60 [ -e "$WORK/held" ]
