@@ -478,7 +478,7 @@ bft_epoch_pass_on(struct bft_replica *r, uint64_t conn, uint32_t epoch)
     if (blob == NULL)
         return;
     C2_MARK("bft: who is no member any more tells of those who are");
-    bft_reply_to(r, conn, NULL, blob);
+    bft_reply_to(r, conn, blob);
     c2_blob_unref(blob);
 }
 
