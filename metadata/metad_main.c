@@ -30,7 +30,7 @@
 #define DEFAULT_CONFIG "/etc/c2fs/c2fs-metad.conf"
 
 /* The codes of c2fsctl. */
-enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_CONFIG = 3, EXIT_DAMAGED = 8 };
+enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_CONFIG = 3, EXIT_UNAVAILABLE = 5, EXIT_DAMAGED = 8 };
 
 struct daemon {
     const char *config_file;
@@ -396,6 +396,8 @@ exit_code(enum c2_err err)
 {
     if (err == C2_E_CONFIG || err == C2_E_PARSE)
         return EXIT_CONFIG;
+    if (err == C2_E_UNAVAILABLE)
+        return EXIT_UNAVAILABLE;
     return err == C2_E_DAMAGED || err == C2_E_CORRUPT ? EXIT_DAMAGED : EXIT_FAILED;
 }
 

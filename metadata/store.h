@@ -46,7 +46,7 @@ struct store_verified {
 };
 
 /* Reads and checks everything; changes nothing. DAMAGED, or what reading failed with; UNAVAILABLE
- * when a fetched state is half in its place. */
+ * when a state was being fetched: problem says how far. */
 C2_RESULT store_verify(struct replica_app *a, struct store_verified *ret);
 
 /* One piece of a walk has so many keys and nodes at most, and so many bytes beside one record. */

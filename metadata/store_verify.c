@@ -222,6 +222,7 @@ store_verify(struct replica_app *a, struct store_verified *ret)
         a->ops->end(&b->base);
         return C2_E_UNAVAILABLE;
     }
+    bool loading = b->state.loading;
     struct verify v = { .txn = b->txn, .out = ret };
     ret->version = b->state.version;
     /* Changes that the tree does not have yet: in a batch that is thrown away. */
@@ -236,5 +237,12 @@ store_verify(struct replica_app *a, struct store_verified *ret)
     if (err == C2_E_OK)
         err = store_digest(&b->base, ret->digest);
     a->ops->end(&b->base);
+    if (err == C2_E_OK && loading) {
+        snprintf(ret->problem, sizeof ret->problem,
+                 "a state that was being fetched is not complete: what is there is good, %llu keys;"
+                 " the replica goes on with it",
+                 (unsigned long long)ret->keys);
+        return C2_E_UNAVAILABLE;
+    }
     return err;
 }

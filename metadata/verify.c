@@ -95,8 +95,10 @@ store_checked(struct c2_work *w)
         const char *why = v->store_error != NULL        ? v->store_error
                           : v->store.problem[0] != '\0' ? v->store.problem
                                                         : c2_err_text(v->store_err);
-        c2_buf_printf(&v->text, "store: %s: %s\n",
-                      v->store_err == C2_E_DAMAGED ? "DAMAGED" : "cannot be read", why);
+        const char *what = v->store_err == C2_E_DAMAGED       ? "DAMAGED"
+                           : v->store_err == C2_E_UNAVAILABLE ? "INCOMPLETE"
+                                                              : "cannot be read";
+        c2_buf_printf(&v->text, "store: %s: %s\n", what, why);
         worst(v, v->store_err);
     }
     v->done(v->arg, v->err, c2_buf_cstr(&v->text));

@@ -9,6 +9,7 @@
 #include "base/crypto.h"
 #include "metadata/cmd.h"
 #include "metadata/store_int.h"
+#include "metadata/verify.h"
 #include "tests/lib/test_env.h"
 
 #include <setjmp.h>
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -476,19 +478,61 @@ verify__says_that_a_state_is_half_in_its_place(void **state)
 {
     struct rig *g = *state;
     struct store_verified v;
-    unsigned torn = 0;
+    unsigned torn = 0, whole = 0;
     put(g, &g->from, 0, KEYS, 1);
     for (unsigned at = 1; at < 3000; at += 1 + at / 4) {
         new_side(g, &g->to, &all_limits[3]);
         if (!fetch_for(g, at)) {
             crash(&g->to);
-            enum c2_err err = store_verify(g->to.app, &v);
-            torn += err == C2_E_UNAVAILABLE && strstr(v.problem, "half") != NULL;
-            assert_true(err == C2_E_OK || err == C2_E_UNAVAILABLE);
+            assert_int_equal(store_verify(g->to.app, &v), C2_E_UNAVAILABLE);
+            torn += strstr(v.problem, "half") != NULL;
+            whole += strstr(v.problem, "not complete") != NULL;
         }
         close_side(&g->to);
     }
     assert_true(torn > 0);
+    assert_true(whole > 0);
+}
+
+/* What the daemon prints. */
+struct verdict {
+    enum c2_err err;
+    struct c2_buf text;
+    bool over;
+};
+
+static void
+verified(void *arg, enum c2_err err, const char *text)
+{
+    struct verdict *v = arg;
+    v->err = err;
+    c2_buf_puts(&v->text, text);
+    v->over = true;
+}
+
+static void
+verify__says_what_a_replica_has_that_stopped_while_it_fetched(void **state)
+{
+    struct rig *g = *state;
+    struct test_env *t = test_env_new(1);
+    C2_AUTO(c2_free_auto) char *data = c2_asprintf("%s/data", g->folder);
+    C2_AUTO(c2_free_auto) char *store = c2_asprintf("%s/store", data);
+    struct verdict v = { .err = C2_E_OK };
+    put(g, &g->from, 0, KEYS, 1);
+    new_side(g, &g->to, NULL);
+    assert_false(fetch_for(g, 3));
+    g->to.app->ops->close(g->to.app);
+    g->to.app = NULL;
+    assert_int_equal(mkdir(data, 0700), 0);
+    assert_int_equal(rename(g->to.path, store), 0);
+    c2_free(g->to.path);
+    (void)verify_start(test_env_env(t), data, verified, &v);
+    test_env_run_until(t, &v.over);
+    assert_null(strstr(c2_buf_cstr(&v.text), "store: good"));
+    assert_non_null(strstr(c2_buf_cstr(&v.text), "store: INCOMPLETE: "));
+    c2_buf_done(&v.text);
+    test_disk_remove_tree(data);
+    test_env_free(t);
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -504,6 +548,7 @@ main(void)
         T(fetch__keeps_what_it_has_when_the_target_moves),
         T(fetch__goes_on_when_the_map_was_full),
         T(verify__says_that_a_state_is_half_in_its_place),
+        T(verify__says_what_a_replica_has_that_stopped_while_it_fetched),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
