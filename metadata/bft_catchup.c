@@ -316,6 +316,7 @@ send_status(struct bft_replica *r)
             st.vcs |= (uint16_t)(1u << i);
     }
     set_window(r, &st);
+    r->fetch_turn++; /* whose NEW-VIEW comes first: there may be more than can be asked for */
     st.nwanted = bft_missing_vcs(r, st.wanted, MSG_WANTED_MAX);
     st.nwanted += missing_bodies(r, st.wanted + st.nwanted, MSG_WANTED_MAX - st.nwanted);
     c2_buf_clear(&r->scratch);

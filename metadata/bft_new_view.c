@@ -468,7 +468,8 @@ bft_try_new_view(struct bft_replica *r)
     if (!bft_may_follow(r))
         return;
     bool mine = r->seat == bft_primary(r, r->view);
-    if (r->phase == BFT_LEAVING && mine && r->nv_next[r->seat].view != r->view)
+    bool unmade = r->phase == BFT_LEAVING && mine && r->nv_next[r->seat].view != r->view;
+    if (unmade && bft_may_vote(r))
         make_new_view(r);
     for (unsigned i = 0; i < MSG_REPLICAS_MAX; i++) {
         struct bft_new_view *nv = &r->nv_next[i];

@@ -279,6 +279,113 @@ alarms__of_a_liar_are_few_however_often_it_lies(void **state)
     trio_free(t);
 }
 
+/* The NEW-VIEW for view `view` of the seat that makes it, with VIEW-CHANGEs that nobody has. */
+static void
+take_new_view(struct bft_replica *r, uint16_t seat, uint64_t view, uint8_t digest)
+{
+    struct msg_head h = { .type = MSG_NEW_VIEW, .sender = seat };
+    struct msg_new_view m = { .view = view, .nvcs = r->config.n };
+    uint8_t secret[C2_ED25519_SECRET_LEN], key[MSG_KEY_LEN];
+    struct c2_buf out = { 0 };
+    h.cluster = r->config.cluster;
+    for (unsigned i = 0; i < m.nvcs; i++) {
+        m.vc[i].seat = (uint16_t)i;
+        m.vc[i].digest[0] = digest;
+        m.vc[i].digest[1] = (uint8_t)i;
+    }
+    cheap_sign_key("replica", seat, secret, key);
+    msg_write_new_view(&out, &h, &m);
+    msg_sign(&cheap_sign, secret, &out, 0);
+    struct c2_blob *msg = c2_blob_copy(out.data, out.len);
+    bft_on_new_view(r, msg);
+    c2_blob_unref(msg);
+    c2_buf_done(&out);
+}
+
+/* In the STATUS that the replica sends now. */
+static bool
+wants(struct bft_replica *r, uint8_t digest)
+{
+    struct msg_status st;
+    bool found = false;
+    bft_out_begin(r);
+    r->status_ns = 0;
+    bft_catchup_tick(r);
+    for (size_t i = 0; i < r->out.count; i++) {
+        const struct bft_action *a = &r->out.list[i];
+        if (a->kind != BFT_ACT_SEND || msg_read_status(c2_blob_slice(a->msg), &st) != C2_E_OK)
+            continue;
+        for (unsigned k = 0; k < st.nwanted; k++)
+            found = found || st.wanted[k][0] == digest;
+    }
+    bft_out_begin(r);
+    return found;
+}
+
+/* Three liars of ten have made views far ahead, and a correct one the next. */
+static void
+view_changes__that_are_missing_are_asked_for_beside_those_of_liars(void **state)
+{
+    struct bft_setup setup = { .crypto = &cheap_sign };
+    struct bft_replica *r = NULL;
+    const char *why = NULL;
+    (void)state;
+    bft_config_default(&setup.config);
+    bft_limits_default(&setup.limits);
+    bft_timing_lan(&setup.timing);
+    setup.config.f = 3;
+    setup.config.n = 10;
+    setup.id = 9;
+    for (unsigned i = 0; i < setup.config.n; i++) {
+        struct bft_member *m = &setup.config.member[i];
+        uint8_t secret[C2_ED25519_SECRET_LEN];
+        m->id = (uint16_t)i;
+        cheap_sign_key("replica", i, secret, m->sign_key);
+        memcpy(m->identity_key, m->sign_key, MSG_KEY_LEN);
+        if (i == setup.id)
+            memcpy(setup.sign_secret, secret, sizeof secret);
+    }
+    assert_int_equal(bft_new(&setup, &r, &why), C2_E_OK);
+    r->mode = BFT_RUNNING;
+    r->now_ns = C2_NS_PER_S;
+    bft_out_begin(r);
+    for (uint8_t liar = 0; liar < 3; liar++)
+        take_new_view(r, liar, 1000 + liar, liar);
+    take_new_view(r, 3, 3, 3);
+    bool asked = false;
+    for (unsigned i = 0; i < 2 * setup.config.n; i++)
+        asked = wants(r, 3) || asked;
+    assert_true(asked);
+    bft_free(r);
+}
+
+/* It has forgotten something, and may have made another one before. */
+static void
+new_view__is_not_made_in_quarantine(void **state)
+{
+    struct trio *t = trio_new();
+    struct bft_replica *r = t->replica[1].core;
+    struct c2_blob *vc = make_view_change(t, 256);
+    (void)state;
+    r->view = 1;
+    r->phase = BFT_LEAVING;
+    for (unsigned i = 0; i < TRIO_CORRECT; i++)
+        bft_vc_set(&r->vc[i], vc, r->view);
+    r->quarantined = true;
+    r->mode = BFT_QUARANTINED;
+    uint64_t made = r->count.sig_made;
+    bft_out_begin(r);
+    bft_try_new_view(r);
+    assert_int_equal(r->count.sig_made, made);
+    assert_int_equal(r->out.count, 0);
+    r->quarantined = false;
+    r->mode = BFT_RUNNING;
+    bft_try_new_view(r);
+    assert_true(r->count.sig_made > made);
+    c2_blob_unref(vc);
+    trio_free(t);
+}
+
 /* ---- a primary ------------------------------------------------------------------------------- */
 
 #define TIMES 1000 /* as often as a batch has room for */
@@ -393,6 +500,8 @@ main(void)
         cmocka_unit_test(view_change__that_cannot_be_passed_on_is_none),
         cmocka_unit_test(view_change__of_an_honest_replica_is_never_too_long),
         cmocka_unit_test(new_view__is_sent_to_who_lacks_it_and_not_on_the_word_of_another),
+        cmocka_unit_test(view_changes__that_are_missing_are_asked_for_beside_those_of_liars),
+        cmocka_unit_test(new_view__is_not_made_in_quarantine),
         cmocka_unit_test(alarms__of_a_liar_are_few_however_often_it_lies),
         cmocka_unit_test(answers__to_what_a_primary_repeats_take_little),
         cmocka_unit_test(answers__to_what_others_pass_on_again_are_not_sent),
