@@ -55,6 +55,16 @@ c2_hex_decode(struct c2_slice text, void *out, size_t len)
     return C2_E_OK;
 }
 
+enum c2_err
+c2_hex_decode_name(struct c2_slice text, void *out, size_t len)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.data[i] >= 'A' && text.data[i] <= 'F')
+            return C2_E_PARSE;
+    }
+    return c2_hex_decode(text, out, len);
+}
+
 static const char base64_digits[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 

@@ -13,6 +13,8 @@
 void c2_hex_encode(const void *data, size_t len, char *out);
 /* text has exactly 2 * len hex digits. */
 C2_RESULT c2_hex_decode(struct c2_slice text, void *out, size_t len);
+/* The same, of lower-case digits only: one text per value, for names of files and objects. */
+C2_RESULT c2_hex_decode_name(struct c2_slice text, void *out, size_t len);
 void c2_base64_encode(struct c2_slice in, struct c2_buf *out);
 C2_RESULT c2_base64_decode(struct c2_slice in, struct c2_buf *out);
 /* "10G", "64MiB", "512": binary units K M G T P. */

@@ -51,9 +51,9 @@ cache_file_parse_name(const char *name, struct ds_oid *ret_oid, uint32_t *ret_bl
     size_t hex = 2 * sizeof oid;
     if (strlen(name) != hex + 18 || name[hex] != '-' || name[hex + 9] != '-')
         return false;
-    if (c2_hex_decode(c2_slice(name, hex), oid, sizeof oid) != C2_E_OK ||
-        c2_hex_decode(c2_slice(name + hex + 1, 8), block, 4) != C2_E_OK ||
-        c2_hex_decode(c2_slice(name + hex + 10, 8), len, 4) != C2_E_OK)
+    if (c2_hex_decode_name(c2_slice(name, hex), oid, sizeof oid) != C2_E_OK ||
+        c2_hex_decode_name(c2_slice(name + hex + 1, 8), block, 4) != C2_E_OK ||
+        c2_hex_decode_name(c2_slice(name + hex + 10, 8), len, 4) != C2_E_OK)
         return false;
     if (get_be32(len) > CACHE_BLOCK_SIZE)
         return false;

@@ -126,7 +126,7 @@ journal_segment_parse_name(const char *name, const char *suffix, uint64_t *ret_i
     uint8_t id[8];
     if (strlen(name) != NAME_HEX + strlen(suffix) || strcmp(name + NAME_HEX, suffix) != 0)
         return false;
-    if (c2_hex_decode(c2_slice(name, NAME_HEX), id, sizeof id) != C2_E_OK)
+    if (c2_hex_decode_name(c2_slice(name, NAME_HEX), id, sizeof id) != C2_E_OK)
         return false;
     *ret_id = c2_get_be64(id);
     return true;

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "base/str.h"
 #include "base/wire.h"
 
 #define ANCHOR_MAGIC  0x41573243u      /* "C2WA" */
@@ -33,6 +34,20 @@ are_numbers(const uint8_t *at, size_t count)
         if (n == 0 || n > NUMBER_MAX)
             return false;
     }
+    return true;
+}
+
+bool
+wal_parse_segment_name(struct c2_slice name, uint64_t *ret_number)
+{
+    uint8_t number[8];
+    if (name.len != 2 * sizeof number + 4 || memcmp(name.data + 16, ".wal", 4) != 0 ||
+        c2_hex_decode_name(c2_slice(name.data, 16), number, sizeof number) != C2_E_OK)
+        return false;
+    uint64_t n = c2_get_be64(number);
+    if (n == 0 || n > NUMBER_MAX)
+        return false;
+    *ret_number = n;
     return true;
 }
 

@@ -48,6 +48,8 @@ struct wal_group_head {
     uint8_t hash[C2_SHA256_LEN];
 };
 
+/* "<16 lower-case hex digits>.wal"; false: no segment has that name. */
+bool wal_parse_segment_name(struct c2_slice name, uint64_t *ret_number);
 void wal_put_anchor(const struct wal_anchor *a, uint8_t out[WAL_ANCHOR_LEN]);
 C2_RESULT wal_get_anchor(struct c2_slice in, struct wal_anchor *ret);
 void wal_put_segment_head(const struct wal_segment_head *h, uint8_t out[WAL_BLOCK]);

@@ -21,12 +21,10 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/mark.h"
-#include "base/str.h"
 #include "base/wire.h"
 #include "metadata/wal_impl.h"
 
 #define LIST_MAX (4u << 20)
-#define NAME_LEN 20 /* 16 hex digits, ".wal" */
 
 enum reader_state {
     READER_MKDIR,
@@ -478,13 +476,9 @@ got_list(struct wal *w, struct c2_slice names)
         at += name.len + 1;
         if (c2_slice_equal(name, c2_slice_str("spare.wal")))
             w->files.has_spare = true;
-        uint8_t number[8];
-        if (name.len != NAME_LEN || memcmp(name.data + 16, ".wal", 4) != 0 ||
-            c2_hex_decode(c2_slice(name.data, 16), number, sizeof number) != C2_E_OK)
-            continue;
-        uint64_t n = c2_get_be64(number);
-        if (n == 0 || n > UINT64_MAX / 4) /* no segment of ours */
-            continue;
+        uint64_t n;
+        if (!wal_parse_segment_name(name, &n))
+            continue;                                 /* no segment of ours */
         if (r->has_anchor && n < w->anchor.segment) { /* a crash came before its removal */
             struct wal_segment *s = c2_calloc(1, sizeof *s);
             s->number = n;

@@ -32,6 +32,20 @@ hex__round_trips_and_refuses_the_rest(void **state)
     assert_memory_equal(out, "\xab\xcd", 2); /* untouched */
 }
 
+/* Two files must not be one object. */
+static void
+hex__of_a_name_has_one_form(void **state)
+{
+    uint8_t out[2] = { 0 };
+    (void)state;
+    assert_int_equal(c2_hex_decode_name(c2_slice_str("ab09"), out, 2), C2_E_OK);
+    assert_memory_equal(out, "\xab\x09", 2);
+    static const char *const bad[] = { "Ab00", "00aF", "abc", "ag00", "" };
+    for (size_t i = 0; i < C2_ARRAY_LEN(bad); i++)
+        assert_int_equal(c2_hex_decode_name(c2_slice_str(bad[i]), out, 2), C2_E_PARSE);
+    assert_memory_equal(out, "\xab\x09", 2);
+}
+
 static void
 base64__matches_rfc_4648(void **state)
 {
@@ -290,6 +304,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hex__round_trips_and_refuses_the_rest),
+        cmocka_unit_test(hex__of_a_name_has_one_form),
         cmocka_unit_test(base64__matches_rfc_4648),
         cmocka_unit_test(base64__refuses_what_is_not_canonical),
         cmocka_unit_test(decimal__parses_to_billionths),
