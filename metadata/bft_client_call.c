@@ -9,7 +9,9 @@
  * and it does not come, a command is repeated (then all send what they have kept), and a read gets
  * another number. No read gets that of a replica that is known to be down. A fast read goes to
  * the quorum that answered fastest of late, one of them is asked for the result and the others for
- * its digest; then to all for everything; then it becomes an ordered request.
+ * its digest; then to all for everything; then it becomes an ordered request. Whoever made a second
+ * round necessary, because it is silent, lags or lies, counts as having answered as late as the
+ * read ended, so that others are asked soon; and is tried again after some thousand reads.
  */
 #include <string.h>
 
@@ -22,6 +24,7 @@
 #define VERSION_AT  3           /* in an encoded answer */
 #define QUERY_TRIES 4           /* of an ordered read, then it gets another number */
 #define UNKNOWN_NS  C2_NS_PER_S /* patience with a replica that never answered a read */
+#define FORGET      1024        /* reads without a replica, then it seems faster by a third */
 
 void
 client_votes_clear(struct bft_call *call)
@@ -299,6 +302,8 @@ static void
 ask_all(struct bft_call *call)
 {
     client_votes_clear(call);
+    call->full = call->c->config.n;
+    call->sent_ns = c2_now_ns(call->c->base.env);
     for (unsigned i = 0; i < call->c->config.n; i++)
         ask(call, i, true);
 }
@@ -317,6 +322,51 @@ fastest(const struct bft_client *c, uint32_t taken)
     return best;
 }
 
+/* What was slow once is not for ever. */
+static void
+forget_slowly(struct bft_client *c, uint32_t asked)
+{
+    for (unsigned i = 0; i < c->config.n; i++) {
+        struct client_replica *r = &c->replicas[i];
+        if ((asked & (1u << i)) == 0)
+            r->srtt_ns -= r->srtt_ns / FORGET;
+    }
+}
+
+static void
+took(struct client_replica *r, uint64_t ns)
+{
+    r->srtt_ns = r->srtt_ns == 0 ? ns : (r->srtt_ns * 7 + ns) / 8;
+}
+
+/* Seats that were asked, and have not said what f + 1 others or all of them say. */
+static uint32_t
+find_useless(const struct bft_call *call)
+{
+    const struct call_vote *v = agreed(call, client_weak(call->c));
+    bool says = v != NULL && v->code == MSG_OK;
+    uint32_t useless = 0;
+    for (unsigned i = 0; i < call->c->config.n; i++) {
+        const struct call_vote *o = &call->votes[i];
+        bool bad = !o->have || (says && !same_vote(v, o)) || (call->full == i && !o->has_result);
+        if (bad)
+            useless |= 1u << i;
+    }
+    return useless & call->asked;
+}
+
+/* The read is over. */
+static void
+judge(const struct bft_call *call)
+{
+    struct bft_client *c = call->c;
+    uint64_t ns = C2_MIN(c2_now_ns(c->base.env) - call->began_ns, UNKNOWN_NS);
+    for (unsigned i = 0; i < c->config.n; i++) {
+        if ((call->useless & (1u << i)) != 0 && ns > c->replicas[i].srtt_ns)
+            took(&c->replicas[i], ns);
+    }
+}
+
 void
 client_read_start(struct bft_call *call)
 {
@@ -324,14 +374,18 @@ client_read_start(struct bft_call *call)
     unsigned quorum = bft_quorum(&c->config);
     uint64_t slowest_ns = 0;
     call->tries = 0;
-    call->sent_ns = c2_now_ns(c->base.env);
+    call->useless = 0;
+    call->full = c->config.n;
+    call->sent_ns = call->began_ns = c2_now_ns(c->base.env);
     for (unsigned i = 0; i < quorum; i++) {
         unsigned seat = fastest(c, call->asked);
         if (seat == c->config.n)
             break;
         slowest_ns = c->replicas[seat].srtt_ns;
+        call->full = i == 0 ? seat : call->full;
         ask(call, seat, i == 0);
     }
+    forget_slowly(c, call->asked);
     call->wait_ns =
         slowest_ns == 0 ? UNKNOWN_NS : C2_MAX(c->o.hedge_ns, slowest_ns + slowest_ns / 3);
     call->retry_at = call->sent_ns + call->wait_ns;
@@ -374,6 +428,7 @@ read_answered(struct bft_call *call, const struct call_vote *v, struct c2_buf *r
     if (result->len >= VERSION_AT + 8)
         c2_put_u64(result->data + VERSION_AT, believable_version(call, v));
     c->fast_reads++;
+    judge(call);
     c->reads[call->number % READS_MAX] = NULL;
     client_complete(call, result);
     client_call_free(call);
@@ -387,11 +442,13 @@ read_differently(struct bft_call *call)
     const struct bft_client *c = call->c;
     if (call->tries == 0) {
         call->tries = 1;
+        call->useless = find_useless(call);
         call->retry_at = c2_now_ns(c->base.env) + call->wait_ns * 2;
         client_arm(call);
         ask_all(call);
         return;
     }
+    judge(call);
     client_order(call);
 }
 
@@ -407,8 +464,7 @@ client_on_read_reply(struct client_replica *r, struct c2_slice m)
     struct bft_call *call = c->reads[reply.rseq % READS_MAX];
     if (call == NULL || call->number != reply.rseq)
         return;
-    uint64_t rtt_ns = c2_now_ns(c->base.env) - call->sent_ns;
-    r->srtt_ns = r->srtt_ns == 0 ? rtt_ns : (r->srtt_ns * 7 + rtt_ns) / 8;
+    took(r, c2_now_ns(c->base.env) - call->sent_ns);
     struct call_vote *v = &call->votes[r->seat];
     v->have = true;
     v->epoch = h.epoch;

@@ -49,10 +49,13 @@ struct bft_call {
     uint64_t wait_ns;    /* until the next repetition */
     uint64_t retry_at;   /* when it is due */
     uint64_t patient_ns; /* how long the caller waits */
-    uint64_t sent_ns;
+    uint64_t sent_ns;    /* last */
+    uint64_t began_ns;   /* of a read: sent for the first time */
     unsigned tries;
-    bool agreed;    /* f + 1 have answered an ordered request, its result is all that lacks */
-    uint32_t asked; /* seats */
+    bool agreed;      /* f + 1 have answered an ordered request, its result is all that lacks */
+    uint32_t asked;   /* seats */
+    unsigned full;    /* of a read: the seat that was asked for the result, n = all */
+    uint32_t useless; /* of a read: seats because of which there was a second round */
     struct call_vote votes[MSG_REPLICAS_MAX];
 };
 
@@ -81,7 +84,7 @@ struct client_replica {
     char address[BFT_ADDRESS_MAX];
     struct c2_net_link *net; /* owned */
     uint64_t view;           /* it says */
-    uint64_t srtt_ns;        /* of reads; 0 = unknown */
+    uint64_t srtt_ns;        /* of reads, its own and those that it held up; 0 = unknown */
     struct client_stream stream;
 };
 

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Fast reads of a client of replicas, one of which is of no use: it costs the others' answers now
+ * and then, not each time.
+ */
+#include "metadata/bft_client_int.h"
+#include "metadata/msg.h"
+#include "tests/lib/bft_rig.h"
+#include "tests/lib/coord_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define READS    40u
+#define WAY_NS   C2_NS_PER_MS /* of an answer */
+#define HEDGE_NS (20 * C2_NS_PER_MS)
+#define HELD_MAX 256u
+
+enum fault { NONE, SILENT, WRONG, WITHOUT_RESULT };
+
+/* An answer on its way. */
+struct held {
+    struct slow_net *net;
+    struct c2_timer timer;
+    struct c2_buf bytes;
+    unsigned from;
+};
+
+/* Answers to fast reads take a while; those of one replica come otherwise, if at all. */
+struct slow_net {
+    struct test_hub *hub;
+    struct c2_env *env;
+    enum fault fault;
+    unsigned seat; /* whose */
+    struct held held[HELD_MAX];
+    unsigned next;
+};
+
+static struct bft_client *
+client(const struct coord_fixture *f)
+{
+    return C2_CONTAINER_OF(f->c, struct bft_client, base);
+}
+
+static void
+arrive(struct c2_timer *t)
+{
+    struct held *h = C2_CONTAINER_OF(t, struct held, timer);
+    test_hub_inject(h->net->hub, h->from, BFT_RIG_CLIENT, c2_buf_slice(&h->bytes));
+    c2_buf_done(&h->bytes);
+}
+
+static void
+spoil(enum fault fault, struct msg_read_reply *reply)
+{
+    reply->has_result = 0;
+    reply->result = c2_slice(NULL, 0);
+    if (fault == WRONG)
+        memset(reply->digest, 7, sizeof reply->digest);
+}
+
+static bool
+delays(void *arg, unsigned from, unsigned to, struct c2_slice m)
+{
+    struct slow_net *s = arg;
+    struct msg_head head;
+    struct msg_read_reply reply;
+    if (to != BFT_RIG_CLIENT || msg_read_head(m, &head) != C2_E_OK ||
+        msg_read_read_reply(m, &reply) != C2_E_OK)
+        return true;
+    bool bad = from == s->seat && s->fault != NONE;
+    if (bad && s->fault == SILENT)
+        return false;
+    if (bad)
+        spoil(s->fault, &reply);
+    struct held *h = &s->held[s->next++ % HELD_MAX];
+    assert_int_equal(h->bytes.len, 0);
+    h->net = s;
+    h->from = from;
+    h->timer.fire = arrive;
+    msg_write_read_reply(&h->bytes, &head, &reply);
+    c2_timer_arm(s->env, &h->timer, c2_now_ns(s->env) + WAY_NS + from * WAY_NS / 8);
+    return false;
+}
+
+static unsigned
+fastest(const struct coord_fixture *f)
+{
+    unsigned best = 0;
+    for (unsigned i = 1; i < f->rig->n; i++) {
+        if (client(f)->replicas[i].srtt_ns < client(f)->replicas[best].srtt_ns)
+            best = i;
+    }
+    return best;
+}
+
+/* How long READS reads take beside a replica like that, which was the fastest one before. */
+static uint64_t
+read_beside(struct coord_fixture *f, enum fault fault)
+{
+    static struct slow_net s;
+    struct bft_client_info before, after;
+    s = (struct slow_net){ .hub = f->rig->hub, .env = f->env };
+    put(f, "key", "value");
+    test_hub_filter(f->rig->hub, delays, &s);
+    for (unsigned i = 0; i < READS; i++)
+        assert_value(f, "key", "value");
+    s.fault = fault;
+    s.seat = fastest(f);
+    bft_client_info(f->c, &before);
+    uint64_t from_ns = c2_now_ns(f->env);
+    for (unsigned i = 0; i < READS; i++)
+        assert_value(f, "key", "value");
+    uint64_t took_ns = c2_now_ns(f->env) - from_ns;
+    bft_client_info(f->c, &after);
+    assert_int_equal(after.ordered_reads, before.ordered_reads);
+    test_env_run_for(f->t, C2_NS_PER_S);
+    test_hub_filter(f->rig->hub, NULL, NULL);
+    return took_ns;
+}
+
+static void
+read__is_seldom_held_up_by_a_replica_that_is_silent(void **state)
+{
+    struct coord_fixture *f = *state;
+    uint64_t alone_ns = read_beside(f, NONE);
+    assert_in_range(read_beside(f, SILENT), 0, 3 * HEDGE_NS + 2 * alone_ns);
+}
+
+static void
+read__seldom_needs_a_second_round_because_of_another_answer(void **state)
+{
+    struct coord_fixture *f = *state;
+    uint64_t alone_ns = read_beside(f, NONE);
+    assert_in_range(read_beside(f, WRONG), 0, alone_ns * 5 / 4);
+}
+
+static void
+read__seldom_needs_a_second_round_because_of_a_result_that_is_kept_back(void **state)
+{
+    struct coord_fixture *f = *state;
+    uint64_t alone_ns = read_beside(f, NONE);
+    assert_in_range(read_beside(f, WITHOUT_RESULT), 0, alone_ns * 5 / 4);
+}
+
+int
+main(void)
+{
+#define T(name)                                                                                    \
+    cmocka_unit_test_setup_teardown(name, coord_fixture_setup_bft, coord_fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        T(read__is_seldom_held_up_by_a_replica_that_is_silent),
+        T(read__seldom_needs_a_second_round_because_of_another_answer),
+        T(read__seldom_needs_a_second_round_because_of_a_result_that_is_kept_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
