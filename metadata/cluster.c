@@ -221,6 +221,13 @@ cluster_files_done(struct cluster_files *f)
     }
 }
 
+unsigned
+cluster_quorum(unsigned n, unsigned f)
+{
+    const struct bft_config c = { .n = (uint8_t)n, .f = (uint8_t)f };
+    return bft_quorum(&c);
+}
+
 bool
 cluster_look(struct coord *c, struct cluster_info *ret_info)
 {

@@ -48,6 +48,8 @@ struct cluster_info {
     struct cluster_replica replica[CLUSTER_REPLICAS_MAX];
 };
 
+/* How many of n replicas must run so that the service does. */
+unsigned cluster_quorum(unsigned n, unsigned f);
 /* False: not a replicated service. */
 bool cluster_look(struct coord *c, struct cluster_info *ret_info);
 /* Asks every connected replica; told gets the JSON of each that answers, until the next question or

@@ -324,7 +324,7 @@ count_running(const struct look *l)
 static const char *
 state_of(const struct look *l, unsigned running)
 {
-    if (!l->info.session || running < l->info.n - l->info.f)
+    if (!l->info.session || running < cluster_quorum(l->info.n, l->info.f))
         return "FAULTED";
     return running < l->info.n ? "DEGRADED" : "ONLINE";
 }

@@ -27,6 +27,8 @@
 #define BATCHES_MAX  4096 /* more than a window and a checkpoint interval */
 #define ASK_EVERY    16   /* batches between two looks at the replicas */
 #define ASK_NS       (500 * C2_NS_PER_MS)
+#define CONNECT_NS   (3 * C2_NS_PER_S)  /* for a replica that runs, until it is connected */
+#define STANDING_NS  (10 * C2_NS_PER_S) /* and until it says that it runs */
 
 /* ---- batches --------------------------------------------------------------------------------- */
 
@@ -112,6 +114,85 @@ plan(struct change *a)
     c2_buf_done(&text);
     c2_free(error);
     return code;
+}
+
+/* Who of the members of now runs, as they say themselves. */
+struct standing {
+    struct service *s;
+    struct cluster_info *info;
+    unsigned leaves; /* number of the one that does not count; 0 = none */
+    unsigned need;
+    bool runs[CLUSTER_REPLICAS_MAX];
+    bool over;
+    struct c2_timer again;
+    uint64_t begin_ns;
+};
+
+static unsigned
+count_standing(const struct standing *t)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < t->info->n; i++)
+        count += t->runs[i] && i + 1 != t->leaves;
+    return count;
+}
+
+static unsigned
+count_connected(const struct standing *t)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < t->info->n; i++)
+        count += t->info->replica[i].up && i + 1 != t->leaves;
+    return count;
+}
+
+static void
+standing_told(void *arg, unsigned seat, struct c2_slice json)
+{
+    struct standing *t = arg;
+    if (seat >= t->info->n)
+        return;
+    C2_AUTO(c2_free_auto) char *text = c2_strndup((const char *)json.data, json.len);
+    C2_AUTO(c2_free_auto) char *mode = meta_field(text, "mode");
+    t->runs[seat] = strcmp(mode, "running") == 0;
+    t->over = t->over || count_standing(t) >= t->need;
+}
+
+static void
+standing_again(struct c2_timer *timer)
+{
+    struct standing *t = C2_CONTAINER_OF(timer, struct standing, again);
+    uint64_t now_ns = c2_now_ns(t->s->env);
+    (void)cluster_look(t->s->coord, t->info);
+    bool hopeless = now_ns >= t->begin_ns + CONNECT_NS && count_connected(t) < t->need;
+    t->over = t->over || hopeless || now_ns >= t->begin_ns + STANDING_NS;
+    cluster_ask(t->s->coord, standing_told, t);
+    c2_timer_arm(t->s->env, timer, now_ns + ASK_NS / 4);
+}
+
+/* A newcomer does not run yet: with too few of the others the service would stand still until it
+ * does. Whoever changes one member after the other without starting the new ones comes to that. */
+static int
+check_standing(struct change *a, struct cluster_info *info)
+{
+    struct standing t = { .s = &a->s, .info = info, .leaves = a->c.leaves };
+    unsigned n = info->n + (a->c.address != NULL) - (a->c.leaves != 0);
+    t.need = cluster_quorum(n, info->f);
+    t.again.fire = standing_again;
+    t.begin_ns = c2_now_ns(a->s.env);
+    c2_timer_arm(a->s.env, &t.again, c2_now_ns(a->s.env));
+    c2_os_run_until(a->s.os, &t.over);
+    c2_timer_stop(a->s.env, &t.again);
+    cluster_ask(a->s.coord, NULL, NULL);
+    unsigned count = count_standing(&t);
+    if (count >= t.need || a->x->yes)
+        return CTL_EXIT_OK;
+    C2_AUTO(c2_free_auto)
+    char *text = c2_asprintf("%u of the %u replicas would run after this, and %u are needed", count,
+                             n, t.need);
+    return cmd_fail(a->x, C2_E_PRECONDITION, what, NULL, text,
+                    "first start those that c2fsctl meta status shows as not running; with --yes "
+                    "the service stands still until enough run");
 }
 
 /* In the order in which they are removed when the service refuses. */
@@ -227,6 +308,8 @@ run_change(struct change *a)
     a->trust_path = c2_conf_str(a->x->conf, "metadata", service_name(&a->s), "trust");
     if (code == CTL_EXIT_OK)
         code = plan(a);
+    if (code == CTL_EXIT_OK)
+        code = check_standing(a, &info);
     if (code != CTL_EXIT_OK)
         return code;
     if (a->c.address != NULL) {

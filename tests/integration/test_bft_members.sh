@@ -29,6 +29,8 @@ check "too few replicas are refused" ends_with 3 meta meta replica remove 4
 check "a plan changes nothing" meta --dry-run meta replica replace 4 "127.0.0.1:$port"
 check "nothing was written" [ ! -e "$COORD/replica-17" ]
 check "replica 4 is replaced" meta meta replica replace 4 "127.0.0.1:$port"
+check "nobody else is before the new one runs" ends_with 11 meta --dry-run meta replica replace 3 127.0.0.1:1
+check "but by who wants it" meta --dry-run --yes meta replica replace 3 127.0.0.1:1
 replica_start 17
 replica_stop 4
 check "commits go on" goes_on
