@@ -113,7 +113,9 @@ struct volume {
     uint32_t silent; /* seats that did not answer when all were asked last, for fs/seat_rules.h */
     struct provider **retired; /* had a seat; closed when no request needs them any more */
     size_t nretired;
-    unsigned retired_holds; /* jobs that may ask one of them at any time */
+    unsigned retired_holds;      /* jobs that may ask one of them at any time */
+    struct c2_list changes_open; /* struct volume_change, see below */
+    bool ending;
     uint64_t session;
     struct ck fence_key;
     uint64_t fence_token;
@@ -172,10 +174,14 @@ struct volume_change {
     struct provider *provider;
     unsigned seat;
     void (*done)(struct volume_change *c);
-    enum c2_err err; /* out: CONFLICT = somebody else changed it; FENCED */
+    /* out: CONFLICT = somebody else changed it; FENCED; of a volume that ends UNAVAILABLE, TIMEOUT
+     * or CANCELED = it is not known whether it has happened */
+    enum c2_err err;
 
-    struct coord_req req; /* private, as all below */
-    struct c2_timer retry;
+    struct c2_link link; /* private, as all below; in changes_open */
+    struct coord_req req;
+    struct c2_timer retry, last;
+    bool given_up;
     struct coord_cond conds[3];
     struct coord_op op;
     struct ck key;
@@ -183,6 +189,10 @@ struct volume_change {
 };
 
 void volume_change_start(struct volume_change *c);
+/* The volume ends: from now on a change, also one that begins later, takes only so long, whatever
+ * the service does. */
+#define VOLUME_CHANGE_LAST_NS (10 * C2_NS_PER_S)
+void volume_changes_end(struct volume *v);
 /* Another provider object for a seat that stays as it is: new credentials. Takes it over. */
 void volume_seat_reopen(struct volume *v, unsigned seat, struct provider *p);
 /* Takes a provider that is in no seat over; it is closed as below, or with the volume. */

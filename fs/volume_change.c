@@ -9,8 +9,9 @@
  * Commits of objects name the version of C, so what was placed by the old configuration cannot be
  * committed by somebody who has not heard of the new one. A mount that did not know that its own
  * change has happened could never commit anything again: so a change whose outcome is unknown is
- * asked for until there is an answer. No two values of C are sealed to the same bytes, so one that
- * finds its own there has happened.
+ * asked for until there is an answer, or until the mount ends and commits nothing more: the next
+ * one reads C. No two values of C are sealed to the same bytes, so one that finds its own there has
+ * happened.
  */
 #include <stdio.h>
 #include <string.h>
@@ -106,19 +107,40 @@ happened_already(const struct volume_change *c, const struct coord_req *r)
 }
 
 static void
+finish(struct volume_change *c)
+{
+    struct volume *v = c->volume;
+    c2_timer_stop(v->env, &c->last);
+    c2_list_remove(&v->changes_open, &c->link);
+    coord_req_done(&c->req);
+    c2_buf_done(&c->sealed);
+    c->done(c);
+}
+
+static void
+no_answer(struct volume_change *c)
+{
+    struct volume *v = c->volume;
+    C2_MARK("volume: a change of the configuration that has no answer");
+    c2_log(WARN, "volume", "volume=%s err=%s it is not known whether epoch %u has begun; %s",
+           v->name, c2_err_name(c->err), c->next.config_epoch,
+           c->given_up ? "the next mount sees" : "asking");
+    if (c->given_up)
+        finish(c);
+    else
+        c2_timer_arm(v->env, &c->retry, c2_now_ns(v->env) + RETRY_NS);
+}
+
+static void
 committed(struct coord_req *r)
 {
     struct volume_change *c = C2_CONTAINER_OF(r, struct volume_change, req);
     struct volume *v = c->volume;
-    if (r->err == C2_E_UNAVAILABLE || r->err == C2_E_TIMEOUT) {
-        C2_MARK("volume: a change of the configuration that has no answer");
-        c2_log(WARN, "volume",
-               "volume=%s err=%s it is not known whether epoch %u has begun; asking", v->name,
-               c2_err_name(r->err), c->next.config_epoch);
-        c2_timer_arm(v->env, &c->retry, c2_now_ns(v->env) + RETRY_NS);
+    c->err = r->err;
+    if (r->err == C2_E_UNAVAILABLE || r->err == C2_E_TIMEOUT || r->err == C2_E_CANCELED) {
+        no_answer(c);
         return;
     }
-    c->err = r->err;
     if (happened_already(c, r)) {
         c->err = C2_E_OK;
         r->version = r->entries[0].version;
@@ -129,9 +151,7 @@ committed(struct coord_req *r)
         v->config_version = r->version;
         move_to(v, c);
     }
-    coord_req_done(r);
-    c2_buf_done(&c->sealed);
-    c->done(c);
+    finish(c);
 }
 
 static void
@@ -147,6 +167,36 @@ submit(struct c2_timer *t)
                                  .deadline_ns = C2_NEVER,
                                  .done = committed };
     coord_submit(c->volume->changes, &c->req);
+}
+
+static void
+give_up(struct c2_timer *t)
+{
+    struct volume_change *c = C2_CONTAINER_OF(t, struct volume_change, last);
+    c->given_up = true;
+    if (!c2_timer_armed(&c->retry)) {
+        coord_cancel(c->volume->changes, &c->req);
+        return;
+    }
+    c2_timer_stop(c->volume->env, &c->retry);
+    no_answer(c);
+}
+
+static void
+end_soon(struct volume_change *c)
+{
+    struct c2_env *env = c->volume->env;
+    c2_timer_arm(env, &c->last, c2_now_ns(env) + VOLUME_CHANGE_LAST_NS);
+}
+
+void
+volume_changes_end(struct volume *v)
+{
+    C2_ASSERT(!v->ending);
+    v->ending = true;
+    C2_LIST_FOREACH (&v->changes_open, struct volume_change, c, link) {
+        end_soon(c);
+    }
 }
 
 void
@@ -173,5 +223,11 @@ volume_change_start(struct volume_change *c)
                                .value = c2_buf_slice(&c->sealed) };
     c->req = (struct coord_req){ 0 };
     c->retry = (struct c2_timer){ .fire = submit };
+    c->last = (struct c2_timer){ .fire = give_up };
+    c->given_up = false;
+    c->link = (struct c2_link){ 0 };
+    c2_list_append(&v->changes_open, &c->link);
+    if (v->ending)
+        end_soon(c);
     submit(&c->retry);
 }

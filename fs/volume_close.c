@@ -32,6 +32,7 @@ volume_new(struct c2_env *env, const struct c2_conf *conf, const char *name)
     v->conf = conf;
     snprintf(v->name, sizeof v->name, "%s", name);
     v->fence_key = ck_session(VOLUME_LOCK_NAME);
+    c2_list_init(&v->changes_open);
     return v;
 }
 

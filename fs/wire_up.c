@@ -346,6 +346,8 @@ tick(struct c2_timer *t)
     } else if (w->syncing && now - w->logged_ns >= LOG_EVERY_NS) {
         log_backlog(w, "are not in the clouds yet, still waiting");
     }
+    if (w->synced && !w->volume->ending) /* until now the commits had use for what is asked */
+        volume_changes_end(w->volume);
     if (w->synced && wire_ctl_cancel(w) && wire_gc_ended(w) && wire_fsck_ended(w) &&
         wire_verify_ended(w) && wire_jobs_ended(w))
         close_all(w);

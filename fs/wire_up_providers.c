@@ -102,9 +102,13 @@ static void
 changed(struct volume_change *v)
 {
     struct wire_change *c = C2_CONTAINER_OF(v, struct wire_change, change);
+    const char *text = v->err == C2_E_OK ? NULL : c2_err_text(v->err);
     if (v->err == C2_E_OK)
         c->opened = NULL;
-    finish(c, v->err, v->err == C2_E_OK ? NULL : c2_err_text(v->err), nothing);
+    else if (v->err == C2_E_UNAVAILABLE || v->err == C2_E_TIMEOUT || v->err == C2_E_CANCELED)
+        text = "the mount ends, and the metadata service did not answer: whether the providers "
+               "have changed is seen after the next mount\nhint: c2fsctl status";
+    finish(c, v->err, text, nothing);
 }
 
 static void
@@ -139,6 +143,8 @@ probed(struct prov_probe *p)
                c2_asprintf("provider \"%s\" is not usable: %s\nhint: c2fsctl provider "
                            "test %s",
                            c->name, prov_probe_reason(p), c->name));
+    } else if (c->w->jobs_stopping) {
+        refuse(c, C2_E_CANCELED, NULL);
     } else if (c->action == REOPEN) {
         volume_seat_reopen(c->w->volume, c->seat, c->opened);
         c->opened = NULL;

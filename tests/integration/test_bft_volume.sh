@@ -122,6 +122,9 @@ check "state of the file" [ "$(getfattr --absolute-names --only-values -n user.c
 note "a daemon that shall end although no replica answers"
 for i in $(seq "$REPLICAS"); do kill -STOP "${REPLICA_PID[$i]}"; done
 check "the journal takes what is written" timeout 300 sh -c "echo late >'$MNT/three'"
+c2 provider offline p4 >"$WORK/offline.out" 2>&1 &
+offline=$!
+sleep 4 # then it waits for the service, if not for a provider's answer: it is to end anyhow
 ends_when_told_again() { # told once, it waits until everything is in the clouds
     kill -TERM "$DAEMON" 2>/dev/null
     fails alive "$DAEMON"
@@ -129,10 +132,13 @@ ends_when_told_again() { # told once, it waits until everything is in the clouds
 check "it ends" wait_for 200 ends_when_told_again
 wait "$DAEMON"
 DAEMON=
-for i in $(seq "$REPLICAS"); do kill -CONT "${REPLICA_PID[$i]}"; done
+check "a change of the providers that has no answer is no success" fails wait "$offline"
+for i in $(seq "$REPLICAS"); do replica_kill "$i"; done # what they were sent goes with them
+replicas_start
 check "all replicas run" wait_for 60 replicas_run
 mount_start
 check "nothing is lost" grep -qx late "$MNT/three"
+check "the providers have not changed" wait_for 60 status_is 'd["state"].lower()' online
 flush
 remount_cold
 check "every byte and attribute" same_tree "$WORK/src" "$MNT/src"

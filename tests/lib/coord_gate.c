@@ -12,12 +12,19 @@ gate_of(struct coord *c)
 /* There is one gate at a time; its calls are found by their requests. */
 static struct coord_gate *open_gate;
 
+static struct coord_gate_call *
+call_of(struct coord_gate *g, const struct coord_req *r)
+{
+    struct coord_gate_call *call = g->calls;
+    while (call->req != r)
+        C2_ASSERT(++call < g->calls + COORD_GATE_CALLS);
+    return call;
+}
+
 static void
 arrive(struct coord_req *r)
 {
-    struct coord_gate_call *call = open_gate->calls;
-    while (call->req != r)
-        call++;
+    struct coord_gate_call *call = call_of(open_gate, r);
     void (*caller)(struct coord_req *) = call->done;
     call->req = NULL;
     r->done = caller;
@@ -58,6 +65,14 @@ timed_out(struct c2_task *t)
 }
 
 static void
+gave_up(struct c2_timer *t)
+{
+    struct coord_req *r = C2_CONTAINER_OF(t, struct coord_gate_call, timer)->req;
+    r->err = C2_E_TIMEOUT;
+    arrive(r);
+}
+
+static void
 gate_submit(struct coord *c, struct coord_req *r)
 {
     struct coord_gate *g = gate_of(c);
@@ -67,11 +82,16 @@ gate_submit(struct coord *c, struct coord_req *r)
         c2_defer(c->env, &r->task);
         return;
     }
-    struct coord_gate_call *call = g->calls;
-    while (call->req != NULL)
-        C2_ASSERT(++call < g->calls + COORD_GATE_CALLS);
+    struct coord_gate_call *call = call_of(g, NULL);
     call->req = r;
     call->done = r->done;
+    call->mute = g->mute;
+    if (call->mute) {
+        call->timer = (struct c2_timer){ .fire = gave_up };
+        if (r->deadline_ns != 0 && r->deadline_ns != C2_NEVER)
+            c2_timer_arm(c->env, &call->timer, r->deadline_ns);
+        return;
+    }
     r->done = done;
     g->inner->ops->submit(g->inner, r);
 }
@@ -79,7 +99,12 @@ gate_submit(struct coord *c, struct coord_req *r)
 static void
 gate_cancel(struct coord *c, struct coord_req *r)
 {
-    gate_of(c)->inner->ops->cancel(gate_of(c)->inner, r);
+    struct coord_gate *g = gate_of(c);
+    struct coord_gate_call *call = call_of(g, r);
+    if (call->mute)
+        c2_timer_arm(c->env, &call->timer, c2_now_ns(c->env) + COORD_GATE_MUTE_NS);
+    else
+        g->inner->ops->cancel(g->inner, r);
 }
 
 static void

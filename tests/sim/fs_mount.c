@@ -212,6 +212,7 @@ static void
 open_clouds(struct sim_mount *m)
 {
     struct volume *v = &m->volume;
+    c2_list_init(&v->changes_open);
     v->env = sim_node_env(m->node);
     v->conf = m->sections;
     v->coord = v->changes = m->coord;

@@ -189,6 +189,76 @@ change__waits_for_a_service_that_is_away(void **state)
     vr_free(r);
 }
 
+/* Nobody answers: neither says so (mute) nor fails at once (silent). */
+static void
+end_without_answer(struct volume_rig *r, bool mute, bool begins_later)
+{
+    struct volume *v = r->volume;
+    struct coord *changes = v->changes;
+    struct coord_gate gate;
+    uint32_t epoch = v->config.config_epoch;
+    struct waited w = { .change.next = v->config, .change.volume = v, .change.done = changed };
+    w.change.next.seats[3].state = VOLUME_SEAT_OFFLINE;
+    coord_gate_init(&gate, changes);
+    v->changes = &gate.base;
+    gate.mute = mute;
+    gate.silent = !mute;
+    if (!begins_later) {
+        volume_change_start(&w.change);
+        test_env_run_for(r->env, 3600 * C2_NS_PER_S);
+        assert_false(w.done);
+    }
+    volume_changes_end(v);
+    if (begins_later)
+        volume_change_start(&w.change);
+    uint64_t from_ns = c2_now_ns(v->env);
+    test_env_run_until(r->env, &w.done);
+    assert_in_range(c2_now_ns(v->env) - from_ns, 0, 2 * VOLUME_CHANGE_LAST_NS);
+    assert_int_equal(w.change.err, C2_E_TIMEOUT);
+    assert_int_equal(v->config.config_epoch, epoch);
+    v->changes = changes;
+}
+
+static void
+change__of_a_volume_that_ends_does_not_wait_for_a_service_that_is_away(void **state)
+{
+    (void)state;
+    for (unsigned k = 0; k < 4; k++) {
+        struct volume_rig *r = open_rig();
+        end_without_answer(r, (k & 1) != 0, (k & 2) != 0);
+        vr_free(r);
+    }
+}
+
+/* The last commits need to know of it. */
+static void
+change__of_a_volume_that_ends_is_heard_of_when_the_service_is_back_soon(void **state)
+{
+    (void)state;
+    struct volume_rig *r = open_rig();
+    struct volume *v = r->volume;
+    struct coord *changes = v->changes;
+    struct coord_gate gate;
+    uint32_t epoch = v->config.config_epoch;
+    struct waited w = { .change.next = v->config, .change.volume = v, .change.done = changed };
+    w.change.next.seats[3].state = VOLUME_SEAT_OFFLINE;
+    coord_gate_init(&gate, changes);
+    v->changes = &gate.base;
+    gate.silent = true;
+    volume_change_start(&w.change);
+    test_env_run_for(r->env, 3600 * C2_NS_PER_S);
+    volume_changes_end(v);
+    test_env_run_for(r->env, VOLUME_CHANGE_LAST_NS / 2);
+    assert_false(w.done);
+    gate.silent = false;
+    gate.lie = 1;
+    test_env_run_until(r->env, &w.done);
+    assert_int_equal(w.change.err, C2_E_OK);
+    assert_int_equal(v->config.config_epoch, epoch + 1);
+    v->changes = changes;
+    vr_free(r);
+}
+
 /* ---- rules ----------------------------------------------------------------------------------- */
 
 static void
@@ -282,6 +352,8 @@ main(void)
         cmocka_unit_test(change__of_a_configuration_that_is_not_the_current_one_is_refused),
         cmocka_unit_test(change__whose_answer_is_lost_has_happened_once),
         cmocka_unit_test(change__waits_for_a_service_that_is_away),
+        cmocka_unit_test(change__of_a_volume_that_ends_does_not_wait_for_a_service_that_is_away),
+        cmocka_unit_test(change__of_a_volume_that_ends_is_heard_of_when_the_service_is_back_soon),
         cmocka_unit_test(rules__refuse_what_would_leave_data_below_its_goal),
         cmocka_unit_test(rules__allow_one_change_at_a_time),
         cmocka_unit_test(rules__with_a_spare_provider_one_may_go),

@@ -13,6 +13,7 @@
 #include "base/mark.h"
 #include "fs/placement.h"
 #include "fs/volume_job.h"
+#include "tests/lib/coord_gate.h"
 #include "tests/lib/fs_objects.h"
 
 #define FILES   5u
@@ -47,6 +48,7 @@ open_volume(struct mount *m)
     const struct fs_parts *part = &m->x.fs->part;
     struct volume *v = &m->volume;
     static const char *const names[FSX_SEATS] = { "p1", "p2", "p3", "p4" };
+    c2_list_init(&v->changes_open);
     v->env = m->x.env;
     v->coord = v->changes = m->x.coord;
     v->keys = m->x.keys;
@@ -64,6 +66,32 @@ open_volume(struct mount *m)
     }
 }
 
+static void
+open_jobs(struct mount *m)
+{
+    const struct jobs_parts parts = { .env = m->x.env,
+                                      .coord = m->x.coord,
+                                      .keys = m->x.keys,
+                                      .fence_key = ck_slice(&m->volume.fence_key),
+                                      .fence_token = m->volume.fence_token,
+                                      .session = m->volume.session };
+    m->jobs = jobs_new(&parts);
+    jobs_register(m->jobs, &m->kinds.drain);
+    m->flag = false;
+    jobs_open(m->jobs, opened, m);
+    test_env_run_until(m->x.t, &m->flag);
+}
+
+static void
+close_jobs(struct mount *m)
+{
+    m->flag = false;
+    jobs_stop(m->jobs, stopped, m);
+    test_env_run_until(m->x.t, &m->flag);
+    jobs_free(m->jobs);
+    assert_int_equal(m->volume.retired_holds, 0);
+}
+
 static int
 setup(void **state)
 {
@@ -74,19 +102,10 @@ setup(void **state)
     for (unsigned k = 0; k < FILES; k++)
         m->o[k] = fso_put(&m->x, names[k]);
     open_volume(m);
-    const struct jobs_parts parts = { .env = m->x.env,
-                                      .coord = m->x.coord,
-                                      .keys = m->x.keys,
-                                      .fence_key = ck_slice(&m->volume.fence_key),
-                                      .fence_token = m->volume.fence_token,
-                                      .session = m->volume.session };
     m->kinds.volume = &m->volume;
     m->kinds.fs = m->x.fs;
     seat_jobs_init(&m->kinds);
-    m->jobs = jobs_new(&parts);
-    jobs_register(m->jobs, &m->kinds.drain);
-    jobs_open(m->jobs, opened, m);
-    test_env_run_until(m->x.t, &m->flag);
+    open_jobs(m);
     c2_mark_reset();
     *state = m;
     return 0;
@@ -98,11 +117,7 @@ teardown(void **state)
     struct mount *m = *state;
     for (unsigned k = 0; k < FILES; k++)
         fso_done(&m->o[k]);
-    m->flag = false;
-    jobs_stop(m->jobs, stopped, m);
-    test_env_run_until(m->x.t, &m->flag);
-    jobs_free(m->jobs);
-    assert_int_equal(m->volume.retired_holds, 0);
+    close_jobs(m);
     fsx_stop(&m->x);
     fsx_done(&m->x);
     c2_free(m);
@@ -242,6 +257,29 @@ drain__that_was_cancelled_goes_on_when_it_is_started_again(void **state)
     assert_int_equal(moved(m), FILES);
 }
 
+/* The mount ends while the seat's state changes. */
+static void
+drain__of_a_mount_that_ends_does_not_wait_for_a_service_that_is_away(void **state)
+{
+    struct mount *m = *state;
+    struct volume *v = &m->volume;
+    struct coord_gate gate;
+    coord_gate_init(&gate, v->changes);
+    v->changes = &gate.base;
+    gate.mute = true;
+    drain(m, 0);
+    test_env_run_for(m->x.t, 3600 * C2_NS_PER_S);
+    assert_int_equal(v->config.seats[LEAVING].state, VOLUME_SEAT_ACTIVE);
+    uint64_t from_ns = c2_now_ns(v->env);
+    volume_changes_end(v);
+    close_jobs(m);
+    assert_in_range(c2_now_ns(v->env) - from_ns, 0, 2 * VOLUME_CHANGE_LAST_NS);
+    v->changes = m->x.coord;
+    open_jobs(m);
+    assert_int_equal(finish(m)->state, JOB_DONE); /* the next one goes on */
+    assert_int_equal(moved(m), FILES);
+}
+
 int
 main(void)
 {
@@ -250,6 +288,7 @@ main(void)
         T(drain__moves_the_most_endangered_object_first),
         T(drain__in_one_stage_when_all_are_as_well_off),
         T(drain__that_was_cancelled_goes_on_when_it_is_started_again),
+        T(drain__of_a_mount_that_ends_does_not_wait_for_a_service_that_is_away),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
