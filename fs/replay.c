@@ -25,12 +25,11 @@
 #include "base/wire.h"
 #include "fs/deferred.h"
 #include "fs/group_read.h"
+#include "fs/leftover.h"
 #include "fs/load.h"
 #include "fs/object_get.h"
 #include "fs/publish.h"
 #include "fs/records.h"
-
-#define CONFLICT_NAMES 5
 
 struct group {
     struct c2_link link;
@@ -321,66 +320,6 @@ apply_group(struct replay *p, const struct group *g)
     return c2_rd_finish(&r);
 }
 
-/* ---- another device was here ------------------------------------------------------------------
- */
-
-struct leftover {
-    unsigned groups, inodes, nnames;
-    struct c2_buf names; /* for people, the first ones */
-};
-
-static void
-mention(struct leftover *l, struct c2_slice name)
-{
-    if (l->nnames++ >= CONFLICT_NAMES)
-        return;
-    c2_buf_puts(&l->names, l->nnames == 1 ? "" : ", ");
-    for (size_t k = 0; k < name.len; k++)
-        c2_wr_u8(&l->names, name.data[k] < ' ' || name.data[k] == 0x7f ? '?' : name.data[k]);
-}
-
-static void
-count_leftover(struct leftover *l, const struct group *g)
-{
-    uint8_t version;
-    struct c2_rd r = group_read_begin(c2_buf_slice(&g->meta), &version);
-    struct group_item it;
-    bool changes = false;
-    while (group_read_item(&r, version, &it)) {
-        group_skip_extents(&r, &it);
-        changes = changes || it.kind != 'N';
-        l->inodes += it.kind == 'I';
-        if (it.kind == 'D')
-            mention(l, it.name);
-    }
-    l->groups += changes;
-}
-
-/* What this device promised was made for a state that another one has replaced. */
-static C2_RESULT
-check_owner(struct replay *p)
-{
-    struct fs_replay *r = p->r;
-    struct leftover l = { 0 };
-    C2_LIST_FOREACH (&p->groups, struct group, g, link) {
-        count_leftover(&l, g);
-    }
-    if (r->foreign && l.groups > 0) {
-        C2_MARK("replay: refused, another device has committed since");
-        const char *dir = p->fs->part.journal_dir;
-        r->error = c2_asprintf(
-            "another machine has changed the volume since this one had it, and the journal of "
-            "this machine has changes that never reached the clouds (groups: %u, changed files "
-            "and folders: %u, names: %s%s); they are not applied over a newer state\n"
-            "hint: mv %s %s.conflict-%llu sets them aside, then mount again",
-            l.groups, l.inodes, l.nnames == 0 ? "none" : c2_buf_cstr(&l.names),
-            l.nnames > CONFLICT_NAMES ? ", ..." : "", dir, dir,
-            (unsigned long long)(c2_wall_ns(p->fs->part.env) / C2_NS_PER_S));
-    }
-    c2_buf_done(&l.names);
-    return r->error == NULL ? C2_E_OK : C2_E_CONFLICT;
-}
-
 /* ---- the walk through the groups ------------------------------------------------------------- */
 
 static void
@@ -475,6 +414,23 @@ end(struct replay *p, enum c2_err err)
     c2_free(p);
     r->err = err;
     r->done(r);
+}
+
+/* What this device promised was made for a state that another one has replaced. */
+static C2_RESULT
+check_owner(struct replay *p)
+{
+    struct fs_replay *r = p->r;
+    struct leftover l = { 0 };
+    C2_LIST_FOREACH (&p->groups, struct group, g, link) {
+        leftover_count(&l, c2_buf_slice(&g->meta));
+    }
+    if (r->foreign && l.groups > 0) {
+        C2_MARK("replay: refused, another device has committed since");
+        r->error = leftover_text(&l, p->fs->part.journal_dir, c2_wall_ns(p->fs->part.env));
+    }
+    leftover_done(&l);
+    return r->error == NULL ? C2_E_OK : C2_E_CONFLICT;
 }
 
 static size_t
