@@ -271,10 +271,8 @@ on_signal(void *arg, int signo)
         return;
     }
     c2_log(INFO, "main", "signal=%d ending", signo);
-    if (d->wire != NULL)
-        wire_stop(d->wire);
-    else
-        _exit(CTL_EXIT_INTERRUPTED); /* nothing is mounted yet, the journal keeps everything */
+    if (d->wire == NULL || !wire_stop(d->wire))
+        _exit(CTL_EXIT_INTERRUPTED);
 }
 
 static C2_RESULT

@@ -285,20 +285,21 @@ wire_begin_stop(struct wire *w, uint64_t timeout_ns)
     start_sync(w);
 }
 
-void
+bool
 wire_stop(struct wire *w)
 {
     if (w->mount == NULL)
-        return; /* still opening, or closing already */
+        return w->state == WIRE_DONE; /* closing already */
     if (w->state == WIRE_SERVING) {
         wire_begin_stop(w, 0);
-        return;
+        return true;
     }
     c2_log(WARN, "mount", "stopped again: what is left stays in the journal");
     w->hurry = true;
     w->drain_deadline_ns = c2_now_ns(w->env);
     if (w->syncing)
         fs_sync_cancel(w->fs, &w->sync);
+    return true;
 }
 
 static void

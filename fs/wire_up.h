@@ -37,7 +37,9 @@ C2_RESULT wire_mount(struct wire *w, char **ret_error);
 /* OK, or TIMEOUT when something was left in the journal for the next mount. *ret_abandoned: a
  * request never ended, the process must end without freeing anything. */
 C2_RESULT wire_run(struct wire *w, bool *ret_abandoned);
-void wire_stop(struct wire *w);
+/* False: nothing is mounted yet; the process may end without further ado, the journal keeps
+ * everything. */
+bool wire_stop(struct wire *w);
 /* Whatever was reached; NULL is fine. */
 void wire_free(struct wire *w);
 
