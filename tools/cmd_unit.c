@@ -157,7 +157,7 @@ run_put(struct cmd_ctx *x, int argc, char **argv)
     struct unit_cli u = command(x, "unit put");
     struct c2_buf value = { 0 };
     int code = unit_parse(&u, argc, argv, 1, 2);
-    if (code < 0 && u.secret == NULL)
+    if (code < 0 && u.keys.secret == NULL)
         code = unit_fail(&u, C2_E_NOT_PERMITTED, NULL);
     if (code < 0) /* getopt has put the arguments last */
         code = read_value(&u, argv[argc - 1] != u.name ? argv[argc - 1] : NULL, &value);

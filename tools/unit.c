@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "tools/unit.h"
 
-#include <ctype.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,89 +10,15 @@
 #include "base/str.h"
 #include "tools/session.h"
 
-#define HEX_KEY_LEN  (2 * DS_UNIT_PUBLIC_LEN)
-#define LINE_MAX_LEN 256
-
 /* ---- keys ------------------------------------------------------------------------------------ */
 
+/* Why a file, or a key, was not taken; an exit code. */
 static int
-add_writer(struct unit_cli *u, const uint8_t key[DS_UNIT_PUBLIC_LEN], const char *source)
+bad_keys(const struct unit_cli *u, const char *source, enum c2_err err, const char *why)
 {
-    for (size_t i = 0; i < u->nwriters; i++)
-        if (memcmp(u->writers[i], key, DS_UNIT_PUBLIC_LEN) == 0)
-            return CTL_EXIT_OK;
-    if (u->nwriters == DS_UNIT_WRITERS_MAX)
-        return cmd_fail(u->x, C2_E_TOO_LARGE, u->cmd->name, source, "more than 16 writers", NULL);
-    memcpy(u->writers[u->nwriters++], key, DS_UNIT_PUBLIC_LEN);
-    return CTL_EXIT_OK;
-}
-
-static int
-bad_key_file(const struct unit_cli *u, const char *path, const char *why)
-{
-    return cmd_fail(u->x, C2_E_CONFIG, u->cmd->name, path, why,
-                    "c2fsctl unit key FILE makes a key file");
-}
-
-/* Blanks at both ends do not count. */
-static struct c2_slice
-trim(struct c2_slice s)
-{
-    while (s.len > 0 && isspace(s.data[0])) {
-        s.data++;
-        s.len--;
-    }
-    while (s.len > 0 && isspace(s.data[s.len - 1]))
-        s.len--;
-    return s;
-}
-
-/* One line of a key file. */
-static int
-take_line(struct unit_cli *u, const char *path, struct c2_slice line, bool want_secret)
-{
-    static const char secret_word[] = "secret", public_word[] = "public";
-    uint8_t bytes[DS_UNIT_PUBLIC_LEN], public_key[DS_UNIT_PUBLIC_LEN];
-    uint8_t secret[DS_UNIT_SECRET_LEN];
-    bool is_secret = c2_slice_starts_with(line, c2_slice_str(secret_word));
-    if (is_secret || c2_slice_starts_with(line, c2_slice_str(public_word))) {
-        line = trim(
-            c2_slice(line.data + sizeof(secret_word) - 1, line.len - (sizeof(secret_word) - 1)));
-        if (line.len == 0 || line.data[0] != '=')
-            return bad_key_file(u, path, "a line is not \"secret = HEX\" or \"public = HEX\"");
-        line = trim(c2_slice(line.data + 1, line.len - 1));
-    }
-    if (line.len != HEX_KEY_LEN || c2_hex_decode(line, bytes, sizeof(bytes)) != C2_E_OK)
-        return bad_key_file(u, path, "a key is not 64 hex digits");
-    if (!is_secret)
-        return add_writer(u, bytes, path);
-    ds_unit_keypair(bytes, secret, public_key);
-    c2_wipe(bytes, sizeof(bytes));
-    if (want_secret && u->secret == NULL) {
-        u->secret = c2_secret_alloc(DS_UNIT_SECRET_LEN);
-        memcpy(u->secret, secret, sizeof(secret));
-    }
-    c2_wipe(secret, sizeof(secret));
-    return add_writer(u, public_key, path);
-}
-
-static int
-take_lines(struct unit_cli *u, const char *path, struct c2_slice text, bool want_secret)
-{
-    while (text.len > 0) {
-        const uint8_t *end = memchr(text.data, '\n', text.len);
-        size_t len = end == NULL ? text.len : (size_t)(end - text.data);
-        struct c2_slice line = trim(c2_slice(text.data, len));
-        text = c2_slice(text.data + len, text.len - len);
-        if (text.len > 0)
-            text = c2_slice(text.data + 1, text.len - 1);
-        if (line.len == 0 || line.data[0] == '#')
-            continue;
-        int code = take_line(u, path, line, want_secret);
-        if (code != CTL_EXIT_OK)
-            return code;
-    }
-    return CTL_EXIT_OK;
+    if (err == C2_E_TOO_LARGE)
+        return cmd_fail(u->x, err, u->cmd->name, source, "more than 16 writers", NULL);
+    return cmd_fail(u->x, err, u->cmd->name, source, why, "c2fsctl unit key FILE makes a key file");
 }
 
 int
@@ -104,18 +29,20 @@ unit_load_keys(struct unit_cli *u, const char *path, bool need_secret)
     c2_buf_reserve(&text, UNIT_KEY_FILE_MAX + 1); /* no copy of a secret stays behind */
     enum c2_err err = c2_os_read_file(path, UNIT_KEY_FILE_MAX, &text, &info);
     int code = CTL_EXIT_OK;
-    size_t before = u->nwriters;
     if (err != C2_E_OK) {
         code = cmd_fail(u->x, err, u->cmd->name, path, NULL, "c2fsctl unit key FILE makes one");
     } else if (need_secret && (info.mode & 077) != 0) {
         C2_AUTO(c2_free_auto) char *hint = c2_asprintf("chmod 600 %s", path);
         code = cmd_fail(u->x, C2_E_ACCESS, u->cmd->name, path, "others can read this key", hint);
     } else {
-        code = take_lines(u, path, c2_buf_slice(&text), need_secret);
-        if (code == CTL_EXIT_OK && need_secret && u->secret == NULL)
-            code = bad_key_file(u, path, "there is no \"secret = HEX\" in it");
-        else if (code == CTL_EXIT_OK && u->nwriters == before && !need_secret)
-            code = before > 0 ? CTL_EXIT_OK : bad_key_file(u, path, "there is no key in it");
+        const char *why = NULL;
+        err = unit_keys_parse(&u->keys, c2_buf_slice(&text), need_secret, &why);
+        if (err == C2_E_OK && need_secret && u->keys.secret == NULL)
+            why = "there is no \"secret = HEX\" in it";
+        else if (err == C2_E_OK && u->keys.nwriters == 0)
+            why = "there is no key in it";
+        if (err != C2_E_OK || why != NULL)
+            code = bad_keys(u, path, err == C2_E_OK ? C2_E_CONFIG : err, why);
     }
     c2_wipe(text.data, text.cap);
     c2_buf_done(&text);
@@ -126,7 +53,7 @@ int
 unit_make_key(const struct cmd_ctx *x, const char *path)
 {
     uint8_t seed[DS_UNIT_SEED_LEN], secret[DS_UNIT_SECRET_LEN], public_key[DS_UNIT_PUBLIC_LEN];
-    char seed_hex[HEX_KEY_LEN + 1], public_hex[HEX_KEY_LEN + 1];
+    char seed_hex[UNIT_KEYS_HEX_LEN + 1], public_hex[UNIT_KEYS_HEX_LEN + 1];
     struct c2_buf text = { 0 };
     if (c2_crypto_init() != C2_E_OK)
         return cmd_fail(x, C2_E_IO, "unit key", path, "cannot start", NULL);
@@ -184,9 +111,10 @@ take_writer(struct unit_cli *u, const char *arg)
 {
     uint8_t key[DS_UNIT_PUBLIC_LEN];
     struct c2_slice text = c2_slice_str(arg);
-    if (text.len == HEX_KEY_LEN && c2_hex_decode(text, key, sizeof(key)) == C2_E_OK)
-        return add_writer(u, key, arg);
-    return unit_load_keys(u, arg, false);
+    if (text.len != UNIT_KEYS_HEX_LEN || c2_hex_decode(text, key, sizeof(key)) != C2_E_OK)
+        return unit_load_keys(u, arg, false);
+    enum c2_err err = unit_keys_add(&u->keys, key);
+    return err == C2_E_OK ? CTL_EXIT_OK : bad_keys(u, arg, err, NULL);
 }
 
 static bool
@@ -327,7 +255,7 @@ unit_parse(struct unit_cli *u, int argc, char **argv, int min, int max)
             return cmd_usage(u->x, u->cmd,
                              "a unit's name has at most 64 letters, digits, . _ and -, and "
                              "does not begin with a dot");
-        if (u->nwriters == 0)
+        if (u->keys.nwriters == 0)
             return cmd_usage(u->x, u->cmd, "whose signatures count? --key FILE or --writer KEY");
     }
     return -1;
@@ -357,9 +285,9 @@ unit_open(struct unit_cli *u)
         return -1;
     const struct ds_unit_config unit = { .name = u->name,
                                          .writers =
-                                             (const uint8_t(*)[DS_UNIT_PUBLIC_LEN])u->writers,
-                                         .nwriters = u->nwriters,
-                                         .secret = u->secret,
+                                             (const uint8_t(*)[DS_UNIT_PUBLIC_LEN])u->keys.writers,
+                                         .nwriters = u->keys.nwriters,
+                                         .secret = u->keys.secret,
                                          .single_writer = u->single_writer,
                                          .session = u->session };
     err = ds_unit_open(ds_clouds_client(u->clouds), &unit, &u->unit);
@@ -371,7 +299,7 @@ unit_close(struct unit_cli *u, int code)
 {
     ds_unit_close(u->unit);
     ds_clouds_close(u->clouds);
-    c2_secret_free(u->secret, DS_UNIT_SECRET_LEN);
+    unit_keys_done(&u->keys);
     return code;
 }
 
@@ -380,7 +308,7 @@ unit_close(struct unit_cli *u, int code)
 static int
 fail_busy(const struct unit_cli *u, const struct ds_unit_lock *other)
 {
-    char holder[HEX_KEY_LEN + 1], left[C2_SIZE_TEXT_MAX];
+    char holder[UNIT_KEYS_HEX_LEN + 1], left[C2_SIZE_TEXT_MAX];
     uint64_t now = c2_wall_ns(ds_clouds_env(u->clouds));
     c2_hex_encode(other->holder, sizeof(other->holder), holder);
     uint64_t ns = other->expires_wall_ns > now ? other->expires_wall_ns - now : 0;

@@ -8,6 +8,7 @@
 
 #include "depsky/clouds.h"
 #include "tools/cmd.h"
+#include "tools/unit_keys.h"
 
 #define UNIT_KEY_FILE_MAX (64u << 10)
 
@@ -18,9 +19,7 @@ struct unit_cli {
 
     /* options */
     const char *key_file;
-    uint8_t writers[DS_UNIT_WRITERS_MAX][DS_UNIT_PUBLIC_LEN];
-    size_t nwriters;
-    uint8_t *secret; /* owned, in secret memory; NULL = reads only */
+    struct unit_keys keys; /* without a secret: reads only */
     unsigned f;
     const char *providers[DS_SEATS_MAX];
     size_t nproviders;
@@ -46,8 +45,8 @@ int unit_close(struct unit_cli *u, int code);
 /* Says in words why it failed; the exit code. `holder` is of a lock that somebody else has. */
 int unit_fail(const struct unit_cli *u, enum c2_err err, const struct ds_unit_lock *other);
 
-/* Reads "secret = HEX" and "public = HEX" lines (or bare public keys); adds the public ones to the
- * writers. With need_secret the file must have one, and be readable by its owner only. */
+/* Adds what a key file has. With need_secret the file must have one, and be readable by its owner
+ * only. */
 int unit_load_keys(struct unit_cli *u, const char *path, bool need_secret);
 /* Makes a key file; prints the public key. */
 int unit_make_key(const struct cmd_ctx *x, const char *path);

@@ -2,7 +2,8 @@
 /*
  * Key files and recovery kits as somebody may edit them. The first byte says what the rest is:
  * 'T' the text of a key file, 'B' the bytes behind one (checksum and base64 are made right), 'R'
- * the text of a recovery kit. No passphrase: Argon2id of hostile cost is bounded elsewhere.
+ * the text of a recovery kit, 'U' the keys of those who write units. No passphrase: Argon2id of
+ * hostile cost is bounded elsewhere.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -11,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/str.h"
 #include "fs/key_file.h"
+#include "tools/unit_keys.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -70,6 +72,51 @@ recovery_kit(struct c2_slice text)
     c2_buf_done(&out);
 }
 
+static bool
+is_writer(const struct unit_keys *k, const uint8_t *public_key)
+{
+    for (size_t i = 0; i < k->nwriters; i++)
+        if (memcmp(k->writers[i], public_key, DS_UNIT_PUBLIC_LEN) == 0)
+            return true;
+    return false;
+}
+
+static void
+expect_same_writers(const struct unit_keys *k)
+{
+    struct c2_buf text = { 0 };
+    struct unit_keys again = { 0 };
+    const char *problem = NULL;
+    for (size_t i = 0; i < k->nwriters; i++) {
+        char hex[UNIT_KEYS_HEX_LEN + 1];
+        c2_hex_encode(k->writers[i], DS_UNIT_PUBLIC_LEN, hex);
+        c2_buf_printf(&text, i % 2 == 0 ? "public = %s\n" : "%s\n", hex);
+    }
+    C2_ASSERT(unit_keys_parse(&again, c2_buf_slice(&text), false, &problem) == C2_E_OK);
+    C2_ASSERT(again.nwriters == k->nwriters && again.secret == NULL);
+    C2_ASSERT(memcmp(again.writers, k->writers, sizeof k->writers) == 0);
+    c2_buf_done(&text);
+}
+
+static void
+unit_keys(struct c2_slice text)
+{
+    struct unit_keys k = { 0 };
+    const char *problem = NULL;
+    enum c2_err err = unit_keys_parse(&k, text, true, &problem);
+    C2_ASSERT((err == C2_E_CONFIG) == (problem != NULL));
+    C2_ASSERT(err == C2_E_OK || err == C2_E_CONFIG || k.nwriters == DS_UNIT_WRITERS_MAX);
+    C2_ASSERT(k.nwriters <= DS_UNIT_WRITERS_MAX);
+    if (k.secret != NULL) {
+        uint8_t secret[DS_UNIT_SECRET_LEN], public_key[DS_UNIT_PUBLIC_LEN];
+        ds_unit_keypair(k.secret, secret, public_key);
+        C2_ASSERT(memcmp(secret, k.secret, sizeof secret) == 0 && is_writer(&k, public_key));
+    }
+    if (err == C2_E_OK)
+        expect_same_writers(&k);
+    unit_keys_done(&k);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -89,6 +136,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 'R':
         recovery_kit(rest);
+        break;
+    case 'U':
+        unit_keys(rest);
         break;
     default:
         break;
