@@ -2,17 +2,20 @@
 /*
  * Commands and answers of the coordination service as a hostile client or replica may send them.
  * The first byte says what the rest is: 'C' one command, 'R' an answer, 'S' commands, each with
- * its length and a step of the clock, for a store that forgets them afterwards.
+ * its length and a step of the clock, for a store that forgets them afterwards; 'L' who (u8), a key
+ * with its length (u8), and an access control list.
  */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/crypto.h"
 #include "base/wire.h"
 #include "metadata/cmd.h"
+#include "metadata/rights.h"
 #include "metadata/store.h"
 #include "tests/lib/test_env.h"
 
@@ -48,6 +51,57 @@ answer(struct c2_slice in)
     C2_ASSERT(r.err != C2_E_PROTOCOL || (r.nentries == 0 && bytes == 0));
     coord_req_done(&r);
 }
+
+/* ---- rights ---------------------------------------------------------------------------------- */
+
+/* The definition: all entries that cover the key, one after the other. */
+static unsigned
+slow_rights_of(const struct rights *t, const uint8_t *who, struct c2_slice key)
+{
+    unsigned rights = 0;
+    bool covered = false;
+    for (size_t i = 0; i < t->n; i++) {
+        if (!c2_slice_starts_with(key, t->entry[i].prefix))
+            continue;
+        covered = true;
+        rights |= rights_granted(t->entry[i].grants, who);
+    }
+    return covered ? rights : COORD_MAY_READ | COORD_MAY_WRITE;
+}
+
+static void
+expect_same_list(const struct rights *t, struct c2_slice list)
+{
+    struct c2_buf again = { 0 };
+    for (size_t i = 0; i < t->n; i++) {
+        c2_wr_bytes(&again, t->entry[i].prefix);
+        c2_wr_bytes(&again, t->entry[i].grants);
+        C2_ASSERT(rights_find(t, t->entry[i].prefix) == &t->entry[i]);
+    }
+    C2_ASSERT(c2_slice_equal(list, c2_buf_slice(&again)));
+    c2_buf_done(&again);
+}
+
+static void
+access_list(struct c2_rd *in)
+{
+    uint8_t who[COORD_PRINCIPAL_LEN];
+    struct rights t = { 0 };
+    memset(who, c2_rd_u8(in), sizeof who);
+    struct c2_slice key = c2_rd_raw(in, c2_rd_u8(in));
+    struct c2_slice list = c2_rd_raw(in, c2_rd_left(in));
+    if (!c2_rd_ok(in) || rights_load(&t, list) != C2_E_OK)
+        return;
+    expect_same_list(&t, list);
+    unsigned rights = rights_of(&t, who, key);
+    C2_ASSERT(rights == slow_rights_of(&t, who, key));
+    for (size_t len = 0; len <= key.len; len++)
+        C2_ASSERT((rights & COORD_MAY_READ) != 0 ||
+                  !rights_below(&t, who, c2_slice(key.data, len), COORD_MAY_READ));
+    rights_done(&t);
+}
+
+/* ---- a store --------------------------------------------------------------------------------- */
 
 static char folder[] = "/tmp/c2fs-fuzz-XXXXXX";
 static struct replica_app *app;
@@ -103,6 +157,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0)
         return 0;
     struct c2_slice rest = c2_slice(data + 1, size - 1);
+    struct c2_rd in = c2_rd_init(rest);
     switch (data[0]) {
     case 'C':
         command(rest);
@@ -112,6 +167,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 'S':
         commands(rest);
+        break;
+    case 'L':
+        access_list(&in);
         break;
     default:
         break;

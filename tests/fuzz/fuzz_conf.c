@@ -2,7 +2,8 @@
 /*
  * Texts of people and of other programs. The first byte says what the rest is: 'C' configuration;
  * 'M' the text after -o; 'F' a specification of faults; 'S' url, endpoint and region of a bucket,
- * zeros between them; 'P' /proc/self/mountinfo; 'V' a size, duration, number or encoded bytes.
+ * zeros between them; 'P' /proc/self/mountinfo; 'R' the state that a replica tells of itself; 'V' a
+ * size, duration, number or encoded bytes.
  *
  * Nothing outside is touched: texts that include files are left out.
  */
@@ -17,6 +18,7 @@
 #include "base/conf.h"
 #include "base/str.h"
 #include "fs/mount_opts.h"
+#include "tools/meta.h"
 #include "tools/mounts.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -114,6 +116,19 @@ mounts(const char *text)
     c2_free(m);
 }
 
+/* It goes to a terminal. */
+static void
+replica(const char *json)
+{
+    static const char *const keys[] = { "mode", "view", "primary" };
+    for (size_t i = 0; i < C2_ARRAY_LEN(keys); i++) {
+        C2_AUTO(c2_free_auto) char *value = meta_field(json, keys[i]);
+        C2_ASSERT(strlen(value) <= 40);
+        for (const char *p = value; *p != '\0'; p++)
+            C2_ASSERT(*p >= ' ' && *p < 0x7f);
+    }
+}
+
 static void
 encodings(struct c2_slice in)
 {
@@ -165,6 +180,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         bucket(rest);
     else if (data[0] == 'P')
         mounts(text);
+    else if (data[0] == 'R')
+        replica(text);
     else if (data[0] == 'V') {
         encodings(rest);
         values(text);
