@@ -238,8 +238,14 @@ static void
 on_started(void *arg)
 {
     struct daemon *d = arg;
-    char *text = c2_asprintf("replica %u %s", d->setup.id, standing(d));
-    c2_log(INFO, "main", "replica=%u started", d->setup.id);
+    struct node_info i;
+    node_info(d->node, &i);
+    bool forgot = i.log_damaged;
+    char *text = c2_asprintf("replica %u %s%s", d->setup.id, standing(d),
+                             forgot ? "; it has lost its log, and has no vote until the others "
+                                      "have moved on"
+                                    : "");
+    c2_log(INFO, "main", "replica=%u started%s", d->setup.id, forgot ? " in quarantine" : "");
     c2_os_report(&d->report_fd, 0, text);
     c2_free(text);
     if (!d->foreground)

@@ -8,12 +8,28 @@
 #include "base/alloc.h"
 #include "base/str.h"
 
-const struct cmd *const cmd_tables[] = {
-    cmds_volume,   cmds_provider,  cmds_seats,   cmds_purge,   cmds_job,  cmds_scrub,
-    cmds_mount,    cmds_key,       cmds_recover, cmds_system,  cmds_meta, cmds_meta_change,
-    cmds_meta_acl, cmds_meta_dump, cmds_kv,      cmds_kv_wait, cmds_gc,   cmds_fsck,
-    cmds_verify,   cmds_cost,      cmds_unit
-};
+const struct cmd *const cmd_tables[] = { cmds_volume,
+                                         cmds_provider,
+                                         cmds_seats,
+                                         cmds_purge,
+                                         cmds_job,
+                                         cmds_scrub,
+                                         cmds_mount,
+                                         cmds_key,
+                                         cmds_recover,
+                                         cmds_system,
+                                         cmds_meta,
+                                         cmds_meta_change,
+                                         cmds_meta_checkpoint,
+                                         cmds_meta_acl,
+                                         cmds_meta_dump,
+                                         cmds_kv,
+                                         cmds_kv_wait,
+                                         cmds_gc,
+                                         cmds_fsck,
+                                         cmds_verify,
+                                         cmds_cost,
+                                         cmds_unit };
 const size_t cmd_tables_count = C2_ARRAY_LEN(cmd_tables);
 
 const struct cmd *

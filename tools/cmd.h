@@ -39,8 +39,8 @@ struct cmd {
 /* Ends with an entry whose name is NULL. */
 extern const struct cmd cmds_volume[], cmds_provider[], cmds_mount[], cmds_key[], cmds_recover[],
     cmds_system[], cmds_job[], cmds_seats[], cmds_scrub[], cmds_meta[], cmds_meta_change[],
-    cmds_meta_dump[], cmds_meta_acl[], cmds_kv[], cmds_kv_wait[], cmds_gc[], cmds_fsck[],
-    cmds_verify[], cmds_cost[], cmds_unit[], cmds_purge[];
+    cmds_meta_dump[], cmds_meta_checkpoint[], cmds_meta_acl[], cmds_kv[], cmds_kv_wait[], cmds_gc[],
+    cmds_fsck[], cmds_verify[], cmds_cost[], cmds_unit[], cmds_purge[];
 extern const struct cmd *const cmd_tables[];
 extern const size_t cmd_tables_count;
 /* The n-th command of all tables, NULL after the last. */

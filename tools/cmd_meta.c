@@ -332,13 +332,20 @@ state_of(const struct look *l, unsigned running)
 static const char *
 action_of(const struct look *l, unsigned running)
 {
-    unsigned up = 0, strangers = 0, lost = 0;
+    unsigned up = 0, strangers = 0, lost = 0, catching = 0;
     for (unsigned i = 0; i < l->info.n; i++) {
         C2_AUTO(c2_free_auto) char *mode = meta_field(l->json[i], "mode");
-        lost += strcmp(mode, "quarantined") == 0;
+        bool quarantined = strcmp(mode, "quarantined") == 0;
+        lost += quarantined;
+        catching += quarantined || strcmp(mode, "syncing") == 0 || strcmp(mode, "booting") == 0;
         up += l->info.replica[i].up;
         strangers += !l->info.replica[i].up && l->info.replica[i].error == C2_E_TLS;
     }
+    if (running + catching == l->info.n && lost <= l->info.f && catching > 0)
+        return lost > 0 ? "those that are quarantined have lost their log, and get their vote back "
+                          "when\n"
+                          "         the others have done more: c2fsctl meta checkpoint hastens it"
+                        : "wait: those that are not running fetch the state from the others";
     if (lost > l->info.f)
         return "more replicas have lost their data than may: bring the data folders back, or make\n"
                "         a new service and load a dump: c2fsctl meta init, c2fsctl meta load";

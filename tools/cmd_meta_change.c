@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * meta replica, meta checkpoint: changes of a coordination service at work.
+ * meta replica, meta root: changes of a coordination service at work.
  *
  *   connect ─► plan and sign ─► files of the newcomer ─► ordered ─► (batches) ─► the next epoch
  *
@@ -25,7 +25,6 @@
 #define OWNER        "data/" CLUSTER_OWNER
 #define KEY_FILE_MAX (64u << 10)
 #define BATCHES_MAX  4096 /* more than a window and a checkpoint interval */
-#define ASK_EVERY    16   /* batches between two looks at the replicas */
 #define ASK_NS       (500 * C2_NS_PER_MS)
 #define CONNECT_NS   (3 * C2_NS_PER_S)  /* for a replica that runs, until it is connected */
 #define STANDING_NS  (10 * C2_NS_PER_S) /* and until it says that it runs */
@@ -33,8 +32,8 @@
 /* ---- batches --------------------------------------------------------------------------------- */
 
 /* A request that is ordered and changes nothing: a session that nobody has is kept alive. */
-static enum c2_err
-push(struct service *s)
+enum c2_err
+meta_push(struct service *s)
 {
     struct service_call c = { .req = { .verb = COORD_SESSION_KEEPALIVE, .session = UINT64_MAX } };
     enum c2_err err = service_run(s, &c);
@@ -43,13 +42,13 @@ push(struct service *s)
 }
 
 /* Connected, and in the epoch that the service is in. */
-static int
-connect_to(struct service *s, struct cluster_info *ret_info)
+int
+meta_connect(struct service *s, struct cluster_info *ret_info)
 {
     if (!cluster_look(s->coord, ret_info))
         return cmd_fail(s->x, C2_E_UNSUPPORTED, s->what, s->url, "this is not a replicated service",
                         NULL);
-    enum c2_err err = push(s);
+    enum c2_err err = meta_push(s);
     if (err != C2_E_OK)
         return service_fail(s, err, s->url);
     (void)cluster_look(s->coord, ret_info);
@@ -265,7 +264,7 @@ wait_for_epoch(struct change *a, struct cluster_info *info)
 {
     enum c2_err err = C2_E_OK;
     for (unsigned i = 0; err == C2_E_OK && i < BATCHES_MAX && info->epoch < a->plan.epoch; i++) {
-        err = push(&a->s);
+        err = meta_push(&a->s);
         (void)cluster_look(a->s.coord, info);
     }
     if (info->epoch >= a->plan.epoch)
@@ -304,7 +303,7 @@ static int
 run_change(struct change *a)
 {
     struct cluster_info info;
-    int code = connect_to(&a->s, &info);
+    int code = meta_connect(&a->s, &info);
     a->trust_path = c2_conf_str(a->x->conf, "metadata", service_name(&a->s), "trust");
     if (code == CTL_EXIT_OK)
         code = plan(a);
@@ -431,129 +430,12 @@ run_root(struct cmd_ctx *x, int argc, char **argv)
         code = service_open(x, root_what, w.service, &s);
     if (code != CTL_EXIT_OK)
         return code;
-    code = connect_to(&s, &info); /* what is written works now */
+    code = meta_connect(&s, &info); /* what is written works now */
     if (code == CTL_EXIT_OK && !x->dry_run)
         code = put_root(&s, w.file);
     if (code == CTL_EXIT_OK)
         print_root(&s, w.file, &info);
     service_close(&s);
-    return code;
-}
-
-/* ---- meta checkpoint ------------------------------------------------------------------------- */
-
-struct look {
-    struct service s;
-    struct cluster_info info;
-    uint64_t executed[CLUSTER_REPLICAS_MAX], stable[CLUSTER_REPLICAS_MAX];
-    bool have[CLUSTER_REPLICAS_MAX];
-    unsigned answers;
-    bool over;
-    struct c2_timer timer;
-};
-
-static uint64_t
-number_of(const char *json, const char *key)
-{
-    C2_AUTO(c2_free_auto) char *text = meta_field(json, key);
-    uint64_t number = 0;
-    return c2_u64_parse(c2_slice_str(text), UINT64_MAX, &number) == C2_E_OK ? number : 0;
-}
-
-static void
-told(void *arg, unsigned seat, struct c2_slice json)
-{
-    struct look *l = arg;
-    if (seat >= l->info.n || l->have[seat])
-        return;
-    C2_AUTO(c2_free_auto) char *text = c2_strndup((const char *)json.data, json.len);
-    l->executed[seat] = number_of(text, "executed");
-    l->stable[seat] = number_of(text, "stable");
-    l->have[seat] = true;
-    l->over = l->over || ++l->answers == l->info.n;
-}
-
-static void
-look_over(struct c2_timer *t)
-{
-    C2_CONTAINER_OF(t, struct look, timer)->over = true;
-}
-
-static void
-look_at_all(struct look *l)
-{
-    memset(l->have, 0, sizeof l->have);
-    l->answers = 0;
-    l->over = false;
-    cluster_ask(l->s.coord, told, l);
-    c2_timer_arm(l->s.env, &l->timer, c2_now_ns(l->s.env) + ASK_NS);
-    c2_os_run_until(l->s.os, &l->over);
-    c2_timer_stop(l->s.env, &l->timer);
-}
-
-/* The highest number that so many replicas have reached. */
-static uint64_t
-reached_by(const struct look *l, const uint64_t *numbers, unsigned count)
-{
-    uint64_t best = 0;
-    for (unsigned i = 0; i < l->info.n; i++) {
-        unsigned as_high = 0;
-        for (unsigned k = 0; k < l->info.n; k++)
-            as_high += l->have[k] && numbers[k] >= numbers[i];
-        if (l->have[i] && as_high >= count)
-            best = C2_MAX(best, numbers[i]);
-    }
-    return best;
-}
-
-static int
-make_checkpoint(struct look *l, uint64_t *ret_stable)
-{
-    int code = connect_to(&l->s, &l->info);
-    if (code != CTL_EXIT_OK)
-        return code;
-    look_at_all(l);
-    uint64_t wanted = reached_by(l, l->executed, l->info.f + 1);
-    for (unsigned i = 0; i < BATCHES_MAX; i++) {
-        *ret_stable = reached_by(l, l->stable, l->info.n - l->info.f);
-        if (wanted > 0 && *ret_stable >= wanted)
-            return CTL_EXIT_OK;
-        enum c2_err err = push(&l->s);
-        if (err != C2_E_OK)
-            return service_fail(&l->s, err, l->s.url);
-        if (i % ASK_EVERY == ASK_EVERY - 1)
-            look_at_all(l);
-        if (wanted == 0)
-            wanted = reached_by(l, l->executed, l->info.f + 1);
-    }
-    return cmd_fail(l->s.x, C2_E_TIMEOUT, l->s.what, l->s.url,
-                    "too few replicas have made a checkpoint",
-                    "c2fsctl meta status shows the replicas");
-}
-
-static int
-run_checkpoint(struct cmd_ctx *x, int argc, char **argv)
-{
-    struct look l = { .timer = { .fire = look_over } };
-    uint64_t stable = 0;
-    struct service_words w;
-    int code = service_parse(x, "meta checkpoint", argc, argv, "takes the name of one service", &w);
-    if (code == CTL_EXIT_OK)
-        code = service_open(x, "meta checkpoint", w.service, &l.s);
-    if (code != CTL_EXIT_OK)
-        return code;
-    code = make_checkpoint(&l, &stable);
-    if (code == CTL_EXIT_OK && x->json) {
-        struct c2_buf out = { 0 };
-        struct c2_json j;
-        cmd_json_begin(&j, &out, "c2fs.meta-checkpoint/1");
-        c2_json_u64(&j, "stable", stable);
-        cmd_json_print(&j, &out);
-    } else if (code == CTL_EXIT_OK) {
-        (void)printf("the state after batch %llu is on the disks of %u replicas\n",
-                     (unsigned long long)stable, l.info.n - l.info.f);
-    }
-    service_close(&l.s);
     return code;
 }
 
@@ -583,13 +465,5 @@ const struct cmd cmds_meta_change[] = {
       .options = "-s",
       .needs = CMD_NEEDS_CONF,
       .run = run_root },
-    { .name = "meta checkpoint",
-      .args = "[[-s] SERVICE]",
-      .summary = "have the replicas write their state to disk now",
-      .help = "Returns when all but f have on disk what was done before the command. Replicas do\n"
-              "it by themselves all the time; then their logs are short, and they start fast.\n",
-      .options = "-s",
-      .needs = CMD_NEEDS_CONF,
-      .run = run_checkpoint },
     { .name = NULL },
 };

@@ -168,6 +168,8 @@ run_dump(struct cmd_ctx *x, int argc, char **argv)
     struct dump d = { 0 };
     struct service_words w;
     int code = service_parse(x, "meta dump", argc, argv, "takes a new file, and a service", &w);
+    if (code == CTL_EXIT_OK && strcmp(w.file, "-") == 0)
+        code = cmd_usage(x, cmd_find("meta dump"), "takes a file, not standard output");
     if (code == CTL_EXIT_OK)
         code = service_open(x, "meta dump", w.service, &d.s);
     if (code != CTL_EXIT_OK)

@@ -5,6 +5,7 @@
 #ifndef C2_TOOLS_META_H
 #define C2_TOOLS_META_H
 
+#include "metadata/cluster.h"
 #include "tools/cmd.h"
 #include "tools/service.h"
 
@@ -19,6 +20,11 @@ struct meta_file {
 
 /* A new file, durable; an exit code. */
 int meta_put_file(const struct cmd_ctx *x, const char *what, const struct meta_file *f);
+
+/* A request that is ordered and changes nothing: the service does a batch more. */
+enum c2_err meta_push(struct service *s);
+/* Connected, and in the epoch that the service is in; an exit code. */
+int meta_connect(struct service *s, struct cluster_info *ret_info);
 
 /* The value of a key in the flat object that a replica sent: it may be anything. The caller's to
  * free; "-" = it is not there. */

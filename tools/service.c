@@ -142,6 +142,8 @@ unreachable_text(const struct cluster_info *i)
         up += i->replica[k].up;
     c2_buf_printf(&out, "%u of %u replicas are connected, %u are needed", up, i->n,
                   cluster_quorum(i->n, i->f));
+    if (up >= cluster_quorum(i->n, i->f))
+        c2_buf_puts(&out, ", but they did not agree in time");
     for (unsigned k = 0; k < i->n; k++) {
         if (!i->replica[k].up)
             c2_buf_printf(&out, "; %s: %s", i->replica[k].address,
