@@ -280,16 +280,29 @@ set_store_aside(const struct daemon *d)
     return "; it is set aside, start the replica again to get the state from the others";
 }
 
+/* The process ends, because the store's open transaction is lost; the log has all that was in it.
+ */
+static const char *
+make_room(enum c2_err err)
+{
+    return err == C2_E_NO_SPACE ? "; nothing that was confirmed is lost: make room, and start the "
+                                  "replica again if systemd does not do so"
+                                : "";
+}
+
 /* Nothing that was promised is lost, as long as nothing more is done: no closing, no flushing. */
 static void
 on_failed(void *arg, enum c2_err err, const char *why)
 {
     struct daemon *d = arg;
-    const char *next = node_store_is_damaged(d->node) ? set_store_aside(d) : "";
+    const char *next = node_store_is_damaged(d->node) ? set_store_aside(d) : make_room(err);
+    int code = err == C2_E_NO_SPACE ? EXIT_UNAVAILABLE : EXIT_FAILED;
     char *text =
         c2_asprintf("c2fs-metad: replica %u: %s: %s%s", d->setup.id, why, c2_err_text(err), next);
-    c2_os_report(&d->report_fd, EXIT_FAILED, text);
-    _exit(EXIT_FAILED);
+    if (!d->foreground)
+        c2_log(ERROR, "main", "replica=%u ends: %s%s", d->setup.id, c2_err_text(err), next);
+    c2_os_report(&d->report_fd, code, text);
+    _exit(code);
 }
 
 /* The network asks the replica who may connect: it must not outlive it by a turn of the loop. */
@@ -402,7 +415,7 @@ exit_code(enum c2_err err)
 {
     if (err == C2_E_CONFIG || err == C2_E_PARSE)
         return EXIT_CONFIG;
-    if (err == C2_E_UNAVAILABLE)
+    if (err == C2_E_UNAVAILABLE || err == C2_E_NO_SPACE)
         return EXIT_UNAVAILABLE;
     return err == C2_E_DAMAGED || err == C2_E_CORRUPT ? EXIT_DAMAGED : EXIT_FAILED;
 }

@@ -60,6 +60,7 @@ struct node_info {
     unsigned peers_up; /* replicas this one can send to */
     unsigned watches;
     uint64_t log_bytes, log_groups;
+    bool disk_full;        /* what is to be logged waits for space */
     uint64_t checks;       /* of the whole store, since the start */
     uint64_t checked_keys; /* by them */
     uint64_t requests;     /* messages from clients */

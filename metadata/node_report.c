@@ -35,6 +35,7 @@ node_info(const struct node *n, struct node_info *ret_info)
     C2_LIST_FOREACH (&n->conn_list, struct node_conn, c, link)
         i.watches += c->watching ? c->nprefixes : 0;
     if (n->wal != NULL) {
+        i.disk_full = wal_waits_for_space(n->wal);
         i.log_bytes = wal_bytes(n->wal);
         i.log_groups = wal_groups(n->wal);
     }
@@ -81,6 +82,7 @@ node_metrics(const struct node *n, struct c2_buf *out)
         { "requests_pending_bytes", "Bytes of them.", false, b->requests_bytes },
         { "bodies_bytes", "Bytes of batches in memory.", false, b->bodies_bytes },
         { "log_bytes", "Bytes of the write-ahead log.", false, i.log_bytes },
+        { "disk_full", "1 while the log waits for space.", false, i.disk_full },
         { "log_groups_total", "Groups made durable.", true, i.log_groups },
         { "batches_total", "Executed batches.", true, c->executed_batches },
         { "requests_total", "Executed requests.", true, c->executed_requests },
@@ -137,6 +139,7 @@ node_status(const struct node *n, struct c2_buf *out)
     c2_json_u64(&j, "syncs", b->count.syncs);
     c2_json_u64(&j, "log_bytes", i.log_bytes);
     c2_json_bool(&j, "log_damaged", i.log_damaged);
+    c2_json_bool(&j, "disk_full", i.disk_full);
     c2_json_u64(&j, "store_checks", i.checks);
     c2_json_u64(&j, "alarms", i.alarms);
     c2_json_str(&j, "alarm", i.alarms == 0 ? NULL : i.alarm);

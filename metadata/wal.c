@@ -65,6 +65,13 @@ wal_fail(struct wal *w, enum c2_err err)
     w->o.failed(w->o.arg, err);
 }
 
+void
+wal_give_up(struct wal *w)
+{
+    w->failed = true;
+    c2_log(WARN, "wal", "path=%s ends without space for its last records", w->o.path);
+}
+
 /* ---- writing --------------------------------------------------------------------------------- */
 
 static void
@@ -380,6 +387,12 @@ wal_bytes(const struct wal *w)
     return bytes;
 }
 
+bool
+wal_waits_for_space(const struct wal *w)
+{
+    return w->files.full;
+}
+
 uint64_t
 wal_groups(const struct wal *w)
 {
@@ -394,6 +407,8 @@ wal_close(struct wal *w, void (*done)(void *arg), void *arg)
     w->closed = done;
     w->closed_arg = arg;
     c2_timer_stop(w->env, &w->idle_timer);
+    if (w->reader != NULL && c2_timer_armed(&w->files.retry))
+        wal_give_up(w);
     c2_timer_stop(w->env, &w->files.retry);
     c2_defer(w->env, &w->flush);
 }

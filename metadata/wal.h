@@ -62,9 +62,12 @@ uint64_t wal_append_later(struct wal *w, unsigned type, const struct c2_slice *p
 void wal_trim(struct wal *w, uint64_t lsn);
 uint64_t wal_last(const struct wal *w);   /* number of the last appended record */
 uint64_t wal_synced(const struct wal *w); /* the last durable one */
+/* The disk is full: records that do not fit any more, or a trim, wait; tries again by itself. */
+bool wal_waits_for_space(const struct wal *w);
 uint64_t wal_bytes(const struct wal *w);  /* of the files in use */
 uint64_t wal_groups(const struct wal *w); /* made durable since opening */
-/* Makes what was appended durable, then done(arg); nothing else is called any more. */
+/* Makes what was appended durable, unless the disk is full, then done(arg); nothing else is called
+ * any more. */
 void wal_close(struct wal *w, void (*done)(void *arg), void *arg);
 
 #endif

@@ -15,7 +15,9 @@
  *   IDLE ─► CLOSE ─► IDLE                            a segment that is full
  *   IDLE ─► ANCHOR ─► IDLE   IDLE ─► REMOVE ─► IDLE  after a trim
  *   IDLE ─► [REUSE ─►] OPEN ─► FILL … ─► HEAD ─► SYNC ─► SYNC_DIR ─► IDLE
- *             no space anywhere there: GIVE_UP ─► IDLE, and again later
+ *             no space anywhere there, or in ANCHOR: GIVE_UP ─► IDLE, and again later
+ *
+ * Without space for the anchor everything that it names stays; a spare segment needs none.
  */
 #include <string.h>
 
@@ -80,6 +82,13 @@ wal_files_want(struct wal *w, size_t group_size)
     f->size_wanted = C2_MAX(f->size_wanted, size);
     if (f->ready && f->size < f->size_wanted)
         f->ready = false; /* it grows */
+}
+
+/* Nothing will be appended any more. */
+static bool
+is_closing(const struct wal *w)
+{
+    return w->closing && w->reader == NULL;
 }
 
 /* ---- one request ----------------------------------------------------------------------------- */
@@ -215,13 +224,24 @@ start_prepare(struct wal *w)
     }
 }
 
+/* What was to be written waits, and nothing is removed: that is safe for as long as it takes. */
 static void
 give_up(struct wal *w)
 {
     struct wal_files *f = &w->files;
-    c2_log(WARN, "wal", "path=%s; no space for the next segment, trying again", w->o.path);
-    c2_timer_arm(w->env, &f->retry, c2_now_ns(w->env) + RETRY_NS);
-    if (f->file < 0) {
+    if (!f->full)
+        c2_log(
+            ERROR, "wal",
+            "path=%s the disk is full; nothing is lost, but a vote that does not fit waits: make "
+            "room, this goes on by itself",
+            w->o.path);
+    f->full = true;
+    if (w->closing)
+        wal_give_up(w);
+    else
+        c2_timer_arm(w->env, &f->retry, c2_now_ns(w->env) + RETRY_NS);
+    f->anchor_due = f->anchor_due || f->state == WAL_FILES_ANCHOR;
+    if (f->file < 0 || f->state == WAL_FILES_ANCHOR) {
         f->state = WAL_FILES_IDLE;
         return;
     }
@@ -233,6 +253,14 @@ give_up(struct wal *w)
 /* ---- what comes next ------------------------------------------------------------------------- */
 
 static void
+has_space(struct wal *w)
+{
+    if (w->files.full)
+        c2_log(INFO, "wal", "path=%s there is space again", w->o.path);
+    w->files.full = false;
+}
+
+static void
 prepared(struct wal *w)
 {
     struct wal_files *f = &w->files;
@@ -241,6 +269,7 @@ prepared(struct wal *w)
     f->head = (struct wal_segment_head){ .log_id = 0 };
     f->state = WAL_FILES_IDLE;
     f->ready = true;
+    has_space(w);
     if (w->reader != NULL) {
         wal_adopt(w);
         wal_reader_prepared(w);
@@ -258,6 +287,7 @@ step(struct wal *w)
         break;
     case WAL_FILES_ANCHOR:
         f->state = WAL_FILES_IDLE;
+        has_space(w);
         if (w->reader != NULL)
             wal_reader_prepared(w);
         break;
@@ -296,10 +326,12 @@ step(struct wal *w)
     }
 }
 
+/* What may fail for want of space and be done again: the log itself is not touched. */
 static bool
-is_preparing(enum wal_files_state state)
+may_wait(enum wal_files_state state)
 {
-    return state == WAL_FILES_OPEN || state == WAL_FILES_FILL || state == WAL_FILES_HEAD;
+    return state == WAL_FILES_OPEN || state == WAL_FILES_FILL || state == WAL_FILES_HEAD ||
+           state == WAL_FILES_ANCHOR;
 }
 
 static void
@@ -308,7 +340,7 @@ files_done(struct c2_disk_req *r)
     struct wal *w = C2_CONTAINER_OF(r, struct wal, files.req);
     struct wal_files *f = &w->files;
     bool gone = f->state == WAL_FILES_REMOVE && r->err == C2_E_NOT_FOUND;
-    if (r->err == C2_E_NO_SPACE && is_preparing(f->state)) {
+    if (r->err == C2_E_NO_SPACE && may_wait(f->state)) {
         C2_MARK("wal: no space for a segment");
         give_up(w);
     } else if (r->err != C2_E_OK && !gone) {
@@ -335,12 +367,13 @@ wal_files_kick(struct wal *w)
         start_close(w);
         return;
     }
-    if (w->failed || (w->closing && w->reader == NULL))
+    if (w->failed || (is_closing(w) && c2_list_empty(&w->groups)))
         return;
-    if (f->anchor_due)
+    bool waits = c2_timer_armed(&f->retry);
+    if (f->anchor_due && !waits && !is_closing(w))
         start_anchor(w);
-    else if (!c2_list_empty(&f->doomed))
+    else if (!f->anchor_due && !c2_list_empty(&f->doomed))
         start_remove(w);
-    else if (f->wanted && !f->ready && !c2_timer_armed(&f->retry))
+    else if (f->wanted && !f->ready && (!waits || f->has_spare))
         start_prepare(w);
 }

@@ -60,6 +60,7 @@ struct wal_files {
     uint8_t anchor[WAL_ANCHOR_LEN];
     struct c2_list doomed; /* of struct wal_segment */
     bool anchor_due;
+    bool full; /* the disk, the last time that space was needed */
     bool has_spare;
 
     int close_file; /* -1 = none */
@@ -123,6 +124,8 @@ wal_current(const struct wal *w)
 
 /* wal.c */
 void wal_fail(struct wal *w, enum c2_err err);
+/* Closing without space: what waits was not said to be durable, and goes. */
+void wal_give_up(struct wal *w);
 /* Goes on with whatever can go on. */
 void wal_kick(struct wal *w);
 void wal_segment_free(struct wal_segment *s);

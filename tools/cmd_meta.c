@@ -297,10 +297,12 @@ print_replicas(const struct look *l)
         for (size_t k = 0; k < C2_ARRAY_LEN(keys); k++)
             v[k] = meta_field(l->json[i], keys[k]);
         C2_AUTO(c2_free_auto) char *primary = meta_field(l->json[i], "primary");
+        C2_AUTO(c2_free_auto) char *full = meta_field(l->json[i], "disk_full");
         const struct cluster_replica *r = &l->info.replica[i];
         (void)snprintf(number, sizeof number, "%u", i + 1);
         const char *state = l->json[i] != NULL ? v[0] : r->up ? "silent" : "unreachable";
         const char *note = l->json[i] == NULL && !r->up   ? c2_err_text(r->error)
+                           : strcmp(full, "true") == 0    ? "disk full"
                            : strcmp(primary, "true") == 0 ? "primary"
                                                           : "";
         cmd_table_add(&t, number, r->address, state, v[1], v[2], v[3], v[4], note);
@@ -389,12 +391,14 @@ print_look(const struct look *l, const char *state, unsigned running)
         static const char *const numbers[] = { "view",     "executed",     "stable", "clients",
                                                "requests", "view_changes", "syncs" };
         C2_AUTO(c2_free_auto) char *mode = meta_field(l->json[i], "mode");
+        C2_AUTO(c2_free_auto) char *full = meta_field(l->json[i], "disk_full");
         c2_json_object(&j, NULL);
         c2_json_u64(&j, "replica", i + 1);
         c2_json_str(&j, "address", r->address);
         c2_json_bool(&j, "connected", r->up);
         c2_json_str(&j, "error", r->up ? NULL : c2_err_name(r->error));
         c2_json_str(&j, "mode", l->json[i] == NULL ? NULL : mode);
+        c2_json_bool(&j, "disk_full", strcmp(full, "true") == 0);
         for (size_t k = 0; l->json[i] != NULL && k < C2_ARRAY_LEN(numbers); k++) {
             C2_AUTO(c2_free_auto) char *v = meta_field(l->json[i], numbers[k]);
             uint64_t value = 0;

@@ -8,7 +8,6 @@
 #include <stdarg.h>
 #include <setjmp.h>
 #include <cmocka.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,176 +18,21 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "base/crypto.h"
 #include "base/mark.h"
 #include "base/os_loop.h"
 #include "metadata/wal_format.h"
-#include "tests/lib/test_env.h"
-
-#define SEGMENT ((size_t)64 << 10)
-
-struct fixture {
-    struct test_env *t;
-    struct c2_env *env;
-    char *path;
-    struct wal *w;
-    struct wal_report report;
-    enum c2_err err;     /* of opening */
-    enum c2_err failure; /* of writing */
-    bool opened, closed, fresh, read_only;
-    uint64_t synced, synced_wanted;
-    bool synced_enough;
-    /* What was replayed, or appended. */
-    struct c2_buf texts; /* "lsn:type:body " for each */
-    uint64_t replayed;
-    size_t segment_size;
-};
-
-static void
-on_replay(void *arg, uint64_t lsn, unsigned type, struct c2_slice body)
-{
-    struct fixture *f = arg;
-    f->replayed++;
-    if (body.len <= 64)
-        c2_buf_printf(&f->texts, "%llu:%u:%.*s ", (unsigned long long)lsn, type, (int)body.len,
-                      (const char *)body.data);
-    else
-        c2_buf_printf(&f->texts, "%llu:%u:#%zu ", (unsigned long long)lsn, type, body.len);
-}
-
-static void
-on_opened(void *arg, enum c2_err err, const struct wal_report *r)
-{
-    struct fixture *f = arg;
-    f->err = err;
-    f->report = *r;
-    f->opened = true;
-}
-
-static void
-on_synced(void *arg, uint64_t lsn)
-{
-    struct fixture *f = arg;
-    assert_true(lsn > f->synced);
-    f->synced = lsn;
-    f->synced_enough = lsn >= f->synced_wanted;
-}
-
-static void
-on_failed(void *arg, enum c2_err err)
-{
-    struct fixture *f = arg;
-    f->failure = err;
-}
-
-static void
-on_closed(void *arg)
-{
-    struct fixture *f = arg;
-    f->closed = true;
-}
-
-static void
-start_open(struct fixture *f)
-{
-    const struct wal_options o = {
-        .path = f->path,
-        .segment_size = f->segment_size,
-        .fresh = f->fresh,
-        .read_only = f->read_only,
-        .replay = on_replay,
-        .opened = on_opened,
-        .synced = on_synced,
-        .failed = on_failed,
-        .arg = f,
-    };
-    c2_buf_clear(&f->texts);
-    f->replayed = 0;
-    f->opened = false;
-    f->synced = 0;
-    f->report = (struct wal_report){ .damaged = false };
-    f->w = wal_open(f->env, &o);
-}
-
-static void
-open_log(struct fixture *f)
-{
-    start_open(f);
-    test_env_run_until(f->t, &f->opened);
-    assert_int_equal(f->err, C2_E_OK);
-    f->fresh = false;
-}
-
-static void
-close_log(struct fixture *f)
-{
-    f->closed = false;
-    wal_close(f->w, on_closed, f);
-    test_env_run_until(f->t, &f->closed);
-    f->w = NULL;
-}
-
-static uint64_t
-append(struct fixture *f, unsigned type, const char *text)
-{
-    const struct c2_slice part = c2_slice_str(text);
-    return wal_append(f->w, type, &part, 1);
-}
-
-static void
-wait_synced(struct fixture *f, uint64_t lsn)
-{
-    f->synced_wanted = lsn;
-    f->synced_enough = f->synced >= lsn;
-    if (!f->synced_enough)
-        test_env_run_until(f->t, &f->synced_enough);
-}
-
-static void
-put(struct fixture *f, const char *text)
-{
-    wait_synced(f, append(f, 7, text));
-}
-
-static int
-setup(void **state)
-{
-    struct fixture *f = c2_calloc(1, sizeof *f);
-    assert_int_equal(c2_crypto_init(), C2_E_OK);
-    f->t = test_env_new(1);
-    f->env = test_env_env(f->t);
-    f->path = test_env_path(f->t, "wal");
-    f->fresh = true;
-    f->segment_size = SEGMENT;
-    c2_mark_reset();
-    *state = f;
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    struct fixture *f = *state;
-    if (f->w != NULL)
-        close_log(f);
-    test_env_run_ready(f->t);
-    test_env_free(f->t);
-    c2_buf_done(&f->texts);
-    c2_free(f->path);
-    c2_free(f);
-    return 0;
-}
+#include "tests/lib/wal_rig.h"
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
 static char *
-file_path(const struct fixture *f, const char *name)
+file_path(const struct wal_rig *f, const char *name)
 {
     return c2_asprintf("%s/%s", f->path, name);
 }
 
 static struct c2_buf
-load(const struct fixture *f, const char *name)
+load(const struct wal_rig *f, const char *name)
 {
     C2_AUTO(c2_free_auto) char *path = file_path(f, name);
     struct c2_buf b = { 0 };
@@ -203,14 +47,14 @@ load(const struct fixture *f, const char *name)
 }
 
 static void
-store(const struct fixture *f, const char *name, const void *data, size_t len)
+store(const struct wal_rig *f, const char *name, const void *data, size_t len)
 {
     C2_AUTO(c2_free_auto) char *path = file_path(f, name);
     test_disk_write_file(path, data, len);
 }
 
 static void
-flip(const struct fixture *f, const char *name, size_t at)
+flip(const struct wal_rig *f, const char *name, size_t at)
 {
     struct c2_buf b = load(f, name);
     assert_true(at < b.len);
@@ -220,24 +64,10 @@ flip(const struct fixture *f, const char *name, size_t at)
 }
 
 static void
-delete_file(const struct fixture *f, const char *name)
+delete_file(const struct wal_rig *f, const char *name)
 {
     C2_AUTO(c2_free_auto) char *path = file_path(f, name);
     assert_int_equal(unlink(path), 0);
-}
-
-static unsigned
-count_files(const struct fixture *f, const char *end)
-{
-    DIR *d = opendir(f->path);
-    assert_non_null(d);
-    unsigned n = 0;
-    for (struct dirent *e; (e = readdir(d)) != NULL;) {
-        size_t len = strlen(e->d_name), end_len = strlen(end);
-        n += len >= end_len && strcmp(e->d_name + len - end_len, end) == 0;
-    }
-    closedir(d);
-    return n;
 }
 
 #define FIRST  "0000000000000001.wal"
@@ -248,18 +78,18 @@ count_files(const struct fixture *f, const char *end)
 static void
 wal__gives_records_back_in_order(void **state)
 {
-    struct fixture *f = *state;
-    open_log(f);
+    struct wal_rig *f = *state;
+    wal_rig_open(f);
     assert_int_equal(f->report.last_lsn, 0);
     assert_false(f->report.damaged);
-    assert_int_equal(append(f, 1, "one"), 1);
+    assert_int_equal(wal_rig_append(f, 1, "one"), 1);
     const struct c2_slice parts[] = { c2_slice_str("t"), c2_slice_str(""), c2_slice_str("wo") };
     assert_int_equal(wal_append(f->w, 2, parts, 3), 2);
-    wait_synced(f, 2);
-    assert_int_equal(append(f, 3, ""), 3);
-    wait_synced(f, 3);
-    close_log(f);
-    open_log(f);
+    wal_rig_wait(f, 2);
+    assert_int_equal(wal_rig_append(f, 3, ""), 3);
+    wal_rig_wait(f, 3);
+    wal_rig_close(f);
+    wal_rig_open(f);
     assert_string_equal(c2_buf_cstr(&f->texts), "1:1:one 2:2:two 3:3: ");
     assert_int_equal(f->report.first_lsn, 1);
     assert_int_equal(f->report.last_lsn, 3);
@@ -267,32 +97,32 @@ wal__gives_records_back_in_order(void **state)
     assert_int_equal(wal_synced(f->w), 3);
     assert_false(f->report.damaged);
     assert_false(f->report.torn);
-    assert_int_equal(append(f, 4, "four"), 4);
-    wait_synced(f, 4);
-    close_log(f);
-    open_log(f);
+    assert_int_equal(wal_rig_append(f, 4, "four"), 4);
+    wal_rig_wait(f, 4);
+    wal_rig_close(f);
+    wal_rig_open(f);
     assert_string_equal(c2_buf_cstr(&f->texts), "1:1:one 2:2:two 3:3: 4:4:four ");
     test_env_run_ready(f->t);
-    assert_int_equal(count_files(f, ".wal"), 2); /* in use, and prepared */
+    assert_int_equal(wal_rig_count(f, ".wal"), 2); /* in use, and prepared */
 }
 
 static void
 wal__one_turn_is_one_sync(void **state)
 {
-    struct fixture *f = *state;
-    open_log(f);
-    put(f, "first");
+    struct wal_rig *f = *state;
+    wal_rig_open(f);
+    wal_rig_put(f, "first");
     test_env_run_ready(f->t);
     uint64_t syncs = test_env_disk_count(f->t, C2_DISK_SYNC);
     for (unsigned i = 0; i < 100; i++)
-        append(f, 1, "x");
-    wait_synced(f, 101);
+        wal_rig_append(f, 1, "x");
+    wal_rig_wait(f, 101);
     assert_int_equal(test_env_disk_count(f->t, C2_DISK_SYNC), syncs + 1);
     assert_int_equal(wal_groups(f->w), 2);
 }
 
 static uint64_t
-append_later(struct fixture *f, const char *text)
+append_later(struct wal_rig *f, const char *text)
 {
     const struct c2_slice part = c2_slice_str(text);
     return wal_append_later(f->w, 7, &part, 1);
@@ -301,47 +131,47 @@ append_later(struct fixture *f, const char *text)
 static void
 wal__what_nobody_waits_for_goes_with_the_next_record_or_after_a_while(void **state)
 {
-    struct fixture *f = *state;
-    open_log(f);
-    put(f, "1");
+    struct wal_rig *f = *state;
+    wal_rig_open(f);
+    wal_rig_put(f, "1");
     test_env_run_for(f->t, C2_NS_PER_S);
     append_later(f, "2");
     append_later(f, "3");
     test_env_run_ready(f->t);
     assert_int_equal(f->synced, 1);
-    put(f, "4");
+    wal_rig_put(f, "4");
     assert_int_equal(wal_groups(f->w), 2);
-    append(f, 7, "5");
+    wal_rig_append(f, 7, "5");
     test_env_run_ready(f->t);
     append_later(f, "6");
     test_env_run_for(f->t, C2_NS_PER_S);
     assert_int_equal(f->synced, 6);
     append_later(f, "7");
-    close_log(f);
-    open_log(f);
+    wal_rig_close(f);
+    wal_rig_open(f);
     assert_string_equal(c2_buf_cstr(&f->texts), "1:7:1 2:7:2 3:7:3 4:7:4 5:7:5 6:7:6 7:7:7 ");
 }
 
 static void
 wal__nothing_is_told_before_the_sync(void **state)
 {
-    struct fixture *f = *state;
-    open_log(f);
+    struct wal_rig *f = *state;
+    wal_rig_open(f);
     test_env_run_ready(f->t);
     uint64_t syncs = test_env_disk_count(f->t, C2_DISK_SYNC);
-    append(f, 1, "x");
+    wal_rig_append(f, 1, "x");
     while (test_env_disk_count(f->t, C2_DISK_SYNC) == syncs) {
         assert_int_equal(f->synced, 0);
         assert_true(test_env_step(f->t));
     }
-    wait_synced(f, 1);
+    wal_rig_wait(f, 1);
 }
 
 static void
 wal__goes_on_over_many_segments_and_large_records(void **state)
 {
-    struct fixture *f = *state;
-    open_log(f);
+    struct wal_rig *f = *state;
+    wal_rig_open(f);
     C2_AUTO(c2_buf_done) struct c2_buf want = { 0 };
     uint8_t *big = c2_calloc(1, 300000);
     for (unsigned i = 0; i < 60; i++) {
@@ -353,11 +183,11 @@ wal__goes_on_over_many_segments_and_large_records(void **state)
         else
             c2_buf_printf(&want, "%llu:%u:#%zu ", (unsigned long long)lsn, i, len);
         if (i % 3 == 0)
-            wait_synced(f, lsn);
+            wal_rig_wait(f, lsn);
     }
-    wait_synced(f, 60);
-    close_log(f);
-    open_log(f);
+    wal_rig_wait(f, 60);
+    wal_rig_close(f);
+    wal_rig_open(f);
     assert_false(f->report.damaged);
     assert_string_equal(c2_buf_cstr(&f->texts), c2_buf_cstr(&want));
     c2_free(big);
@@ -366,90 +196,60 @@ wal__goes_on_over_many_segments_and_large_records(void **state)
 static void
 wal__closing_makes_durable_what_was_appended(void **state)
 {
-    struct fixture *f = *state;
-    open_log(f);
-    append(f, 1, "last words");
-    close_log(f);
-    open_log(f);
+    struct wal_rig *f = *state;
+    wal_rig_open(f);
+    wal_rig_append(f, 1, "last words");
+    wal_rig_close(f);
+    wal_rig_open(f);
     assert_string_equal(c2_buf_cstr(&f->texts), "1:1:last words ");
 }
 
 static void
 wal__may_be_closed_at_any_step(void **state)
 {
-    struct fixture *f = *state;
+    struct wal_rig *f = *state;
     for (unsigned steps = 0; steps < 60; steps++) {
-        start_open(f);
+        wal_rig_start(f);
         for (unsigned i = 0; i < steps; i++) {
             if (f->opened && i % 4 == 0)
-                append(f, 1, "x");
+                wal_rig_append(f, 1, "x");
             if (!test_env_step(f->t))
                 break;
         }
         uint64_t last = f->opened ? wal_last(f->w) : 0;
-        close_log(f);
+        wal_rig_close(f);
         f->fresh = false;
         if (last == 0)
             continue;
-        open_log(f);
+        wal_rig_open(f);
         assert_false(f->report.damaged);
         assert_int_equal(f->report.last_lsn, last);
-        close_log(f);
+        wal_rig_close(f);
     }
 }
 
 static void
 wal__trimmed_records_do_not_come_back_and_segments_are_used_again(void **state)
 {
-    struct fixture *f = *state;
-    open_log(f);
+    struct wal_rig *f = *state;
+    wal_rig_open(f);
     char text[4000];
     memset(text, 'x', sizeof text - 1);
     text[sizeof text - 1] = '\0';
     for (unsigned i = 1; i <= 300; i++) {
-        put(f, text);
+        wal_rig_put(f, text);
         if (i % 20 == 0)
             wal_trim(f->w, i - 5);
     }
     test_env_run_for(f->t, C2_NS_PER_S);
     assert_true(c2_mark_count("wal: an old segment is used again") > 3);
-    assert_true(count_files(f, ".wal") <= 6);
-    close_log(f);
-    open_log(f);
+    assert_true(wal_rig_count(f, ".wal") <= 6);
+    wal_rig_close(f);
+    wal_rig_open(f);
     assert_false(f->report.damaged);
     assert_int_equal(f->report.last_lsn, 300);
     assert_true(f->report.first_lsn <= 295 && f->report.first_lsn > 200);
     assert_int_equal(f->replayed, 300 - f->report.first_lsn + 1);
-}
-
-static enum c2_err
-no_space(void *arg, const struct c2_disk_req *r)
-{
-    const bool *full = arg;
-    bool makes = r->verb == C2_DISK_OPEN && (r->flags & C2_DISK_CREATE) != 0;
-    return *full && makes ? C2_E_NO_SPACE : C2_E_OK;
-}
-
-static void
-wal__a_full_disk_delays_records_until_there_is_space(void **state)
-{
-    struct fixture *f = *state;
-    bool full = false;
-    open_log(f);
-    test_env_set_disk_hook(f->t, no_space, &full);
-    full = true;
-    char text[4000];
-    memset(text, 'x', sizeof text - 1);
-    text[sizeof text - 1] = '\0';
-    for (unsigned i = 0; i < 40; i++)
-        append(f, 1, text);
-    test_env_run_for(f->t, 3 * C2_NS_PER_S);
-    assert_true(f->synced < 40);
-    assert_int_equal(f->failure, C2_E_OK);
-    assert_true(c2_mark_count("wal: no space for a segment") >= 2);
-    full = false;
-    wait_synced(f, 40);
-    test_env_set_disk_hook(f->t, NULL, NULL);
 }
 
 /* ---- failure of the disk --------------------------------------------------------------------- */
@@ -469,17 +269,17 @@ io_error(void *arg, const struct c2_disk_req *r)
 static void
 wal__a_failed_write_or_sync_is_final(void **state)
 {
-    struct fixture *f = *state;
+    struct wal_rig *f = *state;
     static const enum c2_disk_verb verbs[] = { C2_DISK_SYNC, C2_DISK_PWRITE };
     for (unsigned i = 0; i < C2_ARRAY_LEN(verbs); i++) {
         struct fault x = { .verb = verbs[i] };
-        open_log(f);
-        put(f, "good");
+        wal_rig_open(f);
+        wal_rig_put(f, "good");
         test_env_run_for(f->t, C2_NS_PER_S);
         test_env_set_disk_hook(f->t, io_error, &x);
         x.on = true;
-        uint64_t lsn = append(f, 1, "lost");
-        append(f, 1, "lost, too");
+        uint64_t lsn = wal_rig_append(f, 1, "lost");
+        wal_rig_append(f, 1, "lost, too");
         test_env_run_for(f->t, C2_NS_PER_S);
         assert_int_equal(f->failure, C2_E_IO);
         x.on = false; /* a later sync that succeeds proves nothing */
@@ -487,16 +287,16 @@ wal__a_failed_write_or_sync_is_final(void **state)
         assert_true(f->synced < lsn);
         f->failure = C2_E_OK;
         test_env_set_disk_hook(f->t, NULL, NULL);
-        close_log(f);
+        wal_rig_close(f);
     }
 }
 
 static void
 wal__a_folder_that_cannot_be_read_is_an_error(void **state)
 {
-    struct fixture *f = *state;
+    struct wal_rig *f = *state;
     test_disk_write_file(f->path, "x", 1);
-    start_open(f);
+    wal_rig_start(f);
     test_env_run_until(f->t, &f->opened);
     assert_int_not_equal(f->err, C2_E_OK);
 }
@@ -508,7 +308,7 @@ wal__a_folder_that_cannot_be_read_is_an_error(void **state)
  * and `after` are the segment without and with it.
  */
 static void
-check_torn(struct fixture *f, const struct c2_buf *before, const struct c2_buf *after, size_t from,
+check_torn(struct wal_rig *f, const struct c2_buf *before, const struct c2_buf *after, size_t from,
            size_t to, size_t step)
 {
     struct c2_buf now = { 0 };
@@ -517,16 +317,16 @@ check_torn(struct fixture *f, const struct c2_buf *before, const struct c2_buf *
         memcpy(now.data, before->data, before->len);
         memcpy(now.data + from, after->data + from, cut - from);
         store(f, FIRST, now.data, now.len);
-        open_log(f);
+        wal_rig_open(f);
         assert_false(f->report.damaged);
         assert_string_equal(c2_buf_cstr(&f->texts), "1:7:one 2:7:two ");
         assert_int_equal(f->report.last_lsn, 2);
-        put(f, "again");
-        close_log(f);
-        open_log(f);
+        wal_rig_put(f, "again");
+        wal_rig_close(f);
+        wal_rig_open(f);
         assert_false(f->report.damaged);
         assert_string_equal(c2_buf_cstr(&f->texts), "1:7:one 2:7:two 3:7:again ");
-        close_log(f);
+        wal_rig_close(f);
     }
     c2_buf_done(&now);
 }
@@ -534,17 +334,17 @@ check_torn(struct fixture *f, const struct c2_buf *before, const struct c2_buf *
 static void
 wal__a_group_torn_at_any_byte_is_cut(void **state)
 {
-    struct fixture *f = *state;
-    open_log(f);
-    put(f, "one");
-    put(f, "two");
+    struct wal_rig *f = *state;
+    wal_rig_open(f);
+    wal_rig_put(f, "one");
+    wal_rig_put(f, "two");
     struct c2_buf before = load(f, FIRST);
     char text[5000]; /* two blocks */
     memset(text, 'x', sizeof text - 1);
     text[sizeof text - 1] = '\0';
-    put(f, text);
+    wal_rig_put(f, text);
     struct c2_buf after = load(f, FIRST);
-    close_log(f);
+    wal_rig_close(f);
     size_t at = 3 * WAL_BLOCK;
     check_torn(f, &before, &after, at, at + WAL_HEAD_LEN + 16, 1);
     check_torn(f, &before, &after, at, at + WAL_HEAD_LEN + sizeof text - 1, 97);
@@ -556,19 +356,19 @@ wal__a_group_torn_at_any_byte_is_cut(void **state)
 static void
 wal__a_group_torn_in_front_is_cut(void **state)
 {
-    struct fixture *f = *state;
-    open_log(f);
-    put(f, "one");
-    put(f, "two");
+    struct wal_rig *f = *state;
+    wal_rig_open(f);
+    wal_rig_put(f, "one");
+    wal_rig_put(f, "two");
     char text[5000];
     memset(text, 'x', sizeof text - 1);
     text[sizeof text - 1] = '\0';
-    put(f, text);
+    wal_rig_put(f, text);
     struct c2_buf b = load(f, FIRST);
-    close_log(f);
+    wal_rig_close(f);
     memset(b.data + 3 * WAL_BLOCK, 0, WAL_BLOCK);
     store(f, FIRST, b.data, b.len);
-    open_log(f);
+    wal_rig_open(f);
     assert_false(f->report.damaged);
     assert_string_equal(c2_buf_cstr(&f->texts), "1:7:one 2:7:two ");
     c2_buf_done(&b);
@@ -577,25 +377,25 @@ wal__a_group_torn_in_front_is_cut(void **state)
 static void
 wal__stale_groups_of_a_segment_used_again_are_not_damage(void **state)
 {
-    struct fixture *f = *state;
-    open_log(f);
+    struct wal_rig *f = *state;
+    wal_rig_open(f);
     char text[4000];
     memset(text, 'x', sizeof text - 1);
     text[sizeof text - 1] = '\0';
     uint64_t lsn = 0;
     while (c2_mark_count("wal: an old segment is used again") < 2) {
-        lsn = append(f, 1, text);
-        wait_synced(f, lsn);
+        lsn = wal_rig_append(f, 1, text);
+        wal_rig_wait(f, lsn);
         wal_trim(f->w, lsn - 1);
     }
     /* Until the segment used again is written to, and then some. */
     for (unsigned i = 0; i < 36; i++) {
-        lsn = append(f, 1, text);
-        wait_synced(f, lsn);
+        lsn = wal_rig_append(f, 1, text);
+        wal_rig_wait(f, lsn);
     }
     test_env_run_ready(f->t);
-    close_log(f);
-    open_log(f);
+    wal_rig_close(f);
+    wal_rig_open(f);
     assert_false(f->report.damaged);
     assert_int_equal(f->report.last_lsn, lsn);
 }
@@ -603,20 +403,20 @@ wal__stale_groups_of_a_segment_used_again_are_not_damage(void **state)
 /* ---- damage ---------------------------------------------------------------------------------- */
 
 static void
-three_groups(struct fixture *f)
+three_groups(struct wal_rig *f)
 {
-    open_log(f);
-    put(f, "one");
-    put(f, "two");
-    put(f, "three");
+    wal_rig_open(f);
+    wal_rig_put(f, "one");
+    wal_rig_put(f, "two");
+    wal_rig_put(f, "three");
     test_env_run_for(f->t, C2_NS_PER_S); /* the seal */
-    close_log(f);
+    wal_rig_close(f);
 }
 
 static void
 wal__any_flipped_bit_of_a_durable_group_is_damage(void **state)
 {
-    struct fixture *f = *state;
+    struct wal_rig *f = *state;
     three_groups(f);
     struct c2_buf good = load(f, FIRST);
     static const char *const left[] = { "", "1:7:one ", "1:7:one 2:7:two " };
@@ -628,10 +428,10 @@ wal__any_flipped_bit_of_a_durable_group_is_damage(void **state)
             store(f, FIRST, good.data, good.len);
             flip(f, FIRST, (group + 1) * WAL_BLOCK + at);
             f->read_only = true;
-            open_log(f);
+            wal_rig_open(f);
             assert_true(f->report.damaged);
             assert_string_equal(c2_buf_cstr(&f->texts), left[group]);
-            close_log(f);
+            wal_rig_close(f);
         }
     }
     c2_buf_done(&good);
@@ -640,29 +440,29 @@ wal__any_flipped_bit_of_a_durable_group_is_damage(void **state)
 static void
 wal__after_damage_it_goes_on_and_says_so_until_trimmed(void **state)
 {
-    struct fixture *f = *state;
+    struct wal_rig *f = *state;
     three_groups(f);
     flip(f, FIRST, 2 * WAL_BLOCK + WAL_HEAD_LEN + 9);
     for (unsigned i = 0; i < 2; i++) { /* even when nothing was appended the first time */
-        open_log(f);
+        wal_rig_open(f);
         assert_true(f->report.damaged);
         assert_non_null(strstr(f->report.damage, "segment 1"));
         assert_string_equal(c2_buf_cstr(&f->texts), "1:7:one ");
-        close_log(f);
+        wal_rig_close(f);
     }
-    open_log(f);
-    assert_int_equal(append(f, 7, "new"), 2);
-    wait_synced(f, 2);
-    close_log(f);
-    open_log(f);
+    wal_rig_open(f);
+    assert_int_equal(wal_rig_append(f, 7, "new"), 2);
+    wal_rig_wait(f, 2);
+    wal_rig_close(f);
+    wal_rig_open(f);
     assert_true(f->report.damaged);
     assert_string_equal(c2_buf_cstr(&f->texts), "1:7:one 2:7:new ");
-    assert_int_equal(append(f, 7, "newer"), 3);
-    wait_synced(f, 3);
+    assert_int_equal(wal_rig_append(f, 7, "newer"), 3);
+    wal_rig_wait(f, 3);
     wal_trim(f->w, 2);
     test_env_run_for(f->t, C2_NS_PER_S);
-    close_log(f);
-    open_log(f);
+    wal_rig_close(f);
+    wal_rig_open(f);
     assert_false(f->report.damaged);
     assert_string_equal(c2_buf_cstr(&f->texts), "2:7:new 3:7:newer ");
 }
@@ -670,15 +470,15 @@ wal__after_damage_it_goes_on_and_says_so_until_trimmed(void **state)
 static void
 wal__a_second_damage_after_the_first_is_found(void **state)
 {
-    struct fixture *f = *state;
+    struct wal_rig *f = *state;
     three_groups(f);
     flip(f, FIRST, 1 * WAL_BLOCK + WAL_HEAD_LEN + 9);
-    open_log(f);
-    put(f, "a");
-    put(f, "b");
-    put(f, "c");
+    wal_rig_open(f);
+    wal_rig_put(f, "a");
+    wal_rig_put(f, "b");
+    wal_rig_put(f, "c");
     test_env_run_for(f->t, C2_NS_PER_S);
-    close_log(f);
+    wal_rig_close(f);
     C2_AUTO(c2_free_auto) char *name = NULL;
     for (unsigned i = 2; name == NULL; i++) {
         char *n = c2_asprintf("%016x.wal", i);
@@ -694,39 +494,39 @@ wal__a_second_damage_after_the_first_is_found(void **state)
         c2_buf_done(&b);
     }
     flip(f, name, 2 * WAL_BLOCK + WAL_HEAD_LEN + 8);
-    open_log(f);
+    wal_rig_open(f);
     assert_true(f->report.damaged);
     assert_string_equal(c2_buf_cstr(&f->texts), "1:7:a ");
-    put(f, "d");
-    close_log(f);
-    open_log(f);
+    wal_rig_put(f, "d");
+    wal_rig_close(f);
+    wal_rig_open(f);
     assert_string_equal(c2_buf_cstr(&f->texts), "1:7:a 2:7:d ");
 }
 
 static void
-many_segments(struct fixture *f)
+many_segments(struct wal_rig *f)
 {
     char text[4000];
     memset(text, 'x', sizeof text - 1);
     text[sizeof text - 1] = '\0';
-    open_log(f);
+    wal_rig_open(f);
     for (unsigned i = 0; i < 60; i++)
-        put(f, text);
-    close_log(f);
+        wal_rig_put(f, text);
+    wal_rig_close(f);
 }
 
 static void
 wal__a_lost_segment_is_damage(void **state)
 {
-    struct fixture *f = *state;
+    struct wal_rig *f = *state;
     many_segments(f);
     delete_file(f, SECOND);
-    open_log(f);
+    wal_rig_open(f);
     assert_true(f->report.damaged);
     assert_true(f->replayed < 60);
-    put(f, "goes on");
-    close_log(f);
-    open_log(f);
+    wal_rig_put(f, "goes on");
+    wal_rig_close(f);
+    wal_rig_open(f);
     assert_true(f->report.damaged);
     assert_non_null(strstr(c2_buf_cstr(&f->texts), ":7:goes on"));
 }
@@ -734,15 +534,15 @@ wal__a_lost_segment_is_damage(void **state)
 static void
 wal__a_lost_first_segment_is_damage(void **state)
 {
-    struct fixture *f = *state;
+    struct wal_rig *f = *state;
     many_segments(f);
     delete_file(f, FIRST);
-    open_log(f);
+    wal_rig_open(f);
     assert_true(f->report.damaged);
     assert_int_equal(f->replayed, 0);
-    put(f, "goes on");
-    close_log(f);
-    open_log(f);
+    wal_rig_put(f, "goes on");
+    wal_rig_close(f);
+    wal_rig_open(f);
     assert_true(f->report.damaged);
     assert_string_equal(c2_buf_cstr(&f->texts), "1:7:goes on ");
 }
@@ -750,32 +550,32 @@ wal__a_lost_first_segment_is_damage(void **state)
 static void
 wal__a_damaged_segment_head_is_damage(void **state)
 {
-    struct fixture *f = *state;
+    struct wal_rig *f = *state;
     many_segments(f);
     flip(f, SECOND, 20);
-    open_log(f);
+    wal_rig_open(f);
     assert_true(f->report.damaged);
 }
 
 static void
 wal__a_lost_or_damaged_anchor_is_damage_and_loses_no_record(void **state)
 {
-    struct fixture *f = *state;
+    struct wal_rig *f = *state;
     for (unsigned flipped = 0; flipped < 2; flipped++) {
         three_groups(f);
         if (flipped != 0)
             flip(f, "head", 9);
         else
             delete_file(f, "head");
-        open_log(f);
+        wal_rig_open(f);
         assert_true(f->report.damaged);
         assert_string_equal(c2_buf_cstr(&f->texts), "1:7:one 2:7:two 3:7:three ");
-        put(f, "four");
-        close_log(f);
-        open_log(f);
+        wal_rig_put(f, "four");
+        wal_rig_close(f);
+        wal_rig_open(f);
         assert_true(f->report.damaged);
         assert_string_equal(c2_buf_cstr(&f->texts), "1:7:one 2:7:two 3:7:three 4:7:four ");
-        close_log(f);
+        wal_rig_close(f);
         test_disk_remove_tree(f->path);
         f->fresh = true;
     }
@@ -784,13 +584,13 @@ wal__a_lost_or_damaged_anchor_is_damage_and_loses_no_record(void **state)
 static void
 wal__a_log_that_is_gone_is_damage_until_trimmed(void **state)
 {
-    struct fixture *f = *state;
+    struct wal_rig *f = *state;
     f->fresh = false;
-    open_log(f);
+    wal_rig_open(f);
     assert_true(f->report.damaged);
-    put(f, "one");
-    close_log(f);
-    open_log(f);
+    wal_rig_put(f, "one");
+    wal_rig_close(f);
+    wal_rig_open(f);
     assert_true(f->report.damaged);
     assert_string_equal(c2_buf_cstr(&f->texts), "1:7:one ");
     char text[4000];
@@ -798,36 +598,36 @@ wal__a_log_that_is_gone_is_damage_until_trimmed(void **state)
     text[sizeof text - 1] = '\0';
     uint64_t lsn = 0;
     for (unsigned i = 0; i < 30; i++) {
-        lsn = append(f, 7, text);
-        wait_synced(f, lsn);
+        lsn = wal_rig_append(f, 7, text);
+        wal_rig_wait(f, lsn);
     }
     wal_trim(f->w, lsn);
     test_env_run_for(f->t, C2_NS_PER_S);
-    close_log(f);
-    open_log(f);
+    wal_rig_close(f);
+    wal_rig_open(f);
     assert_false(f->report.damaged);
 }
 
 static void
 wal__a_new_log_that_crashed_while_it_was_made_is_new(void **state)
 {
-    struct fixture *f = *state;
-    open_log(f);
-    close_log(f);
+    struct wal_rig *f = *state;
+    wal_rig_open(f);
+    wal_rig_close(f);
     delete_file(f, "head"); /* the anchor is written last */
     f->fresh = true;
-    open_log(f);
+    wal_rig_open(f);
     assert_false(f->report.damaged);
-    put(f, "one");
-    close_log(f);
-    open_log(f);
+    wal_rig_put(f, "one");
+    wal_rig_close(f);
+    wal_rig_open(f);
     assert_string_equal(c2_buf_cstr(&f->texts), "1:7:one ");
 }
 
 static void
 wal__a_newer_format_is_refused(void **state)
 {
-    struct fixture *f = *state;
+    struct wal_rig *f = *state;
     three_groups(f);
     struct c2_buf b = load(f, "head");
     b.data[4] = 9;
@@ -836,7 +636,7 @@ wal__a_newer_format_is_refused(void **state)
     memcpy(b.data + WAL_ANCHOR_LEN - 8, hash, 8);
     store(f, "head", b.data, b.len);
     c2_buf_done(&b);
-    start_open(f);
+    wal_rig_start(f);
     test_env_run_until(f->t, &f->opened);
     assert_int_equal(f->err, C2_E_VERSION);
 }
@@ -844,18 +644,18 @@ wal__a_newer_format_is_refused(void **state)
 static void
 wal__looking_changes_nothing(void **state)
 {
-    struct fixture *f = *state;
+    struct wal_rig *f = *state;
     three_groups(f);
     flip(f, FIRST, 2 * WAL_BLOCK + WAL_HEAD_LEN + 9);
     struct c2_buf before = load(f, FIRST);
-    unsigned files = count_files(f, "");
+    unsigned files = wal_rig_count(f, "");
     f->read_only = true;
-    open_log(f);
+    wal_rig_open(f);
     assert_true(f->report.damaged);
-    close_log(f);
+    wal_rig_close(f);
     struct c2_buf after = load(f, FIRST);
     assert_true(c2_slice_equal(c2_buf_slice(&before), c2_buf_slice(&after)));
-    assert_int_equal(count_files(f, ""), files);
+    assert_int_equal(wal_rig_count(f, ""), files);
     c2_buf_done(&before);
     c2_buf_done(&after);
 }
@@ -909,13 +709,13 @@ child_failed(void *arg, enum c2_err err)
 }
 
 static C2_NORETURN void
-child_main(const struct fixture *f, int out, bool fresh)
+child_main(const struct wal_rig *f, int out, bool fresh)
 {
     struct child c = { .out = out };
     if (c2_os_new(1, &c.os) != C2_E_OK)
         _exit(4);
     const struct wal_options o = { .path = f->path,
-                                   .segment_size = SEGMENT,
+                                   .segment_size = WAL_RIG_SEGMENT,
                                    .fresh = fresh,
                                    .opened = child_opened,
                                    .synced = child_synced,
@@ -929,7 +729,7 @@ child_main(const struct fixture *f, int out, bool fresh)
 static void
 wal__survives_kill_at_any_moment(void **state)
 {
-    struct fixture *f = *state;
+    struct wal_rig *f = *state;
     uint64_t durable = 0;
     for (unsigned life = 0; life < 12; life++) {
         int pipefd[2];
@@ -955,17 +755,17 @@ wal__survives_kill_at_any_moment(void **state)
         assert_true(WIFSIGNALED(status));
         f->fresh = false;
         f->read_only = true;
-        open_log(f);
+        wal_rig_open(f);
         assert_false(f->report.damaged);
         assert_true(f->report.last_lsn >= durable);
-        close_log(f);
+        wal_rig_close(f);
     }
 }
 
 int
 main(void)
 {
-#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define T(fn) cmocka_unit_test_setup_teardown(fn, wal_rig_setup, wal_rig_teardown)
     const struct CMUnitTest tests[] = {
         T(wal__gives_records_back_in_order),
         T(wal__one_turn_is_one_sync),
@@ -975,7 +775,6 @@ main(void)
         T(wal__closing_makes_durable_what_was_appended),
         T(wal__may_be_closed_at_any_step),
         T(wal__trimmed_records_do_not_come_back_and_segments_are_used_again),
-        T(wal__a_full_disk_delays_records_until_there_is_space),
         T(wal__a_failed_write_or_sync_is_final),
         T(wal__a_folder_that_cannot_be_read_is_an_error),
         T(wal__a_group_torn_at_any_byte_is_cut),

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The write-ahead log on a full disk: what does not fit waits, nothing that it needs is removed, it
+ * goes on by itself, and can be closed.
+ */
+#include "metadata/wal.h"
+
+#include "base/mark.h"
+#include "tests/lib/wal_rig.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static enum c2_err
+no_space(void *arg, const struct c2_disk_req *r)
+{
+    const bool *full = arg;
+    bool makes =
+        r->verb == C2_DISK_WRITE || (r->verb == C2_DISK_OPEN && (r->flags & C2_DISK_CREATE) != 0);
+    return *full && makes ? C2_E_NO_SPACE : C2_E_OK;
+}
+
+static void
+wal__a_full_disk_delays_records_until_there_is_space(void **state)
+{
+    struct wal_rig *f = *state;
+    bool full = false;
+    wal_rig_open(f);
+    test_env_set_disk_hook(f->t, no_space, &full);
+    full = true;
+    char text[4000];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    for (unsigned i = 0; i < 40; i++)
+        wal_rig_append(f, 1, text);
+    test_env_run_for(f->t, 3 * C2_NS_PER_S);
+    assert_true(f->synced < 40);
+    assert_int_equal(f->failure, C2_E_OK);
+    assert_true(c2_mark_count("wal: no space for a segment") >= 2);
+    assert_true(wal_waits_for_space(f->w));
+    full = false;
+    wal_rig_wait(f, 40);
+    assert_false(wal_waits_for_space(f->w));
+    test_env_set_disk_hook(f->t, NULL, NULL);
+}
+
+/* Where the log begins is written beside what said so before. */
+static void
+wal__a_full_disk_delays_a_trim_until_there_is_space(void **state)
+{
+    struct wal_rig *f = *state;
+    bool full = false;
+    char text[4000];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    wal_rig_open(f);
+    for (unsigned i = 1; i <= 100; i++)
+        wal_rig_put(f, text);
+    test_env_run_for(f->t, C2_NS_PER_S);
+    unsigned files = wal_rig_count(f, ".wal");
+    test_env_set_disk_hook(f->t, no_space, &full);
+    full = true;
+    wal_trim(f->w, 95);
+    wal_rig_put(f, "goes on");
+    test_env_run_for(f->t, 5 * C2_NS_PER_S);
+    assert_int_equal(f->failure, C2_E_OK);
+    assert_true(wal_waits_for_space(f->w));
+    assert_int_equal(wal_rig_count(f, ".wal"), files); /* nothing is gone that the head names */
+    wal_rig_close(f);
+    wal_rig_open(f);
+    assert_int_equal(f->replayed, 101);
+    wal_trim(f->w, 95);
+    test_env_run_for(f->t, 5 * C2_NS_PER_S);
+    full = false;
+    test_env_run_for(f->t, 5 * C2_NS_PER_S);
+    assert_false(wal_waits_for_space(f->w));
+    assert_true(wal_rig_count(f, ".wal") < files);
+    test_env_set_disk_hook(f->t, NULL, NULL);
+    wal_rig_close(f);
+    wal_rig_open(f);
+    assert_false(f->report.damaged);
+    assert_true(f->report.first_lsn > 50 && f->report.first_lsn <= 95);
+    assert_int_equal(f->report.last_lsn, 101);
+}
+
+/* A replica is stopped while it waits for space: what waits was never said to be durable. */
+static void
+wal__a_full_disk_does_not_keep_it_from_closing(void **state)
+{
+    struct wal_rig *f = *state;
+    bool full = false;
+    char text[4000];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    wal_rig_open(f);
+    test_env_set_disk_hook(f->t, no_space, &full);
+    full = true;
+    for (unsigned i = 0; i < 40; i++)
+        wal_rig_append(f, 1, text);
+    test_env_run_for(f->t, 3 * C2_NS_PER_S);
+    uint64_t synced = f->synced;
+    assert_true(synced < 40);
+    wal_rig_close(f);
+    assert_int_equal(f->failure, C2_E_OK);
+    full = false;
+    test_env_set_disk_hook(f->t, NULL, NULL);
+    wal_rig_open(f);
+    assert_false(f->report.damaged);
+    assert_true(f->report.last_lsn >= synced);
+    wal_rig_put(f, "goes on");
+}
+
+static void
+wal__a_full_disk_does_not_keep_it_from_closing_before_it_was_open(void **state)
+{
+    struct wal_rig *f = *state;
+    bool full = true;
+    test_env_set_disk_hook(f->t, no_space, &full);
+    wal_rig_start(f);
+    test_env_run_for(f->t, 3 * C2_NS_PER_S);
+    assert_false(f->opened);
+    wal_rig_close(f);
+    full = false;
+    test_env_set_disk_hook(f->t, NULL, NULL);
+    wal_rig_open(f);
+    assert_false(f->report.damaged);
+    wal_rig_put(f, "goes on");
+}
+
+/* More than a segment waits when it is closed: there is space for it. */
+static void
+wal__what_waits_when_it_is_closed_gets_segments(void **state)
+{
+    struct wal_rig *f = *state;
+    static char text[WAL_RIG_SEGMENT - (8u << 10)];
+    memset(text, 'x', sizeof text - 1);
+    f->segment_size = WAL_RIG_SEGMENT;
+    wal_rig_open(f);
+    for (unsigned i = 0; i < 4; i++) {
+        wal_rig_append(f, 1, text);
+        while (wal_synced(f->w) == 0 && i == 0) /* groups of their own from here on */
+            assert_true(test_env_step(f->t));
+    }
+    wal_rig_close(f);
+    wal_rig_open(f);
+    assert_int_equal(f->report.last_lsn, 4);
+}
+
+int
+main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, wal_rig_setup, wal_rig_teardown)
+    const struct CMUnitTest tests[] = {
+        T(wal__a_full_disk_delays_records_until_there_is_space),
+        T(wal__a_full_disk_delays_a_trim_until_there_is_space),
+        T(wal__a_full_disk_does_not_keep_it_from_closing),
+        T(wal__a_full_disk_does_not_keep_it_from_closing_before_it_was_open),
+        T(wal__what_waits_when_it_is_closed_gets_segments),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
