@@ -23,6 +23,7 @@
 
 #define VERSION_AT  3           /* in an encoded answer */
 #define QUERY_TRIES 4           /* of an ordered read, then it gets another number */
+#define LATE        4           /* times retry_ns that an answer is waited for at most */
 #define UNKNOWN_NS  C2_NS_PER_S /* patience with a replica that never answered a read */
 #define FORGET      1024        /* reads without a replica, then it seems faster by a third */
 
@@ -99,15 +100,36 @@ keep_result(struct call_vote *v, bool has_result, struct c2_slice result)
 
 /* ---- ordered requests ------------------------------------------------------------------------ */
 
+/* Twice what it takes, where replicas are far away or have much to do: a repetition costs all of
+ * them more than the request. */
+static uint64_t
+first_wait(const struct bft_client *c)
+{
+    return C2_MIN(C2_MAX(c->o.retry_ns, 2 * c->ordered_ns), LATE * c->o.retry_ns);
+}
+
+/* It was sent. */
 static void
 wait_longer(struct bft_call *call)
 {
-    const struct bft_client_options *o = &call->c->o;
-    call->wait_ns =
-        call->tries == 0 ? o->retry_ns : C2_MIN(call->wait_ns + call->wait_ns / 2, o->retry_max_ns);
-    call->retry_at = c2_now_ns(call->c->base.env) + call->wait_ns;
+    const struct bft_client *c = call->c;
+    call->sent_ns = c2_now_ns(c->base.env);
+    if (call->tries == 0) {
+        call->began_ns = call->sent_ns;
+        call->wait_ns = first_wait(c);
+    } else {
+        call->wait_ns = C2_MIN(call->wait_ns + call->wait_ns / 2, c->o.retry_max_ns);
+    }
+    call->retry_at = call->sent_ns + call->wait_ns;
     call->tries++;
     client_arm(call);
+}
+
+static void
+note_time(struct bft_client *c, const struct bft_call *call)
+{
+    uint64_t ns = C2_MIN(c2_now_ns(c->base.env) - call->began_ns, LATE * c->o.retry_ns);
+    c->ordered_ns = c->ordered_ns == 0 ? ns : (c->ordered_ns * 7 + ns) / 8;
 }
 
 void
@@ -123,7 +145,6 @@ client_call_send(struct bft_call *call, bool all)
         else if (all || i == primary)
             client_send(c, i, client_call_msg(call));
     }
-    call->sent_ns = c2_now_ns(c->base.env);
     wait_longer(call);
 }
 
@@ -137,9 +158,7 @@ client_calls_send(struct bft_client *c, uint64_t first, unsigned count, struct c
             client_send(c, i, msg);
     }
     for (unsigned i = 0; i < count; i++) {
-        struct bft_call *call = c->calls[(first + i) % CALLS_MAX];
-        call->sent_ns = c2_now_ns(c->base.env);
-        wait_longer(call);
+        wait_longer(c->calls[(first + i) % CALLS_MAX]);
     }
 }
 
@@ -191,11 +210,10 @@ expect_result(struct bft_call *call)
 {
     const struct bft_client *c = call->c;
     uint64_t now_ns = c2_now_ns(c->base.env);
-    uint64_t at_ns = now_ns + C2_MAX(c->o.hedge_ns, now_ns - call->sent_ns);
-    if (call->agreed || at_ns >= call->retry_at)
+    if (call->agreed)
         return;
     call->agreed = true;
-    call->retry_at = at_ns;
+    call->retry_at = C2_MIN(call->retry_at, now_ns + C2_MAX(c->o.hedge_ns, now_ns - call->sent_ns));
     client_arm(call);
 }
 
@@ -224,6 +242,7 @@ call_answered(struct bft_call *call, const struct call_vote *v)
                              c2_buf_slice(result));
         else
             client_complete(call, result);
+        note_time(c, call);
     } else {
         client_complete_err(call, C2_E_PROTOCOL);
     }

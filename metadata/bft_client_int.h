@@ -50,7 +50,7 @@ struct bft_call {
     uint64_t retry_at;   /* when it is due */
     uint64_t patient_ns; /* how long the caller waits */
     uint64_t sent_ns;    /* last */
-    uint64_t began_ns;   /* of a read: sent for the first time */
+    uint64_t began_ns;   /* sent for the first time */
     unsigned tries;
     bool agreed;      /* f + 1 have answered an ordered request, its result is all that lacks */
     uint32_t asked;   /* seats */
@@ -127,7 +127,8 @@ struct bft_client {
     struct bft_call *reads[READS_MAX]; /* owned, rseq % READS_MAX */
     uint64_t next_rseq;
     struct c2_task pump;
-    unsigned under_way; /* calls in calls[] */
+    unsigned under_way;  /* calls in calls[] */
+    uint64_t ordered_ns; /* what an ordered request took of late; 0 = unknown */
     struct client_gather gather;
 
     /* Watches. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Fast reads of a client of replicas, one of which is of no use: it costs the others' answers now
- * and then, not each time.
+ * Answers that come late. Fast reads beside a replica that is of no use: it costs time now and
+ * then, not each time. And requests to replicas that are far away: they are not repeated while
+ * their answers are on the way.
  */
 #include "metadata/bft_client_int.h"
 #include "metadata/msg.h"
@@ -19,7 +20,7 @@
 #define HEDGE_NS (20 * C2_NS_PER_MS)
 #define HELD_MAX 256u
 
-enum fault { NONE, SILENT, WRONG, WITHOUT_RESULT };
+enum fault { NONE, SILENT, WRONG, WITHOUT_RESULT, ALL_DIFFER };
 
 /* An answer on its way. */
 struct held {
@@ -29,10 +30,12 @@ struct held {
     unsigned from;
 };
 
-/* Answers to fast reads take a while; those of one replica come otherwise, if at all. */
+/* Answers take a while, or only those to fast reads; those of one replica come otherwise, if at
+ * all. */
 struct slow_net {
     struct test_hub *hub;
     struct c2_env *env;
+    uint64_t way_ns, ordered_way_ns; /* 0 = as fast as the network */
     enum fault fault;
     unsigned seat; /* whose */
     struct held held[HELD_MAX];
@@ -54,12 +57,24 @@ arrive(struct c2_timer *t)
 }
 
 static void
-spoil(enum fault fault, struct msg_read_reply *reply)
+spoil(enum fault fault, unsigned from, struct msg_read_reply *reply)
 {
     reply->has_result = 0;
     reply->result = c2_slice(NULL, 0);
-    if (fault == WRONG)
-        memset(reply->digest, 7, sizeof reply->digest);
+    if (fault != WITHOUT_RESULT)
+        memset(reply->digest, (int)from, sizeof reply->digest);
+}
+
+static void
+send_late(struct slow_net *s, unsigned from, uint64_t way_ns, struct c2_slice m)
+{
+    struct held *h = &s->held[s->next++ % HELD_MAX];
+    assert_int_equal(h->bytes.len, 0);
+    h->net = s;
+    h->from = from;
+    h->timer.fire = arrive;
+    c2_buf_append(&h->bytes, m.data, m.len);
+    c2_timer_arm(s->env, &h->timer, c2_now_ns(s->env) + way_ns + from * way_ns / 8);
 }
 
 static bool
@@ -68,21 +83,24 @@ delays(void *arg, unsigned from, unsigned to, struct c2_slice m)
     struct slow_net *s = arg;
     struct msg_head head;
     struct msg_read_reply reply;
-    if (to != BFT_RIG_CLIENT || msg_read_head(m, &head) != C2_E_OK ||
-        msg_read_read_reply(m, &reply) != C2_E_OK)
-        return true;
+    struct c2_buf out = { 0 };
     bool bad = from == s->seat && s->fault != NONE;
+    if (to != BFT_RIG_CLIENT || msg_read_head(m, &head) != C2_E_OK)
+        return true;
+    if (head.type == MSG_REPLY && s->ordered_way_ns != 0) {
+        if (!bad)
+            send_late(s, from, s->ordered_way_ns, m);
+        return false;
+    }
+    if (msg_read_read_reply(m, &reply) != C2_E_OK)
+        return true;
     if (bad && s->fault == SILENT)
         return false;
-    if (bad)
-        spoil(s->fault, &reply);
-    struct held *h = &s->held[s->next++ % HELD_MAX];
-    assert_int_equal(h->bytes.len, 0);
-    h->net = s;
-    h->from = from;
-    h->timer.fire = arrive;
-    msg_write_read_reply(&h->bytes, &head, &reply);
-    c2_timer_arm(s->env, &h->timer, c2_now_ns(s->env) + WAY_NS + from * WAY_NS / 8);
+    if (bad || s->fault == ALL_DIFFER)
+        spoil(s->fault, from, &reply);
+    msg_write_read_reply(&out, &head, &reply);
+    send_late(s, from, s->way_ns, c2_buf_slice(&out));
+    c2_buf_done(&out);
     return false;
 }
 
@@ -103,7 +121,7 @@ read_beside(struct coord_fixture *f, enum fault fault)
 {
     static struct slow_net s;
     struct bft_client_info before, after;
-    s = (struct slow_net){ .hub = f->rig->hub, .env = f->env };
+    s = (struct slow_net){ .hub = f->rig->hub, .env = f->env, .way_ns = WAY_NS };
     put(f, "key", "value");
     test_hub_filter(f->rig->hub, delays, &s);
     for (unsigned i = 0; i < READS; i++)
@@ -146,6 +164,58 @@ read__seldom_needs_a_second_round_because_of_a_result_that_is_kept_back(void **s
     assert_in_range(read_beside(f, WITHOUT_RESULT), 0, alone_ns * 5 / 4);
 }
 
+/* ---- replicas far away ----------------------------------------------------------------------- */
+
+#define FAR_NS   (400 * C2_NS_PER_MS)
+#define REQUESTS 20u
+
+static void
+request__is_not_repeated_while_its_answer_is_on_the_way(void **state)
+{
+    struct coord_fixture *f = *state;
+    static struct slow_net s;
+    struct bft_client_info before, after;
+    put(f, "key", "value");
+    s = (struct slow_net){ .hub = f->rig->hub, .env = f->env, .ordered_way_ns = FAR_NS };
+    test_hub_filter(f->rig->hub, delays, &s);
+    bft_client_info(f->c, &before);
+    for (unsigned i = 0; i < REQUESTS; i++)
+        put(f, "key", "value");
+    bft_client_info(f->c, &after);
+    assert_in_range(after.repeated - before.repeated, 0, 3);
+    test_env_run_for(f->t, C2_NS_PER_S);
+    test_hub_filter(f->rig->hub, NULL, NULL);
+}
+
+/* One of them does not answer; when it is the one that has to send the result, another number, for
+ * which another one has to, is tried as soon as a repetition is due. */
+static void
+read__gets_its_long_answer_from_another_one_although_all_are_far_away(void **state)
+{
+    struct coord_fixture *f = *state;
+    static struct slow_net s;
+    struct bft_client_info before, after;
+    char value[4000];
+    memset(value, 'v', sizeof value - 1);
+    value[sizeof value - 1] = '\0';
+    put(f, "long", value);
+    s = (struct slow_net){ .hub = f->rig->hub, .env = f->env, .way_ns = WAY_NS };
+    s.ordered_way_ns = FAR_NS;
+    s.fault = ALL_DIFFER;
+    s.seat = f->rig->n - 1;
+    test_hub_filter(f->rig->hub, delays, &s);
+    for (unsigned i = 0; i < f->rig->n; i++)
+        assert_value(f, "long", value);
+    bft_client_info(f->c, &before);
+    for (unsigned i = 0; i < f->rig->n; i++)
+        assert_value(f, "long", value);
+    bft_client_info(f->c, &after);
+    assert_int_equal(after.ordered_reads - before.ordered_reads, f->rig->n);
+    assert_int_equal(after.repeated, before.repeated);
+    test_env_run_for(f->t, C2_NS_PER_S);
+    test_hub_filter(f->rig->hub, NULL, NULL);
+}
+
 int
 main(void)
 {
@@ -155,6 +225,8 @@ main(void)
         T(read__is_seldom_held_up_by_a_replica_that_is_silent),
         T(read__seldom_needs_a_second_round_because_of_another_answer),
         T(read__seldom_needs_a_second_round_because_of_a_result_that_is_kept_back),
+        T(read__gets_its_long_answer_from_another_one_although_all_are_far_away),
+        T(request__is_not_repeated_while_its_answer_is_on_the_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
