@@ -130,4 +130,21 @@ C2_RESULT cluster_principal(struct c2_slice client, uint8_t ret[COORD_PRINCIPAL_
 C2_RESULT cluster_submit_acl(struct coord *c, struct coord_req *r, struct c2_slice admin,
                              char **ret_error);
 
+/* The list as it was at one moment, from as many ACL_LISTs as it takes. Begins as zeros. */
+struct cluster_acl {
+    uint64_t changes; /* of the list, so far: ACL_SET wants it */
+    bool complete;
+    struct cluster_acl_page *pages; /* owned */
+    size_t npages, nentries;
+};
+
+/* What the next ACL_LIST begins after; borrowed until its answer was taken. */
+struct c2_slice cluster_acl_after(const struct cluster_acl *l);
+/* Takes an answer without error, with what it owns. CONFLICT: the list was changed between two of
+ * them, all is forgotten and must be asked for anew; PROTOCOL: no list has so many entries. */
+C2_RESULT cluster_acl_take(struct cluster_acl *l, struct coord_req *r);
+void cluster_acl_each(const struct cluster_acl *l,
+                      void (*fn)(void *arg, const struct coord_entry *e), void *arg);
+void cluster_acl_done(struct cluster_acl *l);
+
 #endif

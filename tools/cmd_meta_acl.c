@@ -213,32 +213,41 @@ acl_fail(const struct acl *a, enum c2_err err, char *error)
     return code;
 }
 
+/* The list as it was at one moment. */
+static enum c2_err
+read_list(struct acl *a, struct cluster_acl *l, char **ret_error)
+{
+    enum c2_err err = C2_E_OK;
+    for (unsigned changed = 0; !l->complete && changed < TRIES; changed += err != C2_E_OK) {
+        struct service_call c = { .req = { .verb = COORD_ACL_LIST } };
+        c.req.after = cluster_acl_after(l);
+        err = submit(a, &c, ret_error);
+        if (err != C2_E_OK) {
+            coord_req_done(&c.req);
+            return err;
+        }
+        err = cluster_acl_take(l, &c.req);
+        coord_req_done(&c.req);
+        if (err != C2_E_OK && err != C2_E_CONFLICT)
+            return err;
+    }
+    return err;
+}
+
 /* Calls fn for each entry that we are shown. */
 static int
 walk(struct acl *a, void (*fn)(void *arg, const struct coord_entry *e), void *arg)
 {
-    C2_AUTO(c2_buf_done) struct c2_buf after = { 0 };
-    bool more = true;
-    while (more) {
-        struct service_call c = { .req = { .verb = COORD_ACL_LIST } };
-        char *error = NULL;
-        c.req.after = c2_buf_slice(&after);
-        enum c2_err err = submit(a, &c, &error);
-        if (err != C2_E_OK) {
-            coord_req_done(&c.req);
-            return acl_fail(a, err, error);
-        }
-        a->number = c.req.session;
-        more = c.req.more && c.req.nentries > 0;
-        for (size_t i = 0; i < c.req.nentries; i++)
-            fn(arg, &c.req.entries[i]);
-        if (more) {
-            struct c2_slice last = c.req.entries[c.req.nentries - 1].key;
-            c2_buf_clear(&after);
-            c2_buf_append(&after, last.data, last.len);
-        }
-        coord_req_done(&c.req);
+    struct cluster_acl l = { 0 };
+    char *error = NULL;
+    enum c2_err err = read_list(a, &l, &error);
+    if (err != C2_E_OK) {
+        cluster_acl_done(&l);
+        return acl_fail(a, err, error);
     }
+    a->number = l.changes;
+    cluster_acl_each(&l, fn, arg);
+    cluster_acl_done(&l);
     return CTL_EXIT_OK;
 }
 

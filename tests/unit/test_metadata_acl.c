@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/crypto.h"
+#include "metadata/cluster.h"
 #include "metadata/cmd.h"
 #include "metadata/rights.h"
 #include "metadata/store.h"
@@ -322,6 +323,74 @@ signature__of_administrators_is_good_for_the_list_alone(void **state)
     assert_int_equal(run(g, 'Z', (struct coord_req){ .verb = COORD_LOG_TRIM }), C2_E_INVALID);
 }
 
+/* ---- a long list
+ * --------------------------------------------------------------------------------- */
+
+#define LONG_LIST 520u /* entries: more than an answer has room for */
+
+static void
+make_entry(struct rig *g, unsigned i, uint64_t number)
+{
+    struct coord_grant grants[COORD_ACL_GRANTS_MAX];
+    char prefix[16];
+    snprintf(prefix, sizeof prefix, "/%04u/", i);
+    const struct c2_slice k = c2_slice_str(prefix);
+    for (unsigned n = 0; n < COORD_ACL_GRANTS_MAX; n++) {
+        memset(grants[n].key, (int)n, sizeof grants[n].key);
+        grants[n].rights = READ;
+    }
+    const struct coord_req set = { .verb = COORD_ACL_SET,
+                                   .keys = &k,
+                                   .nkeys = 1,
+                                   .grants = grants,
+                                   .ngrants = COORD_ACL_GRANTS_MAX,
+                                   .version_in = number };
+    assert_int_equal(run(g, 'Z', set), C2_E_OK);
+}
+
+static enum c2_err
+take_page(struct rig *g, struct cluster_acl *l)
+{
+    const struct coord_req r = { .verb = COORD_ACL_LIST, .after = cluster_acl_after(l) };
+    assert_int_equal(run(g, 'Z', r), C2_E_OK);
+    return cluster_acl_take(l, &g->r);
+}
+
+static void
+count_entry(void *arg, const struct coord_entry *e)
+{
+    unsigned *count = arg;
+    char prefix[16];
+    snprintf(prefix, sizeof prefix, "/%04u/", *count);
+    assert_true(c2_slice_equal(e->key, c2_slice_str(prefix)));
+    assert_int_equal(e->value.len, COORD_ACL_GRANTS_MAX * COORD_GRANT_LEN);
+    ++*count;
+}
+
+/* Whoever changed it by the number of the last answer would undo what came between. */
+static void
+list__that_takes_several_answers_is_of_one_moment(void **state)
+{
+    struct rig *g = *state;
+    struct cluster_acl l = { 0 };
+    unsigned count = 0;
+    for (unsigned i = 0; i < LONG_LIST; i++)
+        make_entry(g, i, i);
+    assert_int_equal(take_page(g, &l), C2_E_OK);
+    assert_false(l.complete);
+    make_entry(g, 0, LONG_LIST); /* somebody else; what we have read of it is old */
+    assert_int_equal(take_page(g, &l), C2_E_CONFLICT);
+    assert_int_equal(cluster_acl_after(&l).len, 0);
+    for (unsigned pages = 0; !l.complete; pages++) {
+        assert_true(pages < 3);
+        assert_int_equal(take_page(g, &l), C2_E_OK);
+    }
+    assert_int_equal(l.changes, LONG_LIST + 1);
+    cluster_acl_each(&l, count_entry, &count);
+    assert_int_equal(count, LONG_LIST);
+    cluster_acl_done(&l);
+}
+
 static void
 list__shows_each_client_what_concerns_it(void **state)
 {
@@ -436,6 +505,7 @@ main(void)
         TEST(list__is_changed_by_whoever_may_and_knows_it),
         TEST(signature__of_administrators_is_good_for_the_list_alone),
         TEST(list__shows_each_client_what_concerns_it),
+        TEST(list__that_takes_several_answers_is_of_one_moment),
         TEST(session__is_alive_only_for_whoever_opened_it),
         TEST(sessions__of_one_principal_leave_room_for_others),
         TEST(rights__are_there_again_after_a_restart),
