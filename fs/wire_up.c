@@ -467,6 +467,8 @@ wire_mount(struct wire *w, char **ret_error)
     w->watch = watch_new(w->env, w->volume->ds, w->fs);
     wire_jobs_start(w);
     wire_usage_start(w);
+    if (w->state != WIRE_SERVING) /* it was told to end before the kernel had asked anything */
+        wire_jobs_stop(w);
     c2_log(INFO, "mount", "volume=%s mountpoint=%s version=%s mounted", w->volume_name,
            w->mountpoint, C2_VERSION);
     return C2_E_OK;

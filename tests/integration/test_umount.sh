@@ -42,4 +42,16 @@ check "the daemon ends when they are back" wait_for 120 fails test -S "$WORK/cac
 must "mount after that" wait_for 60 "$C2FS" t "$MNT" -C "$CONF"
 check "nothing is lost" grep -q late "$MNT/late"
 check "last umount" umount "$MNT"
+
+note "a mount that is told to end while it begins"
+for i in $(seq 10); do
+    wait_for 60 fails test -S "$WORK/cache/ctl"
+    "$C2FS" t "$MNT" -C "$CONF" -f >>"$WORK/begins.out" 2>&1 &
+    daemon=$!
+    until grep -q " $MNT " /proc/self/mounts || fails alive "$daemon"; do :; done
+    kill -TERM "$daemon" 2>/dev/null
+    check "it ends ($i)" wait_for 60 fails alive "$daemon"
+    wait "$daemon"
+done
+check "it is unmounted" fails mountpoint -q "$MNT"
 finish
