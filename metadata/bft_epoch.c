@@ -155,16 +155,22 @@ bft_admin_command(const struct msg_request *m)
     return read_admin(m->op, &cmd, &sigs) == C2_E_OK ? cmd : c2_slice(NULL, 0);
 }
 
+static bool
+has_member(const struct bft_config *c, uint16_t id)
+{
+    unsigned i = 0;
+    while (i < c->n && c->member[i].id != id)
+        i++;
+    return i < c->n;
+}
+
+/* Members of one configuration that are not in another one. */
 static unsigned
-count_new_members(const struct bft_config *old, const struct bft_config *new)
+count_missing(const struct bft_config *of, const struct bft_config *in)
 {
     unsigned count = 0;
-    for (unsigned i = 0; i < new->n; i++) {
-        bool known = false;
-        for (unsigned j = 0; j < old->n; j++)
-            known = known || old->member[j].id == new->member[i].id;
-        count += !known;
-    }
+    for (unsigned i = 0; i < of->n; i++)
+        count += !has_member(in, of->member[i].id);
     return count;
 }
 
@@ -182,8 +188,11 @@ find_objection(const struct bft_replica *r, struct c2_slice op, struct bft_confi
         return "another configuration is on its way";
     if (c->checkpoint_interval != r->config.checkpoint_interval || c->window != r->config.window)
         return "checkpoint interval and window cannot change";
-    if (count_new_members(&r->config, c) > C2_MAX(r->config.f, 1))
+    if (count_missing(c, &r->config) > C2_MAX(r->config.f, 1))
         return "at most f members can be new at a time";
+    /* A quorum has the state with which the epoch begins: one correct one of it must stay. */
+    if (count_missing(&r->config, c) > C2_MAX(r->config.f, 1))
+        return "at most f members can leave at a time";
     return NULL;
 }
 
@@ -352,15 +361,6 @@ bft_epoch_step(struct bft_replica *r)
 }
 
 /* ---- learning of epochs ---------------------------------------------------------------------- */
-
-static bool
-has_member(const struct bft_config *c, uint16_t id)
-{
-    unsigned i = 0;
-    while (i < c->n && c->member[i].id != id)
-        i++;
-    return i < c->n;
-}
 
 C2_RESULT
 bft_epoch_load(struct bft_replica *r, struct c2_slice config, struct c2_slice stable)

@@ -49,6 +49,12 @@ struct daemon {
     int code;
 };
 
+static bool
+is_full(enum c2_err err)
+{
+    return err == C2_E_NO_SPACE || err == C2_E_QUOTA;
+}
+
 static void
 usage(FILE *out)
 {
@@ -285,9 +291,9 @@ set_store_aside(const struct daemon *d)
 static const char *
 make_room(enum c2_err err)
 {
-    return err == C2_E_NO_SPACE ? "; nothing that was confirmed is lost: make room, and start the "
-                                  "replica again if systemd does not do so"
-                                : "";
+    return is_full(err) ? "; nothing that was confirmed is lost: make room, and start the "
+                          "replica again if systemd does not do so"
+                        : "";
 }
 
 /* Nothing that was promised is lost, as long as nothing more is done: no closing, no flushing. */
@@ -296,7 +302,7 @@ on_failed(void *arg, enum c2_err err, const char *why)
 {
     struct daemon *d = arg;
     const char *next = node_store_is_damaged(d->node) ? set_store_aside(d) : make_room(err);
-    int code = err == C2_E_NO_SPACE ? EXIT_UNAVAILABLE : EXIT_FAILED;
+    int code = is_full(err) ? EXIT_UNAVAILABLE : EXIT_FAILED;
     char *text =
         c2_asprintf("c2fs-metad: replica %u: %s: %s%s", d->setup.id, why, c2_err_text(err), next);
     if (!d->foreground)
@@ -415,7 +421,7 @@ exit_code(enum c2_err err)
 {
     if (err == C2_E_CONFIG || err == C2_E_PARSE)
         return EXIT_CONFIG;
-    if (err == C2_E_UNAVAILABLE || err == C2_E_NO_SPACE)
+    if (err == C2_E_UNAVAILABLE || is_full(err))
         return EXIT_UNAVAILABLE;
     return err == C2_E_DAMAGED || err == C2_E_CORRUPT ? EXIT_DAMAGED : EXIT_FAILED;
 }

@@ -340,7 +340,8 @@ files_done(struct c2_disk_req *r)
     struct wal *w = C2_CONTAINER_OF(r, struct wal, files.req);
     struct wal_files *f = &w->files;
     bool gone = f->state == WAL_FILES_REMOVE && r->err == C2_E_NOT_FOUND;
-    if (r->err == C2_E_NO_SPACE && may_wait(f->state)) {
+    bool full = r->err == C2_E_NO_SPACE || r->err == C2_E_QUOTA;
+    if (full && may_wait(f->state)) {
         C2_MARK("wal: no space for a segment");
         give_up(w);
     } else if (r->err != C2_E_OK && !gone) {

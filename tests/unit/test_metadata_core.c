@@ -351,6 +351,58 @@ request__that_an_epoch_makes_invalid_is_not_proposed_in_it(void **state)
     bft_free(r);
 }
 
+/* What an administrator's request for these members is answered. */
+static void
+ask_for_members(struct bft_replica *r, const uint16_t *ids, uint8_t n, struct bft_answer *a)
+{
+    struct bft_config next = r->config;
+    struct c2_buf config = { 0 }, op = { 0 };
+    struct bft_session s = { 0 };
+    next.epoch++;
+    next.base = 0;
+    next.n = n;
+    for (unsigned i = 0; i < n; i++) {
+        uint8_t secret[C2_ED25519_SECRET_LEN];
+        cheap_sign_key("replica", ids[i], secret, next.member[i].sign_key);
+        memcpy(next.member[i].identity_key, next.member[i].sign_key, MSG_KEY_LEN);
+        next.member[i].id = ids[i];
+    }
+    bft_config_encode(&next, &config);
+    msg_put_bytes(&op, c2_buf_slice(&config));
+    c2_wr_u8(&op, 0);
+    const struct msg_request m = { .kind = MSG_REQ_ADMIN, .cseq = 1, .op = c2_buf_slice(&op) };
+    *a = (struct bft_answer){ .cseq = 1 };
+    bft_admin(r, &m, 10, &s, a);
+    c2_buf_done(&config);
+    c2_buf_done(&op);
+}
+
+/* Of those who have made the state with which an epoch begins one correct one must stay. */
+static void
+change__takes_no_more_members_away_than_may_lie(void **state)
+{
+    (void)state;
+    static const uint16_t now[] = { 0, 1, 2, 3, 4, 5 };
+    static const uint16_t three_leave[] = { 3, 4, 5, 6 };
+    static const uint16_t one_leaves[] = { 1, 2, 3, 4, 5, 6 };
+    struct bft_replica *r = make_running();
+    struct bft_answer a;
+    struct bft_config six = r->config;
+    six.n = C2_ARRAY_LEN(now);
+    for (unsigned i = 4; i < six.n; i++)
+        six.member[i].id = now[i];
+    bft_use_config(r, &six);
+    ask_for_members(r, three_leave, C2_ARRAY_LEN(three_leave), &a);
+    assert_int_equal(a.code, MSG_ADMIN_REFUSED);
+    assert_true(c2_slice_equal(bft_answer_result(&a),
+                               c2_slice_str("at most f members can leave at a time")));
+    c2_blob_unref(a.result);
+    ask_for_members(r, one_leaves, C2_ARRAY_LEN(one_leaves), &a);
+    assert_int_equal(a.code, MSG_OK);
+    c2_blob_unref(a.result);
+    bft_free(r);
+}
+
 /* The epoch after this one, without this replica or with it again. */
 static void
 begin_next_epoch(struct bft_replica *r, bool member)
@@ -650,6 +702,7 @@ main(void)
         cmocka_unit_test(log__keeps_a_new_view_that_was_made_and_not_installed),
         cmocka_unit_test(replica__that_only_executes_slowly_does_not_fetch_the_state),
         cmocka_unit_test(request__that_an_epoch_makes_invalid_is_not_proposed_in_it),
+        cmocka_unit_test(change__takes_no_more_members_away_than_may_lie),
         cmocka_unit_test(former_member__stays_one_when_its_state_is_there),
         cmocka_unit_test(former_member__that_comes_back_fetches_what_it_lacks),
         cmocka_unit_test(bodies__are_not_sent_as_fast_as_they_can_be_asked_for),
