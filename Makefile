@@ -384,7 +384,7 @@ repro:
 
 # ---- for people ---------------------------------------------------------------------------------
 
-.PHONY: demo bench bench-bft bench-hostile bench-store install uninstall deb
+.PHONY: demo bench bench-bft bench-hostile bench-store install deb
 ##   demo                  four directory providers, a mount, a disaster; KEEP=1 leaves it mounted
 demo:
 	@tools/dev/install-deps build demo
