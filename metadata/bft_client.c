@@ -346,8 +346,9 @@ bft_client_submit_signed(struct coord *base, struct coord_req *r, struct c2_slic
     client_enlist(call, &c->waiting);
 }
 
-/* What is ordered may be happening now, and its answer be on the way: that is waited for, but not
- * for ever, since whoever cancels wants to end. */
+/* A command that was sent may be happening now, and its answer be on the way: that is waited for,
+ * but not for ever, since whoever cancels wants to end. An ordered read changes nothing; only its
+ * number is in use until it is answered, or given up for another one. */
 static void
 client_cancel(struct coord *base, struct coord_req *r)
 {
@@ -355,6 +356,11 @@ client_cancel(struct coord *base, struct coord_req *r)
     struct bft_call *call = r->priv;
     if (call == NULL)
         return; /* it has its answer */
+    if (call->state == CALL_ORDERED && call->kind == MSG_REQ_QUERY) {
+        client_complete_err(call, C2_E_CANCELED);
+        client_arm(call);
+        return;
+    }
     if (call->state == CALL_ORDERED) {
         call->patient_ns = C2_MIN(call->patient_ns, c2_now_ns(base->env) + CANCEL_NS);
         client_arm(call);

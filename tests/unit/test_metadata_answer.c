@@ -119,6 +119,41 @@ command__that_is_cancelled_ends_although_nobody_answers(void **state)
     assert_value(f, "counter", "\2"); /* it has happened, once */
 }
 
+static void
+assert_no_answer(struct coord_fixture *f, struct coord_call *call)
+{
+    static const struct c2_slice key = { (const uint8_t *)"key", 3 };
+    *call = (struct coord_call){ .r = { .verb = COORD_GET, .keys = &key, .nkeys = 1 } };
+    coord_call_start(f, call);
+    test_env_run_for(f->t, 10 * C2_NS_PER_S);
+    assert_false(call->completed);
+}
+
+/* It changes nothing, so nobody has to wait for what becomes of it. Many, so that their numbers are
+ * needed again. */
+static void
+read__that_is_cancelled_ends_at_once_although_nobody_answers(void **state)
+{
+    struct coord_fixture *f = *state;
+    struct coord_call call;
+    put(f, "key", "value");
+    for (unsigned k = 0; k < f->rig->n; k++)
+        test_hub_cut(f->rig->hub, BFT_RIG_CLIENT, k, true);
+    for (unsigned i = 0; i < 2 * BFT_SESSION_WINDOW; i++) {
+        assert_no_answer(f, &call);
+        coord_cancel(f->c, &call.r);
+        test_env_run_ready(f->t);
+        assert_true(call.completed);
+        assert_int_equal(call.r.err, C2_E_CANCELED);
+        coord_req_done(&call.r);
+    }
+    for (unsigned k = 0; k < f->rig->n; k++)
+        test_hub_cut(f->rig->hub, BFT_RIG_CLIENT, k, false);
+    for (unsigned i = 0; i < 2 * BFT_SESSION_WINDOW; i++)
+        put(f, "key", "again");
+    assert_value(f, "key", "again");
+}
+
 /* One replica lags, and gets one by one what it is about to execute as a group. */
 static void
 request__that_was_part_of_a_group_is_not_waited_for(void **state)
@@ -318,6 +353,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         T(command__is_executed_once_whatever_was_answered_since),
         T(command__that_is_cancelled_ends_although_nobody_answers),
+        T(read__that_is_cancelled_ends_at_once_although_nobody_answers),
         T(request__that_was_part_of_a_group_is_not_waited_for),
         T(answers__that_are_too_many_for_one_batch_come_all_the_same),
         T(clients__with_one_key_that_begin_at_once_are_not_taken_for_one),
