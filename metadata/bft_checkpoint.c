@@ -77,6 +77,14 @@ load_config(struct bft_replica *r, uint64_t n, struct c2_slice bytes)
     return C2_E_OK;
 }
 
+/* What is agreed on and in force from the boundary on; 0 = nothing is. */
+static bool
+is_next(struct c2_slice config, uint64_t boundary)
+{
+    struct bft_config c;
+    return boundary == 0 || (bft_config_decode(config, &c) == C2_E_OK && c.base == boundary);
+}
+
 static C2_RESULT
 load_meta(struct bft_replica *r, struct c2_slice value, uint64_t *ret_n)
 {
@@ -89,6 +97,8 @@ load_meta(struct bft_replica *r, struct c2_slice value, uint64_t *ret_n)
     uint64_t boundary = c2_rd_u64(&in);
     struct c2_slice next = c2_rd_bytes(&in, BFT_CONFIG_MAX);
     C2_TRY(c2_rd_finish(&in));
+    if (!is_next(next, boundary))
+        return C2_E_PARSE;
     r->time_ns = time_ns;
     bft_clock_agreed(r);
     memcpy(r->log_hash, log_hash, sizeof log_hash);

@@ -415,6 +415,8 @@ bft_session_load(struct bft_replica *r, uint64_t id, struct c2_slice value)
     s->ack_low = c2_rd_u64(&in);
     s->bitmap = c2_rd_u64(&in);
     r->nclosed += is_closed(s);
+    if (!is_closed(s) && s->ack_low > UINT64_MAX - BFT_SESSION_WINDOW)
+        return C2_E_PARSE; /* no request gets there */
     unsigned count = c2_rd_u8(&in);
     for (unsigned i = 0; i < count; i++)
         C2_TRY(load_answer(s, &in));

@@ -3,16 +3,21 @@
  * Messages of the coordination service and bodies of its log records, as bytes from anywhere. The
  * first byte says what the rest is: 'M' a message of any type; 'Q' a request whose commands are
  * taken apart; 'B' a batch; 'S' a certificate; 'V' the prepared list of a VIEW-CHANGE; 'W' a type
- * and the body of a log record.
+ * and the body of a log record; 'A' the records that a replica keeps in the state of its
+ * application.
  *
  * What decodes is canonical, and what it promises about counts and bounds holds.
  */
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/wire.h"
+#include "metadata/bft_int.h"
 #include "metadata/wal_record.h"
+#include "tests/lib/cheap_sign.h"
 #include "tests/lib/msg_recode.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -118,6 +123,107 @@ record(struct c2_slice in)
     expect_same(body, &again);
 }
 
+/* ---- records of a state ---------------------------------------------------------------------- */
+
+static struct bft_replica *
+new_replica(void)
+{
+    struct bft_setup setup = { .crypto = &cheap_sign };
+    struct bft_replica *r = NULL;
+    const char *why = NULL;
+    bft_config_default(&setup.config);
+    bft_limits_default(&setup.limits);
+    bft_timing_lan(&setup.timing);
+    setup.config.f = 1;
+    setup.config.n = 4;
+    for (unsigned i = 0; i < 4; i++) {
+        struct bft_member *m = &setup.config.member[i];
+        uint8_t secret[C2_ED25519_SECRET_LEN];
+        m->id = (uint16_t)i;
+        cheap_sign_key("replica", i, secret, m->sign_key);
+        memcpy(m->identity_key, m->sign_key, MSG_KEY_LEN);
+        if (i == 0)
+            memcpy(setup.sign_secret, secret, sizeof secret);
+    }
+    C2_ASSERT(bft_new(&setup, &r, &why) == C2_E_OK);
+    return r;
+}
+
+/* All of them, as if everything had changed. */
+static void
+save(struct bft_replica *r, uint64_t n, struct c2_buf *out)
+{
+    r->issued = n;
+    C2_LIST_FOREACH (&r->session_list, struct bft_session, s, link)
+        s->dirty = true;
+    bft_save_records(r, out);
+}
+
+/* As many requests as a session may have outstanding. */
+static void
+use(struct bft_replica *r, struct bft_session *s)
+{
+    struct msg_request m = { .kind = MSG_REQ_COMMAND, .session = s->id, .ack_low = s->ack_low };
+    memcpy(m.key, s->key, sizeof m.key);
+    for (unsigned i = 1; i <= BFT_SESSION_WINDOW; i++) {
+        struct bft_session *found = NULL;
+        m.cseq = s->ack_low + i;
+        enum bft_seen seen = bft_session_check(r, &m, &found);
+        C2_ASSERT(found == s && (seen == BFT_NEW || seen == BFT_DONE));
+        if (seen == BFT_NEW)
+            bft_session_answer(s, bft_session_mark(s, &m, r->issued), MSG_OK, c2_slice("x", 1));
+        C2_ASSERT(bft_session_check(r, &m, &found) == BFT_DONE);
+    }
+}
+
+/* It is entered at its boundary, whatever it is. */
+static void
+expect_good_next(const struct bft_replica *r, uint64_t n)
+{
+    struct bft_config c;
+    if (r->next_boundary == 0)
+        return;
+    C2_ASSERT(bft_config_decode(c2_buf_slice(&r->next_config), &c) == C2_E_OK);
+    C2_ASSERT(r->next_boundary == n || r->next_boundary == c.base);
+}
+
+static struct bft_replica *replica; /* one for all inputs: making one takes long */
+
+static void
+free_replica(void)
+{
+    bft_free(replica);
+}
+
+static void
+state_records(struct c2_slice in)
+{
+    struct c2_buf first = { 0 }, second = { 0 };
+    uint64_t n = 0, again = 0;
+    if (replica == NULL) {
+        replica = new_replica();
+        (void)atexit(free_replica);
+    }
+    struct bft_replica *r = replica;
+    r->next_boundary = 0;
+    c2_buf_clear(&r->next_config);
+    if (bft_load_records(r, in, &n) == C2_E_OK) {
+        expect_good_next(r, n);
+        save(r, n, &first);
+        C2_ASSERT(bft_load_records(r, c2_buf_slice(&first), &again) == C2_E_OK && n == again);
+        save(r, n, &second);
+        C2_ASSERT(c2_slice_equal(c2_buf_slice(&first), c2_buf_slice(&second)));
+        C2_LIST_FOREACH (&r->session_list, struct bft_session, s, link)
+            if (bft_session_find(r, s->id) != NULL) /* not closed */
+                use(r, s);
+        bft_save_records(r, &second);
+    }
+    c2_buf_done(&first);
+    c2_buf_done(&second);
+}
+
+/* ---------------------------------------------------------------------------------------------- */
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -142,6 +248,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 'W':
         record(rest);
+        break;
+    case 'A':
+        state_records(rest);
         break;
     default:
         break;
