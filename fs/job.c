@@ -123,6 +123,11 @@ saved(struct coord_req *r)
     struct jobs *js = s->js;
     enum c2_err err = result_of(s, 0);
     coord_req_done(r);
+    if (err == C2_E_CANCELED && js->stopping) {
+        C2_MARK("job: a save was cut short, the last one comes");
+        job_turn(s);
+        return;
+    }
     if (err != C2_E_OK && err != C2_E_FENCED) {
         c2_log(WARN, "job", "kind=%s err=%s its progress cannot be saved, trying again",
                s->job.kind->name, c2_err_name(err));
@@ -130,7 +135,8 @@ saved(struct coord_req *r)
             c2_timer_arm(js->part.env, &s->timer, c2_now_ns(js->part.env) + JOB_RETRY_NS);
             return;
         }
-        s->dirty = s->save_first = false; /* the next mount repeats what the record does not know */
+        /* The next mount repeats what the record does not know. */
+        s->dirty = s->save_first = s->tell_over = false;
     }
     job_turn(s);
 }

@@ -564,6 +564,20 @@ jobs__end_although_the_service_does_not_answer(void **state)
     }
 }
 
+/* The end of the mount meets the save of a job that is over: it is not work for the next mount. */
+static void
+job__that_is_over_when_the_mount_ends_stays_over(void **state)
+{
+    struct rig *r = *state;
+    assert_int_equal(start(r, "to=3", 0, NULL), C2_E_OK);
+    while (record(r)->state == JOB_RUNNING)
+        assert_true(test_env_step(r->store.t));
+    close_jobs(r);
+    open_jobs(r);
+    assert_int_equal(record(r)->state, JOB_DONE);
+    assert_int_equal(r->overs, 1);
+}
+
 int
 main(void)
 {
@@ -581,6 +595,7 @@ main(void)
         T(commit__changes_store_and_record_together),
         T(commit__of_a_mount_that_lost_its_lock_changes_nothing),
         T(jobs__end_although_the_service_does_not_answer),
+        T(job__that_is_over_when_the_mount_ends_stays_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
