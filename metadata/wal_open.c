@@ -2,7 +2,7 @@
 /*
  * Opening the log: reads every segment in order, gives its records back, and says what is lost.
  *
- *   MKDIR ─► ANCHOR ─► LIST ─► SEGMENT … ─► judge ─┬─► TAIL ──────────────────────► opened
+ *   MKDIR ─► ANCHOR ─► LIST ─► SEGMENT … ─► judge ─┬─► TAIL ─► LAST ──────────────► opened
  *                                                  └─► (new segment, new anchor) ─► opened
  *
  * A group is taken when its number, its first record's number and its link to the group before are
@@ -11,6 +11,9 @@
  * after the missing one was synced), a seal, a segment that is gone although a later one exists.
  * Then the log is damaged. It goes on in a new segment that says so ("resumes"), and what is before
  * it stays readable until it is trimmed.
+ *
+ * The last group of a killed process may be in the page cache alone, also for ever if its sync has
+ * failed: it is written and synced again (LAST) before anybody acts on it.
  */
 #include <inttypes.h>
 #include <stdarg.h>
@@ -32,6 +35,7 @@ enum reader_state {
     READER_LIST,
     READER_SEGMENT,
     READER_TAIL,
+    READER_LAST,
     READER_SETUP, /* wal_files.c prepares a segment, then the anchor */
 };
 
@@ -59,6 +63,9 @@ struct wal_reader {
     uint64_t tail; /* number of a segment, 0 = none */
     uint64_t tail_pos;
     size_t spare_size; /* of a prepared and empty one behind the tail; 0 = none */
+    /* The last group that was taken. */
+    uint64_t last_segment, last_at; /* 0 = none */
+    struct c2_buf last;             /* owned */
 
     struct wal_report report;
 };
@@ -70,6 +77,7 @@ wal_reader_free(struct wal_reader *r)
         return;
     c2_free(r->path);
     c2_free(r->numbers);
+    c2_buf_done(&r->last);
     c2_free(r);
 }
 
@@ -195,7 +203,13 @@ follow_groups(struct wal *w, struct wal_segment *s, struct c2_slice file, size_t
         r->lsn = h.first_lsn + h.nrecords;
         memcpy(r->prev, h.hash, sizeof r->prev);
         r->max_seq = C2_MAX(r->max_seq, h.seq);
+        r->last_segment = s->number;
+        r->last_at = pos;
         pos += wal_group_size(h.payload_len);
+    }
+    if (r->last_segment == s->number) {
+        c2_buf_clear(&r->last);
+        c2_buf_append(&r->last, file.data + r->last_at, C2_MIN(pos, file.len) - r->last_at);
     }
     return pos;
 }
@@ -502,7 +516,23 @@ got_list(struct wal *w, struct c2_slice names)
 }
 
 static void
-got_tail(struct wal *w, int file)
+write_last(struct wal *w, int file)
+{
+    struct wal_reader *r = w->reader;
+    w->file = file;
+    r->state = READER_LAST;
+    w->iov = c2_buf_slice(&r->last);
+    r->req.verb = C2_DISK_PWRITE;
+    r->req.flags = C2_DISK_DURABLE;
+    r->req.file = file;
+    r->req.offset = r->last_at;
+    r->req.iov = &w->iov;
+    r->req.niov = 1;
+    c2_disk(w->env, &r->req);
+}
+
+static void
+go_on_at_tail(struct wal *w, int file)
 {
     struct wal_reader *r = w->reader;
     w->file = file;
@@ -539,8 +569,10 @@ reader_done(struct c2_disk_req *req)
     } else if (r->state == READER_SEGMENT) {
         read_segment(w, r->numbers[r->index++], bytes);
         next_segment(w);
+    } else if (r->state == READER_TAIL && r->last_segment == r->tail) {
+        write_last(w, req->file);
     } else {
-        got_tail(w, req->file);
+        go_on_at_tail(w, req->file);
     }
     c2_blob_unref(reply);
 }

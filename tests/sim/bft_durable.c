@@ -2,7 +2,8 @@
 /*
  * A vote leaves only after its record is on the disk: checked at every PREPARE and COMMIT of a
  * correct replica, whatever becomes of them. What a crash makes of a vote that left too early is a
- * matter of chance.
+ * matter of chance. And no crash loses the record of a vote that was sent, also not one that was
+ * only read from the page cache when the replica started again.
  */
 #include <string.h>
 
@@ -87,6 +88,9 @@ bs_durable_synced(struct bs_proc *p, uint64_t lsn)
 void
 bs_durable_opened(struct bs_proc *p, uint64_t last_lsn)
 {
+    SIM_CHECK(p->s->w, p->voted_lsn <= last_lsn || p->rotten,
+              "replica %u has lost record %llu after it has sent its vote", p->index,
+              (unsigned long long)p->voted_lsn);
     p->durable_lsn = last_lsn;
     for (size_t i = 0; p->logged != NULL && i < 2 * RING * VIEWS; i++) {
         if (p->logged[i].lsn > last_lsn)
@@ -105,6 +109,7 @@ bs_durable_voted(struct bs_proc *p, const struct msg_head *h, const struct msg_v
                   "replica %u sends a %s for view %llu, %llu that is not on its disk", p->index,
                   msg_type_name(h->type), (unsigned long long)vote.view,
                   (unsigned long long)vote.n);
+        p->voted_lsn = C2_MAX(p->voted_lsn, l->lsn);
     }
 }
 

@@ -18,6 +18,7 @@
 #define WAL_PATH   "/wal"
 #define SEGMENT    WAL_SEGMENT_SIZE_MIN
 #define RESTART_NS (3 * C2_NS_PER_S)
+#define FRAIL      30 /* percent of what it signs, and then it loses power */
 
 /* ---- actions --------------------------------------------------------------------------------- */
 
@@ -43,10 +44,11 @@ maybe_die(struct bs_proc *p, struct c2_slice msg)
 {
     struct bs *s = p->s;
     struct msg_head h;
-    if (s->sudden == 0 || p->faulty || (s->sudden_ids >> p->id & 1) == 0 ||
+    unsigned chance = p->frail && !s->healed ? FRAIL : s->sudden;
+    if (chance == 0 || p->faulty || (s->sudden_ids >> p->id & 1) == 0 ||
         msg_read_head(msg, &h) != C2_E_OK || !msg_is_signed(h.type) ||
         (s->sudden_types >> h.type & 1) == 0 || c2_timer_armed(&p->die) ||
-        !sim_rng_chance(&s->rng, s->sudden))
+        !sim_rng_chance(&s->rng, chance))
         return;
     C2_MARK("sim: a replica crashes right after it has signed");
     sim_arm(s->w, &p->die, s->w->now_ns);
@@ -204,10 +206,25 @@ wal_replays(void *arg, uint64_t lsn, unsigned type, struct c2_slice body)
     bs_event(p, &ev);
 }
 
+/* The process must end at once; not inside of the callback. */
+static void
+wal_failed(void *arg, enum c2_err err)
+{
+    struct bs_proc *p = arg;
+    (void)err;
+    C2_MARK("sim: fsync failed");
+    p->aborts = true;
+    sim_arm(p->s->w, &p->die, p->s->w->now_ns);
+}
+
 static void
 wal_opened(void *arg, enum c2_err err, const struct wal_report *r)
 {
     struct bs_proc *p = arg;
+    if (err == C2_E_IO) { /* its end could not be made durable */
+        wal_failed(p, err);
+        return;
+    }
     SIM_CHECK(p->s->w, err == C2_E_OK, "the log of replica %u: %s", p->index, c2_err_name(err));
     SIM_CHECK(p->s->w, !r->damaged || p->rotten || p->faulty, "the log of replica %u: %s", p->index,
               r->damage);
@@ -232,23 +249,16 @@ wal_synced_to(void *arg, uint64_t lsn)
     bs_event(p, &ev);
 }
 
-/* The process must end at once; not inside of the callback. */
-static void
-wal_failed(void *arg, enum c2_err err)
-{
-    struct bs_proc *p = arg;
-    (void)err;
-    C2_MARK("sim: fsync failed");
-    sim_arm(p->s->w, &p->die, p->s->w->now_ns);
-}
-
 static void
 die_due(struct c2_timer *t)
 {
     struct bs_proc *p = C2_CONTAINER_OF(t, struct bs_proc, die);
     if (!p->up)
         return;
-    bs_crash(p);
+    if (p->aborts)
+        bs_kill(p);
+    else
+        bs_crash(p);
     sim_arm(p->s->w, &p->restart, p->s->w->now_ns + sim_rng_scale(&p->s->rng, 1000, C2_NS_PER_S));
 }
 
@@ -301,7 +311,7 @@ bs_start(struct bs_proc *p)
     p->exec = bft_exec_new(app);
     open_core(p);
     p->up = true;
-    p->started = false;
+    p->started = p->aborts = false;
     memset(&p->last, 0, sizeof p->last);
     const struct wal_options w = {
         .path = WAL_PATH,
@@ -320,8 +330,8 @@ bs_start(struct bs_proc *p)
         bs_lie_start(p);
 }
 
-void
-bs_crash(struct bs_proc *p)
+static void
+end_process(struct bs_proc *p, enum sim_crash how)
 {
     struct bs *s = p->s;
     C2_ASSERT(p->up);
@@ -339,12 +349,27 @@ bs_crash(struct bs_proc *p)
     bft_exec_free(p->exec);
     SIM_CHECK(s->w, p->life.blocks.count == 0, "replica %u leaked %zu bytes", p->index,
               p->life.bytes);
-    sim_node_crash(p->node, SIM_CRASH_MACHINE);
+    sim_node_crash(p->node, how);
     p->core = NULL;
     p->exec = NULL;
     p->wal = NULL;
     p->up = p->started = false;
     p->lives++;
+}
+
+void
+bs_crash(struct bs_proc *p)
+{
+    p->frail = false;
+    end_process(p, SIM_CRASH_MACHINE);
+}
+
+void
+bs_kill(struct bs_proc *p)
+{
+    C2_MARK("sim: a replica is killed");
+    p->frail = sim_rng_chance(&p->s->rng, 50);
+    end_process(p, SIM_CRASH_DAEMON);
 }
 
 static void

@@ -78,12 +78,15 @@ struct bs_proc {
     struct sim_node *node;
     struct wal *wal; /* owned by the node's life */
     uint64_t durable_lsn;
+    uint64_t voted_lsn;       /* the highest record of a vote that it has sent */
     struct bs_logged *logged; /* owned; NULL = nothing yet */
     struct sim_life life;     /* of the core */
     size_t life_base;
     struct bft_replica *core;
     struct bft_exec *exec;
     bool up, started, keep_down;
+    bool aborts; /* it has found that its disk does not do what it should */
+    bool frail;  /* it was killed, and may lose power soon after it has started again */
     unsigned lives;
     struct c2_list jobs; /* bft_job.link */
     uint64_t exec_ns;    /* a job takes up to this */
@@ -228,7 +231,8 @@ bool bs_converged(struct bs *s);
 
 /* bft_node.c */
 void bs_start(struct bs_proc *p);
-void bs_crash(struct bs_proc *p);
+void bs_crash(struct bs_proc *p); /* its machine loses power */
+void bs_kill(struct bs_proc *p);  /* the process alone: the page cache stays */
 void bs_event(struct bs_proc *p, struct bft_event *ev);
 void bs_proc_init(struct bs_proc *p);
 void bs_proc_done(struct bs_proc *p);

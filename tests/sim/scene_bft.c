@@ -28,7 +28,10 @@ crash_one(struct bs *s, struct bs_proc *p)
     if (!p->up)
         return;
     C2_MARK("sim: a replica crashes");
-    bs_crash(p);
+    if (s->victim != (int)p->index && !s->outages && sim_rng_chance(&s->rng, 50))
+        bs_kill(p);
+    else
+        bs_crash(p);
     if (s->victim == (int)p->index && sim_rng_chance(&s->rng, 50)) {
         p->rotten = true;
         unsigned dice = (unsigned)sim_rng_below(&s->rng, 4);

@@ -167,6 +167,44 @@ wal__nothing_is_told_before_the_sync(void **state)
     wal_rig_wait(f, 1);
 }
 
+struct durable_write {
+    uint64_t at;
+    bool seen;
+};
+
+static enum c2_err
+look_for_durable_write(void *arg, const struct c2_disk_req *r)
+{
+    struct durable_write *w = arg;
+    bool durable = r->verb == C2_DISK_PWRITE && (r->flags & C2_DISK_DURABLE) != 0;
+    w->seen = w->seen || (durable && r->offset == w->at);
+    return C2_E_OK;
+}
+
+/* A process that is killed leaves a group in the page cache that was not synced, or whose sync has
+ * failed. Whoever reads it acts on it: it must not be gone when power fails then. */
+static void
+wal__the_last_group_is_made_durable_before_it_is_used(void **state)
+{
+    struct fixture *f = *state;
+    struct durable_write last = { .at = 2 * WAL_BLOCK };
+    open_log(f);
+    put(f, "1");
+    put(f, "2");
+    close_log(f);
+    struct c2_buf before = load(f, FIRST);
+    test_env_set_disk_hook(f->t, look_for_durable_write, &last);
+    open_log(f);
+    assert_string_equal(c2_buf_cstr(&f->texts), "1:7:1 2:7:2 ");
+    assert_true(last.seen);
+    test_env_set_disk_hook(f->t, NULL, NULL);
+    struct c2_buf after = load(f, FIRST);
+    assert_memory_equal(before.data, after.data, 3 * WAL_BLOCK);
+    put(f, "3");
+    c2_buf_done(&before);
+    c2_buf_done(&after);
+}
+
 static void
 wal__goes_on_over_many_segments_and_large_records(void **state)
 {
@@ -289,6 +327,24 @@ wal__a_failed_write_or_sync_is_final(void **state)
         test_env_set_disk_hook(f->t, NULL, NULL);
         wal_rig_close(f);
     }
+}
+
+static void
+wal__an_end_that_cannot_be_made_durable_is_an_error(void **state)
+{
+    struct fixture *f = *state;
+    struct fault x = { .verb = C2_DISK_PWRITE, .on = true };
+    open_log(f);
+    put(f, "1");
+    close_log(f);
+    test_env_set_disk_hook(f->t, io_error, &x);
+    start_open(f);
+    test_env_run_until(f->t, &f->opened);
+    assert_int_equal(f->err, C2_E_IO);
+    close_log(f);
+    test_env_set_disk_hook(f->t, NULL, NULL);
+    open_log(f);
+    assert_string_equal(c2_buf_cstr(&f->texts), "1:7:1 ");
 }
 
 static void
@@ -771,11 +827,13 @@ main(void)
         T(wal__one_turn_is_one_sync),
         T(wal__what_nobody_waits_for_goes_with_the_next_record_or_after_a_while),
         T(wal__nothing_is_told_before_the_sync),
+        T(wal__the_last_group_is_made_durable_before_it_is_used),
         T(wal__goes_on_over_many_segments_and_large_records),
         T(wal__closing_makes_durable_what_was_appended),
         T(wal__may_be_closed_at_any_step),
         T(wal__trimmed_records_do_not_come_back_and_segments_are_used_again),
         T(wal__a_failed_write_or_sync_is_final),
+        T(wal__an_end_that_cannot_be_made_durable_is_an_error),
         T(wal__a_folder_that_cannot_be_read_is_an_error),
         T(wal__a_group_torn_at_any_byte_is_cut),
         T(wal__a_group_torn_in_front_is_cut),
