@@ -292,7 +292,9 @@ log_synced(void *arg, uint64_t lsn)
 static void
 log_failed(void *arg, enum c2_err err)
 {
-    node_fail(arg, err, "the log cannot be written; what is on the disk is unknown");
+    node_fail(arg, err,
+              err == C2_E_NO_SPACE ? "the log has no space"
+                                   : "the log cannot be written; what is on the disk is unknown");
 }
 
 static void

@@ -60,8 +60,7 @@ wal_fail(struct wal *w, enum c2_err err)
         return;
     w->failed = true;
     c2_timer_stop(w->env, &w->idle_timer);
-    c2_log(ERROR, "wal", "path=%s err=%s; what is on the disk is unknown now", w->o.path,
-           c2_err_name(err));
+    c2_log(ERROR, "wal", "path=%s err=%s; the log cannot go on", w->o.path, c2_err_name(err));
     w->o.failed(w->o.arg, err);
 }
 

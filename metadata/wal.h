@@ -19,6 +19,7 @@
 #define WAL_SEGMENT_SIZE_DEFAULT (16u << 20)
 #define WAL_SEGMENT_SIZE_MIN     (64u << 10)
 #define WAL_BODY_MAX             (48u << 20) /* bytes of one record */
+#define WAL_WAIT_MAX             (64u << 20) /* bytes that wait for space; with more it fails */
 #define WAL_TEXT_MAX             160
 
 struct wal_report {
@@ -44,7 +45,7 @@ struct wal_options {
     /* Every record up to lsn is durable. */
     void (*synced)(void *arg, uint64_t lsn);
     /* Writing or syncing failed: nobody knows what is on the disk, so the process must end at once.
-     * No callback comes after it. */
+     * Or NO_SPACE: too much waits for it. No callback comes after it. */
     void (*failed)(void *arg, enum c2_err err);
     void *arg;
 };

@@ -224,6 +224,15 @@ start_prepare(struct wal *w)
     }
 }
 
+static size_t
+waiting_bytes(const struct wal *w)
+{
+    size_t bytes = 0;
+    C2_LIST_FOREACH (&w->groups, struct wal_group, g, link)
+        bytes += g->bytes.len;
+    return bytes;
+}
+
 /* What was to be written waits, and nothing is removed: that is safe for as long as it takes. */
 static void
 give_up(struct wal *w)
@@ -238,6 +247,8 @@ give_up(struct wal *w)
     f->full = true;
     if (w->closing)
         wal_give_up(w);
+    else if (waiting_bytes(w) > WAL_WAIT_MAX)
+        wal_fail(w, C2_E_NO_SPACE);
     else
         c2_timer_arm(w->env, &f->retry, c2_now_ns(w->env) + RETRY_NS);
     f->anchor_due = f->anchor_due || f->state == WAL_FILES_ANCHOR;

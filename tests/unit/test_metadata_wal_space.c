@@ -86,6 +86,34 @@ wal__a_full_disk_delays_a_trim_until_there_is_space(void **state)
     assert_int_equal(f->report.last_lsn, 101);
 }
 
+/* Others go on, and what is to be logged of it takes memory. */
+static void
+wal__a_full_disk_is_waited_for_with_bounded_memory(void **state)
+{
+    struct wal_rig *f = *state;
+    bool full = false;
+    static char text[1u << 20];
+    memset(text, 'x', sizeof text - 1);
+    wal_rig_open(f);
+    test_env_set_disk_hook(f->t, no_space, &full);
+    full = true;
+    for (unsigned i = 0; i < WAL_WAIT_MAX / sizeof text - 1; i++)
+        wal_rig_append(f, 1, text);
+    test_env_run_for(f->t, 10 * C2_NS_PER_S);
+    assert_int_equal(f->failure, C2_E_OK);
+    for (unsigned i = 0; i < 2; i++)
+        wal_rig_append(f, 1, text);
+    test_env_run_for(f->t, 10 * C2_NS_PER_S);
+    assert_int_equal(f->failure, C2_E_NO_SPACE);
+    wal_rig_close(f);
+    f->failure = C2_E_OK;
+    full = false;
+    test_env_set_disk_hook(f->t, NULL, NULL);
+    wal_rig_open(f); /* nothing that was said to be durable is lost */
+    assert_false(f->report.damaged);
+    wal_rig_put(f, "goes on");
+}
+
 /* A replica is stopped while it waits for space: what waits was never said to be durable. */
 static void
 wal__a_full_disk_does_not_keep_it_from_closing(void **state)
@@ -156,6 +184,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         T(wal__a_full_disk_delays_records_until_there_is_space),
         T(wal__a_full_disk_delays_a_trim_until_there_is_space),
+        T(wal__a_full_disk_is_waited_for_with_bounded_memory),
         T(wal__a_full_disk_does_not_keep_it_from_closing),
         T(wal__a_full_disk_does_not_keep_it_from_closing_before_it_was_open),
         T(wal__what_waits_when_it_is_closed_gets_segments),
