@@ -57,7 +57,31 @@ meta_put_file(const struct cmd_ctx *x, const char *what, const struct meta_file 
     if (err == C2_E_OK && fsync(fd) != 0)
         err = c2_err_from_errno(errno);
     close(fd);
-    return err == C2_E_OK ? CTL_EXIT_OK : cmd_fail(x, err, what, path, NULL, NULL);
+    if (err == C2_E_OK)
+        return CTL_EXIT_OK;
+    (void)unlink(path); /* ours, and no file at all */
+    return cmd_fail(x, err, what, path, NULL, NULL);
+}
+
+void
+meta_remove(const char *dir, const char *const *names, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        C2_AUTO(c2_free_auto) char *path = c2_asprintf("%s/%s", dir, names[i]);
+        if (unlink(path) != 0)
+            (void)rmdir(path);
+    }
+    (void)rmdir(dir);
+}
+
+void
+meta_remove_replica(const char *dir)
+{
+    static const char *const names[] = {
+        "data/" CLUSTER_FIRST_START, "data/" CLUSTER_OWNER, "data",
+        "c2fs-metad.conf",           "replica.key",         "root.pub"
+    };
+    meta_remove(dir, names, C2_ARRAY_LEN(names));
 }
 
 /* A new file below the folder. */
@@ -103,9 +127,7 @@ put_replica(const struct init *a, const struct cluster_files *f, size_t i)
 static int
 put_all(const struct init *a, const struct cluster_files *f)
 {
-    int code = make_dir(a, a->dir);
-    if (code == CTL_EXIT_OK)
-        code = put_file(a, "root.pub", 0644, &f->trust);
+    int code = put_file(a, "root.pub", 0644, &f->trust);
     if (code == CTL_EXIT_OK)
         code = put_file(a, "client.key", 0600, &f->client);
     if (code == CTL_EXIT_OK)
@@ -114,6 +136,24 @@ put_all(const struct init *a, const struct cluster_files *f)
         code = put_replica(a, f, i);
     if (code == CTL_EXIT_OK) /* the last: whoever waits for it finds everything */
         code = put_file(a, "client.conf", 0644, &f->client_conf);
+    return code;
+}
+
+/* A new folder with everything in it, or none. */
+static int
+put_folder(const struct init *a, const struct cluster_files *f)
+{
+    static const char *const names[] = { "client.conf", "admin.key", "client.key", "root.pub" };
+    int code = make_dir(a, a->dir);
+    if (code != CTL_EXIT_OK)
+        return code;
+    code = put_all(a, f);
+    for (size_t i = 0; code != CTL_EXIT_OK && i < a->n; i++) {
+        C2_AUTO(c2_free_auto) char *dir = c2_asprintf("%s/replica-%zu", a->dir, i + 1);
+        meta_remove_replica(dir);
+    }
+    if (code != CTL_EXIT_OK)
+        meta_remove(a->dir, names, C2_ARRAY_LEN(names));
     return code;
 }
 
@@ -205,7 +245,7 @@ run_init(struct cmd_ctx *x, int argc, char **argv)
         code =
             cmd_fail(x, C2_E_EXISTS, "meta init", a.dir, "exists already", "choose a new folder");
     else if (!x->dry_run)
-        code = put_all(&a, &files);
+        code = put_folder(&a, &files);
     if (code == CTL_EXIT_OK)
         print_init(&a);
     c2_free(error);

@@ -73,14 +73,19 @@ put_client(const struct client *a, const struct cluster_client *c)
         { a->dir, "client.key", 0600, &c->key },
         { a->dir, "client.conf", 0644, &c->conf },
     };
+    static const char *const names[] = { "client.conf", "client.key", "root.pub" };
     if (trust_path == NULL)
         return cmd_fail(a->x, C2_E_CONFIG, client_what, a->service, "it has no trust file", NULL);
     enum c2_err err = c2_os_read_file(trust_path, KEY_FILE_MAX, &trust, NULL);
     if (err != C2_E_OK)
         return cmd_fail(a->x, err, client_what, trust_path, NULL, NULL);
     int code = meta_make_dir(a->x, client_what, a->dir);
+    if (code != CTL_EXIT_OK)
+        return code;
     for (size_t i = 0; code == CTL_EXIT_OK && i < C2_ARRAY_LEN(files); i++)
         code = meta_put_file(a->x, client_what, &files[i]);
+    if (code != CTL_EXIT_OK)
+        meta_remove(a->dir, names, C2_ARRAY_LEN(names));
     return code;
 }
 

@@ -67,7 +67,7 @@ struct change {
     const char *trust_path;
     char *admin_default, *dir; /* owned */
     struct cluster_plan plan;
-    bool has_dir; /* made by us */
+    unsigned after; /* so many replicas there are then */
 };
 
 static const char what[] = "meta replica";
@@ -175,8 +175,8 @@ static int
 check_standing(struct change *a, struct cluster_info *info)
 {
     struct standing t = { .s = &a->s, .info = info, .leaves = a->c.leaves };
-    unsigned n = info->n + (a->c.address != NULL) - (a->c.leaves != 0);
-    t.need = cluster_quorum(n, info->f);
+    a->after = info->n + (a->c.address != NULL) - (a->c.leaves != 0);
+    t.need = cluster_quorum(a->after, info->f);
     t.again.fire = standing_again;
     t.begin_ns = c2_now_ns(a->s.env);
     c2_timer_arm(a->s.env, &t.again, c2_now_ns(a->s.env));
@@ -188,26 +188,10 @@ check_standing(struct change *a, struct cluster_info *info)
         return CTL_EXIT_OK;
     C2_AUTO(c2_free_auto)
     char *text = c2_asprintf("%u of the %u replicas would run after this, and %u are needed", count,
-                             n, t.need);
+                             a->after, t.need);
     return cmd_fail(a->x, C2_E_PRECONDITION, what, NULL, text,
                     "first start those that c2fsctl meta status shows as not running; with --yes "
                     "the service stands still until enough run");
-}
-
-/* In the order in which they are removed when the service refuses. */
-static const char *const names[] = { FIRST_START,       OWNER,         "data",
-                                     "c2fs-metad.conf", "replica.key", "root.pub" };
-
-static void
-remove_files(const struct change *a)
-{
-    for (size_t i = 0; a->has_dir && i < C2_ARRAY_LEN(names); i++) {
-        C2_AUTO(c2_free_auto) char *path = c2_asprintf("%s/%s", a->dir, names[i]);
-        if (unlink(path) != 0)
-            (void)rmdir(path);
-    }
-    if (a->has_dir)
-        (void)rmdir(a->dir);
 }
 
 static int
@@ -224,11 +208,13 @@ put_files(struct change *a)
     C2_AUTO(c2_free_auto) char *data = c2_asprintf("%s/data", a->dir);
     cluster_write_trust(a->s.coord, service_name(&a->s), &trust);
     int code = meta_make_dir(a->x, what, a->dir);
-    a->has_dir = code == CTL_EXIT_OK;
-    if (code == CTL_EXIT_OK)
-        code = meta_make_dir(a->x, what, data);
+    if (code != CTL_EXIT_OK)
+        return code;
+    code = meta_make_dir(a->x, what, data);
     for (size_t i = 0; code == CTL_EXIT_OK && i < C2_ARRAY_LEN(files); i++)
         code = meta_put_file(a->x, what, &files[i]);
+    if (code != CTL_EXIT_OK)
+        meta_remove_replica(a->dir);
     return code;
 }
 
@@ -252,7 +238,7 @@ order(struct change *a)
     if (k.q.err == C2_E_OK)
         return CTL_EXIT_OK;
     if (k.q.err == C2_E_NOT_PERMITTED) {
-        remove_files(a);
+        meta_remove_replica(a->dir);
         return cmd_fail(a->x, C2_E_CONFLICT, what, NULL, k.q.why, "try again in a moment");
     }
     return cmd_fail(a->x, k.q.err, what, NULL, "it is not known whether the change was accepted",
@@ -276,20 +262,20 @@ wait_for_epoch(struct change *a, struct cluster_info *info)
 }
 
 static void
-print_change(const struct change *a, const struct cluster_info *info)
+print_change(const struct change *a)
 {
     struct c2_buf out = { 0 };
     struct c2_json j;
     if (a->x->json) {
         cmd_json_begin(&j, &out, "c2fs.meta-replica/1");
         c2_json_u64(&j, "epoch", a->plan.epoch);
-        c2_json_u64(&j, "replicas", info->n);
+        c2_json_u64(&j, "replicas", a->after);
         c2_json_str(&j, "folder", a->c.address != NULL ? a->dir : NULL);
         cmd_json_print(&j, &out);
         return;
     }
     (void)printf("%s: epoch %u has %u replicas\n", a->x->dry_run ? "planned" : "done",
-                 a->plan.epoch, info->n);
+                 a->plan.epoch, a->after);
     if (a->c.address != NULL)
         (void)printf("  %s  for %s: move it there, as /var/lib/c2fs-metad/N;\n"
                      "  systemctl enable --now c2fs-metad@N, or c2fs-metad -C c2fs-metad.conf\n",
@@ -324,7 +310,7 @@ run_change(struct change *a)
             code = wait_for_epoch(a, &info);
     }
     if (code == CTL_EXIT_OK)
-        print_change(a, &info);
+        print_change(a);
     return code;
 }
 

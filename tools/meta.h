@@ -21,6 +21,11 @@ struct meta_file {
 /* A new file, durable; an exit code. */
 int meta_put_file(const struct cmd_ctx *x, const char *what, const struct meta_file *f);
 
+/* What could not be finished goes: files and folders of these names, in this order, in a folder of
+ * ours, and that. */
+void meta_remove(const char *dir, const char *const *names, size_t n);
+void meta_remove_replica(const char *dir);
+
 /* A request that is ordered and changes nothing: the service does a batch more. */
 enum c2_err meta_push(struct service *s);
 /* Connected, and in the epoch that the service is in; an exit code. */

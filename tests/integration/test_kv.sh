@@ -24,6 +24,11 @@ done
 check "three replicas are too few" ends_with 3 "$C2FSCTL" meta init "$WORK/none" a:1 b:1 c:1
 check "a dry run" says 0 "nothing was written" "$C2FSCTL" --dry-run meta init "$WORK/none" '[::1]:1' b:1 c:1 d:1
 check "leaves nothing" [ ! -e "$WORK/none" ]
+# Files of 1 KiB at most: root.pub has more.
+# shellcheck disable=SC2016 # for the other shell
+check "a file that cannot be written" says 1 "larger than its limit" \
+    bash -c 'trap "" XFSZ; ulimit -f 1; exec "$@"' - "$C2FSCTL" meta init "$WORK/none" a:1 b:1 c:1 d:1
+check "leaves nothing either" [ ! -e "$WORK/none" ]
 replicas_new
 check "a replica that has never run is not damaged" says 0 "never run" "$METAD" --verify -C "$COORD/replica-1/c2fs-metad.conf"
 check "a folder that is there is not taken" ends_with 10 "$C2FSCTL" --dry-run meta init "$COORD" a:1 b:1 c:1 d:1
