@@ -186,21 +186,21 @@ look_for_durable_write(void *arg, const struct c2_disk_req *r)
 static void
 wal__the_last_group_is_made_durable_before_it_is_used(void **state)
 {
-    struct fixture *f = *state;
+    struct wal_rig *f = *state;
     struct durable_write last = { .at = 2 * WAL_BLOCK };
-    open_log(f);
-    put(f, "1");
-    put(f, "2");
-    close_log(f);
+    wal_rig_open(f);
+    wal_rig_put(f, "1");
+    wal_rig_put(f, "2");
+    wal_rig_close(f);
     struct c2_buf before = load(f, FIRST);
     test_env_set_disk_hook(f->t, look_for_durable_write, &last);
-    open_log(f);
+    wal_rig_open(f);
     assert_string_equal(c2_buf_cstr(&f->texts), "1:7:1 2:7:2 ");
     assert_true(last.seen);
     test_env_set_disk_hook(f->t, NULL, NULL);
     struct c2_buf after = load(f, FIRST);
     assert_memory_equal(before.data, after.data, 3 * WAL_BLOCK);
-    put(f, "3");
+    wal_rig_put(f, "3");
     c2_buf_done(&before);
     c2_buf_done(&after);
 }
@@ -332,18 +332,18 @@ wal__a_failed_write_or_sync_is_final(void **state)
 static void
 wal__an_end_that_cannot_be_made_durable_is_an_error(void **state)
 {
-    struct fixture *f = *state;
+    struct wal_rig *f = *state;
     struct fault x = { .verb = C2_DISK_PWRITE, .on = true };
-    open_log(f);
-    put(f, "1");
-    close_log(f);
+    wal_rig_open(f);
+    wal_rig_put(f, "1");
+    wal_rig_close(f);
     test_env_set_disk_hook(f->t, io_error, &x);
-    start_open(f);
+    wal_rig_start(f);
     test_env_run_until(f->t, &f->opened);
     assert_int_equal(f->err, C2_E_IO);
-    close_log(f);
+    wal_rig_close(f);
     test_env_set_disk_hook(f->t, NULL, NULL);
-    open_log(f);
+    wal_rig_open(f);
     assert_string_equal(c2_buf_cstr(&f->texts), "1:7:1 ");
 }
 
