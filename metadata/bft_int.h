@@ -47,6 +47,7 @@ struct bft_principal {
     unsigned requests;  /* all of them */
     uint64_t served;    /* requests that were executed */
     uint64_t served_ns; /* the last one */
+    uint64_t commands;  /* in those */
 };
 
 /* Requests of one session (or OPENs of one key) that are not executed. */
@@ -71,6 +72,7 @@ struct bft_request {
     uint64_t cseq;
     unsigned commands;
     uint64_t passed_ns; /* to the primary, by us; 0 = not */
+    uint64_t before;    /* principal->commands then */
     bool proposed;      /* in this view */
     bool stranger;      /* of a session that is not known here (yet) */
 };

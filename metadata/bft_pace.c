@@ -9,11 +9,12 @@
  * often enough, the backup wishes for another view; a quorum must have seen the same. Each session
  * counts for itself, so that a primary cannot starve one and please the others.
  *
- * Not measured: what waited behind a full pipeline (that is load), and what this replica did not
- * pass on itself (a client could make any primary look slow). Clients ask all replicas only after a
- * while: of what the primary had before, a backup sees the rest of the time, which is why some that
- * look fast excuse nothing. The patience doubles with each view left for this reason, until one
- * lasts: where all are slow, changing them does not help.
+ * Not measured: what waited behind a full pipeline (that is load) or behind more of its own key
+ * than a primary lets through at once, and what this replica did not pass on itself (a client could
+ * make any primary look slow). Clients ask all replicas only after a while: of what the primary had
+ * before, a backup sees the rest of the time, which is why some that look fast excuse nothing. The
+ * patience doubles with each view left for this reason, until one lasts: where all are slow,
+ * changing them does not help.
  */
 #include "base/mark.h"
 #include "metadata/bft_int.h"

@@ -18,7 +18,7 @@
 #define FORWARDS_MAX 256                    /* to a new primary at once */
 #define FAIR_MAX     (4 * BFT_SESSIONS_KEY) /* requests of a key between two of one session */
 #define FAIR_TIMES   4                      /* times request_ns that it may take at most */
-#define PACED_MAX    (BFT_SHARE / 4) /* requests of a key that wait, when its pace is taken */
+#define PACED_MAX    (2 * BFT_SHARE) /* commands of a key before one that waits for the primary */
 
 static bool
 command_is_over(struct bft_replica *r, const struct msg_request *m)
@@ -201,6 +201,17 @@ bft_requests_free(struct bft_replica *r)
     c2_map_done(&r->principals);
 }
 
+static unsigned
+count_commands(const struct msg_request *m)
+{
+    struct c2_slice rest = m->op;
+    struct msg_request one;
+    unsigned count = 0;
+    while (msg_next_command(m, count, &rest, &one))
+        count++;
+    return count;
+}
+
 uint64_t
 bft_request_done(struct bft_replica *r, const struct msg_request *m)
 {
@@ -210,6 +221,7 @@ bft_request_done(struct bft_replica *r, const struct msg_request *m)
     if (p != NULL) {
         p->served++;
         p->served_ns = r->now_ns;
+        p->commands += count_commands(m);
     }
     if (q == NULL)
         return 0;
@@ -220,7 +232,8 @@ bft_request_done(struct bft_replica *r, const struct msg_request *m)
     c2_list_append(&r->ages, &q->by_age);
     struct bft_request *req = find_request(q, m->cseq);
     if (req != NULL) {
-        passed_ns = p->requests <= PACED_MAX ? req->passed_ns : 0; /* else it waits for itself */
+        bool for_itself = p->commands - req->before > PACED_MAX; /* behind others of its key */
+        passed_ns = for_itself ? 0 : req->passed_ns;
         remove_request(r, req);
     }
     return passed_ns;
@@ -266,17 +279,6 @@ forward(struct bft_replica *r, uint32_t seats, const struct bft_bytes *msg)
     c2_blob_unref(blob);
 }
 
-static unsigned
-count_commands(const struct msg_request *m)
-{
-    struct c2_slice rest = m->op;
-    struct msg_request one;
-    unsigned count = 0;
-    while (msg_next_command(m, count, &rest, &one))
-        count++;
-    return count;
-}
-
 static struct bft_request *
 insert(struct bft_replica *r, struct bft_queue *q, const struct msg_request *m,
        struct c2_blob *blob, struct c2_slice msg)
@@ -308,6 +310,7 @@ pass_on(struct bft_replica *r, struct bft_request *req)
 {
     forward(r, 1u << bft_primary(r, r->view), &req->msg);
     req->passed_ns = r->now_ns;
+    req->before = req->queue->principal->commands;
 }
 
 void

@@ -277,6 +277,92 @@ room__is_kept_for_what_backups_pass_on_when_clients_have_taken_all(void **state)
     bench_free(b);
 }
 
+/* ---- pace ------------------------------------------------------------------------------------ */
+
+#define AGREE_NS (100 * C2_NS_PER_MS)
+#define GROUP    16u /* requests that it asks for at once, each with as many commands as it may */
+
+static struct msg_request
+ask_for_many(struct bench *b, uint64_t cseq, struct c2_slice ops)
+{
+    struct msg_request m = { .kind = MSG_REQ_COMMANDS, .cseq = cseq, .ack_low = cseq - 1 };
+    struct c2_buf out = { 0 };
+    m.session = b->session[0][0];
+    m.op = ops;
+    memcpy(m.key, b->key[0], MSG_KEY_LEN);
+    msg_write_request(&out, b->r->config.cluster, &m);
+    msg_sign(&cheap_sign, b->secret[0], &out, 0);
+    struct c2_blob *msg = c2_blob_copy(out.data, out.len);
+    bft_on_request(b->r, msg, c2_blob_slice(msg), CONN, false);
+    c2_blob_unref(msg);
+    c2_buf_done(&out);
+    return m;
+}
+
+/* Its turn has come, long after others of its key: of those that this backup has seen, and of
+ * those that it has not. */
+static void
+propose_next(struct bench *b, const struct msg_request *m)
+{
+    struct bft_slot s = { .have_proposal = true, .view = b->r->view };
+    b->r->now_ns += AGREE_NS;
+    s.seen_ns = b->r->now_ns;
+    bft_pace_request(b->r, &s, m->session, bft_request_done(b->r, m));
+}
+
+/* The primary gives a client its share and not more; one that wants much more waits for itself. */
+static void
+primary__does_not_look_slow_because_of_a_greedy_client(void **state)
+{
+    (void)state;
+    struct bft_limits limits;
+    bft_limits_default(&limits);
+    struct c2_buf ops = { 0 };
+    for (unsigned i = 0; i < MSG_COMMANDS_MAX; i++)
+        msg_put_bytes(&ops, c2_slice_str("x"));
+    for (unsigned seen = 1; seen <= GROUP; seen *= 4) {
+        struct bench *b = bench_new(1, &limits);
+        uint64_t cseq = 1;
+        b->r->agree_ns = AGREE_NS;
+        for (unsigned round = 0; round < 20; round++) {
+            struct msg_request m[GROUP];
+            for (unsigned i = 0; i < GROUP; i++, cseq += MSG_COMMANDS_MAX) {
+                m[i] = (struct msg_request){ .kind = MSG_REQ_COMMANDS, .cseq = cseq };
+                m[i].op = c2_buf_slice(&ops);
+                memcpy(m[i].key, b->key[0], MSG_KEY_LEN);
+                if (i >= GROUP - seen)
+                    m[i] = ask_for_many(b, cseq, c2_buf_slice(&ops));
+            }
+            for (unsigned i = 0; i < GROUP; i++)
+                propose_next(b, &m[i]);
+        }
+        assert_int_equal(b->r->count.slow_primaries, 0);
+        bench_free(b);
+    }
+    c2_buf_done(&ops);
+}
+
+/* ... but does when it alone is the reason. */
+static void
+primary__that_lets_a_modest_client_wait_is_slow(void **state)
+{
+    (void)state;
+    struct bft_limits limits;
+    bft_limits_default(&limits);
+    struct bench *b = bench_new(1, &limits);
+    struct c2_buf ops = { 0 };
+    msg_put_bytes(&ops, c2_slice_str("x"));
+    b->r->agree_ns = AGREE_NS;
+    for (uint64_t cseq = 1; cseq <= 20; cseq++) {
+        const struct msg_request m = ask_for_many(b, cseq, c2_buf_slice(&ops));
+        b->r->now_ns += 6 * AGREE_NS;
+        propose_next(b, &m);
+    }
+    assert_true(b->r->count.slow_primaries > 0);
+    c2_buf_done(&ops);
+    bench_free(b);
+}
+
 /* ---- a primary that has fetched the state ---------------------------------------------------- */
 
 /* What it had proposed was perhaps executed by the others, and will never be here. Of an ordered
@@ -311,6 +397,8 @@ main(void)
         cmocka_unit_test(batches__under_way_have_bounded_bytes),
         cmocka_unit_test(room__of_a_key_is_larger_at_the_primary_and_for_what_backups_pass_on),
         cmocka_unit_test(room__is_kept_for_what_backups_pass_on_when_clients_have_taken_all),
+        cmocka_unit_test(primary__does_not_look_slow_because_of_a_greedy_client),
+        cmocka_unit_test(primary__that_lets_a_modest_client_wait_is_slow),
         cmocka_unit_test(query__of_a_batch_that_was_skipped_is_proposed_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
