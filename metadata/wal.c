@@ -21,6 +21,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/mark.h"
 #include "base/wire.h"
 #include "metadata/wal_impl.h"
 
@@ -67,6 +68,7 @@ wal_fail(struct wal *w, enum c2_err err)
 void
 wal_give_up(struct wal *w)
 {
+    C2_MARK("wal: ends without space");
     w->failed = true;
     c2_log(WARN, "wal", "path=%s ends without space for its last records", w->o.path);
 }

@@ -245,11 +245,11 @@ give_up(struct wal *w)
             "room, this goes on by itself",
             w->o.path);
     f->full = true;
-    if (w->closing)
+    if (w->closing && (w->reader != NULL || !c2_list_empty(&w->groups)))
         wal_give_up(w);
     else if (waiting_bytes(w) > WAL_WAIT_MAX)
         wal_fail(w, C2_E_NO_SPACE);
-    else
+    else if (!w->closing)
         c2_timer_arm(w->env, &f->retry, c2_now_ns(w->env) + RETRY_NS);
     f->anchor_due = f->anchor_due || f->state == WAL_FILES_ANCHOR;
     if (f->file < 0 || f->state == WAL_FILES_ANCHOR) {

@@ -6,6 +6,7 @@
 #include "metadata/wal.h"
 
 #include "base/mark.h"
+#include "metadata/wal_impl.h"
 #include "tests/lib/wal_rig.h"
 
 #include <setjmp.h>
@@ -84,6 +85,29 @@ wal__a_full_disk_delays_a_trim_until_there_is_space(void **state)
     assert_false(f->report.damaged);
     assert_true(f->report.first_lsn > 50 && f->report.first_lsn <= 95);
     assert_int_equal(f->report.last_lsn, 101);
+}
+
+/* Nothing waits for the segment that is being prepared: the log ends as always, with a seal. */
+static void
+wal__a_full_disk_is_no_reason_to_end_without_a_seal(void **state)
+{
+    struct wal_rig *f = *state;
+    bool full = false;
+    char text[4000];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    wal_rig_open(f);
+    test_env_set_disk_hook(f->t, no_space, &full);
+    full = true;
+    for (unsigned i = 1; !f->w->files.full; i++) /* into the segment that was ready */
+        wal_rig_put(f, text);
+    while (f->w->files.state == WAL_FILES_IDLE) /* until it tries again */
+        assert_true(test_env_step(f->t));
+    unsigned given_up = (unsigned)c2_mark_count("wal: no space for a segment");
+    wal_rig_close(f);
+    assert_true(c2_mark_count("wal: no space for a segment") > given_up);
+    assert_int_equal(c2_mark_count("wal: ends without space"), 0);
+    test_env_set_disk_hook(f->t, NULL, NULL);
 }
 
 /* Others go on, and what is to be logged of it takes memory. */
@@ -184,6 +208,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         T(wal__a_full_disk_delays_records_until_there_is_space),
         T(wal__a_full_disk_delays_a_trim_until_there_is_space),
+        T(wal__a_full_disk_is_no_reason_to_end_without_a_seal),
         T(wal__a_full_disk_is_waited_for_with_bounded_memory),
         T(wal__a_full_disk_does_not_keep_it_from_closing),
         T(wal__a_full_disk_does_not_keep_it_from_closing_before_it_was_open),
