@@ -168,6 +168,8 @@ lock_reload(struct coord_watch *w)
 {
     struct kv_lock *l = C2_CONTAINER_OF(w, struct kv_lock, w);
     l->changed = l->look = l->wake = true;
+    if (l->token != 0)
+        c2_timer_arm(l->s->env, &l->keepalive, c2_now_ns(l->s->env));
 }
 
 /* Somebody may break a lock, by deleting or setting its key. */
@@ -245,7 +247,7 @@ keepalive_fired(struct c2_timer *t)
     if (l->alive_busy)
         return;
     /* One after the other, also when events are missed all the time. */
-    bool look = l->look && l->token != 0 && l->alive.verb == COORD_SESSION_KEEPALIVE;
+    bool look = l->look && l->token != 0 && l->alive.verb != COORD_GET;
     l->look = l->look && !look;
     l->alive_busy = true;
     l->alive_sent_ns = now_ns;
@@ -279,6 +281,16 @@ close_session(struct kv_lock *l)
     return run_call(l);
 }
 
+static void
+take(struct kv_lock *l, uint64_t token)
+{
+    l->token = token;
+    if (l->newest > token)
+        lose(l);
+    if (l->look)
+        c2_timer_arm(l->s->env, &l->keepalive, c2_now_ns(l->s->env));
+}
+
 /* CONFLICT: somebody else has it. EXISTS: it is no lock. */
 static enum c2_err
 try_lock(struct kv_lock *l)
@@ -295,9 +307,7 @@ try_lock(struct kv_lock *l)
     if (err == C2_E_INTERRUPTED)
         return err;
     if (err == C2_E_OK)
-        l->token = r->version;
-    if (err == C2_E_OK && l->newest > l->token)
-        lose(l);
+        take(l, r->version);
     if (err == C2_E_CONFLICT && r->nentries == 1 && r->entries[0].session == 0)
         err = C2_E_EXISTS;
     coord_req_done(r);

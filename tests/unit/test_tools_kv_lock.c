@@ -17,6 +17,7 @@
 #define SESSION 7u
 #define OTHER   3u /* the session that has the lock at first */
 #define KEY     "lock"
+#define TOKEN   9u
 
 struct script {
     struct coord base;
@@ -25,6 +26,8 @@ struct script {
     struct cmd_ctx x;
     unsigned tries, refused;           /* the first ones; 0 = the lock is free */
     void (*between)(struct script *k); /* before the answer to a try that is refused */
+    void (*granted)(struct script *k); /* before the answer to the other one, or NULL */
+    uint64_t version;                  /* of the key, as it is read */
     struct coord_req *alive;           /* is not answered yet */
     bool closed;
 };
@@ -62,7 +65,9 @@ answer_try(struct script *k, struct coord_req *r)
         answer(k, r, C2_E_CONFLICT);
         return;
     }
-    r->version = 9;
+    r->version = TOKEN;
+    if (k->granted != NULL)
+        k->granted(k);
     answer(k, r, C2_E_OK);
     if (k->alive != NULL)
         answer(k, k->alive, C2_E_OK);
@@ -70,10 +75,21 @@ answer_try(struct script *k, struct coord_req *r)
 }
 
 static void
+answer_read(struct script *k, struct coord_req *r)
+{
+    r->entries = c2_calloc(1, sizeof *r->entries);
+    r->entries[0] = (struct coord_entry){ .key = c2_slice_str(KEY), .version = k->version };
+    r->nentries = 1;
+    answer(k, r, C2_E_OK);
+}
+
+static void
 script_submit(struct coord *c, struct coord_req *r)
 {
     struct script *k = script_of(c);
-    if (r->verb == COORD_SESSION_OPEN) {
+    if (r->verb == COORD_GET) {
+        answer_read(k, r);
+    } else if (r->verb == COORD_SESSION_OPEN) {
         r->session = SESSION;
         answer(k, r, C2_E_OK);
     } else if (r->verb == COORD_TXN) {
@@ -113,6 +129,7 @@ setup(void **state)
     k->s.coord = &k->base;
     k->base.ops = &script_ops;
     k->base.env = k->s.env;
+    k->version = TOKEN;
     watch_list_init(&k->watches);
     *state = k;
     return 0;
@@ -128,17 +145,24 @@ teardown(void **state)
     return 0;
 }
 
-/* The exit code of a command that says 3. */
+/* The exit code of this command of the shell. */
 static int
-run(struct script *k)
+run_command(struct script *k, char *text)
 {
-    static char sh[] = "sh", c[] = "-c", say[] = "exit 3";
-    char *command[] = { sh, c, say, NULL };
+    static char sh[] = "sh", c[] = "-c";
+    char *command[] = { sh, c, text, NULL };
     struct kv_lock *l = kv_lock_new(KEY, command);
     int code = kv_lock_run(&k->s, l);
     c2_os_drain(k->s.os);
     kv_lock_free(l);
     return code;
+}
+
+static int
+run(struct script *k)
+{
+    static char say[] = "exit 3";
+    return run_command(k, say);
 }
 
 static void
@@ -188,6 +212,41 @@ lock__that_is_released_before_the_watch_began_is_tried_again_at_once(void **stat
     assert_true(k->closed);
 }
 
+static void
+break_it(struct script *k)
+{
+    C2_LIST_FOREACH (&k->watches.watches, struct coord_watch, w, link)
+        w->event(w, w->prefix, TOKEN + 1, true);
+}
+
+static void
+lock__that_is_broken_before_the_answer_runs_nothing(void **state)
+{
+    struct script *k = *state;
+    k->granted = break_it;
+    assert_int_equal(run(k), CTL_EXIT_CONFLICT);
+}
+
+static void
+lock__that_is_taken_is_no_broken_one(void **state)
+{
+    struct script *k = *state;
+    k->granted = release; /* of the one before */
+    assert_int_equal(run(k), 3);
+}
+
+static char for_ever[] = "exec sleep 1000";
+
+/* The watch begins anew when the command runs: what was missed is read. */
+static void
+lock__that_was_broken_while_nothing_was_told_ends_the_command(void **state)
+{
+    struct script *k = *state;
+    k->granted = begin;
+    k->version = TOKEN + 1;
+    assert_int_equal(run_command(k, for_ever), CTL_EXIT_CONFLICT);
+}
+
 int
 main(void)
 {
@@ -196,6 +255,9 @@ main(void)
         T(lock__that_is_free_is_taken_and_given_back),
         T(lock__that_is_released_before_the_answer_is_tried_again_at_once),
         T(lock__that_is_released_before_the_watch_began_is_tried_again_at_once),
+        T(lock__that_is_broken_before_the_answer_runs_nothing),
+        T(lock__that_is_taken_is_no_broken_one),
+        T(lock__that_was_broken_while_nothing_was_told_ends_the_command),
     };
     return cmocka_run_group_tests_name("tools/kv_lock", tests, NULL, NULL);
 }
