@@ -206,6 +206,7 @@ wire_open(const struct wire_config *config, struct wire **ret_wire, char **ret_e
     c2_list_init(&w->waiting);
     c2_list_init(&w->gcs);
     c2_list_init(&w->verifies);
+    c2_list_init(&w->estimates);
     *ret_wire = w;
     C2_TRY(open_volume(w, ret_error));
     C2_TRY(open_cache(w, ret_error));

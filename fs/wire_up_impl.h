@@ -70,11 +70,11 @@ struct wire {
     bool abandoned;   /* a request never ended: nothing can be freed, the process must end */
     bool done;
     bool jobs_stopping, jobs_draining;
-    unsigned estimates;      /* of scrubs, running */
-    struct c2_list waiting;  /* struct wire_wait: control calls that wait */
-    struct c2_list gcs;      /* struct wire_gc: rounds on demand */
-    struct c2_list verifies; /* struct wire_verify */
-    struct wire_fsck *fsck;  /* the one at work, or NULL */
+    struct c2_list estimates; /* of scrubs, running: struct estimate */
+    struct c2_list waiting;   /* struct wire_wait: control calls that wait */
+    struct c2_list gcs;       /* struct wire_gc: rounds on demand */
+    struct c2_list verifies;  /* struct wire_verify */
+    struct wire_fsck *fsck;   /* the one at work, or NULL */
 };
 
 /* A FLUSH or STOP that waits. */
@@ -138,6 +138,8 @@ void wire_evidence_request(struct wire *w, struct ctl_call *call);
 void wire_scrub_register(struct wire *w);
 void wire_scrub_done(struct wire *w); /* the jobs are gone */
 void wire_scrub_request(struct wire *w, struct ctl_call *call, const struct ctl_request *q);
+/* At the end: true when no estimate is made any more; else they are ended. */
+bool wire_scrub_ended(struct wire *w);
 
 /* ---- wire_up_providers.c ---- */
 

@@ -77,7 +77,7 @@ drained(void *arg)
 bool
 wire_jobs_ended(struct wire *w)
 {
-    if (w->estimates > 0)
+    if (!wire_scrub_ended(w))
         return false;
     bool busy = w->jobs != NULL || w->change != NULL;
     if (!busy || w->jobs_draining)

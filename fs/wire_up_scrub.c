@@ -106,6 +106,8 @@ report(struct wire *w, struct ctl_call *call, const struct ctl_request *q)
 /* A walk through the records that belongs to a call. */
 struct estimate {
     struct wire *w;
+    struct c2_link link; /* in w->estimates */
+    bool canceled;
     struct ctl_call *call;
     struct fs_record_page page;
     uint64_t objects, bytes;
@@ -126,9 +128,10 @@ tell_estimate(struct estimate *e, enum c2_err err)
         add(&body, v->seats[k].provider, "shares", e->shares[k]);
         add(&body, v->seats[k].provider, "bytes", e->seat_bytes[k]);
     }
-    ctl_result(e->call, err, NULL, c2_buf_slice(&body));
+    ctl_result(e->call, err, err == C2_E_CANCELED ? "the mount is ending" : NULL,
+               c2_buf_slice(&body));
     c2_buf_done(&body);
-    e->w->estimates--;
+    c2_list_remove(&e->w->estimates, &e->link);
     c2_free(e);
 }
 
@@ -154,6 +157,8 @@ page_read(struct fs_record_page *p)
     struct estimate *e = C2_CONTAINER_OF(p, struct estimate, page);
     for (size_t k = 0; p->err == C2_E_OK && k < p->n; k++)
         count_record(e, &p->rec[k]);
+    if (p->err == C2_E_OK && !p->last && e->canceled)
+        p->err = C2_E_CANCELED;
     if (p->err != C2_E_OK || p->last) {
         tell_estimate(e, p->err);
         return;
@@ -169,8 +174,20 @@ estimate(struct wire *w, struct ctl_call *call)
     e->w = w;
     e->call = call;
     e->page = (struct fs_record_page){ .fs = w->fs, .max = FS_RECORD_PAGE_MAX, .done = page_read };
-    w->estimates++;
+    c2_list_append(&w->estimates, &e->link);
     fs_record_page_start(&e->page);
+}
+
+bool
+wire_scrub_ended(struct wire *w)
+{
+    C2_LIST_FOREACH (&w->estimates, struct estimate, e, link) {
+        if (e->canceled)
+            continue;
+        e->canceled = true;
+        fs_record_page_cancel(&e->page);
+    }
+    return c2_list_empty(&w->estimates);
 }
 
 void

@@ -122,6 +122,7 @@ check "state of the file" [ "$(getfattr --absolute-names --only-values -n user.c
 note "a daemon that shall end although no replica answers"
 for i in $(seq "$REPLICAS"); do kill -STOP "${REPLICA_PID[$i]}"; done
 check "the journal takes what is written" timeout 300 sh -c "echo late >'$MNT/three'"
+c2 --dry-run scrub start >"$WORK/estimate.out" 2>&1 &
 c2 provider offline p4 >"$WORK/offline.out" 2>&1 &
 offline=$!
 sleep 4 # then it waits for the service, if not for a provider's answer: it is to end anyhow
