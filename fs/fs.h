@@ -120,7 +120,7 @@ struct fs {
     struct fs_ship *ship;           /* owned: the log's way to the clouds; NULL = nothing ships */
 
     struct c2_list loads;        /* running loads, fs/load.c */
-    bool loads_over;             /* the mount ends: nothing is loaded ahead any more */
+    bool loads_over;             /* the mount ends: see fs_loads_end; nothing is loaded ahead */
     struct c2_list object_gets;  /* running reads of objects, fs/object_get.c */
     struct c2_list blocked;      /* fs_req.link: changes that wait for memory or journal space */
     struct c2_timer throttle;    /* lets slowed ones go on */
@@ -136,6 +136,15 @@ struct fs {
     bool fenced;         /* the session is lost: no change is accepted any more */
     bool stopping;
 };
+
+#define FS_LOADS_LAST_NS (10 * C2_NS_PER_S)
+
+/* Of a load from the store, see fs_loads_end. */
+static inline uint64_t
+fs_load_deadline(const struct fs *fs)
+{
+    return fs->loads_over ? c2_now_ns(fs->part.env) + FS_LOADS_LAST_NS : C2_NEVER;
+}
 
 /* ---- life ---------------------------------------------------------------------------------- */
 
@@ -154,6 +163,9 @@ struct fs_open_report {
 void fs_open(const struct fs_parts *parts, const struct fs_config *config,
              void (*done)(void *arg, enum c2_err err, struct fs *fs, char *error), void *arg,
              struct fs_open_report *report);
+/* Nobody uses the mount any more: what others (fsck, verify) still load ends, and what they load
+ * from now on takes only so long, whatever the metadata service does. */
+void fs_loads_end(struct fs *fs);
 /* No request outstanding. Does not flush: fs_sync first. */
 void fs_close(struct fs *fs, void (*done)(void *arg), void *arg);
 

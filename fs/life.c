@@ -130,12 +130,18 @@ ending_check(struct c2_timer *t)
     c2_free(e);
 }
 
+void
+fs_loads_end(struct fs *fs)
+{
+    fs_loads_cancel(fs);
+    fs_object_gets_cancel(fs);
+}
+
 static void
 packer_stopped(void *arg)
 {
     struct ending *e = arg;
-    fs_loads_cancel(e->fs);
-    fs_object_gets_cancel(e->fs);
+    fs_loads_end(e->fs);
     /* Not here: the caller may be a callback of something that is not done with fs. */
     c2_timer_arm(e->fs->part.env, &e->poll, c2_now_ns(e->fs->part.env));
 }

@@ -181,7 +181,7 @@ submit(struct fs_load *l)
     l->req.verb = COORD_GET;
     l->req.keys = l->slices + l->at;
     l->req.nkeys = l->piece;
-    l->req.deadline_ns = C2_NEVER;
+    l->req.deadline_ns = fs_load_deadline(l->fs);
     coord_submit(l->fs->part.coord, &l->req);
 }
 
@@ -417,7 +417,7 @@ load_names(struct fs *fs, struct fs_inode *dir)
     l->req.keys = l->slices;
     l->req.nkeys = 1;
     l->req.limit = NAMES_AHEAD;
-    l->req.deadline_ns = C2_NEVER;
+    l->req.deadline_ns = fs_load_deadline(l->fs);
     l->req.done = names_read;
     if (dir->names_after != 0) {
         struct ck *after = &l->keys[1];

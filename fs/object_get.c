@@ -139,7 +139,7 @@ start(struct fs *fs, struct fs_object *o, uint64_t off, uint64_t len)
     g->place = (struct coord_req){ .verb = COORD_GET,
                                    .keys = &g->key_slice,
                                    .nkeys = 1,
-                                   .deadline_ns = C2_NEVER,
+                                   .deadline_ns = fs_load_deadline(fs),
                                    .done = placed };
     coord_submit(fs->part.coord, &g->place);
     return g;

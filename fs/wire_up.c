@@ -329,6 +329,19 @@ abandon_requests(struct wire *w)
     w->done = true;
 }
 
+/* Everything is told at once to end. */
+static bool
+all_ended(struct wire *w)
+{
+    bool asked = wire_ctl_cancel(w), gcs = wire_gc_ended(w), fscks = wire_fsck_ended(w),
+         verifies = wire_verify_ended(w);
+    if (!w->volume->ending) { /* until now the commits had use for what is asked */
+        volume_changes_end(w->volume);
+        fs_loads_end(w->fs);
+    }
+    return asked && gcs && fscks && verifies && wire_jobs_ended(w);
+}
+
 static void
 tick(struct c2_timer *t)
 {
@@ -348,10 +361,7 @@ tick(struct c2_timer *t)
     } else if (w->syncing && now - w->logged_ns >= LOG_EVERY_NS) {
         log_backlog(w, "are not in the clouds yet, still waiting");
     }
-    if (w->synced && !w->volume->ending) /* until now the commits had use for what is asked */
-        volume_changes_end(w->volume);
-    if (w->synced && wire_ctl_cancel(w) && wire_gc_ended(w) && wire_fsck_ended(w) &&
-        wire_verify_ended(w) && wire_jobs_ended(w))
+    if (w->synced && all_ended(w))
         close_all(w);
     else
         arm_tick(w);

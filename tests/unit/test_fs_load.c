@@ -212,6 +212,47 @@ content__of_one_file_may_be_loaded_for_several(void **state)
     assert_non_null(fs_inode_peek(x->fs, ino)->map);
 }
 
+struct loading {
+    bool done;
+    enum c2_err err;
+};
+
+static void
+inodes_here(void *arg, enum c2_err err)
+{
+    *(struct loading *)arg = (struct loading){ .done = true, .err = err };
+}
+
+/* Neither what was asked before the end of the mount, nor what is asked after it. */
+static void
+loads__at_the_end_do_not_wait_for_a_service_that_is_away(void **state)
+{
+    struct fsx *x = *state;
+    struct coord_gate gate;
+    uint64_t inos[2], d = folder(x, 2), from_ns;
+    struct loading l[2] = { 0 };
+    for (uint64_t k = 0; k < 2; k++)
+        inos[k] = d + 1 + k;
+    coord_gate_init(&gate, x->fs->part.coord);
+    gate.mute = true;
+    x->fs->part.coord = &gate.base;
+    fs_load_inodes_for(x->fs, &inos[0], 1, inodes_here, &l[0]);
+    test_env_run_for(x->t, 2 * FS_LOADS_LAST_NS);
+    assert_false(l[0].done);
+    for (unsigned k = 0; k < 2; k++) {
+        from_ns = c2_now_ns(x->env);
+        if (k == 0)
+            fs_loads_end(x->fs);
+        else
+            fs_load_inodes_for(x->fs, &inos[1], 1, inodes_here, &l[1]);
+        test_env_run_until(x->t, &l[k].done);
+        assert_in_range(c2_now_ns(x->env) - from_ns, 0, FS_LOADS_LAST_NS);
+        assert_int_equal(l[k].err, C2_E_TIMEOUT);
+    }
+    fsx_stop(x); /* with whatever else is asked for */
+    fsx_mount(x);
+}
+
 int
 main(void)
 {
@@ -224,6 +265,7 @@ main(void)
         TEST(inodes__one_that_is_damaged_leaves_its_neighbours),
         TEST(inodes__that_are_more_than_one_answer_are_replayed),
         TEST(content__of_one_file_may_be_loaded_for_several),
+        TEST(loads__at_the_end_do_not_wait_for_a_service_that_is_away),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
