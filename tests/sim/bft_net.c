@@ -108,7 +108,10 @@ send_one(struct bs *s, struct packet like, struct c2_slice msg, uint64_t extra_n
     p->s = s;
     p->life_to = p->to < BS_PROCS ? s->proc[p->to].lives : 0;
     p->msg = c2_blob_copy(msg.data, msg.len);
-    sim_arm(s->w, &p->timer, s->w->now_ns + 1000 + extra_ns + sim_rng_below(&s->rng, s->delay_ns));
+    uint64_t at_ns = s->w->now_ns + 1000 + extra_ns + sim_rng_below(&s->rng, s->delay_ns);
+    if (p->from < BS_PROCS && p->to < BS_PROCS)
+        at_ns = C2_MAX(at_ns, s->clogged_ns[p->from][p->to]);
+    sim_arm(s->w, &p->timer, at_ns);
 }
 
 static void

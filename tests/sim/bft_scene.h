@@ -169,6 +169,7 @@ struct bs {
     unsigned loss, dup;
     uint64_t delay_ns;
     bool cut[BS_PROCS][BS_PROCS];
+    uint64_t clogged_ns[BS_PROCS][BS_PROCS]; /* until then nothing arrives, then all at once */
     struct c2_blob *tape[BS_TAPE];
     unsigned tape_at;
     /* A correct replica of these ids loses power right after it has sent something signed, so

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A random run of the replicated service. First everything goes wrong at once: loss, repetition,
- * delay, cuts, crashes that lose what the logs had not made durable, failing fsyncs, skewed
- * clocks, new keys and members. At most f replicas are liars, or one disk is damaged or lost.
- * Then 2f+1 correct replicas are connected; the liars go on, the cut stays cut for the rest. Every
- * request must be answered, and in the end every correct replica has it all.
+ * delay, clogged links, cuts, crashes that lose what the logs had not made durable, failing fsyncs,
+ * skewed clocks, new keys and members. At most f replicas are liars, or one disk is damaged or
+ * lost. Then 2f+1 correct replicas are connected; the liars go on, the cut stays cut for the rest.
+ * Every request must be answered, and in the end every correct replica has it all.
  */
 #include <string.h>
 
@@ -71,6 +71,14 @@ cut_some(struct bs *s, unsigned a)
         bs_cut(s, a, i, true);
 }
 
+static void
+clog_one(struct bs *s, unsigned a)
+{
+    unsigned b = (unsigned)sim_rng_below(&s->rng, s->nprocs);
+    C2_MARK("sim: a link is clogged");
+    s->clogged_ns[a][b] = s->w->now_ns + sim_rng_scale(&s->rng, C2_NS_PER_MS, 3 * C2_NS_PER_S);
+}
+
 /* The other one of a pair meets other peers. */
 static void
 shuffle_twins(struct bs *s)
@@ -98,6 +106,7 @@ heal(struct bs *s)
         apart = (unsigned)sim_rng_below(&s->rng, s->config.n);
     s->victim = -1;
     s->loss = s->dup = s->sudden = 0;
+    memset(s->clogged_ns, 0, sizeof s->clogged_ns);
     for (unsigned a = 0; a < s->nprocs; a++) {
         struct bs_proc *p = &s->proc[a];
         for (unsigned b = 0; b < s->nprocs; b++)
@@ -137,8 +146,10 @@ chaos_due(struct c2_timer *t)
         crash_one(s, p);
     else if (dice < 50 && p->up && !is_spared(s, p))
         sim_disk_fail_sync(p->disk);
-    else if (dice < 80)
+    else if (dice < 70)
         cut_some(s, p->index);
+    else if (dice < 80)
+        clog_one(s, p->index);
     else
         memset(s->cut, 0, sizeof s->cut);
     sim_arm(s->w, t, s->w->now_ns + sim_rng_scale(&s->rng, C2_NS_PER_MS, 2 * C2_NS_PER_S));
