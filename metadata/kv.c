@@ -3,7 +3,9 @@
  * Durability is LMDB's: a commit writes new pages, fdatasyncs them, then writes the other one of
  * two meta pages with O_DSYNC. A crash or an error before that last write leaves the previous
  * commit, untouched. No NOSYNC or WRITEMAP mode is ever used. When the last write itself fails,
- * LMDB refuses every later transaction, so an error can never be taken for a state.
+ * LMDB refuses every later transaction, so an error can never be taken for a state. A process that
+ * was killed in that write may have left a meta page that is in the page cache only: it is made
+ * durable before anybody acts on it, as when a log is trimmed for what the state has.
  *
  * `active` counts open transactions, so that the map is never moved below one: kv_grow replaces 0
  * by GROWING, kv_begin waits the few microseconds that takes.
@@ -229,6 +231,8 @@ try_env(struct kv *kv, const char *path)
         rc = mdb_env_set_mapsize(kv->env, (size_t)kv->map_size);
     if (rc == 0)
         rc = mdb_env_open(kv->env, path, MDB_NOTLS | MDB_NORDAHEAD, 0600);
+    if (rc == 0)
+        rc = mdb_env_sync(kv->env, 1);
     return rc;
 }
 
