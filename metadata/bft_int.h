@@ -527,7 +527,6 @@ void bft_retake_proposals(struct bft_replica *r);
 void bft_on_vc_body(struct bft_replica *r, struct c2_slice msg);
 /* Digests of VIEW-CHANGEs that a NEW-VIEW names and that are missing. */
 unsigned bft_missing_vcs(const struct bft_replica *r, uint8_t (*out)[MSG_DIGEST_LEN], unsigned max);
-void bft_views_free(struct bft_replica *r);
 /* The view's record is on its way: everything else about it starts afresh. */
 void bft_enter_view(struct bft_replica *r);
 
