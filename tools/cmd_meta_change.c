@@ -238,7 +238,8 @@ order(struct change *a)
     if (k.q.err == C2_E_OK)
         return CTL_EXIT_OK;
     if (k.q.err == C2_E_NOT_PERMITTED) {
-        meta_remove_replica(a->dir);
+        if (a->dir != NULL)
+            meta_remove_replica(a->dir);
         return cmd_fail(a->x, C2_E_CONFLICT, what, NULL, k.q.why, "try again in a moment");
     }
     return cmd_fail(a->x, k.q.err, what, NULL, "it is not known whether the change was accepted",
