@@ -53,7 +53,8 @@ check "the others go on" load fill "$KEYS"
 check "and on" load put "$PUTS"
 says_full() { grep -qE 'the disk is full|no space left' "$COORD/replica-1/log"; }
 check "the replica says that its disk is full" wait_for 60 says_full
-confirmed=$(replica_says 2 executed)
+check "another one says what was confirmed" wait_for 60 replica_told 2 executed
+confirmed=$TOLD
 
 note "room again"
 rm "$small/filler"

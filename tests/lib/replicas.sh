@@ -13,6 +13,7 @@ METADATA=${METADATA:-local}
 REPLICAS=${REPLICAS:-4}
 COORD=                    # folder of the service; set by replicas_new
 declare -a REPLICA_PID=() # by number; empty = not running
+TOLD=                     # by replica_told
 declare -A REPLICA_BINARY=() # by number: another build than $METAD
 
 # Free ports, all at once so that they differ. The kernel gives none of them to a connection: a
@@ -116,6 +117,12 @@ meta() {
 # replica_says NUMBER FIELD : what `meta status` tells of it; "None" when it does not answer.
 replica_says() {
     meta --json meta status | json "d['replicas'][$1 - 1].get('$2')"
+}
+
+# replica_told NUMBER FIELD : the same, in $TOLD; fails when it does not answer in time.
+replica_told() {
+    TOLD=$(replica_says "$1" "$2")
+    [ -n "$TOLD" ] && [ "$TOLD" != None ]
 }
 
 replica_is() { # NUMBER MODE
