@@ -280,7 +280,8 @@ prepared(struct wal *w)
     f->head = (struct wal_segment_head){ .log_id = 0 };
     f->state = WAL_FILES_IDLE;
     f->ready = true;
-    has_space(w);
+    if (!f->anchor_due) /* else the segment is an old one, perhaps, that needed none */
+        has_space(w);
     if (w->reader != NULL) {
         wal_adopt(w);
         wal_reader_prepared(w);

@@ -87,6 +87,42 @@ wal__a_full_disk_delays_a_trim_until_there_is_space(void **state)
     assert_int_equal(f->report.last_lsn, 101);
 }
 
+static enum c2_err
+no_space_for_a_head(void *arg, const struct c2_disk_req *r)
+{
+    const bool *full = arg;
+    return *full && r->verb == C2_DISK_WRITE ? C2_E_NO_SPACE : C2_E_OK;
+}
+
+/* An old segment that is used again needs no space: that there was one says nothing. */
+static void
+wal__a_full_disk_is_full_as_long_as_a_trim_waits(void **state)
+{
+    struct wal_rig *f = *state;
+    bool full = false;
+    char text[4000];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    wal_rig_open(f);
+    for (unsigned i = 1; i <= 100; i++)
+        wal_rig_put(f, text);
+    wal_trim(f->w, 50);
+    test_env_run_for(f->t, C2_NS_PER_S);
+    assert_true(f->w->files.has_spare);
+    test_env_set_disk_hook(f->t, no_space_for_a_head, &full);
+    full = true;
+    wal_trim(f->w, 95);
+    test_env_run_for(f->t, C2_NS_PER_S / 2);
+    while (f->w->files.has_spare || !f->w->files.ready) {
+        wal_rig_put(f, text);
+        assert_true(wal_waits_for_space(f->w));
+    }
+    full = false;
+    test_env_run_for(f->t, 5 * C2_NS_PER_S);
+    assert_false(wal_waits_for_space(f->w));
+    test_env_set_disk_hook(f->t, NULL, NULL);
+}
+
 /* Nothing waits for the segment that is being prepared: the log ends as always, with a seal. */
 static void
 wal__a_full_disk_is_no_reason_to_end_without_a_seal(void **state)
@@ -208,6 +244,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         T(wal__a_full_disk_delays_records_until_there_is_space),
         T(wal__a_full_disk_delays_a_trim_until_there_is_space),
+        T(wal__a_full_disk_is_full_as_long_as_a_trim_waits),
         T(wal__a_full_disk_is_no_reason_to_end_without_a_seal),
         T(wal__a_full_disk_is_waited_for_with_bounded_memory),
         T(wal__a_full_disk_does_not_keep_it_from_closing),
