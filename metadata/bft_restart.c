@@ -347,6 +347,19 @@ drop_old_slots(struct bft_replica *r)
     }
 }
 
+/* Of an epoch that is over the slots may still have decisions, but nothing can be executed as it
+ * was then: changes of the configuration would get other answers, and the end of that epoch, of
+ * which the state knows, is behind. So the state with which this epoch began is fetched. */
+static void
+leave_old_epoch(struct bft_replica *r)
+{
+    if (r->executed >= r->config.base)
+        return;
+    r->next_boundary = 0;
+    c2_buf_clear(&r->next_config);
+    bft_sync_start(r);
+}
+
 void
 bft_load_state(struct bft_replica *r, struct bft_job *job)
 {
@@ -365,6 +378,7 @@ bft_load_state(struct bft_replica *r, struct bft_job *job)
         bft_remember_checkpoint(r, n, job->digest);
     if (!booting) {
         bft_sync_over(r);
+        leave_old_epoch(r);
         return;
     }
     drop_old_slots(r);
@@ -381,6 +395,8 @@ bft_load_state(struct bft_replica *r, struct bft_job *job)
     r->status_ns = r->now_ns;
     if (!complete && r->mode != BFT_REMOVED)
         bft_sync_resume(r);
+    else
+        leave_old_epoch(r);
 }
 
 void

@@ -481,6 +481,61 @@ former_member__that_comes_back_fetches_what_it_lacks(void **state)
     }
 }
 
+/* The state at 128, when the change is agreed on with which an epoch begins after 256. */
+static void
+save_state_before_epoch(struct bft_replica *r, struct c2_buf *records)
+{
+    struct bft_config next = r->config;
+    next.epoch++;
+    next.base = 256;
+    r->issued = 128;
+    r->next_boundary = next.base;
+    bft_config_encode(&next, &r->next_config);
+    bft_save_records(r, records);
+}
+
+static void
+give_loaded(struct bft_replica *r, const struct c2_buf *records)
+{
+    struct bft_job *job = loaded(r);
+    struct bft_event ev = { .kind = BFT_EV_JOB, .job = job };
+    struct bft_actions actions;
+    c2_buf_append(&job->records, records->data, records->len);
+    bft_step(r, &ev, &actions);
+}
+
+/* It has decided all of the epoch before, but executed only a part: a crash came between, or it has
+ * heard of the new epoch when a state of the old one was there already. */
+static void
+member__whose_state_is_of_an_earlier_epoch_fetches_that_of_its_own(void **state)
+{
+    (void)state;
+    for (unsigned booting = 0; booting < 2; booting++) {
+        struct bft_replica *r = make_running();
+        struct c2_buf records = { 0 };
+        save_state_before_epoch(r, &records);
+        for (uint64_t n = 1; n <= 256; n++) {
+            struct bft_slot *s = bft_slot_make(r, n);
+            s->decided = s->have_final = true;
+        }
+        r->mode = BFT_SYNCING;
+        r->syncing = r->sync.finished = true;
+        begin_next_epoch(r, true);
+        assert_int_equal(r->config.base, 256);
+        r->mode = booting != 0 ? BFT_BOOTING : BFT_SYNCING;
+        jobs_done(r);
+        give_loaded(r, &records);
+        assert_int_equal(r->executed, 128);
+        assert_int_equal(r->issued, 128); /* nothing of the old epoch by rules of the new one */
+        assert_int_equal(r->mode, BFT_SYNCING);
+        assert_int_equal(r->sync.n, 256);
+        assert_true(bft_may_issue(r, 257)); /* meanwhile it votes */
+        jobs_done(r);
+        c2_buf_done(&records);
+        bft_free(r);
+    }
+}
+
 /* ---- memory and time for others -------------------------------------------------------------- */
 
 #define MANY 100u
@@ -705,6 +760,7 @@ main(void)
         cmocka_unit_test(change__takes_no_more_members_away_than_may_lie),
         cmocka_unit_test(former_member__stays_one_when_its_state_is_there),
         cmocka_unit_test(former_member__that_comes_back_fetches_what_it_lacks),
+        cmocka_unit_test(member__whose_state_is_of_an_earlier_epoch_fetches_that_of_its_own),
         cmocka_unit_test(bodies__are_not_sent_as_fast_as_they_can_be_asked_for),
         cmocka_unit_test(reads__that_wait_take_bounded_memory),
         cmocka_unit_test(number__that_one_replica_alone_has_seen_keeps_nobody_busy),
