@@ -31,6 +31,7 @@
 #define BFT_SECRETS_MAX  4
 #define BFT_READERS      64                 /* keys that have fast reads at the executor */
 #define BFT_UNDER_WAY    (2u << 20)         /* bytes of batches, but for the last one */
+#define BFT_COMMANDS_MAX 4096               /* of a batch: they are kept until a checkpoint */
 #define BFT_SHARE        BFT_SESSION_WINDOW /* commands of a key under way while others want some */
 
 /* ---- requests -------------------------------------------------------------------------------- */

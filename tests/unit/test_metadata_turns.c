@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #define KEYS     20u
-#define PROPOSED 64u          /* requests that are looked at */
+#define PROPOSED 128u         /* requests that are looked at */
 #define LARGE    (600u << 10) /* bytes of a command */
 #define CONN     1u
 
@@ -92,6 +92,11 @@ ask(struct bench *b, unsigned k, unsigned session, uint64_t cseq, size_t len, un
     if ((how & 2u) != 0)
         m.kind = MSG_REQ_QUERY;
     memset(c2_buf_extend(&op, len), 1, len);
+    if ((how & 4u) != 0) { /* many that say nothing */
+        m.kind = MSG_REQ_COMMANDS;
+        m.ack_low = cseq - 1;
+        memset(op.data, 0, len);
+    }
     m.session = b->session[k][session];
     m.op = c2_buf_slice(&op);
     memcpy(m.key, b->key[k], MSG_KEY_LEN);
@@ -105,7 +110,7 @@ ask(struct bench *b, unsigned k, unsigned session, uint64_t cseq, size_t len, un
     return b->r->nrequests > before;
 }
 
-enum { DIRECT, FORWARDED, QUERY };
+enum { DIRECT, FORWARDED, QUERY, COMMANDS = 4 };
 
 static void
 see_request(struct bench *b, const struct msg_request *m)
@@ -226,6 +231,30 @@ count_taken(struct bench *b, unsigned k, unsigned how)
         cseq++;
     }
     return count;
+}
+
+/* What a command takes in memory until the next checkpoint does not depend on its length. */
+static void
+batch__has_no_more_commands_however_short_they_are(void **state)
+{
+    (void)state;
+    struct bft_limits limits;
+    bft_limits_default(&limits);
+    limits.in_flight = 1;
+    struct bench *b = bench_new(0, &limits);
+    for (uint64_t c = 1; c <= (uint64_t)64 * MSG_COMMANDS_MAX; c += MSG_COMMANDS_MAX) {
+        for (unsigned i = 0; i < 2; i++)
+            assert_true(ask(b, 0, i, c, (size_t)4 * MSG_COMMANDS_MAX, COMMANDS));
+    }
+    look(b);
+    assert_int_equal(b->batches, 1);
+    assert_int_equal(b->nseen, BFT_COMMANDS_MAX / MSG_COMMANDS_MAX);
+    assert_true(b->r->unproposed > 0); /* the rest is for the next one */
+    b->r->issued = b->r->executed = b->r->proposed;
+    look(b);
+    assert_int_equal(b->nseen, BFT_COMMANDS_MAX / MSG_COMMANDS_MAX);
+    assert_int_equal(b->r->unproposed, 0);
+    bench_free(b);
 }
 
 static void
@@ -395,6 +424,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(clients__take_turns_and_so_do_sessions_of_one),
         cmocka_unit_test(batches__under_way_have_bounded_bytes),
+        cmocka_unit_test(batch__has_no_more_commands_however_short_they_are),
         cmocka_unit_test(room__of_a_key_is_larger_at_the_primary_and_for_what_backups_pass_on),
         cmocka_unit_test(room__is_kept_for_what_backups_pass_on_when_clients_have_taken_all),
         cmocka_unit_test(primary__does_not_look_slow_because_of_a_greedy_client),
