@@ -319,6 +319,11 @@ client_submit(struct coord *base, struct coord_req *r)
     bool reads = r->verb == COORD_GET || r->verb == COORD_RANGE || r->verb == COORD_ACL_LIST;
     struct bft_call *call = new_call(c, r, MSG_REQ_COMMAND);
     cmd_encode(r, c2_buf_slice(&c->prefix), &call->op);
+    if (call->op.len > COORD_TXN_BYTES_MAX) { /* no replica would take it, for ever */
+        client_complete_err(call, C2_E_TOO_LARGE);
+        client_call_free(call);
+        return;
+    }
     client_enlist(call, reads ? &c->reading : &c->waiting);
 }
 

@@ -275,6 +275,35 @@ session__of_one_client_cannot_be_ended_by_another(void **state)
     close_parts(f, &p);
 }
 
+/* It is as long as it may be, and the name of the part comes before each of its keys. */
+static void
+transaction__that_is_too_long_with_its_prefix_is_refused(void **state)
+{
+    struct coord_fixture *f = *state;
+    static char name[COORD_TXN_OPS_MAX][246];
+    struct coord_op *ops = c2_calloc(COORD_TXN_OPS_MAX, sizeof *ops);
+    struct parts p;
+    open_parts(f, &p);
+    for (unsigned i = 0; i < COORD_TXN_OPS_MAX; i++) {
+        snprintf(name[i], sizeof name[i], "%0245u", i);
+        ops[i] = op(COORD_DELETE, name[i], "", 0);
+    }
+    for (unsigned part = 0; part < 2; part++) {
+        struct coord *part_of = client_later(f, 1, part == 0 ? "/a/" : "/a/more/of/the/same/");
+        struct coord_call call = { .r = { .verb = COORD_TXN, .ops = ops } };
+        call.r.nops = COORD_TXN_OPS_MAX;
+        call.r.deadline_ns = c2_now_ns(f->env) + 60 * C2_NS_PER_S;
+        coord_call_prepare(&call);
+        coord_submit(part_of, &call.r);
+        coord_call_wait(f, &call);
+        assert_int_equal(call.r.err, part == 0 ? C2_E_OK : C2_E_TOO_LARGE);
+        coord_req_done(&call.r);
+        coord_close(part_of);
+    }
+    c2_free(ops);
+    close_parts(f, &p);
+}
+
 #define TEST(name)                                                                                 \
     cmocka_unit_test_setup_teardown(name, coord_fixture_setup_bft, coord_fixture_teardown)
 
@@ -288,6 +317,7 @@ main(void)
         TEST(signature__of_nobody_or_for_another_client_is_not_served),
         TEST(watch__shows_what_may_be_read),
         TEST(session__of_one_client_cannot_be_ended_by_another),
+        TEST(transaction__that_is_too_long_with_its_prefix_is_refused),
     };
     return cmocka_run_group_tests_name("metadata_tenants", tests, NULL, NULL);
 }
