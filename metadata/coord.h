@@ -30,6 +30,7 @@
 #define COORD_LOG_BYTES_MAX    (COORD_TXN_BYTES_MAX + 64) /* LOG_READ with one big entry */
 #define COORD_GET_KEYS_MAX     1024
 #define COORD_DELETE_RANGE_MAX 4096
+#define COORD_TXN_CHANGES_MAX  8192        /* keys one transaction may change */
 #define COORD_REPLACED_MAX     (32u << 20) /* bytes one transaction may overwrite or delete */
 #define COORD_SESSIONS_MAX     16384
 #define COORD_EPHEMERALS_MAX   (1u << 20) /* per session */
@@ -63,7 +64,8 @@ struct coord_cond {
 enum coord_op_kind {
     COORD_PUT,           /* value; the key outlives any session from now on */
     COORD_DELETE,        /* absent is fine */
-    COORD_DELETE_RANGE,  /* key = prefix; at most COORD_DELETE_RANGE_MAX keys, else TOO_LARGE */
+    COORD_DELETE_RANGE,  /* key = prefix; at most COORD_DELETE_RANGE_MAX keys, else TOO_LARGE; all
+                          * operations together change COORD_TXN_CHANGES_MAX keys at most */
     COORD_ADD,           /* number is added to the key's little-endian signed 64-bit counter; absent
                           * counts as 0; RANGE when it overflows, INVALID when not 8 bytes */
     COORD_PUT_EPHEMERAL, /* number = session (SESSION when not alive), value; deleted in the step

@@ -216,7 +216,8 @@ store_get(struct kv_txn *txn, struct c2_slice key, struct store_entry *ret_entry
     return store_parse_entry(record, ret_entry);
 }
 
-/* False and a verdict when the transaction replaces too much. */
+/* False and a verdict when the transaction changes or replaces too much: a few bytes can name very
+ * many keys, again and again, if all of it is undone in the end. */
 static bool
 remember(struct store_batch *b, struct c2_slice key, const struct store_entry *old)
 {
@@ -227,7 +228,8 @@ remember(struct store_batch *b, struct c2_slice key, const struct store_entry *o
         u.session = old->session;
         u.value_len = old->value.len;
     }
-    if (u.at + u.key_len + u.value_len + b->undo.len > COORD_REPLACED_MAX) {
+    if (b->undo.len / sizeof u >= COORD_TXN_CHANGES_MAX ||
+        u.at + u.key_len + u.value_len + b->undo.len > COORD_REPLACED_MAX) {
         b->verdict = C2_E_TOO_LARGE;
         return false;
     }

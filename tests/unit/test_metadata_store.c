@@ -218,6 +218,25 @@ delete_range__is_bounded_in_keys_and_bytes(void **state)
     assert_int_not_equal(version, 0);
 }
 
+/* What fails is undone: it must not cost more than what is asked for in one go. */
+static void
+txn__changes_a_bounded_number_of_keys(void **state)
+{
+    struct coord_fixture *f = *state;
+    struct coord_op ops[COORD_TXN_CHANGES_MAX / COORD_DELETE_RANGE_MAX + 1];
+    char prefix[C2_ARRAY_LEN(ops)][8];
+    const size_t n = C2_ARRAY_LEN(ops) - 1;
+    for (size_t i = 0; i <= n; i++) {
+        snprintf(prefix[i], sizeof prefix[i], "%zu/", i);
+        put_many(f, prefix[i], i < n ? COORD_DELETE_RANGE_MAX : 1, 1);
+        ops[i] = op(COORD_DELETE_RANGE, prefix[i], NULL, 0);
+    }
+    assert_int_equal(txn(f, NULL, 0, ops, n + 1, NULL), C2_E_TOO_LARGE);
+    assert_value(f, "0/000000", "v");
+    assert_int_equal(txn(f, NULL, 0, ops, n, NULL), C2_E_OK);
+    assert_absent(f, "0/000000");
+}
+
 static void
 range__pages_in_key_order(void **state)
 {
@@ -378,6 +397,7 @@ main(void)
         T(add__counts_from_zero_and_refuses_overflow),
         T(txn__leaves_no_trace_when_a_late_operation_fails),
         T(delete_range__is_bounded_in_keys_and_bytes),
+        T(txn__changes_a_bounded_number_of_keys),
         T(range__pages_in_key_order),
         T(range__handles_its_edges),
         T(get__answers_each_key_or_refuses_all),
