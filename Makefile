@@ -394,7 +394,7 @@ demo:
 ##   bench                 throughput and files per second; RESULT=FILE.json keeps the figures
 bench:
 	@tools/dev/install-deps build integration
-	+@$(AGAIN) CC=gcc VARIANT=release BUILD=build/gcc-release build/gcc-release/integration-ready
+	+@$(AGAIN) CC=gcc VARIANT=release BUILD=build/gcc-release all
 	@C2FS_BUILD=build/gcc-release tests/bench/run $(RESULT)
 
 ##   bench-bft             requests per second of four replicas, beside three etcd where installed
