@@ -128,23 +128,10 @@ record(struct c2_slice in)
 static struct bft_replica *
 new_replica(void)
 {
-    struct bft_setup setup = { .crypto = &cheap_sign };
+    struct bft_setup setup;
     struct bft_replica *r = NULL;
     const char *why = NULL;
-    bft_config_default(&setup.config);
-    bft_limits_default(&setup.limits);
-    bft_timing_lan(&setup.timing);
-    setup.config.f = 1;
-    setup.config.n = 4;
-    for (unsigned i = 0; i < 4; i++) {
-        struct bft_member *m = &setup.config.member[i];
-        uint8_t secret[C2_ED25519_SECRET_LEN];
-        m->id = (uint16_t)i;
-        cheap_sign_key("replica", i, secret, m->sign_key);
-        memcpy(m->identity_key, m->sign_key, MSG_KEY_LEN);
-        if (i == 0)
-            memcpy(setup.sign_secret, secret, sizeof secret);
-    }
+    cheap_sign_setup(&setup, 0, 1);
     C2_ASSERT(bft_new(&setup, &r, &why) == C2_E_OK);
     return r;
 }

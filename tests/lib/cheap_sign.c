@@ -36,3 +36,23 @@ cheap_sign_key(const char *name, unsigned number, uint8_t secret[C2_ED25519_SECR
     memcpy(secret, secret + 32, 32);
     memcpy(key, secret + 32, MSG_KEY_LEN);
 }
+
+void
+cheap_sign_setup(struct bft_setup *ret_setup, unsigned seat, unsigned f)
+{
+    *ret_setup = (struct bft_setup){ .crypto = &cheap_sign, .id = (uint16_t)seat };
+    bft_config_default(&ret_setup->config);
+    bft_limits_default(&ret_setup->limits);
+    bft_timing_lan(&ret_setup->timing);
+    ret_setup->config.f = (uint8_t)f;
+    ret_setup->config.n = (uint8_t)(3 * f + 1);
+    for (unsigned i = 0; i < ret_setup->config.n; i++) {
+        struct bft_member *m = &ret_setup->config.member[i];
+        uint8_t secret[C2_ED25519_SECRET_LEN];
+        m->id = (uint16_t)i;
+        cheap_sign_key("replica", i, secret, m->sign_key);
+        memcpy(m->identity_key, m->sign_key, MSG_KEY_LEN);
+        if (i == seat)
+            memcpy(ret_setup->sign_secret, secret, sizeof secret);
+    }
+}

@@ -6,6 +6,7 @@
 #ifndef C2_TESTS_LIB_CHEAP_SIGN_H
 #define C2_TESTS_LIB_CHEAP_SIGN_H
 
+#include "metadata/bft.h"
 #include "metadata/msg.h"
 
 extern const struct bft_crypto cheap_sign;
@@ -13,5 +14,8 @@ extern const struct bft_crypto cheap_sign;
 /* The same name, the same key. */
 void cheap_sign_key(const char *name, unsigned number, uint8_t secret[C2_ED25519_SECRET_LEN],
                     uint8_t key[MSG_KEY_LEN]);
+
+/* The replica in this seat of 3f + 1 in a LAN. */
+void cheap_sign_setup(struct bft_setup *ret_setup, unsigned seat, unsigned f);
 
 #endif

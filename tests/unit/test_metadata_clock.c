@@ -21,19 +21,10 @@
 static struct bft_replica *
 make_running(void)
 {
-    struct bft_setup setup = { .crypto = &cheap_sign };
+    struct bft_setup setup;
     struct bft_replica *r = NULL;
     const char *why = NULL;
-    bft_config_default(&setup.config);
-    bft_limits_default(&setup.limits);
-    bft_timing_lan(&setup.timing);
-    for (unsigned i = 0; i < 4; i++) {
-        struct bft_member *m = &setup.config.member[i];
-        uint8_t secret[C2_ED25519_SECRET_LEN];
-        m->id = (uint16_t)i;
-        cheap_sign_key("replica", i, secret, m->sign_key);
-        memcpy(m->identity_key, m->sign_key, MSG_KEY_LEN);
-    }
+    cheap_sign_setup(&setup, 0, 1);
     assert_int_equal(bft_new(&setup, &r, &why), C2_E_OK);
     r->now_ns = C2_NS_PER_S;
     r->wall_ns = BEGIN_NS;

@@ -326,25 +326,11 @@ wants(struct bft_replica *r, uint8_t digest)
 static void
 view_changes__that_are_missing_are_asked_for_beside_those_of_liars(void **state)
 {
-    struct bft_setup setup = { .crypto = &cheap_sign };
+    struct bft_setup setup;
     struct bft_replica *r = NULL;
     const char *why = NULL;
     (void)state;
-    bft_config_default(&setup.config);
-    bft_limits_default(&setup.limits);
-    bft_timing_lan(&setup.timing);
-    setup.config.f = 3;
-    setup.config.n = 10;
-    setup.id = 9;
-    for (unsigned i = 0; i < setup.config.n; i++) {
-        struct bft_member *m = &setup.config.member[i];
-        uint8_t secret[C2_ED25519_SECRET_LEN];
-        m->id = (uint16_t)i;
-        cheap_sign_key("replica", i, secret, m->sign_key);
-        memcpy(m->identity_key, m->sign_key, MSG_KEY_LEN);
-        if (i == setup.id)
-            memcpy(setup.sign_secret, secret, sizeof secret);
-    }
+    cheap_sign_setup(&setup, 9, 3);
     assert_int_equal(bft_new(&setup, &r, &why), C2_E_OK);
     r->mode = BFT_RUNNING;
     r->now_ns = C2_NS_PER_S;

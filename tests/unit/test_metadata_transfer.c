@@ -51,22 +51,9 @@ static struct rig *
 new_rig(void)
 {
     struct rig *g = c2_calloc(1, sizeof *g);
-    struct bft_setup setup = { .crypto = &cheap_sign };
+    struct bft_setup setup;
     const char *why = NULL;
-    bft_config_default(&setup.config);
-    bft_limits_default(&setup.limits);
-    bft_timing_lan(&setup.timing);
-    setup.config.f = 1;
-    setup.config.n = SEATS;
-    for (unsigned i = 0; i < SEATS; i++) {
-        struct bft_member *m = &setup.config.member[i];
-        uint8_t secret[C2_ED25519_SECRET_LEN];
-        m->id = (uint16_t)i;
-        cheap_sign_key("replica", i, secret, m->sign_key);
-        memcpy(m->identity_key, m->sign_key, MSG_KEY_LEN);
-        if (i == 0)
-            memcpy(setup.sign_secret, secret, sizeof secret);
-    }
+    cheap_sign_setup(&setup, 0, 1);
     assert_int_equal(bft_new(&setup, &g->r, &why), C2_E_OK);
     g->r->mode = BFT_RUNNING;
     g->r->started = true;

@@ -53,19 +53,10 @@ static struct bench *
 bench_new(unsigned seat, const struct bft_limits *limits)
 {
     struct bench *b = c2_calloc(1, sizeof *b);
-    struct bft_setup setup = { .crypto = &cheap_sign, .limits = *limits, .id = (uint16_t)seat };
+    struct bft_setup setup;
     const char *why = NULL;
-    bft_config_default(&setup.config);
-    bft_timing_lan(&setup.timing);
-    for (unsigned i = 0; i < 4; i++) {
-        struct bft_member *m = &setup.config.member[i];
-        uint8_t secret[C2_ED25519_SECRET_LEN];
-        m->id = (uint16_t)i;
-        cheap_sign_key("replica", i, secret, m->sign_key);
-        memcpy(m->identity_key, m->sign_key, MSG_KEY_LEN);
-        if (i == seat)
-            memcpy(setup.sign_secret, secret, sizeof setup.sign_secret);
-    }
+    cheap_sign_setup(&setup, seat, 1);
+    setup.limits = *limits;
     assert_int_equal(bft_new(&setup, &b->r, &why), C2_E_OK);
     b->r->mode = BFT_RUNNING;
     b->r->started = true;
