@@ -3,10 +3,13 @@
  * Which objects exist: the union of what the seats list. Any n-f complete lists meet every write
  * of w = k+f shares in at least one correct seat (n-f + w - n >= k of them hold it), so an object
  * that was acknowledged is in the union; what a faulty seat invents is filtered by its caller, who
- * reads the object. Stragglers get a moment after the n-f'th answer, unless the caller is patient.
+ * reads the object. Stragglers get a moment after the n-f'th answer. A patient caller gives them as
+ * long again as the others took, and as long as a request may take: no correct seat is missing then
+ * that is only slow, and none can go on for ever.
  *
  * Keys are outside data: a name that is not exactly ours is ignored; a page that does not advance,
- * or more pages than `max` objects can fill, end the seat's list as failed.
+ * more pages than `max` objects can fill, or more than `max` objects when that is the whole, end
+ * the seat's list as failed.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +39,7 @@ struct list {
     struct ds_list *l; /* the caller's */
     struct c2_task task;
     struct c2_timer grace;
+    uint64_t started_ns;
     char prefix[DS_PREFIX_MAX];    /* of the kind */
     char asked_for[DS_PREFIX_MAX]; /* the same, or with the sid */
     unsigned sid_digits;
@@ -125,6 +129,16 @@ finish(struct list *op)
     l->done(l);
 }
 
+/* For stragglers, when n-f seats have answered. */
+static uint64_t
+grace_ns(const struct list *op)
+{
+    const struct ds_client *c = op->c;
+    if (!op->l->patient)
+        return c->config->get_hedge_min_ns;
+    return c->config->get_timeout_ns + (c2_now_ns(c->env) - op->started_ns);
+}
+
 static void
 check_end(struct list *op)
 {
@@ -137,8 +151,8 @@ check_end(struct list *op)
     }
     if (running == 0 || (!op->l->patient && complete + running < c->voters - c->f)) {
         finish(op);
-    } else if (!op->l->patient && complete >= c->voters - c->f && !c2_timer_armed(&op->grace)) {
-        c2_timer_arm(c->env, &op->grace, c2_now_ns(c->env) + c->config->get_hedge_min_ns);
+    } else if (complete >= c->voters - c->f && !c2_timer_armed(&op->grace)) {
+        c2_timer_arm(c->env, &op->grace, c2_now_ns(c->env) + grace_ns(op));
     }
 }
 
@@ -203,6 +217,8 @@ take_page(struct list_seat *s, const struct prov_req *r)
         struct ds_list_item item = { 0 };
         if (!parse_key(op, key, &item) || (!op->l->all_sids && item.sid != op->l->sid))
             continue;
+        if (s->count == op->l->max && op->l->whole)
+            return false;
         if (s->count == op->l->max) {
             s->cut = true;
             return true;
@@ -304,6 +320,7 @@ ds_list_start(struct ds_client *c, struct ds_list *l)
     op->l = l;
     op->task.run = run_task;
     op->grace.fire = grace_over;
+    op->started_ns = c2_now_ns(c->env);
     op->pages_max = (unsigned)C2_MIN(2 * (l->max / PROV_LIST_MAX) + PAGES_SPARE, UINT32_MAX);
     l->priv = op;
     l->items = NULL;

@@ -337,12 +337,16 @@ journal_listed(struct ds_list *l)
     next_index(v);
 }
 
+/* Patient: of f+1 correct seats that hold the end of the journal, one may be slow, and a faulty
+ * one hides it. */
 static void
 list(struct recovery *v, struct ds_list *l, enum ds_kind kind, void (*done)(struct ds_list *l))
 {
     *l = (struct ds_list){ .kind = kind,
                            .all_sids = true,
                            .after_seq = UINT64_MAX,
+                           .patient = true,
+                           .whole = true,
                            .max = RECOVER_LIST_MAX,
                            .done = done };
     ds_list_start(v->r->ds, l);

@@ -13,8 +13,9 @@
  * own log says about the same versions. Anything else (a seal, other bytes, versions that we do not
  * have) means that another machine, or another copy of this one, has continued: we are fenced.
  *
- * An object that was acknowledged is listed by more than f of the seats that answer, whichever f
- * are faulty; what fewer seats list is a half-written object or a lie, and ignored. Our generation
+ * An object that was acknowledged is listed by more than f of the seats, whichever f are faulty;
+ * what fewer seats list is a half-written object or a lie, and ignored. So a seat that is only slow
+ * must be waited for: else a faulty one could hide what it and the slow one have. Our generation
  * is the one after the newest real one: its first slot is the place where two machines that start
  * at the same time meet, and only one of them can have it.
  */
@@ -286,6 +287,8 @@ list_start(struct c2_timer *t)
     c->list = (struct ds_list){ .kind = DS_KIND_JOURNAL,
                                 .all_sids = true,
                                 .after_seq = UINT64_MAX,
+                                .patient = true,
+                                .whole = true,
                                 .max = SHIP_LIST_MAX,
                                 .done = listed };
     ds_list_start(c->s->fs->part.ds, &c->list);

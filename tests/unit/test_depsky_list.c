@@ -198,6 +198,61 @@ list__that_is_patient_waits_for_a_slow_seat(void **state)
     ds_rig_done(&rig);
 }
 
+/* As long again as the others took, and as long as a request may take: a seat that lists something
+ * all the time, and never the end, does not stop the others. */
+static void
+list__that_is_patient_is_so_within_limits(void **state)
+{
+    (void)state;
+    struct ds_rig rig;
+    open_with_objects(&rig, 2);
+    for (unsigned i = 0; i < 5000; i++) {
+        char key[64];
+        snprintf(key, sizeof(key), "v1/c2c2c2c2/o/0000000000000001/!%08u", i);
+        prov_mem_store(rig.mem[2], key, c2_slice_str(""));
+    }
+    ds_rig_fault(&rig, 2, "list.delay:20s");
+    struct ds_list request = whole_session;
+    request.patient = true;
+    request.max = 100;
+    uint64_t start = c2_now_ns(rig.env);
+    struct ds_list l = list(&rig, request);
+    assert_int_equal(l.err, C2_E_OK);
+    assert_int_equal(l.nitems, 2);
+    assert_int_equal(l.answered, 0xb);
+    assert_in_range(c2_now_ns(rig.env) - start, rig.config.get_timeout_ns,
+                    rig.config.get_timeout_ns + C2_NS_PER_S);
+    c2_free(l.items);
+    ds_rig_done(&rig);
+}
+
+/* Whoever needs all of them cannot be kept from it by one that invents more than there may be. */
+static void
+list__of_everything_goes_on_without_a_seat_that_invents(void **state)
+{
+    (void)state;
+    struct ds_rig rig;
+    open_with_objects(&rig, 2);
+    char key[PROV_KEY_MAX];
+    for (unsigned i = 0; i < 200; i++) {
+        ds_object_key(rig.c, DS_KIND_OBJECT, (struct ds_oid){ .sid = 1, .seq = 100 + i }, key);
+        prov_mem_store(rig.mem[2], key, c2_slice_str("x"));
+    }
+    struct ds_list request = whole_session;
+    request.max = 100;
+    struct ds_list l = list(&rig, request);
+    assert_true(l.more);
+    c2_free(l.items);
+    request.whole = true;
+    l = list(&rig, request);
+    assert_int_equal(l.err, C2_E_OK);
+    assert_false(l.more);
+    assert_int_equal(l.nitems, 2);
+    assert_int_equal(l.answered, 0xb);
+    c2_free(l.items);
+    ds_rig_done(&rig);
+}
+
 static void
 list__needs_complete_answers_from_all_but_f(void **state)
 {
@@ -382,6 +437,8 @@ main(void)
         cmocka_unit_test(list__pages_through_thousands),
         cmocka_unit_test(list__of_all_sessions_goes_on_where_it_ended),
         cmocka_unit_test(list__that_is_patient_waits_for_a_slow_seat),
+        cmocka_unit_test(list__that_is_patient_is_so_within_limits),
+        cmocka_unit_test(list__of_everything_goes_on_without_a_seat_that_invents),
         cmocka_unit_test(list__needs_complete_answers_from_all_but_f),
         cmocka_unit_test(list__does_not_wait_long_for_the_last_seat),
         cmocka_unit_test(list__one_lying_seat_hides_nothing),

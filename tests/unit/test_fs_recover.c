@@ -490,6 +490,90 @@ one_cloud__can_change_nothing(void **state)
     assert_true(tried >= 2);
 }
 
+/* Seats that have the last object of the journal. */
+static unsigned
+seats_at_end(struct fsx *x, unsigned seats[FSX_SEATS])
+{
+    char *last = NULL;
+    unsigned n = 0;
+    for (unsigned s = 0; s < FSX_SEATS; s++) {
+        const char *key = count_keys(x, s, "/j/") > 0 ? key_of(x, s, "/j/", -1) : "";
+        if (*key == '\0' || (last != NULL && strcmp(key, last) < 0))
+            continue;
+        n = last == NULL || strcmp(key, last) > 0 ? 0 : n;
+        c2_free(last);
+        last = c2_strdup(key);
+        seats[n++] = s;
+    }
+    c2_free(last);
+    return n;
+}
+
+/* What a seat has of the last generation, or of all of them, it does not show any more. */
+static void
+hide_journal(struct fsx *x, unsigned seat, bool all)
+{
+    char *last = c2_strdup(key_of(x, seat, "/j/", -1));
+    last[strlen(last) - 16] = '\0'; /* v1/VOLUME/j/GENERATION/ */
+    if (all)
+        last[strlen(last) - 9] = '\0';
+    while (count_keys(x, seat, last) > 0)
+        prov_mem_delete(x->mem[seat], key_of(x, seat, last, 0));
+    c2_free(last);
+}
+
+static void
+recovery__waits_for_a_slow_cloud_while_another_one_hides(void **state)
+{
+    struct fsx *x = *state, y;
+    unsigned seats[FSX_SEATS];
+    fsx_mount(x);
+    put_files(x, 0, 5);
+    fsx_unmount(x);
+    fsx_mount(x);
+    put_files(x, 5, 8);
+    fsx_unmount(x);
+    assert_int_equal(seats_at_end(x, seats), 3);
+    hide_journal(x, seats[0], false);
+    fsx_init_second(&y, x);
+    fsx_fault(&y, seats[1], "list.delay:5s");
+    recover(&y);
+    fsx_mount(&y);
+    expect_files(&y, 0, 8);
+    fsx_unmount(&y);
+    fsx_done(&y);
+}
+
+static void
+takeover__is_seen_in_a_slow_cloud_while_another_one_hides(void **state)
+{
+    struct fsx *x = *state, y;
+    unsigned seats[FSX_SEATS];
+    fsx_mount(x);
+    put_files(x, 0, 5);
+    fsx_unmount(x);
+    fsx_init_second(&y, x);
+    recover(&y);
+    /* The seal and the first generation after it are not needed any more, and are gone. */
+    y.config.checkpoint_bytes = 1;
+    for (unsigned m = 0; m < 3; m++) {
+        fsx_mount(&y);
+        for (unsigned k = 0; k < 50; k++) {
+            put_files(&y, 10 + k, 11 + k);
+            assert_int_equal(fsx_sync(&y), C2_E_OK);
+        }
+        fsx_unmount(&y);
+    }
+    assert_int_equal(seats_at_end(x, seats), 3);
+    hide_journal(x, seats[0], true);
+    fsx_fault(x, seats[1], "list.delay:5s");
+    fsx_mount(x);
+    put_files(x, 70, 71);
+    assert_int_equal(fsx_sync(x), C2_E_FENCED);
+    fsx_stop(x);
+    fsx_done(&y);
+}
+
 static void
 recovery__of_a_volume_in_use_takes_what_is_written_meanwhile(void **state)
 {
@@ -541,6 +625,8 @@ main(void)
         TEST(rollback__by_more_clouds_than_may_fail_is_noticed),
         TEST(rollback__of_the_clouds_under_a_mount_is_mended),
         TEST(one_cloud__can_change_nothing),
+        TEST(recovery__waits_for_a_slow_cloud_while_another_one_hides),
+        TEST(takeover__is_seen_in_a_slow_cloud_while_another_one_hides),
         TEST(recovery__of_a_volume_in_use_takes_what_is_written_meanwhile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
