@@ -304,6 +304,9 @@ struct bft_info {
 };
 
 void bft_info(const struct bft_replica *r, struct bft_info *ret_info);
+/* The wall clock is farther from what others propose than the service allows; by how much it was
+ * ahead of the last proposal. */
+bool bft_clock_is_wrong(const struct bft_replica *r, int64_t *ret_ahead_ns);
 const struct bft_config *bft_current_config(const struct bft_replica *r);
 /* How many keys have asked for something within a second, but no more than BFT_RECENT. */
 unsigned bft_keys_active(const struct bft_replica *r);

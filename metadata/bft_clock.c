@@ -16,8 +16,14 @@
  * of what a correct wall clock would show if it had only gone on, but for half of clock_skew_ns
  * when a process starts with a clock that was set back. Sessions may last longer when clocks are
  * wrong; they end too early by 2 * clock_skew_ns at most, as ever.
+ *
+ * None of that sets a clock right, so people have to know: how far the wall clock is from the times
+ * of proposals, as they come, also of those that get no vote for it. A few alone may come from a
+ * primary that lies, or late; a decision whose time is right takes that back.
  */
 #include "metadata/bft_int.h"
+
+#define OFF_MIN 3 /* proposals without a good decision, before the clock is said to be wrong */
 
 static uint64_t
 before(uint64_t time_ns, uint64_t by_ns)
@@ -68,4 +74,27 @@ bft_clock_propose(struct bft_replica *r)
     uint64_t least_ns = before(steady(r), r->config.clock_skew_ns / 4);
     r->last_time_ns = C2_MAX(C2_MAX(r->wall_ns, least_ns), r->last_time_ns + 1);
     return r->last_time_ns;
+}
+
+void
+bft_clock_compare(struct bft_replica *r, struct bft_slot *s, uint64_t time_ns, bool decided)
+{
+    if (!s->have_proposal || s->view != r->view || s->reissued || s->held)
+        return;
+    uint64_t was_ns = r->wall_ns - (r->now_ns - s->seen_ns);
+    int64_t ahead_ns = (int64_t)(was_ns - time_ns);
+    uint64_t by_ns = ahead_ns < 0 ? 0 - (uint64_t)ahead_ns : (uint64_t)ahead_ns;
+    r->clock_ahead_ns = ahead_ns;
+    if (by_ns > r->config.clock_skew_ns)
+        r->clock_off += !s->timed;
+    else if (decided)
+        r->clock_off = 0;
+    s->timed = true;
+}
+
+bool
+bft_clock_is_wrong(const struct bft_replica *r, int64_t *ret_ahead_ns)
+{
+    *ret_ahead_ns = r->clock_ahead_ns;
+    return r->clock_off >= OFF_MIN;
 }

@@ -285,6 +285,8 @@ issue(struct bft_replica *r, struct bft_slot *s)
     job->body = s->final.blob != NULL ? c2_blob_ref(s->final.blob) : NULL;
     r->time_ns = C2_MAX(r->time_ns, b.time_ns);
     bft_clock_agreed(r);
+    if (bytes.len > 0)
+        bft_clock_compare(r, s, b.time_ns, true);
     extend_log_hash(r, s);
     r->refusals = 0;
     struct c2_slice rest = b.requests;

@@ -247,6 +247,8 @@ struct bft_replica {
     uint64_t executed;                /* ... and have come back */
     uint64_t time_ns;                 /* agreed time of `issued` */
     uint64_t steady_ns, steady_at_ns; /* the other clock (bft_clock.c): then; 0 = none yet */
+    int64_t clock_ahead_ns;           /* the wall clock, of the last proposal's time */
+    unsigned clock_off;               /* proposals that were off, since a decision that was not */
     uint8_t log_hash[MSG_DIGEST_LEN]; /* chain over the batches up to issued */
     unsigned refusals;                /* answers in `issued` that refuse something */
     unsigned jobs;
@@ -427,6 +429,8 @@ bool bft_clock_accepts(const struct bft_replica *r, uint64_t time_ns);
 uint64_t bft_clock_propose(struct bft_replica *r);
 /* What was proposed when our own clock was wrong does not count any more. */
 void bft_clock_new_view(struct bft_replica *r);
+/* Our clock with the time of the slot's proposal, or of the decision. */
+void bft_clock_compare(struct bft_replica *r, struct bft_slot *s, uint64_t time_ns, bool decided);
 
 /* ---- bft_execute.c ---- */
 void bft_execute(struct bft_replica *r); /* everything that can be */

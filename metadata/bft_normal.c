@@ -61,6 +61,7 @@ bft_take_proposal(struct bft_replica *r, struct bft_slot *s, const struct msg_pr
     s->reissued = reissued;
     s->view = p->view;
     s->seen_ns = r->now_ns;
+    s->held = s->timed = false;
     s->crowded = bft_pace_crowded(r, s->n);
     s->voted = s->prepared = false;
     s->prepare_lsn = s->commit_lsn = 0;
@@ -176,6 +177,7 @@ bft_take_later(struct bft_replica *r)
             msg_read_proposal(proposal, &h, &p) != C2_E_OK)
             continue;
         bft_take_proposal(r, s, &p, proposal, false);
+        s->held = true;
         if (s->have_proposal && !bft_look_for_body(r, s))
             bft_fetch_body(r, s->digest, bft_primary(r, r->view));
         bft_slot_step(r, s);
@@ -184,13 +186,15 @@ bft_take_later(struct bft_replica *r)
 
 /* A batch that no correct primary proposes is false; one to be judged later leaves *ret_wait. */
 static bool
-batch_is_good(struct bft_replica *r, struct c2_slice bytes, bool *ret_wait)
+batch_is_good(struct bft_replica *r, struct bft_slot *s, bool *ret_wait)
 {
+    struct c2_slice bytes = bft_bytes_slice(&s->body);
     struct msg_batch b;
     if (msg_read_batch(bytes, &b) != C2_E_OK)
         return false;
     if (bytes.len == 0)
         return true;
+    bft_clock_compare(r, s, b.time_ns, false);
     *ret_wait = !bft_clock_accepts(r, b.time_ns);
     struct c2_slice rest = b.requests;
     for (uint32_t i = 0; i < b.count; i++) {
@@ -221,7 +225,7 @@ judge_proposal(struct bft_replica *r, struct bft_slot *s)
     if (!s->have_body)
         return;
     if (!s->reissued && !bft_is_primary(r)) {
-        if (!batch_is_good(r, bft_bytes_slice(&s->body), &wait)) {
+        if (!batch_is_good(r, s, &wait)) {
             accuse(r, "a primary has proposed a bad batch");
             s->have_proposal = false;
             return;

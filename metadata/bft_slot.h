@@ -51,6 +51,8 @@ struct bft_slot {
     struct bft_bytes body; /* of digest; empty for the null batch */
     uint64_t seen_ns;
     bool crowded; /* it came into a full pipeline */
+    bool held;    /* it came before its view */
+    bool timed;   /* our clock was compared with it */
 
     uint64_t prepare_lsn; /* not 0: our PREPARE waits for this record */
     uint64_t commit_lsn;  /* not 0: our COMMIT waits for this record */

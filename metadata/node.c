@@ -254,6 +254,7 @@ node_step(struct node *n, struct bft_event *ev)
         carry_out(n, &actions.action[i]);
     if (n->failed || ev->kind == BFT_EV_RECORD)
         return;
+    node_look_at_clock(n);
     arm_tick(n);
     next_job(n);
 }

@@ -60,16 +60,18 @@ struct node_info {
     unsigned peers_up; /* replicas this one can send to */
     unsigned watches;
     uint64_t log_bytes, log_groups;
-    bool disk_full;        /* what is to be logged waits for space */
-    uint64_t checks;       /* of the whole store, since the start */
-    uint64_t checked_keys; /* by them */
-    uint64_t requests;     /* messages from clients */
-    uint64_t caught;       /* clients disconnected because they had sent what no honest one does */
-    uint64_t turned_away;  /* times that such a client came back too soon */
-    uint64_t rests;        /* times that a client had had its share while others wanted something */
-    uint64_t dropped;      /* messages to replicas that full queues lost */
-    unsigned alarms;       /* since the start */
-    char alarm[160];       /* the last one */
+    bool disk_full;         /* what is to be logged waits for space */
+    bool clock_wrong;       /* the wall clock is farther from the agreed time than it may be */
+    int64_t clock_ahead_ns; /* of the last proposal's time */
+    uint64_t checks;        /* of the whole store, since the start */
+    uint64_t checked_keys;  /* by them */
+    uint64_t requests;      /* messages from clients */
+    uint64_t caught;        /* clients disconnected because they had sent what no honest one does */
+    uint64_t turned_away;   /* times that such a client came back too soon */
+    uint64_t rests;   /* times that a client had had its share while others wanted something */
+    uint64_t dropped; /* messages to replicas that full queues lost */
+    unsigned alarms;  /* since the start */
+    char alarm[160];  /* the last one */
 };
 
 void node_info(const struct node *n, struct node_info *ret_info);

@@ -127,7 +127,9 @@ struct node {
     bool wal_closed;
     bool log_damaged;
     bool store_damaged;
-    bool fetching; /* a state */
+    bool fetching;          /* a state */
+    bool clock_told;        /* the log says that the clock is wrong */
+    uint64_t clock_told_ns; /* last; 0 = never */
     uint64_t last_lsn;
     uint64_t requests;
     uint64_t fetch_since_ns, fetch_bytes; /* of the state that is fetched, or was last */
@@ -145,6 +147,10 @@ struct node {
 void node_step(struct node *n, struct bft_event *ev);
 void node_fail(struct node *n, enum c2_err err, const char *why);
 void node_go_on_closing(struct node *n);
+
+/* node_report.c */
+/* Says in the log when our clock is wrong, now and then, and when it is right again. */
+void node_look_at_clock(struct node *n);
 
 /* node_patrol.c */
 void node_patrol_start(struct node *n);

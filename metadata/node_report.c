@@ -5,7 +5,11 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/log.h"
+#include "base/mark.h"
 #include "metadata/node_int.h"
+
+#define CLOCK_TOLD_NS (600 * C2_NS_PER_S) /* from one warning to the next */
 
 static const char *const mode_names[] = {
     [BFT_BOOTING] = "booting",         [BFT_RUNNING] = "running", [BFT_SYNCING] = "syncing",
@@ -23,6 +27,7 @@ node_info(const struct node *n, struct node_info *ret_info)
     i.caught = n->caught;
     i.turned_away = n->turned_away;
     i.rests = n->rests;
+    i.clock_wrong = bft_clock_is_wrong(n->core, &i.clock_ahead_ns);
     i.checks = n->patrol.walks;
     i.checked_keys = n->patrol.keys;
     i.alarms = n->alarms;
@@ -40,6 +45,28 @@ node_info(const struct node *n, struct node_info *ret_info)
         i.log_groups = wal_groups(n->wal);
     }
     *ret_info = i;
+}
+
+void
+node_look_at_clock(struct node *n)
+{
+    int64_t ahead_ns = 0;
+    uint64_t now_ns = c2_now_ns(n->env);
+    bool wrong = bft_clock_is_wrong(n->core, &ahead_ns);
+    long long ahead_ms = (long long)ahead_ns / (long long)C2_NS_PER_MS;
+    if (wrong && (n->clock_told_ns == 0 || now_ns >= n->clock_told_ns + CLOCK_TOLD_NS)) {
+        C2_MARK("node: the clock is wrong");
+        n->clock_told = true;
+        n->clock_told_ns = now_ns;
+        c2_log(WARN, "node",
+               "ahead_ms=%lld may_ms=%llu this machine's clock is not that of the others: set it "
+               "right (NTP); a replica whose clock is ahead does not vote",
+               ahead_ms,
+               (unsigned long long)(bft_current_config(n->core)->clock_skew_ns / C2_NS_PER_MS));
+    } else if (!wrong && n->clock_told) {
+        n->clock_told = false;
+        c2_log(INFO, "node", "ahead_ms=%lld this machine's clock is right again", ahead_ms);
+    }
 }
 
 struct metric {
@@ -83,6 +110,8 @@ node_metrics(const struct node *n, struct c2_buf *out)
         { "bodies_bytes", "Bytes of batches in memory.", false, b->bodies_bytes },
         { "log_bytes", "Bytes of the write-ahead log.", false, i.log_bytes },
         { "disk_full", "1 while the log waits for space.", false, i.disk_full },
+        { "clock_wrong", "1 while its clock is too far from the agreed time.", false,
+          i.clock_wrong },
         { "log_groups_total", "Groups made durable.", true, i.log_groups },
         { "batches_total", "Executed batches.", true, c->executed_batches },
         { "requests_total", "Executed requests.", true, c->executed_requests },
@@ -110,6 +139,11 @@ node_metrics(const struct node *n, struct c2_buf *out)
     };
     for (size_t k = 0; k < C2_ARRAY_LEN(metrics); k++)
         put_metric(out, &metrics[k]);
+    c2_buf_printf(out,
+                  "# HELP c2fs_metad_clock_ahead_seconds Its clock is ahead of the last proposal's "
+                  "time.\n# TYPE c2fs_metad_clock_ahead_seconds gauge\n"
+                  "c2fs_metad_clock_ahead_seconds %.3f\n",
+                  (double)i.clock_ahead_ns / (double)C2_NS_PER_S);
 }
 
 void
@@ -140,6 +174,8 @@ node_status(const struct node *n, struct c2_buf *out)
     c2_json_u64(&j, "log_bytes", i.log_bytes);
     c2_json_bool(&j, "log_damaged", i.log_damaged);
     c2_json_bool(&j, "disk_full", i.disk_full);
+    c2_json_bool(&j, "clock_wrong", i.clock_wrong);
+    c2_json_i64(&j, "clock_ahead_ms", i.clock_ahead_ns / (int64_t)C2_NS_PER_MS);
     c2_json_u64(&j, "store_checks", i.checks);
     c2_json_u64(&j, "alarms", i.alarms);
     c2_json_str(&j, "alarm", i.alarms == 0 ? NULL : i.alarm);

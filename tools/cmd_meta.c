@@ -324,6 +324,18 @@ meta_field(const char *json, const char *key)
     return value;
 }
 
+/* What is wrong with the replica's clock, NULL = nothing. */
+static char *
+clock_note(const char *json)
+{
+    C2_AUTO(c2_free_auto) char *wrong = meta_field(json, "clock_wrong");
+    C2_AUTO(c2_free_auto) char *ahead = meta_field(json, "clock_ahead_ms");
+    if (strcmp(wrong, "true") != 0)
+        return NULL;
+    bool behind = ahead[0] == '-';
+    return c2_asprintf("its clock is %s ms %s", ahead + behind, behind ? "behind" : "ahead");
+}
+
 static void
 print_replicas(const struct look *l)
 {
@@ -341,8 +353,10 @@ print_replicas(const struct look *l)
         const struct cluster_replica *r = &l->info.replica[i];
         (void)snprintf(number, sizeof number, "%u", i + 1);
         const char *state = l->json[i] != NULL ? v[0] : r->up ? "silent" : "unreachable";
+        C2_AUTO(c2_free_auto) char *clock = clock_note(l->json[i]);
         const char *note = l->json[i] == NULL && !r->up   ? c2_err_text(r->error)
                            : strcmp(full, "true") == 0    ? "disk full"
+                           : clock != NULL                ? clock
                            : strcmp(primary, "true") == 0 ? "primary"
                                                           : "";
         cmd_table_add(&t, number, r->address, state, v[1], v[2], v[3], v[4], note);
@@ -363,12 +377,23 @@ count_running(const struct look *l)
     return running;
 }
 
+static unsigned
+count_wrong_clocks(const struct look *l)
+{
+    unsigned wrong = 0;
+    for (unsigned i = 0; i < l->info.n; i++) {
+        C2_AUTO(c2_free_auto) char *clock = clock_note(l->json[i]);
+        wrong += clock != NULL;
+    }
+    return wrong;
+}
+
 static const char *
 state_of(const struct look *l, unsigned running)
 {
     if (!l->info.session || running < cluster_quorum(l->info.n, l->info.f))
         return "FAULTED";
-    return running < l->info.n ? "DEGRADED" : "ONLINE";
+    return running < l->info.n || count_wrong_clocks(l) > 0 ? "DEGRADED" : "ONLINE";
 }
 
 static const char *
@@ -391,6 +416,8 @@ action_of(const struct look *l, unsigned running)
     if (lost > l->info.f)
         return "more replicas have lost their data than may: bring the data folders back, or make\n"
                "         a new service and load a dump: c2fsctl meta init, c2fsctl meta load";
+    if (running == l->info.n && count_wrong_clocks(l) > 0)
+        return "set the clocks right, and keep them so (NTP)";
     if (running == l->info.n)
         return "look again: they may be choosing a primary. If it stays so, set clocks right that\n"
                "         are more than 3 s off, and read the logs (journalctl -u 'c2fs-metad@*')";
@@ -439,6 +466,8 @@ print_look(const struct look *l, const char *state, unsigned running)
         c2_json_str(&j, "error", r->up ? NULL : c2_err_name(r->error));
         c2_json_str(&j, "mode", l->json[i] == NULL ? NULL : mode);
         c2_json_bool(&j, "disk_full", strcmp(full, "true") == 0);
+        C2_AUTO(c2_free_auto) char *clock = clock_note(l->json[i]);
+        c2_json_str(&j, "clock", clock);
         for (size_t k = 0; l->json[i] != NULL && k < C2_ARRAY_LEN(numbers); k++) {
             C2_AUTO(c2_free_auto) char *v = meta_field(l->json[i], numbers[k]);
             uint64_t value = 0;
@@ -500,8 +529,10 @@ const struct cmd cmds_meta[] = {
     { .name = "meta status",
       .args = "[[-s] SERVICE]",
       .summary = "show a coordination service and its replicas",
-      .help = "Exit code 0 when all replicas run, 6 when some do not, 5 when too few do.\n"
-              "What a replica says about itself is not proven.\n",
+      .help =
+          "Exit code 0 when all replicas run, 6 when some do not or have a wrong clock, 5 when\n"
+          "too few do.\n"
+          "What a replica says about itself is not proven.\n",
       .options = "-s",
       .needs = CMD_NEEDS_CONF,
       .run = run_status },

@@ -136,7 +136,7 @@ bft_rig_open(struct bft_rig *r, unsigned i)
         .failed = on_failed,
         .arg = p,
     };
-    if (node_open(r->env, &o, &p->node, &error) != C2_E_OK)
+    if (node_open(p->env != NULL ? p->env : r->env, &o, &p->node, &error) != C2_E_OK)
         fail_msg("replica %u: %s", i + 1, error);
 }
 

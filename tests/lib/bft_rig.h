@@ -19,7 +19,8 @@ struct bft_rig_replica {
     struct bft_rig *rig;
     struct bft_setup setup;
     uint8_t identity_secret[C2_ED25519_SECRET_LEN];
-    char *data; /* folder, owned */
+    char *data;         /* folder, owned */
+    struct c2_env *env; /* of its own; NULL = the rig's */
     struct c2_net *net;
     struct node *node; /* NULL = it does not run */
     bool started, closed;

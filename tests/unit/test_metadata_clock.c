@@ -4,8 +4,11 @@
  * further than when they are right.
  */
 #include "base/alloc.h"
+#include "base/mark.h"
 #include "metadata/bft_int.h"
+#include "tests/lib/bft_rig.h"
 #include "tests/lib/cheap_sign.h"
+#include "tests/lib/skewed_env.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -137,10 +140,140 @@ time__that_was_proposed_with_a_wrong_clock_is_forgotten(void **state)
     bft_free(r);
 }
 
+/* ---- a wrong clock is told ------------------------------------------------------------------- */
+
+struct service {
+    struct test_env *t;
+    struct bft_rig *rig;
+    struct skewed_env skewed[4];
+};
+
+static void
+start_service(struct service *s)
+{
+    c2_mark_reset();
+    s->t = test_env_new(1);
+    s->rig = bft_rig_new(s->t, 1);
+    for (unsigned i = 0; i < s->rig->n; i++) {
+        skewed_env_init(&s->skewed[i], s->rig->env);
+        s->rig->replica[i].env = &s->skewed[i].env;
+    }
+    bft_rig_start_all(s->rig);
+    test_env_run_for(s->t, 10 * C2_NS_PER_S);
+}
+
+static void
+end_service(struct service *s)
+{
+    bft_rig_free(s->rig);
+    test_env_free(s->t);
+}
+
+static struct node_info
+look(const struct service *s, unsigned i)
+{
+    struct node_info info;
+    node_info(s->rig->replica[i].node, &info);
+    return info;
+}
+
+static bool
+says(const struct service *s, unsigned i, const char *words)
+{
+    struct c2_buf out = { 0 };
+    node_status(s->rig->replica[i].node, &out);
+    node_metrics(s->rig->replica[i].node, &out);
+    bool found = strstr(c2_buf_cstr(&out), words) != NULL;
+    c2_buf_done(&out);
+    return found;
+}
+
+/* One that is ahead does not vote, one that is behind is made up for. */
+static void
+wrong_clock__of_a_replica_is_told_by_it_alone(void **state)
+{
+    (void)state;
+    for (int sign = -1; sign <= 1; sign += 2) {
+        for (unsigned who = 0; who < 4; who += 3) { /* the first primary, and a backup */
+            struct service s;
+            start_service(&s);
+            for (unsigned i = 0; i < 4; i++)
+                assert_false(look(&s, i).clock_wrong);
+            s.skewed[who].ahead_ns = sign * (int64_t)HOUR_NS;
+            test_env_run_for(s.t, 60 * C2_NS_PER_S);
+            for (unsigned i = 0; i < 4; i++)
+                assert_int_equal(look(&s, i).clock_wrong, i == who);
+            assert_in_range(sign * look(&s, who).clock_ahead_ns, HOUR_NS - 5 * C2_NS_PER_S,
+                            HOUR_NS + 5 * C2_NS_PER_S);
+            assert_true(says(&s, who, "\"clock_wrong\":true"));
+            assert_true(says(&s, who, "\nc2fs_metad_clock_wrong 1\n"));
+            assert_true(says(&s, who, sign < 0 ? "\"clock_ahead_ms\":-3" : "\"clock_ahead_ms\":3"));
+            assert_true(
+                says(&s, who, sign < 0 ? "clock_ahead_seconds -3" : "clock_ahead_seconds 3"));
+            s.skewed[who].ahead_ns = 0;
+            test_env_run_for(s.t, 60 * C2_NS_PER_S);
+            assert_false(look(&s, who).clock_wrong);
+            end_service(&s);
+        }
+    }
+}
+
+/* Nobody can say then which ones are right. */
+static void
+wrong_clock__of_half_of_the_replicas_is_told_by_all(void **state)
+{
+    (void)state;
+    struct service s;
+    start_service(&s);
+    s.skewed[1].ahead_ns = s.skewed[2].ahead_ns = (int64_t)HOUR_NS;
+    test_env_run_for(s.t, 600 * C2_NS_PER_S);
+    for (unsigned i = 0; i < 4; i++)
+        assert_true(look(&s, i).clock_wrong);
+    end_service(&s);
+}
+
+static void
+wrong_clock__is_logged_now_and_then(void **state)
+{
+    (void)state;
+    struct service s;
+    start_service(&s);
+    assert_int_equal(c2_mark_count("node: the clock is wrong"), 0);
+    s.skewed[3].ahead_ns = (int64_t)HOUR_NS;
+    test_env_run_for(s.t, 300 * C2_NS_PER_S);
+    assert_int_equal(c2_mark_count("node: the clock is wrong"), 1);
+    test_env_run_for(s.t, 2000 * C2_NS_PER_S);
+    assert_in_range(c2_mark_count("node: the clock is wrong"), 2, 5);
+    end_service(&s);
+}
+
+/* A primary that lies about the time is no reason to accuse the own clock, if others go on. */
+static void
+wrong_clock__is_not_found_by_few_proposals(void **state)
+{
+    (void)state;
+    struct bft_replica *r = make_running();
+    struct bft_slot s = { .have_proposal = true };
+    int64_t ahead_ns = 0;
+    for (unsigned i = 0; i < MANY; i++) {
+        s.timed = false;
+        s.seen_ns = r->now_ns;
+        for (unsigned again = 0; again < 2; again++)
+            bft_clock_compare(r, &s, r->wall_ns - (i % 3 == 0 ? 0 : HOUR_NS), i % 3 == 0);
+        assert_false(bft_clock_is_wrong(r, &ahead_ns));
+        pass(r, STEP_NS);
+    }
+    bft_free(r);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(wrong_clock__of_a_replica_is_told_by_it_alone),
+        cmocka_unit_test(wrong_clock__of_half_of_the_replicas_is_told_by_all),
+        cmocka_unit_test(wrong_clock__is_logged_now_and_then),
+        cmocka_unit_test(wrong_clock__is_not_found_by_few_proposals),
         cmocka_unit_test(time__does_not_run_when_a_primary_wants_it_to),
         cmocka_unit_test(time__does_not_leap_when_a_primary_has_held_it_back),
         cmocka_unit_test(time__of_an_honest_primary_goes_on_and_is_accepted),
