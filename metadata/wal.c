@@ -411,5 +411,6 @@ wal_close(struct wal *w, void (*done)(void *arg), void *arg)
     if (w->reader != NULL && c2_timer_armed(&w->files.retry))
         wal_give_up(w);
     c2_timer_stop(w->env, &w->files.retry);
+    w->files.held = 0; /* tried once more */
     c2_defer(w->env, &w->flush);
 }

@@ -15,9 +15,10 @@
  *   IDLE ─► CLOSE ─► IDLE                            a segment that is full
  *   IDLE ─► ANCHOR ─► IDLE   IDLE ─► REMOVE ─► IDLE  after a trim
  *   IDLE ─► [REUSE ─►] OPEN ─► FILL … ─► HEAD ─► SYNC ─► SYNC_DIR ─► IDLE
- *             no space anywhere there, or in ANCHOR: GIVE_UP ─► IDLE, and again later
+ *             no space anywhere there, or in ANCHOR or REMOVE: GIVE_UP ─► IDLE, and again later
  *
- * Without space for the anchor everything that it names stays; a spare segment needs none.
+ * Without space for the anchor everything that it names stays; a spare segment needs none. After a
+ * sync without space nobody knows what of a new segment is on the disk: it is written anew.
  */
 #include <string.h>
 
@@ -30,12 +31,18 @@
 #define RETRY_NS   C2_NS_PER_S
 #define SPARE_NAME "spare.wal"
 
+#define BIT(state) (1u << (state))
+#define PREPARING                                                                                  \
+    (BIT(WAL_FILES_OPEN) | BIT(WAL_FILES_FILL) | BIT(WAL_FILES_HEAD) | BIT(WAL_FILES_SYNC) |       \
+     BIT(WAL_FILES_SYNC_DIR))
+
 static void files_done(struct c2_disk_req *r);
 
 static void
 retry_fired(struct c2_timer *t)
 {
     struct wal *w = C2_CONTAINER_OF(t, struct wal, files.retry);
+    w->files.held = 0;
     wal_files_kick(w);
 }
 
@@ -143,7 +150,6 @@ start_remove(struct wal *w)
         submit(w, WAL_FILES_REMOVE, C2_DISK_UNLINK);
         return;
     }
-    f->has_spare = true;
     c2_free(f->path2);
     f->path2 = c2_asprintf("%s/" SPARE_NAME, w->o.path);
     f->req.path2 = f->path2;
@@ -251,8 +257,10 @@ give_up(struct wal *w)
         wal_fail(w, C2_E_NO_SPACE);
     else if (!w->closing)
         c2_timer_arm(w->env, &f->retry, c2_now_ns(w->env) + RETRY_NS);
+    f->held |= BIT(f->state);
     f->anchor_due = f->anchor_due || f->state == WAL_FILES_ANCHOR;
-    if (f->file < 0 || f->state == WAL_FILES_ANCHOR) {
+    f->has_spare = f->has_spare || f->state == WAL_FILES_REUSE;
+    if (f->file < 0 || (BIT(f->state) & PREPARING) == 0) {
         f->state = WAL_FILES_IDLE;
         return;
     }
@@ -263,12 +271,17 @@ give_up(struct wal *w)
 
 /* ---- what comes next ------------------------------------------------------------------------- */
 
+/* ... for what is done in these states. */
 static void
-has_space(struct wal *w)
+has_space(struct wal *w, unsigned states)
 {
-    if (w->files.full)
+    struct wal_files *f = &w->files;
+    f->held &= ~states;
+    if (f->anchor_due || f->held != 0 || (f->wanted && !f->ready))
+        return; /* what there was space for has needed none, perhaps */
+    if (f->full)
         c2_log(INFO, "wal", "path=%s there is space again", w->o.path);
-    w->files.full = false;
+    f->full = false;
 }
 
 static void
@@ -280,8 +293,7 @@ prepared(struct wal *w)
     f->head = (struct wal_segment_head){ .log_id = 0 };
     f->state = WAL_FILES_IDLE;
     f->ready = true;
-    if (!f->anchor_due) /* else the segment is an old one, perhaps, that needed none */
-        has_space(w);
+    has_space(w, PREPARING | BIT(WAL_FILES_REUSE));
     if (w->reader != NULL) {
         wal_adopt(w);
         wal_reader_prepared(w);
@@ -299,7 +311,7 @@ step(struct wal *w)
         break;
     case WAL_FILES_ANCHOR:
         f->state = WAL_FILES_IDLE;
-        has_space(w);
+        has_space(w, BIT(WAL_FILES_ANCHOR));
         if (w->reader != NULL)
             wal_reader_prepared(w);
         break;
@@ -307,7 +319,9 @@ step(struct wal *w)
         struct wal_segment *s = C2_LIST_FIRST(&f->doomed, struct wal_segment, link);
         c2_list_remove(&f->doomed, &s->link);
         wal_segment_free(s);
+        f->has_spare = f->has_spare || f->req.verb == C2_DISK_RENAME;
         f->state = WAL_FILES_IDLE;
+        has_space(w, BIT(WAL_FILES_REMOVE));
         break;
     }
     case WAL_FILES_REUSE:
@@ -342,8 +356,8 @@ step(struct wal *w)
 static bool
 may_wait(enum wal_files_state state)
 {
-    return state == WAL_FILES_OPEN || state == WAL_FILES_FILL || state == WAL_FILES_HEAD ||
-           state == WAL_FILES_ANCHOR;
+    return (BIT(state) & (PREPARING | BIT(WAL_FILES_REUSE) | BIT(WAL_FILES_ANCHOR) |
+                          BIT(WAL_FILES_REMOVE))) != 0;
 }
 
 static void
@@ -353,7 +367,9 @@ files_done(struct c2_disk_req *r)
     struct wal_files *f = &w->files;
     bool gone = f->state == WAL_FILES_REMOVE && r->err == C2_E_NOT_FOUND;
     bool full = r->err == C2_E_NO_SPACE || r->err == C2_E_QUOTA;
-    if (full && may_wait(f->state)) {
+    if (full && f->state == WAL_FILES_REMOVE && r->verb == C2_DISK_RENAME) {
+        submit(w, WAL_FILES_REMOVE, C2_DISK_UNLINK); /* no spare one, but space */
+    } else if (full && may_wait(f->state)) {
         C2_MARK("wal: no space for a segment");
         give_up(w);
     } else if (r->err != C2_E_OK && !gone) {
@@ -382,11 +398,11 @@ wal_files_kick(struct wal *w)
     }
     if (w->failed || (is_closing(w) && c2_list_empty(&w->groups)))
         return;
-    bool waits = c2_timer_armed(&f->retry);
-    if (f->anchor_due && !waits && !is_closing(w))
+    bool fits = (f->held & (f->has_spare ? BIT(WAL_FILES_REUSE) : PREPARING)) == 0;
+    if (f->anchor_due && (f->held & BIT(WAL_FILES_ANCHOR)) == 0 && !is_closing(w))
         start_anchor(w);
-    else if (!f->anchor_due && !c2_list_empty(&f->doomed))
+    else if (!f->anchor_due && !c2_list_empty(&f->doomed) && (f->held & BIT(WAL_FILES_REMOVE)) == 0)
         start_remove(w);
-    else if (f->wanted && !f->ready && (!waits || f->has_spare))
+    else if (f->wanted && !f->ready && fits)
         start_prepare(w);
 }

@@ -60,7 +60,8 @@ struct wal_files {
     uint8_t anchor[WAL_ANCHOR_LEN];
     struct c2_list doomed; /* of struct wal_segment */
     bool anchor_due;
-    bool full; /* the disk, the last time that space was needed */
+    bool full;     /* the disk, the last time that space was needed */
+    unsigned held; /* states that had no space: as bits, until the next try */
     bool has_spare;
 
     int close_file; /* -1 = none */

@@ -123,6 +123,106 @@ wal__a_full_disk_is_full_as_long_as_a_trim_waits(void **state)
     test_env_set_disk_hook(f->t, NULL, NULL);
 }
 
+/* Into a segment that is ready. */
+static bool
+is_group(const struct c2_disk_req *r)
+{
+    bool writes = r->verb == C2_DISK_PWRITE || r->verb == C2_DISK_SYNC;
+    return writes && (r->flags & C2_DISK_DURABLE) != 0;
+}
+
+/* Whatever is done for a new or an old segment may find no space, one after the other. */
+struct scarce {
+    enum c2_disk_verb verb;
+    unsigned refused; /* so often */
+    bool on;
+};
+
+static enum c2_err
+no_space_for_verb(void *arg, const struct c2_disk_req *r)
+{
+    struct scarce *s = arg;
+    if (!s->on || r->verb != s->verb || is_group(r))
+        return C2_E_OK;
+    s->refused++;
+    return C2_E_NO_SPACE;
+}
+
+static void
+wal__a_full_disk_delays_every_step_of_a_new_segment(void **state)
+{
+    struct wal_rig *f = *state;
+    static const enum c2_disk_verb verbs[] = { C2_DISK_OPEN,   C2_DISK_PWRITE,   C2_DISK_SYNC,
+                                               C2_DISK_RENAME, C2_DISK_SYNC_DIR, C2_DISK_UNLINK };
+    char text[4000];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    wal_rig_open(f);
+    uint64_t lsn = 0;
+    for (size_t i = 0; i < C2_ARRAY_LEN(verbs); i++) {
+        struct scarce s = { .verb = verbs[i], .on = true };
+        test_env_set_disk_hook(f->t, no_space_for_verb, &s);
+        for (unsigned k = 0; k < 80; k++) {
+            lsn = wal_rig_append(f, 1, text);
+            test_env_run_for(f->t, C2_NS_PER_S / 4);
+            if (k % 20 == 19 && f->synced > 20)
+                wal_trim(f->w, f->synced - 10);
+        }
+        assert_true(s.refused > 0);
+        assert_true(s.refused < 200); /* it is tried again now and then */
+        assert_int_equal(f->failure, C2_E_OK);
+        s.on = false;
+        wal_rig_wait(f, lsn);
+        test_env_run_for(f->t, 3 * C2_NS_PER_S);
+        assert_false(wal_waits_for_space(f->w));
+        test_env_set_disk_hook(f->t, NULL, NULL);
+        wal_rig_close(f);
+        wal_rig_open(f);
+        assert_false(f->report.damaged);
+        assert_int_equal(f->report.last_lsn, lsn);
+        assert_true(wal_rig_count(f, ".wal") < 8);
+    }
+}
+
+struct sync_fails {
+    unsigned failed, written; /* syncs; blocks of a segment that is filled, since then */
+};
+
+static enum c2_err
+no_space_for_one_sync(void *arg, const struct c2_disk_req *r)
+{
+    struct sync_fails *s = arg;
+    if (is_group(r))
+        return C2_E_OK;
+    if (r->verb == C2_DISK_SYNC && s->failed == 0) {
+        s->failed = 1;
+        return C2_E_NO_SPACE;
+    }
+    bool fills = r->verb == C2_DISK_PWRITE && r->iov[0].len > WAL_BLOCK;
+    s->written += fills && s->failed > 0;
+    return C2_E_OK;
+}
+
+/* Another sync says nothing about what the first one should have written. */
+static void
+wal__a_segment_that_could_not_be_synced_is_written_anew(void **state)
+{
+    struct wal_rig *f = *state;
+    struct sync_fails s = { 0 };
+    wal_rig_open(f);
+    test_env_set_disk_hook(f->t, no_space_for_one_sync, &s);
+    while (s.failed == 0) {
+        wal_rig_put(f, "goes on");
+        test_env_run_for(f->t, C2_NS_PER_S);
+    }
+    test_env_run_for(f->t, 3 * C2_NS_PER_S);
+    assert_int_equal(f->failure, C2_E_OK);
+    assert_true(s.written > 0);
+    assert_true(f->w->files.ready);
+    assert_false(wal_waits_for_space(f->w));
+    test_env_set_disk_hook(f->t, NULL, NULL);
+}
+
 /* Nothing waits for the segment that is being prepared: the log ends as always, with a seal. */
 static void
 wal__a_full_disk_is_no_reason_to_end_without_a_seal(void **state)
@@ -245,6 +345,8 @@ main(void)
         T(wal__a_full_disk_delays_records_until_there_is_space),
         T(wal__a_full_disk_delays_a_trim_until_there_is_space),
         T(wal__a_full_disk_is_full_as_long_as_a_trim_waits),
+        T(wal__a_full_disk_delays_every_step_of_a_new_segment),
+        T(wal__a_segment_that_could_not_be_synced_is_written_anew),
         T(wal__a_full_disk_is_no_reason_to_end_without_a_seal),
         T(wal__a_full_disk_is_waited_for_with_bounded_memory),
         T(wal__a_full_disk_does_not_keep_it_from_closing),
