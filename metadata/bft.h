@@ -172,6 +172,7 @@ struct bft_job {
     uint32_t *out_end;    /* owned; EXECUTE: where each answer ends */
     struct c2_buf events; /* owned; EXECUTE: as in replica_batch.events, for the driver's watches */
     bool events_lost;
+    bool due;          /* EXECUTE: sessions of the application are to end at the next time */
     bool acl_changed;  /* EXECUTE: since the job before, or this is the first one */
     struct c2_buf acl; /* owned; then: the access control list after the batch, see rights_load */
     uint64_t version;  /* QUERY: of the state it saw */

@@ -202,7 +202,8 @@ static bool
 worth_proposing(const struct bft_replica *r)
 {
     if (r->unproposed == 0 || next_turn(r) == NULL)
-        return r->next_boundary != 0 || r->now_ns >= r->proposed_ns + r->setup.timing.null_ns;
+        return r->next_boundary != 0 || (r->due && r->proposed == r->executed) ||
+               r->now_ns >= r->proposed_ns + r->setup.timing.null_ns;
     return r->now_ns >= batch_at(r);
 }
 

@@ -411,6 +411,7 @@ executed(struct bft_replica *r, const struct bft_job *job)
         send_answer(r, c->key, 0, &a);
     }
     r->executed = job->n;
+    r->due = job->due;
 }
 
 static void

@@ -246,6 +246,7 @@ struct bft_replica {
     uint64_t issued_ns;               /* the last of them */
     uint64_t executed;                /* ... and have come back */
     uint64_t time_ns;                 /* agreed time of `issued` */
+    bool due;                         /* the next batch has work, whatever is in it */
     uint64_t steady_ns, steady_at_ns; /* the other clock (bft_clock.c): then; 0 = none yet */
     int64_t clock_ahead_ns;           /* the wall clock, of the last proposal's time */
     unsigned clock_off;               /* proposals that were off, since a decision that was not */

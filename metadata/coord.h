@@ -33,7 +33,7 @@
 #define COORD_TXN_CHANGES_MAX  8192        /* keys one transaction may change */
 #define COORD_REPLACED_MAX     (32u << 20) /* bytes one transaction may overwrite or delete */
 #define COORD_SESSIONS_MAX     16384
-#define COORD_EPHEMERALS_MAX   (1u << 20) /* per session */
+#define COORD_EPHEMERALS_MAX   COORD_TXN_CHANGES_MAX /* per session: they go in one step */
 #define COORD_TTL_NS_MIN       C2_NS_PER_MS
 #define COORD_TTL_NS_MAX       (7 * 24 * 3600 * C2_NS_PER_S)
 #define COORD_SESSIONS_KEY     1024 /* of one principal */

@@ -111,8 +111,11 @@ apply(struct bft_exec *x, uint64_t time_ns, const struct bft_command *commands, 
       struct c2_buf *out, uint32_t *out_end)
 {
     const struct replica_app_ops *ops = x->app->ops;
-    if (count == 0 && time_ns != 0)
-        return ops->apply(x->batch, time_ns, NULL, c2_buf_slice(&x->expire), out);
+    if (time_ns != 0) { /* it passes also when nothing is changed */
+        size_t len = out->len;
+        C2_TRY(ops->apply(x->batch, time_ns, NULL, c2_buf_slice(&x->expire), out));
+        out->len = len;
+    }
     for (uint32_t i = 0; i < count; i++) {
         const struct bft_command *c = &commands[i];
         const struct replica_client by = { .key = c->key, .admin = c->admin };
@@ -212,6 +215,7 @@ execute(struct bft_exec *x, struct bft_job *job)
     C2_TRY(apply(x, job->time_ns, job->commands, job->ncommands, &job->out, job->out_end));
     C2_TRY(tell_acl(x, job));
     remember(x, job);
+    job->due = x->batch->due;
     job->events = x->batch->events;
     job->events_lost = x->batch->events_lost;
     x->batch->events = (struct c2_buf){ 0 };

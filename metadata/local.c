@@ -80,7 +80,7 @@ arm_expiry(struct local *l, uint64_t deadline_ns)
         return;
     }
     uint64_t now_ns = clock_ns(l);
-    uint64_t wait_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
+    uint64_t wait_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 1; /* another time */
     c2_timer_arm(l->base.env, &l->expiry, c2_now_ns(l->base.env) + wait_ns);
 }
 

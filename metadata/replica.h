@@ -36,6 +36,7 @@ struct replica_batch {
     uint64_t version;        /* of the last applied change */
     uint64_t acl;            /* changes of the access control list so far */
     uint64_t deadline_ns;    /* after commit: when the next session ends, C2_NEVER = none */
+    bool due;                /* sessions are past their deadline that end at the next time */
     bool durable;            /* after commit: something was written */
     bool events_lost;        /* there were too many to list */
     struct c2_buf events;    /* owned; u64 version, u8 deleted, u32 length, key; repeated */
@@ -59,7 +60,8 @@ struct replica_part {
 struct replica_app_ops {
     C2_RESULT (*begin)(struct replica_app *a, struct replica_batch **ret_batch);
     /* Executes the next command at the agreed time; a time before the state's is raised to it.
-     * Sessions that are due end first, in a step of their own. Appends the answer. */
+     * Sessions that are due end first, in a step of their own; of very many some end at the next
+     * time (due), until when they can do nothing. Appends the answer. */
     C2_RESULT (*apply)(struct replica_batch *b, uint64_t time_ns, const struct replica_client *by,
                        struct c2_slice cmd, struct c2_buf *reply);
     /* Durable when it returns; a batch that changed nothing writes nothing. Only end may follow. */

@@ -3,7 +3,9 @@
  * Applies commands. One command at time t:
  *
  *   1. t = max(t, the state's clock)
- *   2. sessions with deadline <= t end: one step, version + 1, logged as an EXPIRE command
+ *   2. sessions with deadline <= t end: one step, version + 1, logged as an EXPIRE command. There
+ * is one such step at one time, so that nobody waits long: of very many sessions the rest ends at
+ *      the next time, and is dead until then, but has its keys.
  *   3. the command itself: on success version + 1, clock = t, logged; on failure nothing changes
  *
  * Invariants: version and clock never go down, and change only together with the log; a failed
@@ -21,6 +23,14 @@ static const char format_key[] = "format";
 
 /* --- transactions ---------------------------------------------------------------------------- */
 
+/* NOT_FOUND: it is not alive; also when it is still to be ended. */
+static C2_RESULT
+get_alive(struct store_batch *b, uint64_t id, struct store_session *ret_session)
+{
+    C2_TRY(store_get_session(b->txn, id, ret_session));
+    return ret_session->deadline_ns > b->now_ns ? C2_E_OK : C2_E_NOT_FOUND;
+}
+
 /* Whether the condition holds; the state of its key for the answer. */
 static C2_RESULT
 check_cond(struct store_batch *b, const struct coord_cond *c, bool *ret_holds,
@@ -28,7 +38,7 @@ check_cond(struct store_batch *b, const struct coord_cond *c, bool *ret_holds,
 {
     if (c->kind == COORD_SESSION_ALIVE) {
         struct store_session s;
-        enum c2_err err = store_get_session(b->txn, c->number, &s);
+        enum c2_err err = get_alive(b, c->number, &s);
         *ret_holds = err == C2_E_OK;
         return err == C2_E_NOT_FOUND ? C2_E_OK : err;
     }
@@ -160,7 +170,7 @@ get_session(struct store_batch *b, uint64_t id, struct store_session *ret_sessio
 {
     bool is_of = false;
     C2_TRY(store_session_is_of(b->txn, b->by, id, &is_of));
-    enum c2_err err = is_of ? store_get_session(b->txn, id, ret_session) : C2_E_NOT_FOUND;
+    enum c2_err err = is_of ? get_alive(b, id, ret_session) : C2_E_NOT_FOUND;
     if (err != C2_E_NOT_FOUND)
         return err;
     b->verdict = C2_E_SESSION;
@@ -284,12 +294,16 @@ static C2_RESULT
 expire(struct store_batch *b, uint64_t now_ns)
 {
     bool any = false;
+    uint64_t before = b->work;
+    if (now_ns == b->state.now_ns)
+        return C2_E_OK; /* what could end at this time has */
     b->step = b->state.version + 1;
     for (;;) {
         uint64_t deadline_ns = 0;
         uint64_t id = 0;
         C2_TRY(store_next_deadline(b->txn, &deadline_ns, &id));
-        if (deadline_ns > now_ns)
+        b->base.due = deadline_ns <= now_ns;
+        if (!b->base.due || b->work - before >= STORE_EXPIRE_MAX)
             break;
         C2_TRY(store_end_session(b, id));
         any = true;
@@ -387,6 +401,7 @@ store_apply(struct replica_batch *base, uint64_t time_ns, const struct replica_c
     if (b->state.loading)
         return C2_E_UNAVAILABLE;
     uint64_t now_ns = C2_MAX(time_ns, b->state.now_ns);
+    b->now_ns = now_ns;
     C2_TRY(expire(b, now_ns));
     enum c2_err err = cmd_decode(cmd, &b->cmd);
     if (err != C2_E_OK) {

@@ -16,6 +16,7 @@
 #define STORE_TRIM_MAX       4096 /* log records removed by one LOG_TRIM, then `more` */
 #define STORE_DIRTY_MAX      16384
 #define STORE_EVENTS_MAX     (8u << 20)
+#define STORE_EXPIRE_MAX     2048 /* sessions and keys that end at one time, and the last session */
 #define STORE_LOG_KEY_LEN    10
 #define STORE_ENTRY_HEAD_LEN 16 /* version, session */
 
@@ -90,6 +91,8 @@ struct store_batch {
     bool changed;
     struct cmd cmd;                  /* owned; the command being applied */
     const struct replica_client *by; /* borrowed; who gives it */
+    uint64_t now_ns;                 /* its time */
+    uint64_t work;                   /* keys and sessions changed, also back again */
 
     /* The running transaction. */
     uint64_t step;            /* the version it will get */
