@@ -143,6 +143,7 @@ struct bft_command {
     uint8_t key[MSG_KEY_LEN]; /* the client's */
     uint64_t session;
     uint64_t cseq;
+    uint64_t work; /* out: keys that it has changed, also back again */
 };
 
 struct bft_job {

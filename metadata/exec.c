@@ -107,7 +107,7 @@ limit_answer(struct c2_buf *out, size_t from)
 
 /* Commands of one agreed batch; out_end may be NULL. */
 static C2_RESULT
-apply(struct bft_exec *x, uint64_t time_ns, const struct bft_command *commands, uint32_t count,
+apply(struct bft_exec *x, uint64_t time_ns, struct bft_command *commands, uint32_t count,
       struct c2_buf *out, uint32_t *out_end)
 {
     const struct replica_app_ops *ops = x->app->ops;
@@ -117,14 +117,16 @@ apply(struct bft_exec *x, uint64_t time_ns, const struct bft_command *commands, 
         out->len = len;
     }
     for (uint32_t i = 0; i < count; i++) {
-        const struct bft_command *c = &commands[i];
+        struct bft_command *c = &commands[i];
         const struct replica_client by = { .key = c->key, .admin = c->admin };
         size_t from = out->len;
+        uint64_t before = x->batch->work;
         if (c->query)
             C2_TRY(ops->read(x->batch, &by, c->op, out));
         else
             C2_TRY(ops->apply(x->batch, time_ns, &by, c->op, out));
         limit_answer(out, from);
+        c->work = x->batch->work - before;
         if (out_end != NULL)
             out_end[i] = (uint32_t)out->len;
     }

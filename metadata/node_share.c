@@ -10,6 +10,9 @@
  * and whether it is good, bad or old, the others find the replica idle most of the time. Alone, a
  * key may have everything, and owes nothing for it when another one comes.
  *
+ * How many keys a command changes shows when it is executed: a few bytes can name very many, also
+ * if all of it fails in the end. The rest of its price is owed from then on.
+ *
  * The primary hears of every request that a backup takes, so there a request costs three times as
  * much: over all replicas a key cannot ask for more than twice what it may have at the primary.
  *
@@ -39,11 +42,13 @@
 #define MESSAGE_NS    10000
 #define BYTE_NS       50 /* of what comes: read, hashed, logged, sent on */
 #define SIGNATURE_NS  120000
-#define COMMAND_NS    10000
+#define COMMAND_NS    10000 /* with the first key that it changes */
+#define CHANGE_NS     5000  /* each other one; twice when that is undone */
 #define STATUS_NS     100000
 #define ANSWER_NS     10000
 #define ANSWER_BYTE   25 /* read, hashed, encrypted */
 #define BACKUP_FACTOR 3
+#define WORK_MAX_NS   (10 * C2_NS_PER_S) /* owed: who catches up executes much at once */
 #define PENALTY_NS    C2_NS_PER_S
 #define PENALTY_MAX   6 /* doublings */
 #define FORGIVEN_NS   (600 * C2_NS_PER_S)
@@ -141,6 +146,21 @@ node_join_key(struct node *n, const uint8_t *key)
     k->node.hash = hash;
     c2_map_insert(&n->keys, &k->node);
     return k;
+}
+
+void
+node_charge_work(struct node *n, const struct bft_job *job)
+{
+    uint64_t now_ns = c2_now_ns(n->env);
+    for (uint32_t i = 0; i < job->ncommands; i++) {
+        const struct bft_command *c = &job->commands[i];
+        if (c->work <= 1 || !bft_is_contended(n->core, c->key))
+            continue;
+        struct node_peer_key *k = node_join_key(n, c->key);
+        uint64_t owed_ns = C2_MAX(k->paid_ns, now_ns) + (c->work - 1) * CHANGE_NS * parts(n);
+        k->paid_ns = C2_MAX(k->paid_ns, C2_MIN(owed_ns, now_ns + WORK_MAX_NS));
+        node_leave_key(n, k);
+    }
 }
 
 static void

@@ -35,6 +35,7 @@ struct replica_batch {
     struct replica_app *app; /* borrowed */
     uint64_t version;        /* of the last applied change */
     uint64_t acl;            /* changes of the access control list so far */
+    uint64_t work;           /* keys that were changed so far, also back again, and sessions */
     uint64_t deadline_ns;    /* after commit: when the next session ends, C2_NEVER = none */
     bool due;                /* sessions are past their deadline that end at the next time */
     bool durable;            /* after commit: something was written */

@@ -294,7 +294,7 @@ static C2_RESULT
 expire(struct store_batch *b, uint64_t now_ns)
 {
     bool any = false;
-    uint64_t before = b->work;
+    uint64_t before = b->base.work;
     if (now_ns == b->state.now_ns)
         return C2_E_OK; /* what could end at this time has */
     b->step = b->state.version + 1;
@@ -303,7 +303,7 @@ expire(struct store_batch *b, uint64_t now_ns)
         uint64_t id = 0;
         C2_TRY(store_next_deadline(b->txn, &deadline_ns, &id));
         b->base.due = deadline_ns <= now_ns;
-        if (!b->base.due || b->work - before >= STORE_EXPIRE_MAX)
+        if (!b->base.due || b->base.work - before >= STORE_EXPIRE_MAX)
             break;
         C2_TRY(store_end_session(b, id));
         any = true;

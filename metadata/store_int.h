@@ -92,7 +92,6 @@ struct store_batch {
     struct cmd cmd;                  /* owned; the command being applied */
     const struct replica_client *by; /* borrowed; who gives it */
     uint64_t now_ns;                 /* its time */
-    uint64_t work;                   /* keys and sessions changed, also back again */
 
     /* The running transaction. */
     uint64_t step;            /* the version it will get */

@@ -147,7 +147,7 @@ store_end_session(struct store_batch *b, uint64_t id)
     C2_TRY(kv_del(b->txn, KV_EXPIRY, expiry_key(key, s.deadline_ns, id)));
     C2_TRY(kv_del(b->txn, KV_SESSION, id_key(prefix, id)));
     b->state.nsessions--;
-    b->work++;
+    b->base.work++;
     return store_disown_session(b, id);
 }
 
@@ -279,7 +279,7 @@ store_change(struct store_batch *b, struct c2_slice key, const struct store_entr
         return C2_E_OK;
     if (b->keep_undo && !remember(b, key, present ? &old : NULL))
         return C2_E_OK;
-    b->work++;
+    b->base.work++;
     C2_TRY(store_mark_dirty(b, key, present ? &old : NULL)); /* old.value is gone from here on */
     return store_write_entry(b, key, old.session, e, false);
 }

@@ -191,6 +191,41 @@ key__that_comes_back_still_owes(void **state)
     assert_true(rests(x) > 0);
 }
 
+/* A few bytes name many keys, and all of it is undone in the end. */
+static void
+key__pays_for_what_its_commands_have_done(void **state)
+{
+    struct coord_fixture *x = *state;
+    struct coord_fixture greedy = *x;
+    static struct coord_op ops[2000];
+    static char names[C2_ARRAY_LEN(ops)][16];
+    bool rested[2];
+    const struct coord_op small = op(COORD_PUT_EPHEMERAL, "key", "of nobody", 1);
+    const struct coord_op large[] = { op(COORD_DELETE_RANGE, "many/", NULL, 0), small };
+    for (size_t i = 0; i < C2_ARRAY_LEN(ops); i++) {
+        snprintf(names[i], sizeof names[i], "many/%zu", i);
+        ops[i] = op(COORD_PUT, names[i], "", 0);
+    }
+    assert_int_equal(txn(x, NULL, 0, ops, C2_ARRAY_LEN(ops), NULL), C2_E_OK);
+    greedy.c = bft_rig_client(x->rig, GREEDY);
+    for (unsigned round = 0; round < 2; round++) {
+        test_env_run_for(x->t, 20 * C2_NS_PER_S);
+        uint64_t before = rests(x);
+        put(x, "modest", "here");
+        for (unsigned i = 0; i < MODEST; i++) {
+            if (round == 0)
+                assert_int_equal(txn(&greedy, NULL, 0, &small, 1, NULL), C2_E_SESSION);
+            else
+                assert_int_equal(txn(&greedy, NULL, 0, large, 2, NULL), C2_E_SESSION);
+        }
+        rested[round] = rests(x) > before;
+    }
+    assert_value(x, names[7], ""); /* they were undone */
+    coord_close(greedy.c);
+    assert_false(rested[0]);
+    assert_true(rested[1]);
+}
+
 /* What the greedy one gets in two seconds while others put something now and then. */
 static uint64_t
 taken_beside(struct coord_fixture *x, unsigned others)
@@ -423,6 +458,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(key__pays_for_what_its_commands_have_done),
         TEST(key__with_many_sessions_has_its_share_of_the_pipeline),
         TEST(key__that_asks_backups_has_its_share_as_well),
         TEST(key__that_was_alone_owes_nothing_for_it),
