@@ -119,7 +119,13 @@ parse_endpoint(const struct prov_s3_config *cfg, const char *region, struct endp
     struct endpoint e = { .tls = true };
     if (cfg->endpoint == NULL || cfg->endpoint[0] == '\0') {
         C2_AUTO(c2_free_auto) char *aws = c2_asprintf("s3.%s.amazonaws.com", region);
-        C2_TRY(parse_authority(aws, &e));
+        if (parse_authority(aws, &e) != C2_E_OK) {
+            *ret_error =
+                c2_asprintf("region \"%.64s\" is none of AWS: set it right, or set endpoint "
+                            "for another provider",
+                            region);
+            return C2_E_CONFIG;
+        }
         *ret = e;
         return C2_E_OK;
     }

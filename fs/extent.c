@@ -148,7 +148,7 @@ void
 fs_map_set(struct fs_map **map, uint64_t off, uint64_t len, struct fs_source *source,
            uint64_t source_off)
 {
-    C2_ASSERT(len > 0 && off <= (uint64_t)FS_FILE_SIZE_MAX - len);
+    C2_ASSERT(len > 0 && off <= FS_FILE_SIZE_MAX && len <= FS_FILE_SIZE_MAX - off);
     struct fs_map *m = own(map);
     struct fs_extent e = { .off = off, .len = len, .source = source, .source_off = source_off };
     fs_source_ref(source);

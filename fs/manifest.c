@@ -259,8 +259,8 @@ parse_extent(struct c2_rd *r, const struct named *objects, uint32_t nobjects, ui
     uint32_t object = c2_rd_u32(r);
     uint64_t object_off = c2_rd_u64(r);
     bool hole = object == OBJECT_HOLE;
-    if (!c2_rd_ok(r) || off < *least || len == 0 || len > end - off || off > end ||
-        off > FS_FILE_SIZE_MAX - len || (!hole && object >= nobjects))
+    if (!c2_rd_ok(r) || off < *least || off > end || len == 0 || len > end - off ||
+        (!hole && object >= nobjects))
         return C2_E_PARSE;
     *least = off + len;
     if (hole) {
@@ -313,7 +313,7 @@ parse_leaves(const struct fs_content_names *names, struct c2_rd *r, uint32_t nle
         struct ds_ref ref = ds_ref_decode(r);
         l->source_off = c2_rd_u64(r);
         l->len = c2_rd_u32(r);
-        if (!c2_rd_ok(r) || (i == 0 ? l->off != 0 : l->off < least) ||
+        if (!c2_rd_ok(r) || (i == 0 ? l->off != 0 : l->off < least) || l->off > FS_FILE_SIZE_MAX ||
             l->source_off > ref.plain_len || l->len > ref.plain_len - l->source_off) {
             fs_manifest_free(m);
             return C2_E_PARSE;

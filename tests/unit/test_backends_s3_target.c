@@ -142,6 +142,22 @@ target__refuses_a_region_that_breaks_headers(void **state)
 }
 
 static void
+target__tells_of_a_region_that_makes_no_host_name(void **state)
+{
+    (void)state;
+    struct s3_target t;
+    char *error = NULL;
+    struct prov_s3_config cfg = config("s3://b", NULL);
+    cfg.region = "our_region";
+    assert_int_equal(s3_target_parse(&cfg, &t, &error), C2_E_CONFIG);
+    assert_non_null(strstr(error, "set endpoint"));
+    c2_free(error);
+    cfg.endpoint = "https://h";
+    assert_int_equal(s3_target_parse(&cfg, &t, &error), C2_E_OK);
+    s3_target_done(&t);
+}
+
+static void
 provider__refuses_missing_and_malformed_credentials(void **state)
 {
     (void)state;
@@ -196,6 +212,7 @@ main(void)
         cmocka_unit_test(target__refuses_what_it_cannot_mean),
         cmocka_unit_test(target__takes_plain_http_when_told),
         cmocka_unit_test(target__refuses_a_region_that_breaks_headers),
+        cmocka_unit_test(target__tells_of_a_region_that_makes_no_host_name),
         cmocka_unit_test(provider__refuses_missing_and_malformed_credentials),
         cmocka_unit_test(provider__refuses_a_ca_file_that_is_none),
     };
