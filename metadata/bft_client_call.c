@@ -12,6 +12,9 @@
  * its digest; then to all for everything; then it becomes an ordered request. Whoever made a second
  * round necessary, because it is silent, lags or lies, counts as having answered as late as the
  * read ended, so that others are asked soon; and is tried again after some thousand reads.
+ *
+ * Each replica is asked now and then, besides a quorum: one that hears of us can keep back those
+ * who would leave nothing to us (bft_recent.c), also where what they send there burdens others.
  */
 #include <string.h>
 
@@ -21,11 +24,12 @@
 #include "metadata/bft_client_int.h"
 #include "metadata/cmd.h"
 
-#define VERSION_AT  3           /* in an encoded answer */
-#define QUERY_TRIES 4           /* of an ordered read, then it gets another number */
-#define LATE        4           /* times retry_ns that an answer is waited for at most */
-#define UNKNOWN_NS  C2_NS_PER_S /* patience with a replica that never answered a read */
-#define FORGET      1024        /* reads without a replica, then it seems faster by a third */
+#define VERSION_AT  3                 /* in an encoded answer */
+#define QUERY_TRIES 4                 /* of an ordered read, then it gets another number */
+#define LATE        4                 /* times retry_ns that an answer is waited for at most */
+#define UNKNOWN_NS  C2_NS_PER_S       /* patience with a replica that never answered a read */
+#define FORGET      1024              /* reads without a replica, then it seems faster by a third */
+#define SHOW_NS     (C2_NS_PER_S / 2) /* who heard of no read for that long gets the next one */
 
 void
 client_votes_clear(struct bft_call *call)
@@ -315,6 +319,7 @@ ask(struct bft_call *call, unsigned seat, bool full)
     client_send(c, seat, b);
     c2_blob_unref(b);
     call->asked |= 1u << seat;
+    c->replicas[seat].read_ns = c2_now_ns(c->base.env);
 }
 
 static void
@@ -386,6 +391,16 @@ judge(const struct bft_call *call)
     }
 }
 
+static void
+show_ourselves(struct bft_call *call)
+{
+    const struct bft_client *c = call->c;
+    for (unsigned i = 0; i < c->config.n; i++) {
+        if ((call->asked & (1u << i)) == 0 && c->replicas[i].read_ns + SHOW_NS <= call->began_ns)
+            ask(call, i, false);
+    }
+}
+
 void
 client_read_start(struct bft_call *call)
 {
@@ -405,6 +420,7 @@ client_read_start(struct bft_call *call)
         ask(call, seat, i == 0);
     }
     forget_slowly(c, call->asked);
+    show_ourselves(call);
     call->wait_ns =
         slowest_ns == 0 ? UNKNOWN_NS : C2_MAX(c->o.hedge_ns, slowest_ns + slowest_ns / 3);
     call->retry_at = call->sent_ns + call->wait_ns;

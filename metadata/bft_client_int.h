@@ -85,6 +85,7 @@ struct client_replica {
     struct c2_net_link *net; /* owned */
     uint64_t view;           /* it says */
     uint64_t srtt_ns;        /* of reads, its own and those that it held up; 0 = unknown */
+    uint64_t read_ns;        /* when it was sent the last read */
     struct client_stream stream;
 };
 

@@ -37,7 +37,8 @@ struct slow_net {
     struct c2_env *env;
     uint64_t way_ns, ordered_way_ns; /* 0 = as fast as the network */
     enum fault fault;
-    unsigned seat; /* whose */
+    unsigned seat;                    /* whose */
+    unsigned reads[MSG_REPLICAS_MAX]; /* that each replica was sent */
     struct held held[HELD_MAX];
     unsigned next;
 };
@@ -85,7 +86,11 @@ delays(void *arg, unsigned from, unsigned to, struct c2_slice m)
     struct msg_read_reply reply;
     struct c2_buf out = { 0 };
     bool bad = from == s->seat && s->fault != NONE;
-    if (to != BFT_RIG_CLIENT || msg_read_head(m, &head) != C2_E_OK)
+    if (msg_read_head(m, &head) != C2_E_OK)
+        return true;
+    if (head.type == MSG_READ)
+        s->reads[to]++;
+    if (to != BFT_RIG_CLIENT)
         return true;
     if (head.type == MSG_REPLY && s->ordered_way_ns != 0) {
         if (!bad)
@@ -164,6 +169,31 @@ read__seldom_needs_a_second_round_because_of_a_result_that_is_kept_back(void **s
     assert_in_range(read_beside(f, WITHOUT_RESULT), 0, alone_ns * 5 / 4);
 }
 
+/* A replica that is asked by nobody believes whoever sends much to it to be alone. */
+static void
+read__goes_to_each_replica_twice_a_second_and_to_a_quorum_otherwise(void **state)
+{
+    struct coord_fixture *f = *state;
+    static struct slow_net s;
+    const unsigned seconds = 5;
+    unsigned sent = 0, made = 0;
+    (void)read_beside(f, SILENT);
+    s = (struct slow_net){ .hub = f->rig->hub, .env = f->env, .way_ns = WAY_NS };
+    test_hub_filter(f->rig->hub, delays, &s);
+    uint64_t end_ns = c2_now_ns(f->env) + seconds * C2_NS_PER_S;
+    for (; c2_now_ns(f->env) < end_ns; made++) {
+        assert_value(f, "key", "value");
+        test_env_run_for(f->t, 10 * C2_NS_PER_MS);
+    }
+    test_env_run_for(f->t, C2_NS_PER_S);
+    test_hub_filter(f->rig->hub, NULL, NULL);
+    for (unsigned i = 0; i < f->rig->n; i++) {
+        assert_in_range(s.reads[i], 2 * seconds - 1, made);
+        sent += s.reads[i];
+    }
+    assert_in_range(sent, 3 * made, 3 * made + 2 * seconds);
+}
+
 /* ---- replicas far away ----------------------------------------------------------------------- */
 
 #define FAR_NS   (400 * C2_NS_PER_MS)
@@ -225,6 +255,7 @@ main(void)
         T(read__is_seldom_held_up_by_a_replica_that_is_silent),
         T(read__seldom_needs_a_second_round_because_of_another_answer),
         T(read__seldom_needs_a_second_round_because_of_a_result_that_is_kept_back),
+        T(read__goes_to_each_replica_twice_a_second_and_to_a_quorum_otherwise),
         T(read__gets_its_long_answer_from_another_one_although_all_are_far_away),
         T(request__is_not_repeated_while_its_answer_is_on_the_way),
     };
