@@ -28,8 +28,12 @@ fs_op_open(struct fs_req *r)
         C2_TRY(fs_admit(r, 0));
     if (truncates && i->attr.size > 0) {
         fs_content_truncate(fs, i, 0);
-        fs_written_by(r, i);
         i->truncated = true;
+    }
+    if (truncates) {
+        /* Of an empty file, too: make's time stamps are files like that. */
+        fs_inode_touch(fs, i, FS_SET_MTIME | FS_SET_CTIME);
+        fs_written_by(r, i);
     }
     r->handle = fs_handle_new(fs, i, r->flags);
     r->keep_cache = true; /* nobody else writes while this mount holds the volume */

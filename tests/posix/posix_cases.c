@@ -15,6 +15,7 @@ const struct posix_case posix_cases[] = {
       "0 0 file" },
     { "open: truncates", "creat a 644 abc; open 0 a wt; stat a size", "0 0 0" },
     { "open: read-only with truncate", "creat a 644 abc; open 0 a rt; stat a size", "0 0 0" },
+    { "open: truncates an empty file", "creat a 644; mark a; open 0 a wt; moved a", "0 0 0 mc" },
     { "open: folder for writing", "mkdir d 755; open 0 d rw", "0 EISDIR" },
     { "open: folder with create", "mkdir d 755; open 0 d rc 644", "0 EISDIR" },
     { "open: file as folder", "creat a 644; open 0 a rd; open 0 a/b r", "0 ENOTDIR ENOTDIR" },
