@@ -27,7 +27,8 @@
 #define FS_HOLD_NEW_NS        (600 * 1000000000ull) /* a file that is new, or new again by O_TRUNC */
 #define FS_INODES_MAX         65536                 /* clean ones kept */
 #define FS_DENTRIES_MAX       65536                 /* clean ones kept, negative ones included */
-#define FS_LINK_MAX           65000
+#define FS_LINK_MAX           65000                 /* names of a file */
+#define FS_DIR_LINK_MAX       INT32_MAX /* of a directory: two, and one of each directory in it */
 #define FS_INLINE_OBJECTS_MAX 4
 #define FS_INLINE_EXTENTS_MAX 16
 

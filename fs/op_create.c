@@ -74,7 +74,7 @@ fs_op_mkdir(struct fs_req *r)
     struct fs_inode *dir;
     struct fs_dentry *e;
     C2_TRY(fs_place_find(r, r->ino, r->name, &dir, &e));
-    if (dir->attr.nlink >= FS_LINK_MAX)
+    if (dir->attr.nlink >= FS_DIR_LINK_MAX)
         return C2_E_LINKS;
     C2_TRY(fs_change_admit(r, FS_CHANGE_BYTES));
     struct fs_inode *i = make(r, dir, e, S_IFDIR | permissions(r, dir));

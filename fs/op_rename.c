@@ -49,7 +49,7 @@ check_move(struct fs_req *r, const struct fs_inode *moved, const struct fs_inode
     if (!is_dir(moved))
         return C2_E_OK;
     C2_TRY(check_not_below(r, to_dir, moved));
-    if (!is_dir(replaced) && to_dir->attr.nlink >= FS_LINK_MAX)
+    if (!is_dir(replaced) && to_dir->attr.nlink >= FS_DIR_LINK_MAX)
         return C2_E_LINKS;
     return C2_E_OK;
 }

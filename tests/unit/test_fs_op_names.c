@@ -279,6 +279,29 @@ rmdir__nothing_is_made_in_a_directory_that_is_gone(void **state)
     assert_int_equal(fsx_run(x, &r), C2_E_OK);
 }
 
+/* Their number is what a parent's link count tells; a file's names are fewer than that. */
+static void
+mkdir__a_directory_takes_more_directories_than_a_file_has_names(void **state)
+{
+    struct fsx *x = *state;
+    struct fs_req r = { .op = FS_MKDIR, .name = "e", .mode = 0755 };
+    r.ino = fsx_mkdir(x, ROOT, "d");
+    fsx_put(x, ROOT, "f", "x", 1);
+    struct fs_inode *f = fs_inode_peek(x->fs, fsx_ino(x, ROOT, "f"));
+    struct fs_inode *d = fs_inode_peek(x->fs, r.ino);
+    f->attr.nlink = d->attr.nlink = FS_LINK_MAX;
+    assert_int_equal(run_link(x, f->ino, ROOT, "g"), C2_E_LINKS);
+    assert_int_equal(fsx_run(x, &r), C2_E_OK);
+    fsx_mkdir(x, ROOT, "a");
+    assert_int_equal(fsx_rename(x, ROOT, "a", d->ino, "a", 0), C2_E_OK);
+    assert_int_equal(attr_of(x, d->ino).nlink, FS_LINK_MAX + 2);
+    d->attr.nlink = FS_DIR_LINK_MAX;
+    r.name = "g";
+    assert_int_equal(fsx_run(x, &r), C2_E_LINKS);
+    fsx_mkdir(x, ROOT, "b");
+    assert_int_equal(fsx_rename(x, ROOT, "b", d->ino, "b", 0), C2_E_LINKS);
+}
+
 /* ---- rename ---------------------------------------------------------------------------------- */
 
 static void
@@ -414,6 +437,7 @@ main(void)
         TEST(unlink__of_an_open_file_keeps_its_content_until_it_is_closed),
         TEST(rmdir__only_empty_directories),
         TEST(rmdir__nothing_is_made_in_a_directory_that_is_gone),
+        TEST(mkdir__a_directory_takes_more_directories_than_a_file_has_names),
         TEST(rename__replaces_a_file_and_keeps_its_own_inode),
         TEST(rename__between_two_names_of_one_file_does_nothing),
         TEST(rename__directories_move_with_their_parents_link_counts),
