@@ -115,6 +115,8 @@ struct fs_req {
     uint64_t ino, ino2;
     const char *name, *name2;
     uint32_t uid, gid, umask;
+    const uint32_t *groups; /* SETXATTR of an access list: others that the caller is in */
+    size_t ngroups;
     uint32_t mode;
     uint64_t rdev;
     uint64_t off, off2, len;

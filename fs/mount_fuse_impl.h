@@ -66,6 +66,7 @@ struct mf_call {
     size_t size;              /* most bytes of the answer: READDIR, xattrs */
     char *out;                /* READDIR; owned */
     size_t out_len;
+    gid_t *groups;                                      /* SETXATTR of an access list; owned */
     char *text;                                         /* symlink target or value; owned */
     char name[FS_NAME_MAX + 2], name2[FS_NAME_MAX + 2]; /* too long: cut one byte over */
 };

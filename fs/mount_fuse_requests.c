@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "fs/acl.h"
 #include "fs/mount_fuse_impl.h"
 
 #define BACKGROUND_MAX 64u
@@ -68,6 +69,7 @@ mf_call_free(struct mf_call *c)
     fs_req_done(&c->r);
     c2_free(c->out);
     c2_free(c->text);
+    c2_free(c->groups);
     c2_free(c->handle);
     c2_free(c);
 }
@@ -385,6 +387,19 @@ on_statfs(fuse_req_t req, fuse_ino_t ino)
     mf_call_submit(call_start(req, FS_STATFS, ino));
 }
 
+/* Those that the kernel does not send. In doubt (another process name space) there are none. */
+static void
+set_groups(struct mf_call *c)
+{
+    int n = fuse_req_getgroups(c->req, 0, NULL);
+    if (n <= 0)
+        return;
+    c->groups = c2_calloc((size_t)n, sizeof(*c->groups));
+    int now = fuse_req_getgroups(c->req, n, c->groups);
+    c->r.groups = c->groups;
+    c->r.ngroups = now <= 0 ? 0 : (size_t)C2_MIN(n, now);
+}
+
 static void
 on_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
             int flags)
@@ -395,6 +410,8 @@ on_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
     memcpy(c->text, value, size);
     c->r.data = c2_slice(c->text, size);
     c->r.flags = flags;
+    if (strcmp(name, FS_ACL_ACCESS) == 0)
+        set_groups(c);
     mf_call_submit(c);
 }
 

@@ -217,6 +217,17 @@ check_acl(const struct fs_req *r, const struct fs_inode *i)
     return fs_acl_valid(r->data) ? C2_E_OK : C2_E_INVALID;
 }
 
+static bool
+in_group(const struct fs_req *r, uint32_t gid)
+{
+    if (r->gid == gid)
+        return true;
+    for (size_t k = 0; k < r->ngroups; k++)
+        if (r->groups[k] == gid)
+            return true;
+    return false;
+}
+
 /* The mode follows the list. A list that says no more than the mode is not kept. */
 static void
 follow_acl(struct fs_req *r, struct fs_inode *i, struct c2_slice acl)
@@ -224,7 +235,7 @@ follow_acl(struct fs_req *r, struct fs_inode *i, struct c2_slice acl)
     if (strcmp(r->name, FS_ACL_ACCESS) != 0)
         return;
     i->attr.mode = fs_acl_mode(acl, i->attr.mode);
-    if (r->uid != 0 && r->gid != i->attr.gid)
+    if (r->uid != 0 && !in_group(r, i->attr.gid))
         i->attr.mode &= ~(uint32_t)S_ISGID; /* as chmod does for those outside the group */
     if (fs_acl_minimal(acl))
         fs_xattr_put(i, FS_ACL_ACCESS, c2_slice(NULL, 0));

@@ -29,6 +29,11 @@ lists() { # FOLDER : in the order of names, which is not that of a folder
 }
 cp -a "$MNT/acl" "$WORK/acl"
 check "cp -a keeps it" diff <(lists "$MNT") <(lists "$WORK")
+mkdir "$MNT/acl/shared" && chown 1:3000 "$MNT/acl/shared" && chmod 2775 "$MNT/acl/shared"
+check "a member of the group sets a list" setpriv --reuid=1 --regid=1 --groups=3000 setfacl -m u:2:rwx "$MNT/acl/shared"
+check "the group stays inherited" [ -g "$MNT/acl/shared" ]
+check "somebody else sets a list" as_daemon setfacl -m u:3:rwx "$MNT/acl/shared"
+check "the group is not inherited any more" [ ! -g "$MNT/acl/shared" ]
 check "setfacl -b" bash -c "setfacl -bk '$MNT/acl/sub' && [ -z \"\$(getfacl -cs '$MNT/acl/sub')\" ]"
 rounds=${ROUNDS:-6} operations=${OPERATIONS:-3000}
 for seed in $(seq "$SEED" $((SEED + rounds - 1))); do
