@@ -18,6 +18,7 @@
 #include "fs/op.h"
 
 #define OWN_PREFIX       "user.c2fs."
+#define TRUSTED_PREFIX   "trusted."
 #define SELINUX_LABEL    "security.selinux"
 #define INFO_OBJECTS_MAX 256u
 
@@ -198,6 +199,10 @@ fs_op_listxattr(struct fs_req *r)
     C2_TRY(fs_inode_find(r, r->ino, &i));
     struct c2_rd rd = c2_rd_init(c2_buf_slice(&i->xattrs));
     while (fs_xattr_next(&rd, &x)) {
+        /* The kernel lets nobody but root read them: programs that copy all that is listed would
+         * fail. */
+        if (r->uid != 0 && c2_slice_starts_with(x.name, c2_slice_str(TRUSTED_PREFIX)))
+            continue;
         c2_buf_append(&r->reply, x.name.data, x.name.len);
         c2_buf_append(&r->reply, "", 1);
     }

@@ -318,6 +318,12 @@ xattr__set_replace_list_remove(void **state)
     assert_int_equal(r.reply.len, sizeof(names));
     assert_memory_equal(r.reply.data, names, sizeof(names));
     fs_req_done(&r);
+    /* Whoever cannot read them is not told of them. */
+    r = (struct fs_req){ .op = FS_LISTXATTR, .ino = f, .uid = 1000 };
+    assert_int_equal(fsx_run(x, &r), C2_E_OK);
+    assert_int_equal(r.reply.len, sizeof(names) - sizeof("trusted.y"));
+    assert_memory_equal(r.reply.data, names, r.reply.len);
+    fs_req_done(&r);
     r = (struct fs_req){ .op = FS_REMOVEXATTR, .ino = f, .name = "user.a" };
     assert_int_equal(fsx_run(x, &r), C2_E_OK);
     r = (struct fs_req){ .op = FS_REMOVEXATTR, .ino = f, .name = "user.a" };
