@@ -113,7 +113,7 @@ fill_batch(struct bft_replica *r)
     const struct bft_limits *l = &r->setup.limits;
     size_t from = r->scratch.len;
     uint32_t count = 0;
-    unsigned commands = 0;
+    unsigned commands = 0, reads = 0;
     c2_wr_u64(&r->scratch, bft_clock_propose(r));
     c2_wr_u32(&r->scratch, 0);
     while (count < l->batch_requests) {
@@ -124,7 +124,9 @@ fill_batch(struct bft_replica *r)
         struct bft_request *req = first_unproposed(q);
         size_t len = r->scratch.len - from + 4 + req->msg.len;
         commands += req->commands;
-        if (count > 0 && (len > l->batch_bytes || commands > BFT_COMMANDS_MAX))
+        reads += req->read;
+        if (count > 0 &&
+            (len > l->batch_bytes || commands > BFT_COMMANDS_MAX || reads > BFT_READS_MAX))
             break;
         msg_put_bytes(&r->scratch, bft_bytes_slice(&req->msg));
         count++;

@@ -32,6 +32,7 @@
 #define BFT_READERS      64                 /* keys that have fast reads at the executor */
 #define BFT_UNDER_WAY    (2u << 20)         /* bytes of batches, but for the last one */
 #define BFT_COMMANDS_MAX 4096               /* of a batch: they are kept until a checkpoint */
+#define BFT_READS_MAX    64                 /* of a batch: one takes as long as many commands */
 #define BFT_SHARE        BFT_SESSION_WINDOW /* commands of a key under way while others want some */
 
 /* ---- requests -------------------------------------------------------------------------------- */
@@ -75,6 +76,7 @@ struct bft_request {
     uint64_t passed_ns; /* to the primary, by us; 0 = not */
     uint64_t before;    /* principal->commands then */
     bool proposed;      /* in this view */
+    bool read;          /* a reading command */
     bool stranger;      /* of a session that is not known here (yet) */
 };
 
@@ -380,6 +382,7 @@ void bft_requests_recheck(struct bft_replica *r);
 void bft_requests_tick(struct bft_replica *r);
 void bft_requests_free(struct bft_replica *r);
 bool bft_request_valid(struct bft_replica *r, struct c2_slice msg, struct msg_request *ret);
+unsigned bft_request_commands(const struct msg_request *m); /* how many it has */
 /* Since when the session that waits longest has waited in this view; C2_NEVER = none waits. */
 uint64_t bft_requests_wait_since(const struct bft_replica *r);
 uint64_t bft_requests_deadline(const struct bft_replica *r);

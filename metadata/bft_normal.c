@@ -197,13 +197,16 @@ batch_is_good(struct bft_replica *r, struct bft_slot *s, bool *ret_wait)
     bft_clock_compare(r, s, b.time_ns, false);
     *ret_wait = !bft_clock_accepts(r, b.time_ns);
     struct c2_slice rest = b.requests;
+    unsigned commands = 0, reads = 0;
     for (uint32_t i = 0; i < b.count; i++) {
         struct c2_slice item;
         struct msg_request m;
         if (msg_next_bytes(&rest, &item) != C2_E_OK || !bft_request_valid(r, item, &m))
             return false;
+        commands += bft_request_commands(&m);
+        reads += m.kind == MSG_REQ_QUERY;
     }
-    return true;
+    return commands <= BFT_COMMANDS_MAX && reads <= BFT_READS_MAX;
 }
 
 static void

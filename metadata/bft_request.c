@@ -201,8 +201,8 @@ bft_requests_free(struct bft_replica *r)
     c2_map_done(&r->principals);
 }
 
-static unsigned
-count_commands(const struct msg_request *m)
+unsigned
+bft_request_commands(const struct msg_request *m)
 {
     struct c2_slice rest = m->op;
     struct msg_request one;
@@ -221,7 +221,7 @@ bft_request_done(struct bft_replica *r, const struct msg_request *m)
     if (p != NULL) {
         p->served++;
         p->served_ns = r->now_ns;
-        p->commands += count_commands(m);
+        p->commands += bft_request_commands(m);
     }
     if (q == NULL)
         return 0;
@@ -288,7 +288,8 @@ insert(struct bft_replica *r, struct bft_queue *q, const struct msg_request *m,
         q = make_queue(r, m->key, m->session);
     req->queue = q;
     req->cseq = m->cseq;
-    req->commands = count_commands(m);
+    req->commands = bft_request_commands(m);
+    req->read = m->kind == MSG_REQ_QUERY;
     q->principal->bytes += msg.len;
     q->principal->requests++;
     bft_note_key(r, m->key);

@@ -478,6 +478,68 @@ answers__to_what_others_pass_on_again_are_not_sent(void **state)
     trio_free(t);
 }
 
+/* As many requests of the kind, as the liar proposes them as the primary of its view. */
+static struct c2_blob *
+propose_many(struct trio *t, unsigned count, enum msg_request_kind kind)
+{
+    struct msg_head h = { .type = MSG_PRE_PREPARE, .sender = TRIO_LIAR };
+    struct msg_proposal p = { .view = TRIO_LIAR, .n = 1 };
+    struct c2_buf ops = { 0 }, batch = { 0 }, out = { 0 };
+    h.cluster = t->config.cluster;
+    for (unsigned i = 0; i < MSG_COMMANDS_MAX; i++)
+        msg_put_bytes(&ops, c2_slice_str("x"));
+    c2_wr_u64(&batch, TRIO_START_NS);
+    c2_wr_u32(&batch, count);
+    for (unsigned i = 0; i < count; i++) {
+        struct msg_request m = { .kind = (uint8_t)kind, .session = 1 };
+        m.cseq = 1 + (uint64_t)i * MSG_COMMANDS_MAX;
+        m.op = c2_buf_slice(&ops);
+        struct c2_blob *request = client_request(t, &m);
+        msg_put_bytes(&batch, c2_blob_slice(request));
+        c2_blob_unref(request);
+    }
+    msg_batch_digest(c2_buf_slice(&batch), p.digest);
+    msg_write_proposal(&out, &h, &p);
+    msg_sign(&cheap_sign, t->secret[TRIO_LIAR], &out, 0);
+    c2_wr_raw(&out, batch.data, batch.len);
+    struct c2_blob *msg = c2_blob_copy(out.data, out.len);
+    c2_buf_done(&ops);
+    c2_buf_done(&batch);
+    c2_buf_done(&out);
+    return msg;
+}
+
+/* One replica votes for it; or wants another primary. */
+static bool
+votes_for(unsigned count, enum msg_request_kind kind)
+{
+    struct trio *t = trio_new();
+    struct bft_replica *r = t->replica[0].core;
+    struct c2_blob *msg = propose_many(t, count, kind);
+    assert_true(msg->len <= MSG_PROPOSAL_LEN + MSG_BATCH_MAX);
+    r->view = TRIO_LIAR;
+    bft_out_begin(r);
+    bft_on_pre_prepare(r, TRIO_LIAR, msg);
+    bool voted = bft_slot(r, 1)->voted;
+    assert_int_equal(r->accused, !voted);
+    c2_blob_unref(msg);
+    trio_free(t);
+    return voted;
+}
+
+/* What all replicas keep until the next checkpoint, and what keeps all of them busy. */
+static void
+batch__with_more_than_a_correct_primary_proposes_is_none(void **state)
+{
+    const unsigned commands = BFT_COMMANDS_MAX / MSG_COMMANDS_MAX; /* requests with so many */
+    (void)state;
+    assert_true(votes_for(commands, MSG_REQ_COMMANDS));
+    assert_false(votes_for(commands + 1, MSG_REQ_COMMANDS));
+    assert_true(votes_for(BFT_READS_MAX, MSG_REQ_QUERY));
+    assert_false(votes_for(BFT_READS_MAX + 1, MSG_REQ_QUERY));
+    assert_true(votes_for(BFT_READS_MAX + 1, MSG_REQ_COMMAND));
+}
+
 int
 main(void)
 {
@@ -491,6 +553,7 @@ main(void)
         cmocka_unit_test(alarms__of_a_liar_are_few_however_often_it_lies),
         cmocka_unit_test(answers__to_what_a_primary_repeats_take_little),
         cmocka_unit_test(answers__to_what_others_pass_on_again_are_not_sent),
+        cmocka_unit_test(batch__with_more_than_a_correct_primary_proposes_is_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

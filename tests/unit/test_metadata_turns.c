@@ -248,6 +248,29 @@ batch__has_no_more_commands_however_short_they_are(void **state)
     bench_free(b);
 }
 
+/* One may take as long as thousands of commands. */
+static void
+batch__has_few_ordered_reads(void **state)
+{
+    (void)state;
+    struct bft_limits limits;
+    bft_limits_default(&limits);
+    limits.in_flight = 1;
+    struct bench *b = bench_new(0, &limits);
+    for (uint64_t c = 1; c <= BFT_SESSION_WINDOW; c++) {
+        for (unsigned i = 0; i < 2; i++)
+            assert_true(ask(b, 0, i, c, 1, QUERY));
+    }
+    look(b);
+    assert_int_equal(b->batches, 1);
+    assert_int_equal(b->nseen, BFT_READS_MAX);
+    b->r->issued = b->r->executed = b->r->proposed;
+    look(b);
+    assert_int_equal(b->nseen, BFT_READS_MAX);
+    assert_int_equal(b->r->unproposed, 0);
+    bench_free(b);
+}
+
 static void
 room__of_a_key_is_larger_at_the_primary_and_for_what_backups_pass_on(void **state)
 {
@@ -416,6 +439,7 @@ main(void)
         cmocka_unit_test(clients__take_turns_and_so_do_sessions_of_one),
         cmocka_unit_test(batches__under_way_have_bounded_bytes),
         cmocka_unit_test(batch__has_no_more_commands_however_short_they_are),
+        cmocka_unit_test(batch__has_few_ordered_reads),
         cmocka_unit_test(room__of_a_key_is_larger_at_the_primary_and_for_what_backups_pass_on),
         cmocka_unit_test(room__is_kept_for_what_backups_pass_on_when_clients_have_taken_all),
         cmocka_unit_test(primary__does_not_look_slow_because_of_a_greedy_client),
