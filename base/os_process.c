@@ -20,6 +20,17 @@
 #include "base/str.h"
 
 void
+c2_os_open_standard(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0)
+            continue;
+        int null = open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+        C2_ASSERT(null == fd || null < 0); /* the lowest one that is free */
+    }
+}
+
+void
 c2_os_harden(void)
 {
     const struct rlimit none = { 0, 0 };

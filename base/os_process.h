@@ -11,6 +11,9 @@
 
 #define C2_OS_REPORT_MAX 8192u
 
+/* First of all: closed standard descriptors are opened, so that no file or connection becomes one
+ * of them. Who reads or writes there gets an error, as before. */
+void c2_os_open_standard(void);
 /* No core dump, no debugger of another user, as many descriptors as the limit allows. */
 void c2_os_harden(void);
 /* Tells systemd ("READY=1"), if it started us. */

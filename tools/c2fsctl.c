@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/os_env.h"
+#include "base/os_process.h"
 #include "base/str.h"
 #include "tools/cmd.h"
 #include "tools/umount_helper.h"
@@ -268,13 +269,14 @@ int
 main(int argc, char **argv)
 {
     struct cmd_ctx x = { .progress = CMD_PROGRESS_AUTO };
+    c2_os_open_standard();
     c2_log_set_level(C2_LOG_WARN);
     const char *slash = strrchr(argv[0], '/');
     if (strncmp(slash == NULL ? argv[0] : slash + 1, "umount.", 7) == 0)
         return umount_helper(&x, argc, argv);
     int code = parse_globals(argc, argv, &x);
     if (code >= 0)
-        return code;
+        return end_output(code);
     argc -= optind;
     argv += optind;
     opterr = !x.json; /* what getopt says is no JSON, and the command says that it failed */
@@ -284,6 +286,6 @@ main(int argc, char **argv)
         return CTL_EXIT_USAGE;
     }
     if (strcmp(argv[0], "help") == 0)
-        return help(&x, argc - 1, argv + 1);
+        return end_output(help(&x, argc - 1, argv + 1));
     return end_output(run_command(&x, argc, argv));
 }

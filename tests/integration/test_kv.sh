@@ -101,6 +101,23 @@ check "a counter" kv txn --add count 40
 check "that goes back" kv txn --add count -41
 check "is a number" [ "$(kv get --number count)" = -1 ]
 
+note "closed descriptors"
+closed() { "$@" <&- >&- 2>&-; } # for their place in the order, and for the daemon's own files
+check "what cannot be written fails" ends_with 1 closed kv get a
+check "what cannot be read, too" ends_with 1 closed kv put a -
+check "the key has its value" value_is a 1
+help_full() { "$C2FSCTL" help kv get >/dev/full; }
+check "half a help" ends_with 1 help_full
+replica_stop 4
+check "a replica that is started without any" closed "$METAD" -C "$COORD/replica-4/c2fs-metad.conf"
+REPLICA_PID[4]=$(cat "$COORD/replica-4/data/lock")
+check "has its folder for itself" says 1 "replica-4/data is in use by process" "$METAD" -C "$COORD/replica-4/c2fs-metad.conf" -f
+check "takes part" wait_for 60 replicas_run
+kill "${REPLICA_PID[4]}"
+wait_for 60 fails alive "${REPLICA_PID[4]}"
+REPLICA_PID[4]=
+replica_start 4
+
 note "watches"
 "$C2FSCTL" -C "$COORD/client.conf" kv watch w/ > >(head -n 1 >/dev/null) 2>"$WORK/unheard" &
 watcher=$!
