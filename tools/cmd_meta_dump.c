@@ -28,7 +28,8 @@
 struct dump {
     struct service s;
     const char *path;
-    char *temporary; /* owned */
+    char *temporary; /* owned; of this process, others may dump to the same path */
+    bool made;       /* temporary is there */
     struct dump_writer writer;
     struct c2_sha256_stream *versions; /* owned */
     unsigned pages;
@@ -75,13 +76,15 @@ read_pages(struct dump *d)
     return C2_E_OK;
 }
 
-/* A new file in the place of what is there: values are for those who may read the service. */
+/* A new file, in the place of our own one: values are for those who may read the service. */
 static FILE *
-open_private(const char *path)
+open_private(struct dump *d)
 {
-    if (unlink(path) != 0 && errno != ENOENT)
+    const char *path = d->temporary;
+    if (d->made && unlink(path) != 0)
         return NULL;
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    d->made = fd >= 0;
     FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
     if (file == NULL && fd >= 0)
         close(fd);
@@ -93,7 +96,7 @@ static enum c2_err
 read_all(struct dump *d, uint8_t ret_state[C2_SHA256_LEN])
 {
     uint8_t hash[2][C2_SHA256_LEN];
-    FILE *out = open_private(d->temporary);
+    FILE *out = open_private(d);
     if (out == NULL)
         return c2_err_from_errno(errno);
     dump_file_begin(&d->writer, out);
@@ -112,6 +115,19 @@ read_all(struct dump *d, uint8_t ret_state[C2_SHA256_LEN])
     return err != C2_E_OK ? err : file_err;
 }
 
+/* What has come to be there meanwhile stays. */
+static enum c2_err
+give_name(const struct dump *d)
+{
+    if (renameat2(AT_FDCWD, d->temporary, AT_FDCWD, d->path, RENAME_NOREPLACE) == 0)
+        return C2_E_OK;
+    if (errno != EINVAL && errno != ENOSYS) /* some file systems do not know it */
+        return c2_err_from_errno(errno);
+    if (access(d->path, F_OK) == 0)
+        return C2_E_EXISTS;
+    return rename(d->temporary, d->path) == 0 ? C2_E_OK : c2_err_from_errno(errno);
+}
+
 static enum c2_err
 dump_one_moment(struct dump *d)
 {
@@ -124,7 +140,7 @@ dump_one_moment(struct dump *d)
             return C2_E_PRECONDITION;
         bool same = i > 0 && memcmp(before, now, sizeof now) == 0;
         if (err == C2_E_OK && (same || d->pages == 1))
-            return rename(d->temporary, d->path) == 0 ? C2_E_OK : c2_err_from_errno(errno);
+            return give_name(d);
     }
     return err == C2_E_OK ? C2_E_BUSY : err;
 }
@@ -132,13 +148,13 @@ dump_one_moment(struct dump *d)
 static int
 dump(struct dump *d)
 {
-    if (access(d->path, F_OK) == 0)
-        return cmd_fail(d->s.x, C2_E_EXISTS, d->s.what, d->path, "exists already",
-                        "choose another file");
-    d->temporary = c2_asprintf("%s.tmp", d->path);
-    enum c2_err err = dump_one_moment(d);
-    (void)unlink(d->temporary);
+    d->temporary = c2_asprintf("%s.tmp.%ld", d->path, (long)getpid());
+    enum c2_err err = access(d->path, F_OK) == 0 ? C2_E_EXISTS : dump_one_moment(d);
+    if (d->made)
+        (void)unlink(d->temporary);
     c2_free(d->temporary);
+    if (err == C2_E_EXISTS)
+        return cmd_fail(d->s.x, err, d->s.what, d->path, "exists already", "choose another file");
     if (err == C2_E_BUSY)
         return cmd_fail(d->s.x, err, d->s.what, d->path, "the service changes all the time",
                         "try again when its clients are quiet");
@@ -314,6 +330,11 @@ run_load(struct cmd_ctx *x, int argc, char **argv)
     FILE *in = fopen(w.file, "re");
     if (in == NULL)
         return cmd_fail(x, c2_err_from_errno(errno), "meta load", w.file, strerror(errno), NULL);
+    if (fseek(in, 0, SEEK_SET) != 0) {
+        (void)fclose(in);
+        return cmd_fail(x, C2_E_INVALID, "meta load", w.file, "this is a pipe, not a file",
+                        "a dump is read twice: first write it to a file");
+    }
     struct load *l = c2_calloc(1, sizeof *l);
     l->path = w.file;
     l->file.in = in;

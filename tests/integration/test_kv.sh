@@ -118,6 +118,14 @@ wait_for 60 fails alive "${REPLICA_PID[4]}"
 REPLICA_PID[4]=
 replica_start 4
 
+note "dump and load"
+echo mine >"$WORK/keys.tmp"
+check "what is beside a dump" meta meta dump "$WORK/keys"
+check "stays what it is" grep -qx mine "$WORK/keys.tmp"
+check "and nothing is left there" [ "$(echo "$WORK"/keys*)" = "$WORK/keys $WORK/keys.tmp" ]
+check "there is no trying" says 2 "nothing was done" meta --dry-run meta dump "$WORK/tried"
+check "a dump is a file" says 1 "first write it to a file" meta meta load <(cat "$WORK/keys")
+
 note "watches"
 "$C2FSCTL" -C "$COORD/client.conf" kv watch w/ > >(head -n 1 >/dev/null) 2>"$WORK/unheard" &
 watcher=$!
