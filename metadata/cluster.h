@@ -115,6 +115,7 @@ struct cluster_client_options {
     const char *service;   /* a [metadata] section of it */
     const char *prefix;    /* the part of the service that is used; NULL = all */
     struct c2_slice admin; /* the text of admin.key */
+    struct c2_slice trust; /* and of root.pub */
 };
 
 /* KEY, CONFIG with a sentence (c2_free). */

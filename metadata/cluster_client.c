@@ -28,6 +28,24 @@ refuse_key(char **ret_error)
 
 /* ---- a new client ---------------------------------------------------------------------------- */
 
+/* Of another service it would admit nobody, and whoever gets the key would not be told. */
+static C2_RESULT
+check_admin(const struct identity_admin *a, struct c2_slice trust, char **ret_error)
+{
+    struct bft_config config;
+    uint8_t secret[C2_ED25519_SECRET_LEN], authority[C2_ED25519_PUBLIC_LEN];
+    enum c2_err err = identity_read_cluster(trust, &config);
+    if (err != C2_E_OK) {
+        *ret_error = c2_asprintf("cannot use the trust file: %s", c2_err_text(err));
+        return err;
+    }
+    c2_ed25519_keypair(a->authority_seed, secret, authority);
+    c2_wipe(secret, sizeof secret);
+    bool ours = a->cluster == config.cluster &&
+                memcmp(authority, config.client_authority, sizeof authority) == 0;
+    return ours ? C2_E_OK : refuse_key(ret_error);
+}
+
 C2_RESULT
 cluster_make_client(const struct cluster_client_options *o, struct cluster_client *ret_client,
                     char **ret_error)
@@ -38,6 +56,11 @@ cluster_make_client(const struct cluster_client_options *o, struct cluster_clien
     uint8_t seed[32], secret[C2_ED25519_SECRET_LEN];
     const char *replicas = c2_conf_str(o->conf, "metadata", o->service, "replicas");
     C2_TRY(read_admin(o->admin, &a, ret_error));
+    enum c2_err err = check_admin(&a, o->trust, ret_error);
+    if (err != C2_E_OK) {
+        c2_wipe(&a, sizeof a);
+        return err;
+    }
     c2_random_bytes(seed, sizeof seed);
     identity_make_client(&a, seed, &k);
     c2_ed25519_keypair(seed, secret, c.principal);

@@ -64,21 +64,28 @@ struct client {
 };
 
 static int
-put_client(const struct client *a, const struct cluster_client *c)
+read_trust(const struct client *a, struct c2_buf *text)
 {
-    C2_AUTO(c2_buf_done) struct c2_buf trust = { 0 };
-    const char *trust_path = c2_conf_str(a->x->conf, "metadata", a->service, "trust");
+    const char *path = c2_conf_str(a->x->conf, "metadata", a->service, "trust");
+    if (path == NULL)
+        return cmd_fail(a->x, C2_E_CONFIG, client_what, a->service, "it has no trust file", NULL);
+    enum c2_err err = c2_os_read_file(path, KEY_FILE_MAX, text, NULL);
+    return err == C2_E_OK ? CTL_EXIT_OK : cmd_fail(a->x, err, client_what, path, NULL, NULL);
+}
+
+static int
+put_client(const struct client *a, const struct c2_buf *trust, const struct cluster_client *c)
+{
     const struct meta_file files[] = {
-        { a->dir, "root.pub", 0644, &trust },
+        { a->dir, "root.pub", 0644, trust },
         { a->dir, "client.key", 0600, &c->key },
         { a->dir, "client.conf", 0644, &c->conf },
     };
     static const char *const names[] = { "client.conf", "client.key", "root.pub" };
-    if (trust_path == NULL)
-        return cmd_fail(a->x, C2_E_CONFIG, client_what, a->service, "it has no trust file", NULL);
-    enum c2_err err = c2_os_read_file(trust_path, KEY_FILE_MAX, &trust, NULL);
-    if (err != C2_E_OK)
-        return cmd_fail(a->x, err, client_what, trust_path, NULL, NULL);
+    if (a->x->dry_run)
+        return access(a->dir, F_OK) != 0 ? CTL_EXIT_OK
+                                         : cmd_fail(a->x, C2_E_EXISTS, client_what, a->dir,
+                                                    "exists already", "choose a new folder");
     int code = meta_make_dir(a->x, client_what, a->dir);
     if (code != CTL_EXIT_OK)
         return code;
@@ -99,9 +106,13 @@ print_client(const struct client *a, const struct cluster_client *c)
         struct c2_json j;
         cmd_json_begin(&j, &out, "c2fs.meta-client/1");
         c2_json_str(&j, "folder", a->dir);
-        c2_json_str(&j, "key", key);
+        c2_json_str(&j, "key", a->x->dry_run ? NULL : key);
         c2_json_str(&j, "prefix", a->prefix);
         cmd_json_print(&j, &out);
+        return;
+    }
+    if (a->x->dry_run) { /* the key is nobody's */
+        (void)printf("nothing was written\n");
         return;
     }
     (void)printf("client %s\n  %s  for its machine: root.pub, client.key, client.conf\n", key,
@@ -117,17 +128,20 @@ make_client(const struct client *a)
     struct cluster_client_options o = { .conf = a->x->conf, .service = a->service };
     struct cluster_client c;
     struct c2_buf text = { 0 };
+    C2_AUTO(c2_buf_done) struct c2_buf trust = { 0 };
     char *error = NULL;
     int code = read_admin(a->x, client_what, a->service, a->admin_path, &text);
+    if (code == CTL_EXIT_OK)
+        code = read_trust(a, &trust);
     if (code == CTL_EXIT_OK) {
         o.prefix = a->prefix;
         o.admin = c2_buf_slice(&text);
+        o.trust = c2_buf_slice(&trust);
         enum c2_err err = cluster_make_client(&o, &c, &error);
         if (err != C2_E_OK) {
             code = cmd_fail(a->x, err, client_what, a->admin_path, error, NULL);
         } else {
-            if (!a->x->dry_run)
-                code = put_client(a, &c);
+            code = put_client(a, &trust, &c);
             if (code == CTL_EXIT_OK)
                 print_client(a, &c);
             cluster_client_done(&c);
@@ -335,26 +349,38 @@ take_entry(void *arg, const struct coord_entry *e)
     }
 }
 
-/* The grants with ours instead of what the key had; false: there are too many. */
-static bool
+/* The grants with ours instead of what the key had. TOO_LARGE: there are too many; NOT_FOUND: it
+ * had none. */
+static enum c2_err
 change_grants(struct acl *a)
 {
     size_t i = 0;
     while (i < a->ngrants && memcmp(a->grants[i].key, a->key, sizeof a->key) < 0)
         i++;
     bool has = i < a->ngrants && memcmp(a->grants[i].key, a->key, sizeof a->key) == 0;
+    if (a->rights == 0 && !has)
+        return C2_E_NOT_FOUND;
     if (a->rights == 0) {
-        if (has)
-            memmove(&a->grants[i], &a->grants[i + 1], (--a->ngrants - i) * sizeof a->grants[0]);
-        return true;
+        memmove(&a->grants[i], &a->grants[i + 1], (--a->ngrants - i) * sizeof a->grants[0]);
+        return C2_E_OK;
     }
     if (!has && a->ngrants == COORD_ACL_GRANTS_MAX)
-        return false;
+        return C2_E_TOO_LARGE;
     if (!has)
         memmove(&a->grants[i + 1], &a->grants[i], (a->ngrants++ - i) * sizeof a->grants[0]);
     memcpy(a->grants[i].key, a->key, sizeof a->key);
     a->grants[i].rights = (uint8_t)a->rights;
-    return true;
+    return C2_E_OK;
+}
+
+static int
+grants_fail(const struct acl *a, enum c2_err err)
+{
+    if (err == C2_E_NOT_FOUND)
+        return cmd_fail(a->s.x, err, acl_what, a->name, "this key has no rights there",
+                        "c2fsctl meta acl list");
+    return cmd_fail(a->s.x, err, acl_what, a->name, "it has 64 keys, which is the most",
+                    "revoke those that are not needed");
 }
 
 static enum c2_err
@@ -387,9 +413,9 @@ change(struct acl *a, bool remove)
                             "c2fsctl meta acl list");
         if (remove)
             a->ngrants = 0;
-        else if (!change_grants(a))
-            return cmd_fail(a->s.x, C2_E_TOO_LARGE, acl_what, a->name, "it has too many keys",
-                            NULL);
+        err = remove ? C2_E_OK : change_grants(a);
+        if (err != C2_E_OK)
+            return grants_fail(a, err);
         if (!remove && a->ngrants == 0)
             return cmd_fail(a->s.x, C2_E_CONFLICT, acl_what, a->name,
                             "nobody would be left, and what nobody has is open to every client",

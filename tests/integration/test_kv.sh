@@ -126,6 +126,18 @@ check "and nothing is left there" [ "$(echo "$WORK"/keys*)" = "$WORK/keys $WORK/
 check "there is no trying" says 2 "nothing was done" meta --dry-run meta dump "$WORK/tried"
 check "a dump is a file" says 1 "first write it to a file" meta meta load <(cat "$WORK/keys")
 
+note "the keys of others"
+must "another service" "$C2FSCTL" meta init "$WORK/other" a:1 b:1 c:1 d:1
+check "its administrator admits nobody here" says 9 "not that of an administrator of this service" \
+    meta meta client "$WORK/stranger" --admin "$WORK/other/admin.key"
+check "and no folder is made" [ ! -e "$WORK/stranger" ]
+check "a try makes none" says 0 "nothing was written" meta --dry-run meta client "$WORK/c"
+check "a client" meta meta client "$WORK/c" --prefix c
+check "a folder that is there is not tried" ends_with 10 meta --dry-run meta client "$WORK/c"
+check "it gets its part" meta meta acl grant c "$WORK/c/client.key" read
+check "who has no rights there loses none" says 4 "this key has no rights there" meta meta acl revoke c "$COORD/client.key"
+check "nor in a part that is none" says 4 "no such entry" meta meta acl revoke d "$COORD/client.key"
+
 note "watches"
 "$C2FSCTL" -C "$COORD/client.conf" kv watch w/ > >(head -n 1 >/dev/null) 2>"$WORK/unheard" &
 watcher=$!
