@@ -292,7 +292,7 @@ read_words(const struct cmd_ctx *x, struct txn_words *t, int argc, char **argv)
     const struct cmd *cmd = cmd_find("kv txn");
     C2_AUTO(c2_free_auto) char *problem = txn_words_parse(t, argc, argv);
     if (problem != NULL)
-        return cmd_usage(x, cmd, problem);
+        return cmd_usage_words(x, cmd, problem, argc, argv);
     int code = CTL_EXIT_OK;
     for (size_t i = 0; code == CTL_EXIT_OK && i < t->nconds; i++)
         code = kv_check_key(x, cmd->name, (const char *)t->conds[i].key.data);

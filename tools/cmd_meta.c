@@ -219,6 +219,8 @@ run_init(struct cmd_ctx *x, int argc, char **argv)
     int flag;
     optind = 0;
     while ((flag = getopt_long(argc, argv, "r:f:", longs, NULL)) != -1) {
+        if (flag == '?')
+            return cmd_usage_words(x, c, "unknown option, or one without its value", argc, argv);
         if (flag == 'r' && a.n < REPLICAS_MAX)
             a.addresses[a.n++] = optarg;
         else if (flag != 'f' || c2_u64_parse(c2_slice_str(optarg), 100, &a.f) != C2_E_OK)

@@ -56,6 +56,8 @@ head -c 65537 /dev/zero >"$WORK/large"
 put_large() { kv put a - <"$WORK/large"; }
 check "a value that is too large" ends_with 1 put_large
 check "the key has its value still" value_is a 1
+check "an option of c2fsctl behind a transaction" says 2 "--json comes in front of the command" kv txn --delete a --json
+check "an option that meta init does not know" says 2 "--json comes in front" "$C2FSCTL" meta init "$WORK/none" a:1 b:1 c:1 d:1 --json
 check "every command tells what it takes" says 0 "usage: c2fsctl kv txn" kv txn --help
 
 usage_is_json() { # COMMAND...
