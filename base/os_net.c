@@ -30,6 +30,7 @@
 #define LISTEN_BACKLOG 256
 #define ADDRESSES_MAX  8
 #define HOST_MAX       256
+#define STEADY         4 /* a link that is up for so many times its back-off begins anew with it */
 
 static const struct c2_sm_state link_states[] = {
     [OS_LINK_WAITING] = { "waiting", C2_SM_TO(OS_LINK_RESOLVING) | C2_SM_TO(OS_LINK_CLOSED) },
@@ -400,7 +401,9 @@ void
 os_link_fail(struct os_link *l, enum c2_err why)
 {
     bool was_up = l->base.up;
+    uint64_t up_ns = was_up ? c2_now_ns(l->net->base.env) - l->up_at_ns : 0;
     l->base.error = why;
+    l->backoff_ns -= C2_MIN(l->backoff_ns, up_ns / STEADY); /* ended soon again, it waits longer */
     if (l->base.dialled) {
         drop_connection(l);
         c2_sm_go(&l->sm, OS_LINK_WAITING);

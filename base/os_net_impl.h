@@ -33,6 +33,7 @@ struct os_link {
     struct os_resolve *resolve; /* the lookup under way, or its result; owned */
     size_t next_address;
     uint64_t backoff_ns;
+    uint64_t up_at_ns; /* dialled: since when it is up, last */
 
     struct c2_fd_watch watch; /* fd -1 = none */
     struct c2_tls *tls;       /* owned */

@@ -187,7 +187,7 @@ relieve(struct os_link *l)
 static void
 admitted(struct os_link *l)
 {
-    l->backoff_ns = 0;
+    l->up_at_ns = c2_now_ns(l->net->base.env);
     os_link_up(l);
 }
 
