@@ -203,6 +203,13 @@ client_opened(struct bft_client *c, uint64_t session)
     client_pump(c);
 }
 
+/* A read, or a session that is kept alive: one of the service, which has not ended with ours. */
+static bool
+may_happen_twice(const struct bft_call *call)
+{
+    return call->kind == MSG_REQ_QUERY || call->req->verb == COORD_SESSION_KEEPALIVE;
+}
+
 void
 client_session_lost(struct bft_client *c)
 {
@@ -217,7 +224,7 @@ client_session_lost(struct bft_client *c)
         c->calls[i] = NULL;
         if (call == NULL)
             continue;
-        bool again = call->req != NULL && call->kind == MSG_REQ_QUERY;
+        bool again = call->req != NULL && may_happen_twice(call);
         if (!again) {
             C2_MARK("client: unknown outcome");
             if (call->admin != NULL)

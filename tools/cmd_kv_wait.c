@@ -272,13 +272,20 @@ open_session(struct kv_lock *l)
     return err;
 }
 
-/* Gives the lock back. SESSION: it was not held any more. */
+/* Gives the lock back. SESSION: it was not held any more. UNAVAILABLE is an answer that was lost
+ * with the client's session: it may have happened. */
 static enum c2_err
 close_session(struct kv_lock *l)
 {
+    const struct coord_req close = { .verb = COORD_SESSION_CLOSE, .session = l->session };
     l->interrupted = false;
-    l->call.req = (struct coord_req){ .verb = COORD_SESSION_CLOSE, .session = l->session };
-    return run_call(l);
+    l->call.req = close;
+    enum c2_err err = run_call(l);
+    if (err != C2_E_UNAVAILABLE)
+        return err;
+    l->call.req = close;
+    err = run_call(l);
+    return err == C2_E_SESSION ? C2_E_OK : err;
 }
 
 static void
@@ -289,6 +296,23 @@ take(struct kv_lock *l, uint64_t token)
         lose(l);
     if (l->look)
         c2_timer_arm(l->s->env, &l->keepalive, c2_now_ns(l->s->env));
+}
+
+/* What a try has ended with that was not done; CONFLICT: try again. */
+static enum c2_err
+refused(struct kv_lock *l, enum c2_err err)
+{
+    const struct coord_req *r = &l->call.req;
+    uint64_t holder = err == C2_E_CONFLICT && r->nentries == 1 ? r->entries[0].session : UINT64_MAX;
+    if (holder == l->session) { /* an earlier try whose answer was lost */
+        take(l, r->entries[0].version);
+        return C2_E_OK;
+    }
+    if (err == C2_E_UNAVAILABLE) { /* it may have happened: the next one finds out */
+        l->changed = true;
+        return C2_E_CONFLICT;
+    }
+    return holder == 0 ? C2_E_EXISTS : err;
 }
 
 /* CONFLICT: somebody else has it. EXISTS: it is no lock. */
@@ -308,8 +332,8 @@ try_lock(struct kv_lock *l)
         return err;
     if (err == C2_E_OK)
         take(l, r->version);
-    if (err == C2_E_CONFLICT && r->nentries == 1 && r->entries[0].session == 0)
-        err = C2_E_EXISTS;
+    else
+        err = refused(l, err);
     coord_req_done(r);
     return err;
 }

@@ -126,6 +126,12 @@ fail(const struct service *s, enum c2_err err, const char *object, bool changes)
 {
     if (err == C2_E_TOO_LARGE)
         return cmd_fail(s->x, err, s->what, object, NULL, SIZE_RULES);
+    if (err == C2_E_QUOTA)
+        return cmd_fail(s->x, err, s->what, object,
+                        "the service has as many sessions, of this client's key or of all, as it "
+                        "may have",
+                        "each lock that is held or waited for has one, a key up to 1024: c2fsctl "
+                        "meta client makes another key");
     if (err == C2_E_RANGE)
         return cmd_fail(s->x, err, s->what, object, "the counter would not fit",
                         "counters have 64 bits, and a sign");

@@ -155,6 +155,18 @@ unreachable_text(const struct cluster_info *i)
     return text;
 }
 
+/* The service has ended the session in which it was sent. */
+static int
+fail_ended(const struct service *s, const char *object, bool changes)
+{
+    C2_AUTO(c2_free_auto)
+    char *text = c2_asprintf("the service has ended the session of this command, as it does when "
+                             "many programs use one client's key at a time%s",
+                             changes ? "; it is not known whether the change was made" : "");
+    return cmd_fail(s->x, C2_E_UNAVAILABLE, s->what, object, text,
+                    "16 programs may use a key: c2fsctl meta client makes keys for the others");
+}
+
 static int
 fail(const struct service *s, enum c2_err err, const char *object, bool changes)
 {
@@ -165,6 +177,8 @@ fail(const struct service *s, enum c2_err err, const char *object, bool changes)
                         "an administrator of the service gives rights: c2fsctl meta acl grant");
     if (!unanswered || !cluster_look(s->coord, &i))
         return cmd_fail(s->x, err, s->what, object, NULL, NULL);
+    if (err == C2_E_UNAVAILABLE)
+        return fail_ended(s, object, changes);
     C2_AUTO(c2_free_auto) char *text = unreachable_text(&i);
     C2_AUTO(c2_free_auto)
     char *all = c2_asprintf("%s%s", text,
@@ -172,7 +186,7 @@ fail(const struct service *s, enum c2_err err, const char *object, bool changes)
                             : i.session ? "; it is not known whether the change was made, and it "
                                           "may be made yet"
                                         : "; nothing was changed");
-    return cmd_fail(s->x, err == C2_E_TIMEOUT ? C2_E_UNREACHABLE : err, s->what, object, all,
+    return cmd_fail(s->x, C2_E_UNREACHABLE, s->what, object, all,
                     "c2fsctl meta status shows the replicas");
 }
 

@@ -5,6 +5,7 @@
  */
 #include "base/alloc.h"
 #include "base/mark.h"
+#include "metadata/bft_int.h"
 #include "metadata/msg.h"
 #include "tests/lib/bft_rig.h"
 #include "tests/lib/coord_fixture.h"
@@ -251,6 +252,26 @@ clients__with_one_key_that_begin_at_once_are_not_taken_for_one(void **state)
     assert_value(f, "counter", "\4");
 }
 
+/* The replicas end the sessions of the protocol of a key that has many: what is kept alive is a
+ * session of the service. */
+static void
+keepalive__is_answered_although_many_use_the_key(void **state)
+{
+    struct coord_fixture *f = *state;
+    struct coord_fixture g[1 + BFT_SESSIONS_KEY];
+    for (unsigned i = 0; i < C2_ARRAY_LEN(g); i++) {
+        g[i] = *f;
+        g[i].c = client_of_same_key(f, 1 + i);
+    }
+    uint64_t session = session_open(&g[0], 3600 * C2_NS_PER_S);
+    for (unsigned i = 1; i < C2_ARRAY_LEN(g); i++)
+        put(&g[i], "key", "value");
+    assert_int_equal(session_keepalive(&g[0], session), C2_E_OK);
+    for (unsigned i = 0; i < C2_ARRAY_LEN(g); i++)
+        coord_close(g[i].c);
+    test_env_run_for(f->t, C2_NS_PER_S);
+}
+
 /* ---- long answers, which one replica sends --------------------------------------------------- */
 
 #define SILENT 2u
@@ -357,6 +378,7 @@ main(void)
         T(request__that_was_part_of_a_group_is_not_waited_for),
         T(answers__that_are_too_many_for_one_batch_come_all_the_same),
         T(clients__with_one_key_that_begin_at_once_are_not_taken_for_one),
+        T(keepalive__is_answered_although_many_use_the_key),
         T(answers__come_soon_when_the_one_that_has_to_send_them_does_not),
         T(answers__are_not_expected_from_a_replica_that_is_down),
     };

@@ -30,6 +30,7 @@ struct script {
     uint64_t version;                  /* of the key, as it is read */
     struct coord_req *alive;           /* is not answered yet */
     bool closed;
+    bool forgets; /* what it was asked first has happened, and it does not say so */
 };
 
 static struct script *
@@ -65,6 +66,18 @@ answer_try(struct script *k, struct coord_req *r)
         answer(k, r, C2_E_CONFLICT);
         return;
     }
+    if (k->forgets && k->tries == 1) {
+        answer(k, r, C2_E_UNAVAILABLE);
+        return;
+    }
+    if (k->forgets) {
+        r->entries = c2_calloc(1, sizeof *r->entries);
+        r->entries[0] = (struct coord_entry){ .key = c2_slice_str(KEY), .version = TOKEN };
+        r->entries[0].session = SESSION;
+        r->nentries = 1;
+        answer(k, r, C2_E_CONFLICT);
+        return;
+    }
     r->version = TOKEN;
     if (k->granted != NULL)
         k->granted(k);
@@ -96,6 +109,9 @@ script_submit(struct coord *c, struct coord_req *r)
         answer_try(k, r);
     } else if (r->verb == COORD_SESSION_KEEPALIVE && k->tries <= k->refused) {
         k->alive = r;
+    } else if (k->forgets && r->verb == COORD_SESSION_CLOSE) {
+        answer(k, r, k->closed ? C2_E_SESSION : C2_E_UNAVAILABLE);
+        k->closed = true;
     } else {
         k->closed = k->closed || r->verb == COORD_SESSION_CLOSE;
         answer(k, r, C2_E_OK);
@@ -247,6 +263,18 @@ lock__that_was_broken_while_nothing_was_told_ends_the_command(void **state)
     assert_int_equal(run_command(k, for_ever), CTL_EXIT_CONFLICT);
 }
 
+/* The replicas have ended the session of the protocol, as of a key that many programs use. */
+static void
+lock__is_held_and_given_back_once_when_answers_are_lost(void **state)
+{
+    struct script *k = *state;
+    static char token[] = "exit $C2FS_LOCK_TOKEN";
+    k->forgets = true;
+    assert_int_equal(run_command(k, token), TOKEN);
+    assert_int_equal(k->tries, 2);
+    assert_true(k->closed);
+}
+
 int
 main(void)
 {
@@ -258,6 +286,7 @@ main(void)
         T(lock__that_is_broken_before_the_answer_runs_nothing),
         T(lock__that_is_taken_is_no_broken_one),
         T(lock__that_was_broken_while_nothing_was_told_ends_the_command),
+        T(lock__is_held_and_given_back_once_when_answers_are_lost),
     };
     return cmocka_run_group_tests_name("tools/kv_lock", tests, NULL, NULL);
 }
