@@ -451,6 +451,10 @@ client_close(struct coord *base)
         client_call_free(call);
     }
     C2_ASSERT(c2_list_empty(&c->waiting) && c2_list_empty(&c->reading));
+    for (unsigned i = 0; i < CALLS_MAX; i++) /* a number may be in use, but nobody waits for it */
+        C2_ASSERT(c->calls[i] == NULL || c->calls[i]->req == NULL);
+    for (unsigned i = 0; i < READS_MAX; i++)
+        C2_ASSERT(c->reads[i] == NULL);
     c->closing = true;
     say_goodbye(c);
     client_disconnect(c);

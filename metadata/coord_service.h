@@ -42,7 +42,8 @@ struct c2_os *coord_service_os(struct coord_service *s);
 struct c2_env *coord_service_env(struct coord_service *s);
 
 /* Submits the request, runs the loop until it is done and returns its err. `done` is not called,
- * all else is as documented at the request; coord_req_done is the caller's. */
+ * all else is as documented at the request; coord_req_done is the caller's. Not from a callback,
+ * where the loop runs already: that submits. */
 C2_RESULT coord_wait(struct coord_service *s, struct coord_req *r);
 
 #endif

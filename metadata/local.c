@@ -45,8 +45,9 @@ struct local {
     struct c2_timer timeout; /* the next queued request gives up */
     struct c2_timer retry;   /* the map could not grow yet */
     struct local_group group;
-    bool kicked;  /* the task is on its way */
-    bool running; /* the group is on the pool, or waits for the map to grow */
+    unsigned reads; /* that are to be done */
+    bool kicked;    /* the task is on its way */
+    bool running;   /* the group is on the pool, or waits for the map to grow */
     bool expire_due;
     bool closing;
     bool rebuilt;       /* a load or replay has changed sessions and clock */
@@ -254,6 +255,7 @@ read_task(struct c2_task *t)
 {
     struct coord_req *r = C2_CONTAINER_OF(t, struct coord_req, task);
     struct local *l = r->priv;
+    l->reads--;
     struct c2_buf cmd = { 0 };
     struct c2_buf reply = { 0 };
     coord_txn_encode(r, &cmd);
@@ -314,6 +316,7 @@ local_submit(struct coord *c, struct coord_req *r)
     }
     if (r->verb == COORD_GET || r->verb == COORD_RANGE || r->verb == COORD_LOG_READ ||
         r->verb == COORD_ACL_LIST) {
+        l->reads++;
         r->priv = l;
         r->task.run = read_task;
         c2_defer(l->base.env, &r->task);
@@ -335,7 +338,8 @@ local_cancel(struct coord *c, struct coord_req *r)
     if (c2_link_linked(&r->link)) {
         c2_list_remove(&l->queue, &r->link);
         complete_later(l, r, C2_E_CANCELED);
-    } else if (r->task.run == read_task) {
+    } else if (r->task.run == read_task && r->priv == l) {
+        l->reads--;
         complete_later(l, r, C2_E_CANCELED);
     }
 }
@@ -356,7 +360,7 @@ static void
 local_close(struct coord *c)
 {
     struct local *l = local_of(c);
-    C2_ASSERT(c2_list_empty(&l->queue) && c2_list_empty(&l->group.reqs));
+    C2_ASSERT(c2_list_empty(&l->queue) && c2_list_empty(&l->group.reqs) && l->reads == 0);
     watch_list_clear(&l->watches);
     if (l->running || l->kicked) { /* an expiry; the last step of its completion frees */
         l->closing = true;

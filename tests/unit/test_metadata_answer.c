@@ -9,6 +9,7 @@
 #include "metadata/msg.h"
 #include "tests/lib/bft_rig.h"
 #include "tests/lib/coord_fixture.h"
+#include "tests/lib/death.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -272,6 +273,42 @@ keepalive__is_answered_although_many_use_the_key(void **state)
     test_env_run_for(f->t, C2_NS_PER_S);
 }
 
+static void
+close_it(void *arg)
+{
+    struct coord_fixture *f = arg;
+    coord_close(f->c);
+}
+
+/* Whoever asked it would never be answered. */
+static void
+close__before_a_request_is_done_is_a_mistake(void **state)
+{
+    struct coord_fixture *f = *state;
+    static const struct c2_slice key = { (const uint8_t *)"key", 3 };
+    const struct coord_op add = op(COORD_ADD, "counter", NULL, 1);
+    struct coord_call get = { .r = { .verb = COORD_GET, .keys = &key, .nkeys = 1 } }, call;
+    struct losses lost = { .first = 1, .last = UINT64_MAX };
+    put(f, "key", "value");
+    for (unsigned k = 1; k < f->rig->n; k++)
+        test_hub_cut(f->rig->hub, BFT_RIG_CLIENT, k, true);
+    coord_call_start(f, &get);
+    test_env_run_for(f->t, 10 * C2_NS_PER_MS); /* it is sent */
+    assert_false(get.completed);
+    test_aborts(close_it, f, "assertion failed");
+    for (unsigned k = 1; k < f->rig->n; k++)
+        test_hub_cut(f->rig->hub, BFT_RIG_CLIENT, k, false);
+    coord_call_wait(f, &get);
+    coord_req_done(&get.r);
+    test_hub_filter(f->rig->hub, passes, &lost);
+    start_add(f, &call, &add);
+    while (lost.answers == 0)
+        assert_true(test_env_step(f->t));
+    test_aborts(close_it, f, "assertion failed");
+    test_hub_filter(f->rig->hub, NULL, NULL);
+    end_add(f, &call);
+}
+
 /* ---- long answers, which one replica sends --------------------------------------------------- */
 
 #define SILENT 2u
@@ -378,6 +415,7 @@ main(void)
         T(request__that_was_part_of_a_group_is_not_waited_for),
         T(answers__that_are_too_many_for_one_batch_come_all_the_same),
         T(clients__with_one_key_that_begin_at_once_are_not_taken_for_one),
+        T(close__before_a_request_is_done_is_a_mistake),
         T(keepalive__is_answered_although_many_use_the_key),
         T(answers__come_soon_when_the_one_that_has_to_send_them_does_not),
         T(answers__are_not_expected_from_a_replica_that_is_down),

@@ -8,6 +8,7 @@
 #include "base/mark.h"
 #include "metadata/registry.h"
 #include "tests/lib/coord_fixture.h"
+#include "tests/lib/death.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -429,6 +430,32 @@ map__is_smaller_where_address_space_is_scarce(void **state)
     assert_int_equal(put(f, "k", "v"), 1);
 }
 
+static void
+close_it(void *arg)
+{
+    struct coord_fixture *f = arg;
+    coord_close(f->c);
+}
+
+/* Whoever asked it would never be answered. */
+static void
+close__before_a_read_is_done_is_a_mistake(void **state)
+{
+    struct coord_fixture *f = *state;
+    static const struct c2_slice key = { (const uint8_t *)"key", 3 };
+    struct coord_call call = { .r = { .verb = COORD_GET, .keys = &key, .nkeys = 1 } };
+    coord_call_start(f, &call);
+    test_aborts(close_it, f, "assertion failed");
+    coord_call_wait(f, &call);
+    coord_req_done(&call.r);
+    coord_call_start(f, &call);
+    coord_cancel(f->c, &call.r);
+    coord_call_wait(f, &call);
+    assert_int_equal(call.r.err, C2_E_CANCELED);
+    coord_fixture_close(f);
+    coord_fixture_open(f);
+}
+
 int
 main(void)
 {
@@ -449,6 +476,7 @@ main(void)
         T(close__may_come_from_the_last_completion),
         T(close__waits_for_an_expiry_in_progress),
         T(close__before_the_expiry_began_is_fine),
+        T(close__before_a_read_is_done_is_a_mistake),
     };
     return cmocka_run_group_tests_name("metadata_local", tests, NULL, NULL);
 }
