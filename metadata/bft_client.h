@@ -65,10 +65,11 @@ void bft_client_submit_signed(struct coord *base, struct coord_req *r, struct c2
 
 /* A change of the configuration, see bft_admin_hash. */
 struct bft_admin_req {
-    struct c2_slice op; /* borrowed for the call */
+    struct c2_slice op;   /* borrowed for the call */
+    uint64_t deadline_ns; /* 0 = wait */
     void (*done)(struct bft_admin_req *a);
-    enum c2_err
-        err; /* out: OK; NOT_PERMITTED: result says why; UNAVAILABLE: it may have happened */
+    enum c2_err err;      /* out: OK; NOT_PERMITTED: result says why; UNAVAILABLE, TIMEOUT: it may
+                           * have happened, or happen yet */
     struct c2_buf result; /* out, the caller's; OK: u64 number of the epoch's last batch */
     struct c2_task task;  /* private */
 };

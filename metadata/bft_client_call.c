@@ -41,11 +41,18 @@ client_votes_clear(struct bft_call *call)
     call->agreed = false;
 }
 
+/* Its caller has not given up. */
+static bool
+is_wanted(const struct bft_call *call)
+{
+    return call->req != NULL || call->admin != NULL;
+}
+
 void
 client_arm(struct bft_call *call)
 {
     uint64_t at_ns = call->retry_at;
-    if (call->req != NULL)
+    if (is_wanted(call))
         at_ns = C2_MIN(at_ns, call->patient_ns);
     if (at_ns == C2_NEVER)
         c2_timer_stop(call->c->base.env, &call->timer);
@@ -527,6 +534,8 @@ static void
 give_up(struct bft_call *call)
 {
     struct bft_client *c = call->c;
+    if (call->admin != NULL)
+        client_admin_end(call, C2_E_TIMEOUT, c2_slice(NULL, 0));
     if (call->state == CALL_ORDERED) { /* it keeps its number */
         C2_MARK("client: deadline of a request that may happen yet");
         client_complete_err(call, C2_E_TIMEOUT);
@@ -563,7 +572,7 @@ client_call_timer(struct c2_timer *t)
     struct bft_call *call = C2_CONTAINER_OF(t, struct bft_call, timer);
     struct bft_client *c = call->c;
     uint64_t now_ns = c2_now_ns(c->base.env);
-    if (call->req != NULL && call->patient_ns <= now_ns) {
+    if (is_wanted(call) && call->patient_ns <= now_ns) {
         give_up(call);
         return;
     }

@@ -231,6 +231,7 @@ bft_client_admin(struct coord *base, struct bft_admin_req *a)
     call->c = c;
     call->admin = a;
     call->kind = MSG_REQ_ADMIN;
+    call->patient_ns = a->deadline_ns == 0 ? C2_NEVER : a->deadline_ns;
     call->timer.fire = client_call_timer;
     c2_buf_append(&call->op, a->op.data, a->op.len);
     client_enlist(call, &c->waiting);

@@ -92,8 +92,10 @@ void cluster_plan_done(struct cluster_plan *p); /* wipes and frees */
 /* Asks the service for the change. */
 struct cluster_request {
     struct c2_slice request; /* borrowed for the call */
+    uint64_t deadline_ns;    /* 0 = wait */
     void (*done)(struct cluster_request *q);
-    enum c2_err err; /* out: OK; NOT_PERMITTED: why says it; UNAVAILABLE: it may have happened */
+    enum c2_err err; /* out: OK; NOT_PERMITTED: why says it; UNAVAILABLE, TIMEOUT: it may have
+                      * happened, or happen yet */
     uint64_t last;   /* out: the old epoch ends with this batch */
     char why[160];   /* out */
 };

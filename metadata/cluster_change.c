@@ -206,5 +206,6 @@ cluster_submit(struct coord *c, struct cluster_request *q)
     struct submitted *s = c2_calloc(1, sizeof *s);
     s->q = q;
     s->a = (struct bft_admin_req){ .op = q->request, .done = answered };
+    s->a.deadline_ns = q->deadline_ns;
     bft_client_admin(c, &s->a);
 }

@@ -25,6 +25,7 @@
 #define OWNER        "data/" CLUSTER_OWNER
 #define KEY_FILE_MAX (64u << 10)
 #define BATCHES_MAX  4096 /* more than a window and a checkpoint interval */
+#define SETTLE_MAX   1024 /* also more than those of a new service */
 #define ASK_NS       (500 * C2_NS_PER_MS)
 #define CONNECT_NS   (3 * C2_NS_PER_S)  /* for a replica that runs, until it is connected */
 #define STANDING_NS  (10 * C2_NS_PER_S) /* and until it says that it runs */
@@ -194,6 +195,45 @@ check_standing(struct change *a, struct cluster_info *info)
                     "the service stands still until enough run");
 }
 
+/* Until the service is in the epoch that we plan, or has done so much that it will not come. */
+static enum c2_err
+push_to_epoch(struct change *a, struct cluster_info *info, unsigned batches_max)
+{
+    enum c2_err err = C2_E_OK;
+    for (unsigned i = 0; err == C2_E_OK && i < batches_max && info->epoch < a->plan.epoch; i++) {
+        err = meta_push(&a->s);
+        (void)cluster_look(a->s.coord, info);
+    }
+    return err;
+}
+
+/* A change that was accepted before, by a command that was interrupted or of somebody else, is on
+ * its way for as long as nobody asks the service for anything. */
+static int
+fail_after_others(struct change *a, struct cluster_info *info, const char *object,
+                  const char *cause, const char *hint)
+{
+    if (!a->x->dry_run)
+        (void)push_to_epoch(a, info, SETTLE_MAX);
+    if (info->epoch < a->plan.epoch)
+        return cmd_fail(a->x, object != NULL ? C2_E_EXISTS : C2_E_CONFLICT, what, object, cause,
+                        hint);
+    return cmd_fail(a->x, C2_E_CONFLICT, what, object,
+                    "another change was on its way, and is made now",
+                    "c2fsctl meta status shows the replicas: the files of a new one are needed");
+}
+
+/* Its keys may be those of a member, by a change that was made although nobody was told. */
+static int
+check_folder(struct change *a, struct cluster_info *info)
+{
+    if (a->out_dir != NULL || access(a->dir, F_OK) != 0)
+        return CTL_EXIT_OK;
+    return fail_after_others(a, info, a->dir, "exists already, and its replica is no member",
+                             "what an interrupted command has left there can be removed; or "
+                             "choose a new folder with --out");
+}
+
 static int
 put_files(struct change *a)
 {
@@ -230,9 +270,10 @@ asked_done(struct cluster_request *q)
 }
 
 static int
-order(struct change *a)
+order(struct change *a, struct cluster_info *info)
 {
     struct asked k = { .q = { .request = c2_buf_slice(&a->plan.request), .done = asked_done } };
+    k.q.deadline_ns = c2_now_ns(a->s.env) + SERVICE_TIMEOUT_NS;
     cluster_submit(a->s.coord, &k.q);
     c2_os_run_until(a->s.os, &k.done);
     if (k.q.err == C2_E_OK)
@@ -240,7 +281,7 @@ order(struct change *a)
     if (k.q.err == C2_E_NOT_PERMITTED) {
         if (a->dir != NULL)
             meta_remove_replica(a->dir);
-        return cmd_fail(a->x, C2_E_CONFLICT, what, NULL, k.q.why, "try again in a moment");
+        return fail_after_others(a, info, NULL, k.q.why, "try again in a moment");
     }
     return cmd_fail(a->x, k.q.err, what, NULL, "it is not known whether the change was accepted",
                     "c2fsctl meta status shows the replicas");
@@ -249,11 +290,7 @@ order(struct change *a)
 static int
 wait_for_epoch(struct change *a, struct cluster_info *info)
 {
-    enum c2_err err = C2_E_OK;
-    for (unsigned i = 0; err == C2_E_OK && i < BATCHES_MAX && info->epoch < a->plan.epoch; i++) {
-        err = meta_push(&a->s);
-        (void)cluster_look(a->s.coord, info);
-    }
+    enum c2_err err = push_to_epoch(a, info, BATCHES_MAX);
     if (info->epoch >= a->plan.epoch)
         return CTL_EXIT_OK;
     return cmd_fail(a->x, err == C2_E_OK ? C2_E_TIMEOUT : err, what, NULL,
@@ -302,11 +339,13 @@ run_change(struct change *a)
         C2_AUTO(c2_free_auto) char *folder = c2_asprintf("replica-%u", a->plan.id);
         a->dir = a->out_dir != NULL ? c2_strdup(a->out_dir) : beside(a->trust_path, folder);
     }
-    if (!a->x->dry_run) {
+    if (a->dir != NULL)
+        code = check_folder(a, &info);
+    if (code == CTL_EXIT_OK && !a->x->dry_run) {
         if (a->dir != NULL)
             code = put_files(a);
         if (code == CTL_EXIT_OK)
-            code = order(a);
+            code = order(a, &info);
         if (code == CTL_EXIT_OK)
             code = wait_for_epoch(a, &info);
     }

@@ -188,5 +188,29 @@ check "a holder that the service does not answer is told (exit code $rc)" [ "$rc
 check "by a sentence" grep -q 'was lost while the command ran' "$WORK/holder"
 replicas_start 3 4
 check "another one gets it" wait_for 60 kv lock l -- true
+
+note "a change of the members that is interrupted"
+check "all replicas run" wait_for 60 replicas_run
+port=$(free_ports 1)
+add_one() { meta meta replica add "127.0.0.1:$port"; }
+add_one >>"$LOG" 2>&1 &
+adding=$!
+started $adding
+check "its files are there" wait_for 60 [ -e "$COORD/replica-17/data/first-start" ]
+pkill -9 -P $adding
+wait $adding 2>/dev/null
+# It may be made, be on its way, or be none at all.
+add_one >"$WORK/says" 2>&1
+if grep -q "its replica is no member" "$WORK/says"; then
+    rm -r "$COORD/replica-17"
+    check "without what was left it is made" add_one
+else
+    check "the same once more tells that it is made" grep -qE "is made now|has the address" "$WORK/says"
+    check "and does not make it twice" says 3 "has the address" add_one
+fi
+replica_start 17
+REPLICAS=17
+check "all of them run" wait_for 60 replicas_run
+check "five" [ "$(meta --json meta status | json 'len(d["replicas"])')" = 5 ]
 replicas_stop
 finish

@@ -466,6 +466,30 @@ lose(void *arg, unsigned from, unsigned to, struct c2_slice m)
 }
 
 static void
+change__that_is_not_answered_ends_and_happens_all_the_same(void **state)
+{
+    struct coord_fixture *f = *state;
+    const struct cluster_change ch = { .address = "newcomer:7", .leaves = 4 };
+    struct cluster_plan p;
+    struct lost l = { 0 };
+    char *error = NULL;
+    put(f, "k", "v");
+    test_env_run_for(f->t, C2_NS_PER_S); /* all have answered */
+    assert_int_equal(plan(f, &ch, &p, &error), C2_E_OK);
+    test_hub_filter(f->rig->hub, lose, &l);
+    struct asked a = { .q = { .request = c2_buf_slice(&p.request), .done = asked_done } };
+    a.q.deadline_ns = c2_now_ns(f->env) + 10 * C2_NS_PER_S;
+    cluster_submit(f->c, &a.q);
+    test_env_run_for(f->t, 20 * C2_NS_PER_S);
+    assert_true(l.count > 0);
+    assert_true(a.done);
+    assert_int_equal(a.q.err, C2_E_TIMEOUT);
+    test_hub_filter(f->rig->hub, NULL, NULL);
+    work_until(f, 1);
+    cluster_plan_done(&p);
+}
+
+static void
 client__reads_with_another_number_when_one_is_not_answered(void **state)
 {
     struct coord_fixture *f = *state;
@@ -495,6 +519,7 @@ main(void)
         R(watch__goes_on_with_other_members),
         R(change__adds_and_removes),
         R(change__that_makes_no_sense_is_refused),
+        R(change__that_is_not_answered_ends_and_happens_all_the_same),
         R(client__believes_a_quorum_and_nothing_less),
         R(client__reads_with_another_number_when_one_is_not_answered),
     };
