@@ -19,7 +19,7 @@
 #define HEADERS_MAX    4096
 #define HEDGE_PERCENT  5
 #define PATIENCE_RATE  (64u << 10)
-#define PATIENCE_BYTES ((size_t)4 << 20)
+#define PATIENCE_BYTES ((size_t)16 << 20) /* a share of the largest object */
 
 void
 ds_config_default(struct ds_config *c)

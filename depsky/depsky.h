@@ -69,8 +69,8 @@ struct ds_config {
     uint64_t get_hedge_min_ns; /* default 200 ms */
     unsigned hedge_percent;    /* most requests more, of all, that are sent because others are late;
                                 * default 5. What takes the place of a failed one does not count */
-    /* Per attempt on one seat, and 1 s more for each 64 KiB of body up to 4 MiB: slow lines are no
-     * faults. Default 60 s and 30 s. */
+    /* Per attempt on one seat, and 1 s more for each 64 KiB of body up to 16 MiB: slow lines are no
+     * faults. A put that persists gives the next attempt twice as long. Default 60 s and 30 s. */
     uint64_t put_timeout_ns;
     uint64_t get_timeout_ns;
     size_t header_cache_max; /* verified share headers kept; default 4096 */

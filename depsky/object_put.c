@@ -14,7 +14,9 @@
  *                  └──error────────────────────────► FAILED   a spare is started at once
  *
  * With `persist` the outcome QUORUM is replaced by waiting: failed seats whose breaker is closed
- * (the client probes the others) are tried again with the same bytes, every 1 s growing to 30 s.
+ * (the client probes the others) are tried again with the same bytes, every 1 s growing to 30 s,
+ * late ones or not. A share that did not arrive in time has twice as long the next time: what is
+ * too slow for the usual time gets through all the same.
  *
  * The w = k+f best seats are started (all n with write_all). Only verified acks count. Done at w
  * acks, or as soon as acks + running + spares < w. A late PUT is not stopped: it keeps its own
@@ -30,6 +32,7 @@
 
 #define RETRY_MIN_NS (1 * C2_NS_PER_S)
 #define RETRY_MAX_NS (30 * C2_NS_PER_S)
+#define SLOW_MAX     5 /* doublings of the time for one attempt: half an hour */
 
 enum seat_state { SEAT_IDLE, SEAT_SENT, SEAT_CHECKING, SEAT_ACKED, SEAT_FAILED };
 
@@ -52,6 +55,7 @@ struct put {
     enum c2_err refused;   /* the request was not acceptable */
     struct c2_timer retry; /* persist: the next round */
     uint64_t pause_ns;
+    unsigned slow; /* persist: doublings of the time for one attempt */
     unsigned need; /* acks */
     char key[PROV_KEY_MAX];
     struct put_seat seat[DS_SEATS_MAX];
@@ -228,7 +232,7 @@ send_to(struct put *op, unsigned seat)
     s->call->owner = s;
     uint64_t late = ds_health_hedge_ns(c, DS_CLASS_PUT, op->seal.share[seat]->len);
     c2_timer_arm(c->env, &s->hedge, c2_now_ns(c->env) + late);
-    ds_call_start(s->call, c->config->put_timeout_ns);
+    ds_call_start(s->call, c->config->put_timeout_ns << op->slow);
 }
 
 /* Starts seats until enough are running that may still be in time. */
@@ -252,17 +256,22 @@ static void
 retry_fired(struct c2_timer *t)
 {
     struct put *op = C2_CONTAINER_OF(t, struct put, retry);
+    bool too_short = false;
     C2_MARK("put: persists");
     for (unsigned i = 0; i < op->c->n; i++) {
         struct put_seat *s = &op->seat[i];
-        if (s->state == SEAT_FAILED && !ds_health_closed(op->c, DS_CLASS_PUT, i) &&
-            op->p->seat_err[i] != C2_E_EXISTS)
-            s->state = SEAT_IDLE;
+        if (s->state != SEAT_FAILED || ds_health_closed(op->c, DS_CLASS_PUT, i) ||
+            op->p->seat_err[i] == C2_E_EXISTS)
+            continue;
+        s->state = SEAT_IDLE;
+        too_short = too_short || op->p->seat_err[i] == C2_E_TIMEOUT;
     }
+    if (too_short && op->slow < SLOW_MAX)
+        op->slow++;
     step(op);
 }
 
-/* Too few seats are left. A single one that claims "exists" may be lying, f+1 are not. */
+/* Too few seats are left, or (persist) in time. A single one that claims "exists" may be lying, f+1 are not. */
 static void
 fall_short(struct put *op)
 {
@@ -290,7 +299,8 @@ step(struct put *op)
         return;
     }
     extend(op);
-    if (acks + count_running(op) < op->need)
+    unsigned hoped_for = op->p->persist ? count_prompt(op) : count_running(op);
+    if (acks + hoped_for < op->need)
         fall_short(op);
 }
 

@@ -408,6 +408,46 @@ put__persists_until_the_seats_are_back(void **state)
     close_all(&f);
 }
 
+/* A line so slow that no share arrives in the usual time: the attempts take longer, then. */
+static void
+put__that_persists_gets_through_a_slow_line(void **state)
+{
+    (void)state;
+    static const char *const delays[] = { "put.delay:100s", "put.delay:10m" };
+    for (size_t k = 0; k < C2_ARRAY_LEN(delays); k++) {
+        struct fixture f = open_default();
+        struct manual m = { .p = { .persist = true } };
+        for (unsigned i = 0; i < 4; i++)
+            ds_rig_fault(&f.rig, i, delays[k]);
+        manual_start(&f, &m);
+        test_env_run_for(f.rig.t, 3600 * C2_NS_PER_S);
+        assert_true(m.done);
+        assert_int_equal(m.p.err, C2_E_OK);
+        assert_true(ds_rig_requests(&f.rig, PROV_PUT) <= 4);
+        close_all(&f);
+    }
+}
+
+/* One that never answers does not keep one that is back from being asked. */
+static void
+put__that_persists_does_not_wait_for_a_hung_seat(void **state)
+{
+    (void)state;
+    struct fixture f = open_default();
+    struct manual m = { .p = { .persist = true } };
+    ds_rig_fault(&f.rig, 0, "put.hang");
+    ds_rig_fault(&f.rig, 1, "put.error");
+    uint64_t start = c2_now_ns(f.rig.env);
+    manual_start(&f, &m);
+    test_env_run_for(f.rig.t, C2_NS_PER_S);
+    ds_rig_fault(&f.rig, 1, "");
+    test_env_run_until(f.rig.t, &m.done);
+    assert_int_equal(m.p.err, C2_E_OK);
+    assert_int_equal(m.p.placed, 0xe);
+    assert_true(c2_now_ns(f.rig.env) - start < f.rig.config.put_timeout_ns / 2);
+    close_all(&f);
+}
+
 /* The answer got lost, the share did not: the second PUT finds our own bytes. */
 static void
 put__accepts_its_own_share_found_under_the_key(void **state)
@@ -484,6 +524,8 @@ main(void)
         cmocka_unit_test(put__stores_nothing_that_gives_the_content_away),
         cmocka_unit_test(put__can_be_canceled_at_any_moment),
         cmocka_unit_test(put__persists_until_the_seats_are_back),
+        cmocka_unit_test(put__that_persists_gets_through_a_slow_line),
+        cmocka_unit_test(put__that_persists_does_not_wait_for_a_hung_seat),
         cmocka_unit_test(put__that_persists_can_be_canceled),
         cmocka_unit_test(put__that_persists_gives_up_on_a_foreign_object),
     };
