@@ -271,7 +271,8 @@ retry_fired(struct c2_timer *t)
     step(op);
 }
 
-/* Too few seats are left, or (persist) in time. A single one that claims "exists" may be lying, f+1 are not. */
+/* Too few seats are left, or (persist) in time. A single one that claims "exists" may be lying, f+1
+ * are not. */
 static void
 fall_short(struct put *op)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  *   the store must be absent -> key file, if any -> PROVIDERS: whose shares are there, of which
- *   seat -> client -> recover (fs/recover.c), again with an older checkpoint when a part of the
- *   newest is unreadable -> the store moves to its place, the old journal aside -> key file of a
- *   keyless volume
+ *   seat, as they say and as the checkpoint says -> client -> recover (fs/recover.c), again with an
+ *   older checkpoint when a part of the newest is unreadable -> the store moves to its place, the
+ *   old journal aside -> key file of a keyless volume
  */
 #include "fs/volume_recover.h"
 
@@ -164,19 +164,47 @@ attempt_run(struct recovering *p, struct attempt *a)
 
 /* What the checkpoint says about the seats. No checkpoint, no change. */
 static C2_RESULT
-look(struct recovering *p)
+look(struct recovering *p, uint32_t doubted, bool *ret_found)
 {
     struct attempt a = { .rec = { .look_only = true } };
     struct volume_config known;
+    p->doubted = doubted;
+    C2_TRY(recovering_connect(p, NULL));
     attempt_run(p, &a);
     enum c2_err err = C2_E_OK;
-    if (a.rec.err == C2_E_OK &&
-        volume_config_decode(c2_buf_slice(&a.rec.config), &known) == C2_E_OK)
+    *ret_found = a.rec.err == C2_E_OK &&
+                 volume_config_decode(c2_buf_slice(&a.rec.config), &known) == C2_E_OK;
+    if (*ret_found)
         err = recovering_connect(p, &known);
     c2_wipe(a.rec.ret_volume_key, sizeof(a.rec.ret_volume_key));
     c2_buf_done(&a.rec.config);
     c2_free(a.rec.error);
     return err;
+}
+
+/* Nobody has signed which seat a cloud has. Where two say the same, up to f of them lie: those that
+ * could are not believed in turn, until the checkpoint can be read. */
+static C2_RESULT
+find_seats(struct recovering *p)
+{
+    bool found = false;
+    C2_TRY(look(p, 0, &found));
+    uint32_t contested = found ? 0 : recovering_contested(p);
+    for (unsigned i = 0; i < p->nclouds; i++) {
+        if (!found && (contested & 1u << i) != 0)
+            C2_TRY(look(p, 1u << i, &found));
+    }
+    for (unsigned i = 0; i < p->nclouds && p->info.k > 2; i++) {
+        for (unsigned j = 0; j < i; j++) {
+            uint32_t both = 1u << i | 1u << j;
+            if (!found && (contested & both) == both)
+                C2_TRY(look(p, both, &found));
+        }
+    }
+    if (found || contested == 0)
+        return C2_E_OK;
+    p->doubted = 0;
+    return recovering_connect(p, NULL);
 }
 
 static C2_RESULT
@@ -323,9 +351,7 @@ volume_recover_run(struct volume_recover *r)
     if (err == C2_E_OK)
         err = recovering_probe(p);
     if (err == C2_E_OK)
-        err = recovering_connect(p, NULL);
-    if (err == C2_E_OK)
-        err = look(p);
+        err = find_seats(p);
     if (err == C2_E_OK)
         err = recover(p);
     recovering_free(p);

@@ -13,8 +13,9 @@
 #include "base/str.h"
 #include "fs/volume_recover_impl.h"
 
-#define VOLUMES_MAX 64 /* in one cloud, when the uuid is not known */
-#define PROBE_KEYS  4  /* shares looked at in one cloud */
+#define VOLUMES_MAX 64                 /* in one cloud, when the uuid is not known */
+#define PROBE_KEYS  4                  /* shares looked at in one cloud */
+#define CLOUD_NS    (60 * C2_NS_PER_S) /* for looking into one cloud: it may hang all the time */
 
 /* ---- blocking calls ------------------------------------------------------------------------- */
 
@@ -33,7 +34,7 @@ prov_call_done(struct prov_req *req)
 static C2_RESULT
 prov_call_run(struct recovering *p, struct provider *provider, struct prov_call *c)
 {
-    c->req.deadline_ns = C2_NEVER;
+    c->req.deadline_ns = p->deadline_ns;
     c->req.done = prov_call_done;
     prov_submit(provider, &c->req);
     c2_os_run_until(p->r->os, &c->done);
@@ -141,6 +142,7 @@ look_into_all(struct recovering *p)
             c2_free(text);
             continue;
         }
+        p->deadline_ns = c2_now_ns(p->env) + CLOUD_NS;
         C2_TRY(probe_cloud(p, c));
     }
     return C2_E_OK;
@@ -210,6 +212,26 @@ recovering_probe(struct recovering *p)
 
 /* ---- client --------------------------------------------------------------------------------- */
 
+static bool
+claims_seat(const struct recovering *p, const struct cloud *c)
+{
+    return c->found && same_volume(&c->info, &p->info);
+}
+
+uint32_t
+recovering_contested(const struct recovering *p)
+{
+    uint32_t contested = 0;
+    for (size_t i = 0; i < p->nclouds; i++) {
+        for (size_t j = 0; j < p->nclouds; j++) {
+            const struct cloud *a = &p->clouds[i], *b = &p->clouds[j];
+            if (i != j && claims_seat(p, a) && claims_seat(p, b) && a->info.seat == b->info.seat)
+                contested |= 1u << i;
+        }
+    }
+    return contested;
+}
+
 static void
 seat_take(struct recovering *p, unsigned seat, struct cloud *c)
 {
@@ -268,7 +290,7 @@ take_seats(struct recovering *p, const struct volume_config *known)
         take_known_seats(p, known);
     for (size_t k = 0; k < p->nclouds; k++) {
         struct cloud *c = &p->clouds[k];
-        if (c->seated || !c->found || !same_volume(&c->info, &p->info) ||
+        if (c->seated || !claims_seat(p, c) || (p->doubted & 1u << k) != 0 ||
             c->info.seat >= v->config.n ||
             (known != NULL && known->seats[c->info.seat].state == VOLUME_SEAT_EMPTY))
             continue;

@@ -25,6 +25,8 @@ struct recovering {
     bool flag;
     struct cloud clouds[CLOUDS_MAX];
     size_t nclouds;
+    uint64_t deadline_ns; /* of the cloud that is looked into */
+    uint32_t doubted;     /* clouds that are not believed which seat they have */
     uint8_t uuid[16];
     bool have_uuid;
     struct ds_share_info info; /* what more than f clouds agree on */
@@ -36,6 +38,8 @@ struct recovering {
 C2_RESULT recovering_probe(struct recovering *p);
 /* A client over the clouds in their seats, in p->v. known: the volume's configuration, or NULL. */
 C2_RESULT recovering_connect(struct recovering *p, const struct volume_config *known);
+/* Clouds that say that they have the same seat as another one. */
+uint32_t recovering_contested(const struct recovering *p);
 void recovering_disconnect(struct recovering *p);
 
 #endif

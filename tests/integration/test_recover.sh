@@ -50,7 +50,7 @@ damaged=0
 for p in p1 p2 p3 p4; do
     [ -n "$(find "$WORK/$p" -type f -print -quit)" ] || continue # the spare one may be empty
     damaged=$((damaged + 1))
-    for kind in delete corrupt empty; do
+    for kind in delete corrupt empty reseat; do
         provider_damage "$p" "$kind"
         rm -rf "$WORK/meta" "$WORK/cache"
         must "recover with $p: $kind" recover

@@ -421,7 +421,7 @@ holders() {
     done
 }
 
-# provider_damage NAME delete|clear|corrupt|swap|empty|truncate : on disk, behind the daemon's back.
+# provider_damage NAME delete|clear|corrupt|swap|empty|truncate|reseat : on disk, behind the daemon's back.
 provider_damage() {
     "$LIB/damage" "$2" "$WORK/$1" "$SEED" >>"$LOG" || die "damage $2 $1"
 }
