@@ -42,6 +42,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include <curl/curl.h>
 
@@ -182,7 +183,7 @@ body_end_is_declared(const struct http_call *call)
     const char *coding = http_head_get(h, "transfer-encoding");
     return call->req->method == HTTP_HEAD || h->status == 204 ||
            http_head_get(h, "content-length") != NULL ||
-           (coding != NULL && strcmp(coding, "chunked") == 0);
+           (coding != NULL && strcasecmp(coding, "chunked") == 0);
 }
 
 static void

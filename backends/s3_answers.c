@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Decoders of the three S3 documents, on the pull parser of s3_xml.c.
+ * Decoders of the three S3 documents, on the pull parser of s3_xml.c, and the one that we send.
  */
 #include "backends/s3_xml.h"
 
@@ -23,7 +23,7 @@ next_end(struct s3_xml *x, const char *root, bool *ret_more)
     enum s3_xml_event event;
     do {
         C2_TRY(s3_xml_next(x, &event));
-        if (event == S3_XML_START && x->depth == 1 && strcmp(x->name[0], root) != 0)
+        if (event == S3_XML_START && x->depth == 1 && strcmp(s3_xml_local(x->name[0]), root) != 0)
             return C2_E_PARSE;
     } while (event == S3_XML_START);
     *ret_more = event == S3_XML_END;
@@ -87,6 +87,19 @@ s3_xml_delete_result(struct c2_slice in, struct s3_delete_result *ret_result)
 }
 
 void
+s3_xml_delete(const char *prefix, const char *const *keys, size_t nkeys, struct c2_buf *out)
+{
+    c2_buf_puts(out, "<Delete><Quiet>true</Quiet>");
+    for (size_t i = 0; i < nkeys; i++) {
+        c2_buf_puts(out, "<Object><Key>");
+        s3_xml_escape(prefix, out);
+        s3_xml_escape(keys[i], out);
+        c2_buf_puts(out, "</Key></Object>");
+    }
+    c2_buf_puts(out, "</Delete>");
+}
+
+void
 s3_list_done(struct s3_list *l)
 {
     c2_buf_done(&l->text);
@@ -138,7 +151,7 @@ list_field(struct list_reader *r, const struct s3_xml *x)
     C2_TRY(contents_field(r, x));
     if (x->depth != 2)
         return C2_E_OK;
-    const char *name = x->name[1];
+    const char *name = s3_xml_local(x->name[1]);
     if (strcmp(name, "Contents") == 0)
         return contents_end(r);
     if (strcmp(name, "EncodingType") == 0) {

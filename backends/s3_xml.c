@@ -2,8 +2,9 @@
 /*
  * The tokenizer: one pass, one position, a fixed stack of names.
  *
- *   prolog: blanks, <?xml ...?>, blanks (some servers send blanks first, to keep a connection
- * alive) then <name attributes> | <name attributes/> | </name> | text | <!-- comment -->
+ *   prolog: byte order mark, blanks, <?xml ...?>, blanks (some servers send blanks first, to keep a
+ * connection alive) then <name attributes> | <name attributes/> | </name> | text | <![CDATA[text]]>
+ * | <!-- comment -->
  *
  * Every END must match the name on the stack; text outside the root must be blank. The text of an
  * element is collected from its last START on, so that an element with children has none.
@@ -11,6 +12,9 @@
 #include "backends/s3_xml.h"
 
 #include <string.h>
+
+#define BYTE_ORDER_MARK "\xef\xbb\xbf"
+#define CDATA           "<![CDATA["
 
 void
 s3_xml_init(struct s3_xml *x, struct c2_slice in)
@@ -252,6 +256,18 @@ read_text(struct s3_xml *x)
     return C2_E_OK;
 }
 
+/* Text in which nothing is special but its end. */
+static C2_RESULT
+read_cdata(struct s3_xml *x)
+{
+    size_t start = x->pos += strlen(CDATA);
+    C2_TRY(skip_past(x, "]]>"));
+    size_t len = x->pos - strlen("]]>") - start;
+    if (x->depth == 0 || memchr(x->in.data + start, 0, len) != NULL)
+        return C2_E_PARSE;
+    return append_text(x, (const char *)x->in.data + start, len);
+}
+
 static void
 pop(struct s3_xml *x)
 {
@@ -274,6 +290,8 @@ s3_xml_next(struct s3_xml *x, enum s3_xml_event *ret_event)
         return C2_E_OK;
     }
     if (!x->root_seen) {
+        if (x->pos == 0 && looking_at(x, BYTE_ORDER_MARK))
+            x->pos += strlen(BYTE_ORDER_MARK);
         skip_blanks(x);
         if (looking_at(x, "<?xml "))
             C2_TRY(skip_past(x, "?>"));
@@ -286,28 +304,39 @@ s3_xml_next(struct s3_xml *x, enum s3_xml_event *ret_event)
             *ret_event = S3_XML_EOF;
             return C2_E_OK;
         }
-        if (!looking_at(x, "<!--"))
+        if (looking_at(x, CDATA)) {
+            C2_TRY(read_cdata(x));
+        } else if (looking_at(x, "<!--")) {
+            x->pos += 4;
+            C2_TRY(skip_past(x, "-->"));
+        } else {
             break;
-        x->pos += 4;
-        C2_TRY(skip_past(x, "-->"));
+        }
     }
     if (looking_at(x, "</")) {
         C2_TRY(close_tag(x));
         *ret_event = S3_XML_END;
     } else {
-        /* "<!DOCTYPE", "<![CDATA[" and "<?" fail here: '!' and '?' start no name. */
+        /* "<!DOCTYPE" and "<?" fail here: '!' and '?' start no name. */
         C2_TRY(open_tag(x));
         *ret_event = S3_XML_START;
     }
     return C2_E_OK;
 }
 
+const char *
+s3_xml_local(const char *name)
+{
+    const char *colon = strrchr(name, ':');
+    return colon != NULL ? colon + 1 : name;
+}
+
 bool
 s3_xml_at(const struct s3_xml *x, unsigned depth, const char *parent, const char *name)
 {
     C2_ASSERT(depth >= 2);
-    return x->depth == depth && strcmp(x->name[depth - 1], name) == 0 &&
-           strcmp(x->name[depth - 2], parent) == 0;
+    return x->depth == depth && strcmp(s3_xml_local(x->name[depth - 1]), name) == 0 &&
+           strcmp(s3_xml_local(x->name[depth - 2]), parent) == 0;
 }
 
 void

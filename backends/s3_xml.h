@@ -2,8 +2,9 @@
 /*
  * The XML that S3 answers with, and nothing more of XML: a bounded pull parser and decoders for the
  * three documents we read. The bytes come from a provider that may be hostile: whatever is not
- * plainly well-formed, is too deep or too long, or has a DOCTYPE, CDATA or an entity beyond the
- * five of XML, is C2_E_PARSE. Nothing recurses, nothing expands.
+ * plainly well-formed, is too deep or too long, or has a DOCTYPE or an entity beyond the five of
+ * XML, is C2_E_PARSE. Nothing recurses, nothing expands. A namespace means nothing, so its prefix
+ * does not either.
  */
 #ifndef C2_BACKENDS_S3_XML_H
 #define C2_BACKENDS_S3_XML_H
@@ -34,6 +35,8 @@ struct s3_xml {
     char text[S3_XML_TEXT_MAX + 1]; /* zero-terminated; it holds no zero byte of its own */
 };
 
+/* An element's name without the prefix of its namespace. */
+const char *s3_xml_local(const char *name);
 void s3_xml_init(struct s3_xml *x, struct c2_slice in);
 C2_RESULT s3_xml_next(struct s3_xml *x, enum s3_xml_event *ret_event);
 /* Whether the current element is <root><...><name>, with `parent` right above it. */
@@ -77,6 +80,9 @@ struct s3_delete_result {
 
 C2_RESULT s3_xml_delete_result(struct c2_slice in, struct s3_delete_result *ret_result);
 
+/* Appends <Delete> of these keys, each with the prefix before it; the answer lists failures only.
+ */
+void s3_xml_delete(const char *prefix, const char *const *keys, size_t nkeys, struct c2_buf *out);
 /* Appends text with the five special characters as entities. */
 void s3_xml_escape(const char *text, struct c2_buf *out);
 

@@ -265,6 +265,11 @@ http__takes_chunked_bodies(void **state)
     get(c, &q);
     assert_reply(&q, "hello");
     http_req_done(&q.r);
+    http_fixture_answer(c->server, "HTTP/1.1 200 OK\r\nTRANSFER-ENCODING: Chunked\r\n\r\n"
+                                   "5;x=y\r\nhello\r\n0\r\nx-trailer: z\r\n\r\n");
+    get(c, &q);
+    assert_reply(&q, "hello");
+    http_req_done(&q.r);
 }
 
 static void

@@ -81,6 +81,18 @@ parser__decodes_the_five_entities_and_numbers(void **state)
 }
 
 static void
+parser__takes_text_in_cdata_as_it_is(void **state)
+{
+    (void)state;
+    struct s3_xml x;
+    enum s3_xml_event e;
+    s3_xml_init(&x, str("<a>1<![CDATA[<&lt;]]]]><![CDATA[>]]>&lt;2</a>"));
+    assert_int_equal(s3_xml_next(&x, &e), C2_E_OK);
+    assert_int_equal(s3_xml_next(&x, &e), C2_E_OK);
+    assert_string_equal(x.text, "1<&lt;]]><2");
+}
+
+static void
 parser__refuses_what_is_not_plain_xml(void **state)
 {
     (void)state;
@@ -114,7 +126,12 @@ parser__refuses_what_is_not_plain_xml(void **state)
         "<a>&#99999999;</a>",
         "<a>&#12a;</a>",
         "<a><!-- </a>",
-        "<a><![CDATA[x]]></a>",
+        "<a><![CDATA[x]]</a>",
+        "<a><![CDATA[x",
+        "<![CDATA[x]]><a></a>",
+        "<a></a><![CDATA[x]]>",
+        "<a><![cdata[x]]></a>",
+        "<n:a></m:a>",
         "<a><?php ?></a>",
         "<?xml version='1.0'",
         "<!DOCTYPE a><a></a>",
@@ -127,6 +144,7 @@ parser__refuses_what_is_not_plain_xml(void **state)
             fail_msg("accepted: %s", bad[i]);
     }
     assert_int_equal(walk(c2_slice("<a>\0</a>", 8)), C2_E_PARSE);
+    assert_int_equal(walk(c2_slice("<a><![CDATA[\0]]></a>", 20)), C2_E_PARSE);
     assert_int_equal(walk(str("<a></a>")), C2_E_OK);
 }
 
@@ -244,6 +262,26 @@ list__decodes_keys_sizes_and_token(void **state)
     s3_list_done(&l);
 }
 
+/* What other writers of XML do: a byte order mark, prefixes for the namespace, CDATA. */
+static void
+list__is_the_same_in_other_words(void **state)
+{
+    (void)state;
+    struct s3_list l;
+    static const char text[] =
+        "\xef\xbb\xbf" XML "\r\n<s3:ListBucketResult xmlns:s3='http://s3.amazonaws.com/doc/'>\r\n"
+        "<s3:IsTruncated>true</s3:IsTruncated>\r\n\t<s3:Contents><s3:Key><![CDATA[a&b]]></s3:Key>"
+        "<s3:ETag>&quot;e&quot;</s3:ETag><s3:Size>7</s3:Size><s3:Owner><s3:ID/></s3:Owner>"
+        "</s3:Contents><s3:NextContinuationToken><![CDATA[<+/=&>]]></s3:NextContinuationToken>"
+        "</s3:ListBucketResult>\n";
+    assert_int_equal(list(text, &l), C2_E_OK);
+    assert_int_equal(l.nkeys, 1);
+    assert_string_equal((char *)l.text.data + l.keys[0].at, "a&b");
+    assert_int_equal(l.keys[0].size, 7);
+    assert_string_equal(l.token, "<+/=&>");
+    s3_list_done(&l);
+}
+
 static void
 list__keeps_percent_when_not_encoded(void **state)
 {
@@ -356,6 +394,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parser__reports_elements_in_order),
         cmocka_unit_test(parser__decodes_the_five_entities_and_numbers),
+        cmocka_unit_test(parser__takes_text_in_cdata_as_it_is),
         cmocka_unit_test(parser__refuses_what_is_not_plain_xml),
         cmocka_unit_test(parser__bounds_depth_names_and_text),
         cmocka_unit_test(parser__refuses_every_cut_document),
@@ -364,6 +403,7 @@ main(void)
         cmocka_unit_test(error__refuses_other_roots_and_large_documents),
         cmocka_unit_test(error__cuts_long_texts),
         cmocka_unit_test(list__decodes_keys_sizes_and_token),
+        cmocka_unit_test(list__is_the_same_in_other_words),
         cmocka_unit_test(list__keeps_percent_when_not_encoded),
         cmocka_unit_test(list__skips_keys_that_cannot_be_ours),
         cmocka_unit_test(list__refuses_incomplete_entries_and_lies),
