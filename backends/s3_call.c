@@ -281,15 +281,14 @@ sign(struct s3_call *c, const struct header_set *h, const char *amz_date)
     s3_sign(c->client->signer, &r, &c->auth);
 }
 
-/* The lines that are sent: all signed headers but Host, which libcurl writes, and the signature. */
+/* The lines that are sent: all signed headers and the signature. Host is one of them: libcurl
+ * writes addresses in another form than they may have here. */
 static size_t
 build_lines(struct s3_call *c, const struct header_set *h)
 {
     size_t at[S3_SIGN_HEADERS_MAX];
     size_t n = 0;
     for (size_t i = 0; i < h->n; i++) {
-        if (strcmp(h->pair[i].name, "host") == 0)
-            continue;
         at[n++] = c->lines.len;
         c2_buf_printf(&c->lines, "%s: %s", h->pair[i].name, h->pair[i].value);
         c2_buf_append(&c->lines, "", 1);

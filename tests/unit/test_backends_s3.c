@@ -49,25 +49,38 @@ run_until(void *arg, const bool *flag)
     c2_os_run_until(x->os, flag);
 }
 
+static struct prov_s3_config
+config(struct ctx *x)
+{
+    return (struct prov_s3_config){ .name = "p",
+                                    .url = "s3://bucket/pre",
+                                    .endpoint = http_fixture_url(x->server),
+                                    .region = "eu-west-3",
+                                    .addressing = PROV_S3_PATH,
+                                    .connect_timeout_ns = TIMEOUT_NS,
+                                    .access_key_id = "AKID",
+                                    .secret_access_key = "very-secret" };
+}
+
 static void
-open_provider(struct ctx *x, const char *url, const char *token)
+open_with(struct ctx *x, const struct prov_s3_config *cfg)
 {
     char *error = NULL;
-    struct prov_s3_config cfg = { .name = "p",
-                                  .url = url,
-                                  .endpoint = http_fixture_url(x->server),
-                                  .region = "eu-west-3",
-                                  .addressing = PROV_S3_PATH,
-                                  .connect_timeout_ns = TIMEOUT_NS,
-                                  .access_key_id = "AKID",
-                                  .secret_access_key = "very-secret",
-                                  .session_token = token };
     prov_close(x->p);
-    if (prov_s3_new(c2_os_env(x->os), x->os, &cfg, &x->p, &error) != C2_E_OK)
+    if (prov_s3_new(c2_os_env(x->os), x->os, cfg, &x->p, &error) != C2_E_OK)
         fail_msg("%s", error);
     x->c = (struct provider_contract){
         .p = x->p, .timeout_ns = TIMEOUT_NS, .run_until = run_until, .arg = x
     };
+}
+
+static void
+open_provider(struct ctx *x, const char *url, const char *token)
+{
+    struct prov_s3_config cfg = config(x);
+    cfg.url = url;
+    cfg.session_token = token;
+    open_with(x, &cfg);
 }
 
 static int
@@ -161,6 +174,26 @@ put__is_signed_and_whole(void **state)
     assert_non_null(strstr(s, "\r\n\r\nbody"));
     assert_null(strstr(s, "very-secret"));
     assert_null(strstr(s, "If-None-Match"));
+}
+
+/* libcurl writes addresses in its own way; what is signed must be what is sent. */
+static void
+put__sends_the_host_that_it_signed(void **state)
+{
+    struct ctx *x = *state;
+    struct prov_s3_config cfg = config(x);
+    C2_AUTO(c2_free_auto)
+    char *endpoint = c2_asprintf("http://127.1%s", strrchr(http_fixture_url(x->server), ':'));
+    C2_AUTO(c2_free_auto) char *line = c2_asprintf("\r\nhost: %s\r\n", endpoint + 7);
+    cfg.endpoint = endpoint;
+    cfg.insecure_http = true;
+    open_with(x, &cfg);
+    answer(x, DONE);
+    assert_int_equal(test_prov_put(&x->c, "k", c2_slice_str("body"), false), C2_E_OK);
+    const char *host = strcasestr(sent(x, 0), "\r\nhost:");
+    assert_non_null(host);
+    assert_int_equal(strncasecmp(host, line, strlen(line)), 0);
+    assert_null(strcasestr(host + 1, "\r\nhost:"));
 }
 
 static void
@@ -808,6 +841,7 @@ main(void)
         return 1;
     const struct CMUnitTest tests[] = {
         TEST(put__is_signed_and_whole),
+        TEST(put__sends_the_host_that_it_signed),
         TEST(put__takes_the_callers_hash),
         TEST(put__tampers_with_one_checksum_on_demand),
         TEST(put_if_absent__gives_exists_on_412),
