@@ -9,7 +9,8 @@
  *
  * Absent and unknown are different: 404 is "not found" only with the code NoSuchKey. The body of an
  * answer to HEAD is missing by definition, so there the caller decides (bucket_seen). A 404 of
- * NoSuchBucket, or of some web server that is no S3 at all, is a configuration error.
+ * NoSuchBucket, or of some web server that is no S3 at all, is a configuration error. A 200 with an
+ * <Error> is what the error says.
  */
 #include "backends/s3_call.h"
 
@@ -161,19 +162,30 @@ describe(struct s3_call *c, unsigned status)
     }
 }
 
+/* Whether an answer that began as a success ends as a failure: some servers begin before they know.
+ * The bytes of an object mean nothing. */
+static bool
+is_late_error(struct s3_call *c)
+{
+    bool is_object = c->method == HTTP_GET && c->key != NULL;
+    return !is_object && c->http.reply != NULL &&
+           s3_xml_error(c2_blob_slice(c->http.reply), &c->error) == C2_E_OK;
+}
+
 static void
 take_answer(struct s3_call *c)
 {
     const struct http_head *head = &c->http.head;
-    if (head->status / 100 == 2) {
+    bool late = head->status / 100 == 2 && is_late_error(c);
+    if (head->status / 100 == 2 && !late) {
         c->client->bucket_seen = true;
         return;
     }
-    if (s3_xml_error(c2_buf_slice(&c->http.error_body), &c->error) != C2_E_OK)
+    if (!late && s3_xml_error(c2_buf_slice(&c->http.error_body), &c->error) != C2_E_OK)
         c->error = (struct s3_error){ 0 };
     if (strcmp(c->error.code, "NoSuchKey") == 0)
         c->client->bucket_seen = true;
-    c->err = s3_error_of(head->status, c->error.code);
+    c->err = s3_error_of(late ? 500 : head->status, c->error.code);
     c->retry_after_ns =
         http_retry_after_parse(http_head_get(head, "retry-after"), c2_wall_ns(c->client->env));
     find_region(c);

@@ -678,6 +678,32 @@ delete_many__reports_the_first_failure(void **state)
     test_prov_req_done(&t);
 }
 
+/* Some servers begin an answer before they know how it ends. */
+static void
+error__counts_in_an_answer_that_began_well(void **state)
+{
+    struct ctx *x = *state;
+    struct test_prov_req t;
+    static const char *const slow_down =
+        "\n\n<?xml version=\"1.0\"?><Error><Code>SlowDown</Code><Message>m</Message></Error>";
+    answer_body(x, "200 OK", slow_down);
+    assert_int_equal(delete_many(x, &t), C2_E_THROTTLED);
+    test_prov_req_done(&t);
+    answer_body(x, "200 OK", slow_down);
+    assert_int_equal(simple(x, PROV_LIST, &t), C2_E_THROTTLED);
+    assert_string_equal(t.r.detail, "200 SlowDown: m");
+    test_prov_req_done(&t);
+    answer_body(x, "200 OK", slow_down);
+    assert_int_equal(test_prov_put(&x->c, "k", c2_slice_str("body"), false), C2_E_THROTTLED);
+    answer_body(x, "200 OK", "<Error><Code>SomethingNew</Code></Error>");
+    assert_int_equal(simple(x, PROV_DELETE, &t), C2_E_UNAVAILABLE);
+    test_prov_req_done(&t);
+    /* What an object holds is none of our business. */
+    answer_body(x, "200 OK", slow_down);
+    assert_int_equal(get(x, 0, 0, 1000, &t), C2_E_OK);
+    test_prov_req_done(&t);
+}
+
 static void
 delete_many__goes_one_by_one_where_it_must(void **state)
 {
@@ -865,6 +891,7 @@ main(void)
         cmocka_unit_test(codes__say_more_than_their_status),
         TEST(delete_many__sends_one_request_with_md5),
         TEST(delete_many__reports_the_first_failure),
+        TEST(error__counts_in_an_answer_that_began_well),
         TEST(delete_many__goes_one_by_one_where_it_must),
         TEST(list__asks_below_the_prefix_and_strips_it),
         TEST(list__drops_what_was_not_asked_for),
