@@ -122,7 +122,8 @@ open_s3(const struct source *s, const char *url, struct provider **ret_provider)
         .ca_file = str(s, "ca_file"),
         .proxy = str(s, "proxy"),
         .insecure_http = c2_conf_bool(s->conf, "provider", s->name, "insecure_http"),
-        .timeout_ns = u64(s, "timeout"),
+        .timeout_ns =
+            c2_conf_is_set(s->conf, "provider", s->name, "timeout") ? u64(s, "timeout") : 0,
         .connect_timeout_ns = u64(s, "connect_timeout"),
         .connections = (unsigned)u64(s, "connections"),
         .access_key_id = credentials.access_key_id,

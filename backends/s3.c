@@ -11,7 +11,6 @@
 
 #include <string.h>
 
-#define TIMEOUT_NS         (60 * C2_NS_PER_S)
 #define CONNECT_TIMEOUT_NS (5 * C2_NS_PER_S)
 #define CONNECTIONS        8
 #define CA_FILE_MAX        (4u << 20)
@@ -147,7 +146,7 @@ prov_s3_new(struct c2_env *env, struct c2_os *os, const struct prov_s3_config *c
     prov_bottom_init(&s3->p, &s3_ops, env, cfg->name);
     /* Believed until the cloud says 501; whether it is true is what the probe finds out. */
     s3->p.caps = PROV_CAP_IF_ABSENT;
-    s3->timeout_ns = cfg->timeout_ns != 0 ? cfg->timeout_ns : TIMEOUT_NS;
+    s3->timeout_ns = cfg->timeout_ns;
     s3->client.env = env;
     s3->client.name = s3->p.name;
     s3->client.target = target;

@@ -25,7 +25,8 @@ struct prov_s3_config {
     const char *ca_file;         /* PEM; NULL = the system's */
     const char *proxy;           /* http://host:port; NULL = none, whatever the environment says */
     bool insecure_http;          /* plain http:// to hosts other than this one */
-    uint64_t timeout_ns;         /* of one request; 0 = 60 s */
+    uint64_t timeout_ns;         /* of one attempt, and 1 s more for each 64 KiB of its data; 0 = as
+                                  * long as the caller waits, 60 s if that is for ever */
     uint64_t connect_timeout_ns; /* 0 = 5 s */
     unsigned connections;        /* at a time; 0 = 8 */
     const char *access_key_id;

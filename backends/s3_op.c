@@ -38,8 +38,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LIST_PAGES_MAX 1000
-#define LOOK_LEN_MAX   4096 /* bytes=0-0 is one byte; the rest is for servers that know no range */
+#define LIST_PAGES_MAX   1000
+#define LOOK_LEN_MAX     4096 /* bytes=0-0 is one byte; the rest is for servers that know no range */
+#define TIMEOUT_NS       (60 * C2_NS_PER_S)
+#define SLOW_BYTES_PER_S (64u << 10) /* a line as slow as that is no fault */
 
 enum op_state {
     OP_NEW,
@@ -80,6 +82,7 @@ struct op {
     struct c2_sm sm;
     struct s3_call call;
     struct c2_work hash;
+    uint64_t started_ns;
     bool canceled;
     bool looked; /* PUT: LOOK found nothing */
     char *key;   /* owned; with the target's prefix */
@@ -154,7 +157,6 @@ call_done(struct s3_call *c)
 static struct s3_call *
 prepare(struct op *op, enum http_method method, const char *key)
 {
-    struct prov_req *r = op->up.r;
     s3_call_done(&op->call);
     op->call = (struct s3_call){
         .client = &op->s3->client,
@@ -162,12 +164,23 @@ prepare(struct op *op, enum http_method method, const char *key)
         .key = key,
         .payload_hash = S3_EMPTY_SHA256,
         .reply_len_max = HTTP_ERROR_BODY_MAX,
-        .deadline_ns = r->deadline_ns,
         .done = call_done,
     };
-    if (r->deadline_ns == C2_NEVER)
-        op->call.deadline_ns = c2_now_ns(op->s3->p.env) + op->s3->timeout_ns;
     return &op->call;
+}
+
+/* Of the next call. A list has one time for all its pages: a server could go on with empty ones. */
+static uint64_t
+call_deadline_ns(const struct op *op)
+{
+    const struct prov_req *r = op->up.r;
+    uint64_t limit_ns = op->s3->timeout_ns;
+    if (r->deadline_ns != C2_NEVER && limit_ns == 0)
+        return r->deadline_ns;
+    size_t bytes = op->call.body.len + (r->verb == PROV_GET ? op->call.reply_len_max : 0);
+    uint64_t start_ns = r->verb == PROV_LIST ? op->started_ns : c2_now_ns(op->s3->p.env);
+    limit_ns = (limit_ns != 0 ? limit_ns : TIMEOUT_NS) + bytes / SLOW_BYTES_PER_S * C2_NS_PER_S;
+    return C2_MIN(r->deadline_ns, start_ns + limit_ns);
 }
 
 static void
@@ -178,6 +191,7 @@ launch(struct op *op, enum op_state state)
         return;
     }
     c2_sm_go(&op->sm, state);
+    op->call.deadline_ns = call_deadline_ns(op);
     s3_call_start(&op->call);
 }
 
@@ -260,8 +274,7 @@ put_answered(struct op *op)
     const struct s3_call *c = &op->call;
     if (c->if_none_match && c->err == C2_E_UNSUPPORTED) {
         C2_MARK("s3: conditional PUT not supported");
-        c2_log(DEBUG, "s3", "provider=%s has no conditional PUT, asking before writing instead",
-               op->s3->p.name);
+        c2_log(DEBUG, "s3", "provider=%s has no conditional PUT, asking first", op->s3->p.name);
         op->s3->p.caps &= ~(unsigned)PROV_CAP_IF_ABSENT;
         start_put_or_look(op);
     } else if (c->if_none_match && c->err == C2_E_PRECONDITION) {
@@ -385,17 +398,8 @@ delete_answered(struct op *op)
 static void
 build_delete_body(struct op *op)
 {
-    const struct prov_req *r = op->up.r;
-    c2_buf_puts(&op->body, "<Delete><Quiet>true</Quiet>");
-    for (size_t i = 0; i < r->nkeys; i++) {
-        c2_buf_puts(&op->body, "<Object><Key>");
-        s3_xml_escape(op->s3->client.target.prefix, &op->body);
-        s3_xml_escape(r->keys[i], &op->body);
-        c2_buf_puts(&op->body, "</Key></Object>");
-    }
-    c2_buf_puts(&op->body, "</Delete>");
-
     uint8_t md5[16];
+    s3_xml_delete(op->s3->client.target.prefix, op->up.r->keys, op->up.r->nkeys, &op->body);
     c2_md5(c2_buf_slice(&op->body), md5); /* S3 insists on it for this request */
     c2_base64_encode(c2_slice(md5, sizeof(md5)), &op->md5);
     c2_sha256(c2_buf_slice(&op->body), op->sha256);
@@ -480,13 +484,12 @@ static void
 next_page(struct op *op)
 {
     const struct prov_req *r = op->up.r;
-    const char *url_prefix = op->s3->client.target.prefix;
     struct s3_call *c = prepare(op, HTTP_GET, NULL);
     if (op->npages++ == 0) {
         set_key(op, r->key);
         snprintf(op->max_keys, sizeof(op->max_keys), "%zu", r->list_max);
         if (r->list_after != NULL)
-            op->after = c2_asprintf("%s%s", url_prefix, r->list_after);
+            op->after = c2_asprintf("%s%s", op->s3->client.target.prefix, r->list_after);
     }
     c->query[c->nquery++] = (struct s3_pair){ "list-type", "2" };
     c->query[c->nquery++] = (struct s3_pair){ "encoding-type", "url" };
@@ -578,6 +581,7 @@ s3_op_start(struct s3 *s3, struct prov_req *r)
     };
     struct op *op = c2_calloc(1, sizeof(*op));
     op->s3 = s3;
+    op->started_ns = c2_now_ns(s3->p.env);
     c2_sm_init(&op->sm, op_states, OP_NEW);
     prov_call_push(&op->up, &s3->p, r, NULL);
     s3->outstanding++;

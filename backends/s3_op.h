@@ -11,7 +11,7 @@
 struct s3 {
     struct provider p;
     struct s3_client client;
-    uint64_t timeout_ns;  /* of one call of a request without a deadline */
+    uint64_t timeout_ns;  /* of one call, besides its bytes; 0 = as long as the caller waits */
     bool delete_many_off; /* the cloud does not know it */
     size_t outstanding;
 };

@@ -845,6 +845,24 @@ cancel__works_while_the_body_is_hashed(void **state)
     test_prov_req_done(&t);
 }
 
+/* The configuration's limit holds for each attempt, whatever the caller would wait for. */
+static void
+timeout__ends_an_attempt_before_the_deadline(void **state)
+{
+    struct ctx *x = *state;
+    struct test_prov_req t;
+    struct prov_s3_config cfg = config(x);
+    cfg.timeout_ns = 50 * C2_NS_PER_MS;
+    open_with(x, &cfg);
+    http_fixture_script(x->server, &(struct http_fixture_reply){ .flags = FIXTURE_HANG }, 1);
+    test_prov_req_init(&x->c, &t, PROV_GET, "k");
+    t.r.len = t.r.body_len_max = 10;
+    t.r.deadline_ns = c2_now_ns(c2_os_env(x->os)) + TIMEOUT_NS;
+    assert_int_equal(test_prov_run(&x->c, &t), C2_E_TIMEOUT);
+    assert_true(c2_now_ns(c2_os_env(x->os)) < t.r.deadline_ns);
+    test_prov_req_done(&t);
+}
+
 static void
 deadline__ends_a_silent_cloud(void **state)
 {
@@ -899,6 +917,7 @@ main(void)
         TEST(list__follows_pages_without_anything_for_us),
         TEST(cancel__stops_a_request_of_several_calls),
         TEST(cancel__works_while_the_body_is_hashed),
+        TEST(timeout__ends_an_attempt_before_the_deadline),
         TEST(deadline__ends_a_silent_cloud),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
