@@ -93,11 +93,15 @@ inode_free(struct fs *fs, struct fs_inode *i)
     inode_drop(fs, i);
 }
 
+static struct lookup *lookup_find(struct fs *fs, uint64_t ino);
+
+/* One without a name stays as long as the kernel may ask for it (the working directory of a
+ * process): the store has it no more. */
 static bool
-idle(const struct fs_inode *i)
+idle(struct fs *fs, const struct fs_inode *i)
 {
     return i->pins == 0 && i->opens == 0 && !i->dirty_journal && !i->dirty_commit &&
-           c2_list_empty(&i->dirty_entries);
+           c2_list_empty(&i->dirty_entries) && (!i->gone || lookup_find(fs, i->ino) == NULL);
 }
 
 void
@@ -105,7 +109,7 @@ fs_inode_settle(struct fs *fs, struct fs_inode *i)
 {
     if (c2_link_linked(&i->lru))
         c2_list_remove(&fs->inode_lru, &i->lru);
-    if (!idle(i))
+    if (!idle(fs, i))
         return;
     c2_list_append(&fs->inode_lru, &i->lru);
     while (fs->inode_lru.count > fs->conf.inodes_max)
@@ -406,6 +410,6 @@ fs_lookup_forget(struct fs *fs, uint64_t ino, uint64_t count)
     c2_map_remove(&fs->lookups, &l->node);
     c2_free(l);
     struct fs_inode *i = fs_inode_peek(fs, ino);
-    if (i != NULL && i->gone && idle(i))
+    if (i != NULL && i->gone && idle(fs, i))
         inode_free(fs, i);
 }

@@ -279,6 +279,46 @@ rmdir__nothing_is_made_in_a_directory_that_is_gone(void **state)
     assert_int_equal(fsx_run(x, &r), C2_E_OK);
 }
 
+/* A shell in a directory that another one removes: the kernel asks for it as long as the shell is
+ * there, however many inodes are used meanwhile. */
+static void
+rmdir__of_a_working_directory_keeps_it_until_it_is_forgotten(void **state)
+{
+    struct fsx *x = *state;
+    char name[8];
+    fsx_unmount(x);
+    x->config.inodes_max = 4;
+    fsx_mount(x);
+    (void)fsx_mkdir(x, ROOT, "d");
+    fsx_put(x, ROOT, "f", "x", 1);
+    struct fs_req r = { .op = FS_LOOKUP, .ino = ROOT, .name = "d" };
+    assert_int_equal(fsx_run(x, &r), C2_E_OK);
+    uint64_t d = r.attr.ino;
+    r = (struct fs_req){ .op = FS_LOOKUP, .ino = ROOT, .name = "f" };
+    assert_int_equal(fsx_run(x, &r), C2_E_OK);
+    uint64_t f = r.attr.ino;
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    assert_int_equal(fsx_rmdir(x, ROOT, "d"), C2_E_OK);
+    assert_int_equal(fsx_unlink(x, ROOT, "f"), C2_E_OK);
+    for (unsigned k = 0; k < 20; k++) {
+        (void)snprintf(name, sizeof(name), "n%u", k);
+        fsx_put(x, ROOT, name, "x", 1);
+    }
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    assert_int_equal(attr_of(x, d).nlink, 0);
+    assert_int_equal(attr_of(x, f).nlink, 0);
+    r = (struct fs_req){ .op = FS_OPENDIR, .ino = d };
+    assert_int_equal(fsx_run(x, &r), C2_E_OK);
+    r = (struct fs_req){ .op = FS_RELEASEDIR, .handle = r.handle };
+    assert_int_equal(fsx_run(x, &r), C2_E_OK);
+    const uint64_t gone[] = { d, f };
+    for (unsigned k = 0; k < C2_ARRAY_LEN(gone); k++) {
+        r = (struct fs_req){ .op = FS_FORGET, .ino = gone[k], .len = 1 };
+        assert_int_equal(fsx_run(x, &r), C2_E_OK);
+        assert_null(fs_inode_peek(x->fs, gone[k]));
+    }
+}
+
 /* Their number is what a parent's link count tells; a file's names are fewer than that. */
 static void
 mkdir__a_directory_takes_more_directories_than_a_file_has_names(void **state)
@@ -437,6 +477,7 @@ main(void)
         TEST(unlink__of_an_open_file_keeps_its_content_until_it_is_closed),
         TEST(rmdir__only_empty_directories),
         TEST(rmdir__nothing_is_made_in_a_directory_that_is_gone),
+        TEST(rmdir__of_a_working_directory_keeps_it_until_it_is_forgotten),
         TEST(mkdir__a_directory_takes_more_directories_than_a_file_has_names),
         TEST(rename__replaces_a_file_and_keeps_its_own_inode),
         TEST(rename__between_two_names_of_one_file_does_nothing),
