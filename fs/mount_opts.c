@@ -149,6 +149,12 @@ take_option(char *option, bool sloppy, struct mount_opts *o, char **ret_error)
             return C2_E_OK;
         }
     }
+    if (strcmp(option, "remount") == 0) {
+        *ret_error = c2_strdup("the options of a mount cannot be changed while it is mounted\n"
+                               "hint: unmount and mount again; for ro, rw, noexec and the like "
+                               "mount -i -o remount,OPTION PATH is enough");
+        return C2_E_CONFIG;
+    }
     char *name = c2_strdup(option);
     normalise(name);
     const struct c2_conf_key *key = find_key(name);

@@ -64,6 +64,18 @@ parse__unknown_option_names_the_nearest(void **state)
 }
 
 static void
+parse__a_remount_is_told_what_to_do(void **state)
+{
+    (void)state;
+    struct mount_opts o = { 0 };
+    char *error = NULL;
+    assert_int_equal(mount_opts_parse("rw,remount", true, &o, &error), C2_E_CONFIG);
+    assert_non_null(strstr(error, "hint: unmount and mount again"));
+    c2_free(error);
+    mount_opts_done(&o);
+}
+
+static void
 parse__value_where_none_belongs_is_unknown(void **state)
 {
     (void)state;
@@ -108,6 +120,7 @@ main(void)
         cmocka_unit_test(parse__takes_what_fstab_and_mount_write),
         cmocka_unit_test(parse__ro_is_passed_on_and_known),
         cmocka_unit_test(parse__unknown_option_names_the_nearest),
+        cmocka_unit_test(parse__a_remount_is_told_what_to_do),
         cmocka_unit_test(parse__value_where_none_belongs_is_unknown),
         cmocka_unit_test(apply__settings_reach_the_volume_and_later_ones_win),
     };
