@@ -9,6 +9,6 @@ format_put_root(void *arg, struct keys *keys, struct c2_buf *backing, struct coo
 {
     const struct format_owner *owner = arg;
     C2_ASSERT(ops_max >= FS_FORMAT_OPS);
-    fs_format_ops(keys, owner->uid, owner->gid, backing, ops);
+    fs_format_ops(keys, owner->uid, owner->gid, owner->wall_ns, backing, ops);
     *ret_nops = FS_FORMAT_OPS;
 }

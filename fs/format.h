@@ -9,6 +9,7 @@
 
 struct format_owner {
     uint32_t uid, gid; /* of the root directory */
+    uint64_t wall_ns;  /* when it is made */
 };
 
 /* For volume_format.put_root; arg is a struct format_owner. */

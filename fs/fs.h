@@ -151,8 +151,8 @@ fs_load_deadline(const struct fs *fs)
 #define FS_FORMAT_OPS 2
 
 /* The operations that format puts into the first transaction (root inode, counters). */
-void fs_format_ops(struct keys *keys, uint32_t uid, uint32_t gid, struct c2_buf *backing,
-                   struct coord_op ops[FS_FORMAT_OPS]);
+void fs_format_ops(struct keys *keys, uint32_t uid, uint32_t gid, uint64_t wall_ns,
+                   struct c2_buf *backing, struct coord_op ops[FS_FORMAT_OPS]);
 
 struct fs_open_report {
     uint64_t replayed_groups, replayed_bytes, damaged_groups;

@@ -203,9 +203,7 @@ fs_dir_find(struct fs_req *r, uint64_t ino, struct fs_inode **ret_dir)
 static struct fs_time
 now(struct fs *fs)
 {
-    uint64_t ns = c2_wall_ns(fs->part.env);
-    return (struct fs_time){ .sec = (int64_t)(ns / C2_NS_PER_S),
-                             .nsec = (uint32_t)(ns % C2_NS_PER_S) };
+    return fs_time_of(c2_wall_ns(fs->part.env));
 }
 
 struct fs_inode *

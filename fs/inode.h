@@ -186,6 +186,13 @@ void fs_inode_unpin(struct fs *fs, struct fs_inode *i);
 void fs_lookup_add(struct fs *fs, uint64_t ino, uint64_t count);
 void fs_lookup_forget(struct fs *fs, uint64_t ino, uint64_t count);
 
+static inline struct fs_time
+fs_time_of(uint64_t wall_ns)
+{
+    return (struct fs_time){ .sec = (int64_t)(wall_ns / 1000000000u),
+                             .nsec = (uint32_t)(wall_ns % 1000000000u) };
+}
+
 static inline uint64_t
 fs_counted_bytes(uint64_t size)
 {

@@ -31,8 +31,8 @@
 /* ---- format --------------------------------------------------------------------------------- */
 
 void
-fs_format_ops(struct keys *keys, uint32_t uid, uint32_t gid, struct c2_buf *backing,
-              struct coord_op ops[FS_FORMAT_OPS])
+fs_format_ops(struct keys *keys, uint32_t uid, uint32_t gid, uint64_t wall_ns,
+              struct c2_buf *backing, struct coord_op ops[FS_FORMAT_OPS])
 {
     struct fs_inode root = { .ino = FS_ROOT_INO, .parent = FS_ROOT_INO };
     struct ck inode = ck_inode(FS_ROOT_INO), position = ck_letter('J');
@@ -40,6 +40,8 @@ fs_format_ops(struct keys *keys, uint32_t uid, uint32_t gid, struct c2_buf *back
     root.attr = (struct fs_attr){
         .ino = FS_ROOT_INO, .mode = S_IFDIR | 0755, .nlink = 2, .uid = uid, .gid = gid
     };
+    root.attr.btime = fs_time_of(wall_ns);
+    root.attr.atime = root.attr.mtime = root.attr.ctime = root.attr.btime;
     fs_inode_record_encode(&root, &record);
     fs_position_encode(&(struct fs_position){ .next_ino = FS_ROOT_INO + 1 }, &pos);
 

@@ -146,7 +146,9 @@ run_format(struct cmd_ctx *x, int argc, char **argv)
     struct c2_os *os;
     if (c2_crypto_init() != C2_E_OK || c2_os_new(2, &os) != C2_E_OK)
         return cmd_fail(x, C2_E_IO, "format", name, "cannot start", NULL);
-    struct format_owner owner = { .uid = (uint32_t)getuid(), .gid = (uint32_t)getgid() };
+    struct format_owner owner = { .uid = (uint32_t)getuid(),
+                                  .gid = (uint32_t)getgid(),
+                                  .wall_ns = c2_wall_ns(c2_os_env(os)) };
     struct c2_buf kit = { 0 };
     bool done = false;
     struct volume_format f = { .env = c2_os_env(os),

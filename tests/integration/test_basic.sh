@@ -15,6 +15,7 @@ must "it is mounted" mounted
 DAEMON=$(daemon_pid)
 check "type and source" [ "$(findmnt -no FSTYPE,SOURCE "$MNT" | tr -s ' ')" = "fuse.c2fs c2fs:t" ]
 
+check "the folder is as old as the volume" fails [ "$MNT" -ot "$CONF" ]
 echo hello >"$MNT/a"
 mkdir "$MNT/d"
 printf x >>"$MNT/a"

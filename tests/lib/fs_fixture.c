@@ -89,7 +89,7 @@ format(struct fsx *x)
     struct c2_buf backing = { 0 };
     c2_buf_reserve(&backing, 4096);
     take_lock(x);
-    fs_format_ops(x->keys, 0, 0, &backing, ops);
+    fs_format_ops(x->keys, 0, 0, 0, &backing, ops);
     struct call t = { .r = { .verb = COORD_TXN, .ops = ops, .nops = FS_FORMAT_OPS } };
     call(x, &t);
     coord_req_done(&t.r);

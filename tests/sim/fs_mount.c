@@ -132,7 +132,7 @@ format(struct sim_mount *m)
     struct ck key = ck_letter('C');
     struct sim_life *before = sim_node_enter(m->node);
     c2_buf_reserve(&backing, 4096);
-    fs_format_ops(m->keys, 1000, 1000, &backing, ops);
+    fs_format_ops(m->keys, 1000, 1000, 0, &backing, ops);
     seal_config(m, &config);
     ops[FS_FORMAT_OPS] = (struct coord_op){ .kind = COORD_PUT,
                                             .key = ck_slice(&key),
