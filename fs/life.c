@@ -208,6 +208,9 @@ orphans_loaded(void *arg, enum c2_err err)
 {
     struct opening *o = arg;
     struct fs *fs = o->fs;
+    /* One that is damaged stays: nobody can reach it, and the load has said which it is. */
+    if (c2_err_class(err) == C2_CLASS_DATA)
+        err = C2_E_OK;
     for (size_t k = 0; err == C2_E_OK && k < o->norphans; k++) {
         struct fs_inode *i = fs_inode_peek(fs, o->orphans[k]);
         if (i == NULL || i->attr.mode == 0)

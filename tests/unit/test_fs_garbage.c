@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/mark.h"
+#include "fs/coord_keys.h"
 #include "fs/txg.h"
 #include "tests/lib/coord_gate.h"
 #include "tests/lib/fs_check.h"
@@ -185,6 +186,37 @@ orphan__is_removed_by_the_next_mount(void **state)
     fsx_stop(x);
 }
 
+/* The disk under the store has damaged the record of a file that nobody can reach any more: what it
+ * used is lost space, and no reason to refuse all the others. */
+static void
+orphan__that_cannot_be_read_keeps_no_mount_away(void **state)
+{
+    struct fsx *x = *state;
+    struct fs_handle *h[2];
+    fsx_mount(x);
+    fsx_put(x, FS_ROOT_INO, "a", "damaged", 7);
+    fsx_put(x, FS_ROOT_INO, "b", "good", 4);
+    const struct ck key = ck_inode(fsx_ino(x, FS_ROOT_INO, "a"));
+    h[0] = fsx_open(x, fsx_ino(x, FS_ROOT_INO, "a"), O_RDONLY);
+    h[1] = fsx_open(x, fsx_ino(x, FS_ROOT_INO, "b"), O_RDONLY);
+    assert_int_equal(fsx_unlink(x, FS_ROOT_INO, "a"), C2_E_OK);
+    assert_int_equal(fsx_unlink(x, FS_ROOT_INO, "b"), C2_E_OK);
+    fsx_put(x, FS_ROOT_INO, "c", "kept", 4);
+    struct fsx_check c = check(x);
+    assert_int_equal(c.orphans, 2);
+    const struct coord_op damage = { .kind = COORD_PUT,
+                                     .key = ck_slice(&key),
+                                     .value = c2_slice_str("what the disk gives") };
+    fsx_txn(x, &damage, 1);
+    fs_txgs_stop(x->fs);
+    fsx_release(x, h[0]);
+    fsx_release(x, h[1]);
+    fsx_crash(x);
+    assert_int_equal(fsx_try_mount(x), C2_E_OK);
+    fsx_expect(x, FS_ROOT_INO, "c", "kept", 4);
+    fsx_stop(x);
+}
+
 /* A service that is replicated may have done what it says has failed. */
 static void
 commit__that_seemed_to_fail_counts_once(void **state)
@@ -245,6 +277,7 @@ main(int argc, char **argv)
         T(deletion__of_very_many_objects_is_counted_once_whenever_it_stops),
         T(deletion__of_a_clone_keeps_what_the_original_needs),
         T(orphan__is_removed_by_the_next_mount),
+        T(orphan__that_cannot_be_read_keeps_no_mount_away),
         T(commit__that_seemed_to_fail_counts_once),
         T(count__that_seemed_to_fail_counts_once),
     };
