@@ -86,6 +86,30 @@ set_times(struct fs_req *r, struct fs_inode *i)
         i->attr.mtime = r->attr.mtime;
 }
 
+/*
+ * No name leads to it and nobody has it open: a process is in it (a directory), or the kernel
+ * writes back the times of a file that was unlinked (writeback_cache), and syncfs(2) would report
+ * an error. Nothing of it is kept.
+ */
+static enum c2_err
+set_gone(struct fs_req *r, struct fs_inode *i)
+{
+    if ((r->valid & FS_SET_SIZE) != 0)
+        return C2_E_STALE;
+    if ((r->valid & FS_SET_UID) != 0)
+        i->attr.uid = r->attr.uid;
+    if ((r->valid & FS_SET_GID) != 0)
+        i->attr.gid = r->attr.gid;
+    if ((r->valid & FS_SET_MODE) != 0)
+        i->attr.mode = (i->attr.mode & S_IFMT) | (r->attr.mode & 07777);
+    if ((r->valid & FS_SET_MTIME) != 0)
+        i->attr.mtime = r->attr.mtime;
+    if ((r->valid & FS_SET_CTIME) != 0)
+        i->attr.ctime = r->attr.ctime;
+    fs_inode_attr(i, &r->attr);
+    return C2_E_OK;
+}
+
 enum c2_err
 fs_op_setattr(struct fs_req *r)
 {
@@ -98,7 +122,7 @@ fs_op_setattr(struct fs_req *r)
     else
         C2_TRY(fs_inode_find(r, ino, &i));
     if (i->gone)
-        return C2_E_STALE;
+        return set_gone(r, i);
     if (resize)
         C2_TRY(check_size(r, i));
     if (resize)

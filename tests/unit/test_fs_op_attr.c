@@ -247,6 +247,30 @@ setattr__size_cuts_and_extends_with_zeros(void **state)
     assert_int_equal(attr_of(x, f).size, 0);
 }
 
+/* The kernel may have times to write back (writeback_cache), and tells syncfs when they fail. */
+static void
+setattr__of_what_is_unlinked_and_closed_changes_nothing_and_is_no_error(void **state)
+{
+    struct fsx *x = *state;
+    (void)put(x, "f", "x", 1);
+    struct fs_req r = { .op = FS_LOOKUP, .ino = ROOT, .name = "f" };
+    assert_int_equal(fsx_run(x, &r), C2_E_OK);
+    uint64_t f = r.attr.ino;
+    struct fs_attr a = { .size = 5, .mode = 0600, .mtime = { .sec = 7 }, .ctime = { .sec = 8 } };
+    assert_int_equal(fsx_unlink(x, ROOT, "f"), C2_E_OK);
+    for (unsigned k = 0; k < 2; k++) {
+        assert_int_equal(set(x, f, FS_SET_MTIME | FS_SET_CTIME, a), C2_E_OK);
+        assert_int_equal(set(x, f, FS_SET_MODE, a), C2_E_OK);
+        assert_int_equal(set(x, f, FS_SET_SIZE, a), C2_E_STALE);
+        assert_int_equal(attr_of(x, f).mtime.sec, 7);
+        assert_int_equal(attr_of(x, f).mode, S_IFREG | 0600);
+        assert_int_equal(fsx_sync(x), C2_E_OK);
+        assert_null(C2_LIST_FIRST(&x->fs->commit_inodes, struct fs_inode, commit_link));
+    }
+    remount(x);
+    assert_int_equal(fsx_lookup(x, ROOT, "f", NULL), C2_E_NOT_FOUND);
+}
+
 static void
 setattr__is_refused_when_the_session_is_lost(void **state)
 {
@@ -581,6 +605,7 @@ main(void)
         TEST(commit__goes_on_when_the_counters_are_full),
         TEST(setattr__explicit_times_win_and_ctime_is_now),
         TEST(setattr__size_cuts_and_extends_with_zeros),
+        TEST(setattr__of_what_is_unlinked_and_closed_changes_nothing_and_is_no_error),
         TEST(setattr__is_refused_when_the_session_is_lost),
         TEST(xattr__set_replace_list_remove),
         TEST(xattr__limits_and_foreign_name_spaces),
