@@ -5,6 +5,7 @@
  * What the kernel decides for us: permissions (default_permissions), clearing of set-user-id on
  * write and chown (FUSE_HANDLE_KILLPRIV is declined, so it tells us by SETATTR), advisory locks.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -455,6 +456,13 @@ on_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
 static void
 on_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
 {
+    const struct mount_fuse *m = fuse_req_userdata(req);
+    if (m->writeback_cache) {
+        /* The kernel has data that we do not know of, which would be holes: copies of a file that
+         * is being written would have zeros there. It takes all of it for data from now on. */
+        (void)fuse_reply_err(req, ENOSYS);
+        return;
+    }
     struct mf_call *c = call_start(req, FS_LSEEK, ino);
     call_set_handle(c, fi);
     c->r.off = (uint64_t)off;

@@ -65,4 +65,18 @@ for seed in $(seq "$SEED" $((SEED + rounds - 1))); do
     check "random operations, seed $seed: the tree, cold" same_contents "$WORK/native/$seed" "$MNT/$seed"
 done
 mount_stop
+mount_start -o allow_other=yes,writeback_cache=yes
+mkdir "$MNT/again"
+check "the table with the kernel's write-back cache" "$BUILD/helpers/posix" "$MNT/again"
+written_and_removed() { # the kernel has times of it that it could not write back
+    python3 -c 'import ctypes, os, sys
+mount = os.open(sys.argv[1], os.O_RDONLY)
+f = os.open("f", os.O_WRONLY | os.O_CREAT, dir_fd=mount)
+os.write(f, b"x")
+os.close(f)
+os.unlink("f", dir_fd=mount)
+sys.exit(-ctypes.CDLL(None).syncfs(mount))' "$MNT"
+}
+check "syncfs after a file was written and removed" written_and_removed
+mount_stop
 finish
