@@ -49,6 +49,7 @@ struct c2_os {
     sigset_t old_mask;
     struct sigaction old_pipe;
     void (*on_signal)(void *arg, int signo);
+    bool from_terminal; /* the last signal */
     void *on_signal_arg;
 };
 
@@ -432,8 +433,16 @@ signals_ready(struct c2_fd_watch *w, unsigned events)
     (void)events;
     struct c2_os *os = C2_CONTAINER_OF(w, struct c2_os, signals);
     struct signalfd_siginfo info;
-    if (read(w->fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
-        os->on_signal(os->on_signal_arg, (int)info.ssi_signo);
+    if (read(w->fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+        return;
+    os->from_terminal = info.ssi_code == SI_KERNEL;
+    os->on_signal(os->on_signal_arg, (int)info.ssi_signo);
+}
+
+bool
+c2_os_signal_from_terminal(const struct c2_os *os)
+{
+    return os->from_terminal;
 }
 
 enum c2_err

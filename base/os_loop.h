@@ -47,5 +47,7 @@ void c2_os_unwatch(struct c2_os *os, struct c2_fd_watch *w);    /* before the fd
  * SIGPIPE is ignored. Until c2_os_free.
  */
 C2_RESULT c2_os_signals(struct c2_os *os, void (*on_signal)(void *arg, int signo), void *arg);
+/* In on_signal: it was sent to our whole process group, as by Ctrl-C, not to us alone. */
+bool c2_os_signal_from_terminal(const struct c2_os *os);
 
 #endif

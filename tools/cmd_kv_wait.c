@@ -192,7 +192,8 @@ lock_signal(void *arg, int signo)
     struct kv_lock *l = arg;
     l->interrupted = true;
     l->wake = true;
-    if (l->child > 0)
+    bool has_it = c2_os_signal_from_terminal(l->s->os) && getpgid(l->child) == getpgrp();
+    if (l->child > 0 && !has_it) /* many programs take the second one for a harsher one */
         kill(l->child, signo);
 }
 

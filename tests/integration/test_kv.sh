@@ -126,7 +126,7 @@ check "what is beside a dump" meta meta dump "$WORK/keys"
 check "stays what it is" grep -qx mine "$WORK/keys.tmp"
 check "and nothing is left there" [ "$(echo "$WORK"/keys*)" = "$WORK/keys $WORK/keys.tmp" ]
 check "there is no trying" says 2 "nothing was done" meta --dry-run meta dump "$WORK/tried"
-check "a dump is a file" says 1 "first write it to a file" meta meta load <(cat "$WORK/keys")
+check "a dump is a file" says 1 "first write it to a file" meta meta load <(cat "$WORK/keys" 2>/dev/null)
 
 note "the keys of others"
 must "another service" "$C2FSCTL" meta init "$WORK/other" a:1 b:1 c:1 d:1
@@ -160,6 +160,13 @@ check "interrupted before its end it tells" [ $? -eq 130 ]
 note "locks"
 check "a key with a value is no lock" ends_with 10 kv lock a -- true
 check "the command's exit code" ends_with 3 kv lock l -- sh -c 'exit 3'
+"$LIB/on_terminal" "$C2FSCTL" -C "$COORD/client.conf" kv lock l -- "$LIB/count_int" "$WORK/interrupts" >>"$LOG" 2>&1 &
+terminal=$!
+started $terminal
+check "a command on a terminal" wait_for 60 [ -s "$WORK/interrupts" ]
+kill -USR1 $terminal # types Ctrl-C
+wait $terminal
+check "hears of Ctrl-C once" [ "$(cat "$WORK/interrupts")" = $'ready\x02' ]
 check "with options of its own" kv lock -s coord l -- sh -c 'exit 0' -s
 "$C2FSCTL" -C "$COORD/client.conf" kv lock l -- sh -c "echo \$\$ >'$WORK/pid'; exec sleep 600" >>"$LOG" 2>&1 &
 holder=$!
