@@ -58,7 +58,11 @@ cluster_is_loopback(const char *a)
 static C2_RESULT
 check_addresses(const char *const *addresses, size_t n, unsigned f, char **ret_error)
 {
-    if (f < 1 || f > BFT_F_MAX || n < 3 * f + 1 || n > 3 * f + 3 || n > CLUSTER_REPLICAS_MAX) {
+    if (f < 1 || f > BFT_F_MAX) {
+        *ret_error = c2_asprintf("--f takes 1 to %u", BFT_F_MAX);
+        return C2_E_CONFIG;
+    }
+    if (n < 3 * f + 1 || n > 3 * f + 3 || n > CLUSTER_REPLICAS_MAX) {
         *ret_error = c2_asprintf("%zu replicas cannot tolerate %u faulty ones: --f takes 1 to %u, "
                                  "and %u .. %u replicas are needed",
                                  n, f, BFT_F_MAX, 3 * f + 1, 3 * f + 3);

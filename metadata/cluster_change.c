@@ -157,7 +157,8 @@ cluster_plan_change(const struct coord *c, const struct cluster_change *change,
     struct cluster_plan p = { 0 };
     enum c2_err err = identity_read_admin(admin, &a);
     if (err != C2_E_OK) {
-        *ret_error = c2_asprintf("it is not the key of an administrator: %s", c2_err_text(err));
+        *ret_error = c2_asprintf("an administrator's key is needed: %s",
+                                 identity_problem(admin, IDENTITY_ADMIN, err));
         return C2_E_KEY;
     }
     err = plan(bft_client_config(c), change, &a, &p, ret_error);

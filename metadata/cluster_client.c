@@ -13,9 +13,11 @@
 static C2_RESULT
 read_admin(struct c2_slice text, struct identity_admin *a, char **ret_error)
 {
-    if (identity_read_admin(text, a) == C2_E_OK)
+    enum c2_err err = identity_read_admin(text, a);
+    if (err == C2_E_OK)
         return C2_E_OK;
-    *ret_error = c2_strdup("it is not the key of an administrator");
+    *ret_error = c2_asprintf("an administrator's key is needed: %s",
+                             identity_problem(text, IDENTITY_ADMIN, err));
     return C2_E_KEY;
 }
 

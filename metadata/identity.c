@@ -109,6 +109,22 @@ read_file(struct c2_slice text, enum identity_kind kind, struct c2_buf *out)
     return memcmp(sum, out->data + out->len, SUM_LEN) == 0 ? C2_E_OK : C2_E_CORRUPT;
 }
 
+const char *
+identity_problem(struct c2_slice text, enum identity_kind wanted, enum c2_err err)
+{
+    static const char *const kinds[] = {
+        [IDENTITY_CLUSTER] = "it lists the replicas (root.pub), it is no key",
+        [IDENTITY_REPLICA] = "it is the key of a replica",
+        [IDENTITY_CLIENT] = "it is the key of a client",
+        [IDENTITY_ADMIN] = "it is the key of an administrator",
+    };
+    for (size_t i = 0; i < C2_ARRAY_LEN(kinds); i++) {
+        if (i != (size_t)wanted && c2_slice_starts_with(text, c2_slice_str(titles[i])))
+            return kinds[i];
+    }
+    return c2_err_text(err);
+}
+
 /* ---- the kinds ------------------------------------------------------------------------------- */
 
 void

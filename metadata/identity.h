@@ -52,6 +52,9 @@ C2_RESULT identity_read_replica(struct c2_slice text, struct identity_replica *r
 C2_RESULT identity_read_client(struct c2_slice text, struct identity_client *ret);
 C2_RESULT identity_read_admin(struct c2_slice text, struct identity_admin *ret);
 
+/* Why a reading failed, in words: files are taken for each other. */
+const char *identity_problem(struct c2_slice text, enum identity_kind wanted, enum c2_err err);
+
 /* Appends what IDENTITY_OWNER says: replicas that exchange their folders or their keys would sign
  * what contradicts what was signed. */
 void identity_write_owner(struct c2_buf *out, uint64_t cluster, unsigned id);

@@ -110,7 +110,8 @@ load_trust(struct daemon *d, char **ret_error)
     if (err == C2_E_OK)
         err = identity_read_cluster(c2_buf_slice(&text), &d->setup.config);
     if (err != C2_E_OK)
-        *ret_error = c2_asprintf("cannot use %s: %s", path, c2_err_text(err));
+        *ret_error = c2_asprintf("cannot use %s as trust: %s", path,
+                                 identity_problem(c2_buf_slice(&text), IDENTITY_CLUSTER, err));
     return err;
 }
 
@@ -126,11 +127,12 @@ read_key_file(const char *path, struct identity_replica *ret_key, char **ret_err
     } else if (err == C2_E_OK) {
         err = identity_read_replica(c2_buf_slice(&text), ret_key);
     }
+    if (err != C2_E_OK && *ret_error == NULL)
+        *ret_error = c2_asprintf("cannot use %s as key of a replica: %s", path,
+                                 identity_problem(c2_buf_slice(&text), IDENTITY_REPLICA, err));
     if (text.data != NULL)
         c2_wipe(text.data, text.cap);
     c2_buf_done(&text);
-    if (err != C2_E_OK && *ret_error == NULL)
-        *ret_error = c2_asprintf("cannot use %s: %s", path, c2_err_text(err));
     return err;
 }
 

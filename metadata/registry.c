@@ -69,7 +69,8 @@ load_trust(struct service *s, char **ret_error)
     C2_TRY(read_file(path, &text, NULL, ret_error));
     enum c2_err err = identity_read_cluster(c2_buf_slice(&text), &s->config);
     if (err != C2_E_OK)
-        *ret_error = c2_asprintf("cannot use %s: %s", path, c2_err_text(err));
+        *ret_error = c2_asprintf("cannot use %s as trust: %s", path,
+                                 identity_problem(c2_buf_slice(&text), IDENTITY_CLUSTER, err));
     return err;
 }
 
@@ -87,7 +88,8 @@ load_identity(struct service *s, char **ret_error)
     } else if (err == C2_E_OK) {
         err = identity_read_client(c2_buf_slice(&text), &s->client);
         if (err != C2_E_OK)
-            *ret_error = c2_asprintf("cannot use %s: %s", path, c2_err_text(err));
+            *ret_error = c2_asprintf("cannot use %s as identity of a client: %s", path,
+                                     identity_problem(c2_buf_slice(&text), IDENTITY_CLIENT, err));
     }
     if (text.data != NULL)
         c2_wipe(text.data, text.cap);

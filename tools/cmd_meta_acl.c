@@ -48,9 +48,10 @@ read_admin(const struct cmd_ctx *x, const char *what, const char *service, const
     enum c2_err err = c2_os_read_file(file, KEY_FILE_MAX, text, &info);
     if (err != C2_E_OK)
         return cmd_fail(x, err, what, file, NULL, "the administrator's key signs it: --admin FILE");
-    if ((info.mode & 077) != 0)
-        return cmd_fail(x, C2_E_ACCESS, what, file, "others may read it", "chmod 600");
-    return CTL_EXIT_OK;
+    if ((info.mode & 077) == 0)
+        return CTL_EXIT_OK;
+    C2_AUTO(c2_free_auto) char *hint = c2_asprintf("chmod 600 %s", file);
+    return cmd_fail(x, C2_E_ACCESS, what, file, "others may read it", hint);
 }
 
 /* ---- meta client ----------------------------------------------------------------------------- */

@@ -91,9 +91,10 @@ read_admin(struct change *a, struct c2_buf *text)
     if (err != C2_E_OK)
         return cmd_fail(a->x, err, what, a->admin_path, NULL,
                         "the administrator's key signs the change: --admin FILE");
-    if ((info.mode & 077) != 0)
-        return cmd_fail(a->x, C2_E_ACCESS, what, a->admin_path, "others may read it", "chmod 600");
-    return CTL_EXIT_OK;
+    if ((info.mode & 077) == 0)
+        return CTL_EXIT_OK;
+    C2_AUTO(c2_free_auto) char *hint = c2_asprintf("chmod 600 %s", a->admin_path);
+    return cmd_fail(a->x, C2_E_ACCESS, what, a->admin_path, "others may read it", hint);
 }
 
 static int
@@ -107,7 +108,8 @@ plan(struct change *a)
             cluster_plan_change(a->s.coord, &a->c, c2_buf_slice(&text), &a->plan, &error);
         if (err != C2_E_OK)
             code = cmd_fail(a->x, err, what, err == C2_E_KEY ? a->admin_path : NULL, error,
-                            "c2fsctl meta status shows the replicas");
+                            err == C2_E_KEY ? "the administrator's key signs it: --admin FILE"
+                                            : "c2fsctl meta status shows the replicas");
     }
     if (text.data != NULL)
         c2_wipe(text.data, text.cap);

@@ -89,6 +89,10 @@ reading__refuses_what_is_not_such_a_file(void **state)
     C2_AUTO(c2_buf_done) struct c2_buf text = { 0 };
     identity_write_client(&text, "comment", &c);
     assert_int_equal(identity_read_replica(c2_buf_slice(&text), &r), C2_E_PARSE);
+    assert_string_equal(identity_problem(c2_buf_slice(&text), IDENTITY_REPLICA, C2_E_PARSE),
+                        "it is the key of a client");
+    assert_string_equal(identity_problem(c2_slice_str("x"), IDENTITY_REPLICA, C2_E_PARSE),
+                        c2_err_text(C2_E_PARSE));
     assert_int_equal(identity_read_client(c2_slice_str(""), &c), C2_E_PARSE);
     assert_int_equal(identity_read_client(c2_slice_str("C2FS-CLIENT-KEY 2\nAAAA\n"), &c),
                      C2_E_VERSION);
