@@ -197,6 +197,7 @@ struct ds_list {
     bool resume;        /* with all_sids: strictly after (sid, after_seq) */
     bool patient;       /* waits for every seat, at least as long as a request may take; background
                          * work */
+    uint32_t without;   /* seats that are not asked: they say too much */
     bool whole;         /* no correct seat has more than max: one that lists more has failed */
     size_t max;         /* stop after that many per seat: more = true */
     void (*done)(struct ds_list *l);

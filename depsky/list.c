@@ -302,6 +302,8 @@ ask_seats(struct list *op)
     unsigned ranked = ds_health_rank(c, DS_CLASS_GET, rank);
     unsigned asked = 0;
     for (unsigned i = 0; i < ranked; i++) {
+        if ((op->l->without & 1u << rank[i]) != 0)
+            continue;
         if (c->seat[rank[i]].open && asked >= c->voters - c->f && !op->l->patient)
             continue;
         ask(&op->seat[rank[i]]);

@@ -6,6 +6,9 @@
  *
  * Sessions that may be at work are left out of the search for objects without a record: theirs
  * come after the bytes.
+ *
+ * A list proves nothing, and up to f seats can invent as much as they like. Who has listed too many
+ * objects without a record is asked for each share instead.
  */
 #include "fs/scan.h"
 
@@ -44,6 +47,7 @@ struct fs_scan_window {
     size_t nrecords; /* of the page that are in the window */
     size_t nlisted;  /* items of the list that are in the window */
     bool finished, canceled;
+    uint32_t without; /* seats whose lists have too much that no record names */
     struct seen seen[FS_SCAN_WINDOW];
     size_t next;
     unsigned running;
@@ -216,6 +220,7 @@ record_looked_for(struct coord_req *r)
                                 .sid = i->sid,
                                 .after_seq = i->seq == 0 ? UINT64_MAX : i->seq - 1,
                                 .max = 1,
+                                .without = w->without,
                                 .patient = true,
                                 .done = stray_looked_at };
     ds_list_start(w->s->fs->part.ds, &w->look);
@@ -358,6 +363,17 @@ check_more(struct fs_scan_window *w)
 
 /* ---- comparing ------------------------------------------------------------------------------- */
 
+/* More than f do not lie. */
+static uint32_t
+who_invents(const struct fs_scan *s)
+{
+    uint64_t max = s->orphans_max != 0 ? s->orphans_max : FS_SCAN_ORPHANS_MAX;
+    uint32_t seats = 0;
+    for (unsigned k = 0; k < DS_SEATS_MAX; k++)
+        seats |= s->counts.seat[k].orphans >= max ? 1u << k : 0;
+    return bits(seats) <= ds_client_f(s->fs->part.ds) ? seats : 0;
+}
+
 static bool
 sampled(struct fs_scan_window *w)
 {
@@ -384,8 +400,9 @@ judge_by_list(struct fs_scan_window *w, struct seen *o)
 {
     uint32_t placed = o->rec->placed;
     o->good = placed & o->listed;
-    o->unknown = placed & ~o->listed & ~w->list.answered;
-    uint32_t lacking = placed & ~o->listed & w->list.answered;
+    uint32_t told = w->list.answered | w->without;
+    o->unknown = placed & ~o->listed & ~told;
+    uint32_t lacking = placed & ~o->listed & told;
     if (o->rec->state != 0)
         return;
     o->full = o->rec->has_root && sampled(w);
@@ -458,8 +475,10 @@ page_read(struct fs_record_page *p)
         finish(w, p->err);
         return;
     }
+    w->without = who_invents(w->s);
     w->list = (struct ds_list){ .kind = DS_KIND_OBJECT,
                                 .all_sids = true,
+                                .without = w->without,
                                 .resume = w->s->after.set,
                                 .sid = w->s->after.sid,
                                 .after_seq = w->s->after.seq,

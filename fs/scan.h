@@ -35,11 +35,12 @@ struct fs_scan_counts {
     uint64_t below;      /* the others ... */
     uint64_t unreadable; /* ... of them: with fewer than f + 1 shares that can still be there */
     uint64_t verified;   /* every byte was read */
-    uint64_t orphans;    /* objects */
+    uint64_t orphans;    /* objects; of a seat that lists too many of them no more are counted */
     struct fs_scan_seat seat[DS_SEATS_MAX];
 };
 
-#define FS_SCAN_WINDOW 500u /* records in one go */
+#define FS_SCAN_WINDOW      500u /* records in one go */
+#define FS_SCAN_ORPHANS_MAX 20000u
 
 struct fs_scan {
     struct fs *fs; /* borrowed until done */
@@ -47,6 +48,8 @@ struct fs_scan {
     unsigned sample_permille; /* of the objects */
     unsigned window;          /* records, 1..FS_SCAN_WINDOW */
     unsigned parallel;        /* objects that are checked at the same time, 1..16 */
+    uint64_t orphans_max;     /* a seat that lists more is not asked for a list any more: it could
+                               * go on for ever. 0 = FS_SCAN_ORPHANS_MAX */
     struct {
         bool set; /* false: from the first one */
         uint64_t sid, seq;

@@ -3,6 +3,9 @@
  *   LIST (a window) ──► WAIT ──► for each that too few seats have: LOOK again
  *        ──still too few──► (MEND ──► LOOK: is it still wanted? else DELETE) ──► next ... next
  * window
+ *
+ * What no more than f seats list may be invented, and there is no end to that: who lists too much
+ * of it alone is not asked for lists any more.
  */
 #include "fs/scan_log.h"
 
@@ -11,12 +14,14 @@
 #include "fs/mend.h"
 #include "fs/repair.h"
 
-#define WINDOW 1000u
+#define WINDOW   1000u
+#define LONE_MAX 1000u
 
 struct fs_scan_log_run {
     struct fs_scan_log *s;
     struct ds_list list, look;
-    size_t *suspects; /* owned: items of the list */
+    unsigned lone[DS_SEATS_MAX]; /* items that no more than f seats list */
+    size_t *suspects;            /* owned: items of the list */
     size_t n, at;
     struct c2_timer wait;
     struct fs_mend mend;
@@ -188,6 +193,25 @@ waited(struct c2_timer *t)
     next(C2_CONTAINER_OF(t, struct fs_scan_log_run, wait));
 }
 
+/* More than f do not lie. */
+static uint32_t
+who_invents(const struct fs_scan_log_run *r)
+{
+    uint32_t seats = 0;
+    for (unsigned k = 0; k < DS_SEATS_MAX; k++)
+        seats |= r->lone[k] >= LONE_MAX ? 1u << k : 0;
+    return bits(seats) <= ds_client_f(r->s->fs->part.ds) ? seats : 0;
+}
+
+static void
+suspect(struct fs_scan_log_run *r, size_t k)
+{
+    uint32_t seats = r->list.items[k].seats;
+    r->suspects[r->n++] = k;
+    for (unsigned i = 0; i < DS_SEATS_MAX; i++)
+        r->lone[i] += bits(seats) <= ds_client_f(r->s->fs->part.ds) && (seats >> i & 1) != 0;
+}
+
 static void
 listed(struct ds_list *l)
 {
@@ -201,7 +225,7 @@ listed(struct ds_list *l)
     r->suspects = c2_calloc(l->nitems, sizeof(*r->suspects));
     for (size_t k = 0; k < l->nitems; k++)
         if (bits(l->items[k].seats) < ds_client_goal_of(r->s->fs->part.ds, l->items[k].seats))
-            r->suspects[r->n++] = k;
+            suspect(r, k);
     if (r->n == 0)
         next(r);
     else
@@ -217,6 +241,7 @@ list_window(struct fs_scan_log_run *r)
                          .sid = r->list.sid,
                          .after_seq = r->list.after_seq,
                          .max = WINDOW,
+                         .without = who_invents(r),
                          .patient = true,
                          .done = listed };
     r->list = l;

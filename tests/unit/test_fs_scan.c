@@ -14,6 +14,7 @@
 #include "fs/object_record.h"
 #include "fs/repair.h"
 #include "fs/scan.h"
+#include "fs/scan_log.h"
 #include "tests/lib/fs_objects.h"
 
 #define FILES 6
@@ -229,6 +230,65 @@ scan__does_not_believe_lists(void **state)
     assert_int_equal(in_queue(m), 0);
 }
 
+/* A seat lists more than all others together, and what it has lost it lists as well. */
+static void
+scan__comes_to_an_end_whatever_one_seat_lists(void **state)
+{
+    struct mount *m = *state;
+    struct fsx *x = &m->x;
+    unsigned liar = fso_seat(&m->o[0]);
+    char key[PROV_KEY_MAX];
+    wound(m);
+    for (unsigned k = 0; k < 3000; k++) {
+        ds_object_key(x->ds, DS_KIND_OBJECT, (struct ds_oid){ .sid = 0, .seq = 1 + k }, key);
+        prov_mem_store(x->mem[liar], key, c2_slice_str("?"));
+    }
+    uint64_t lists = fsx_requests(x, PROV_LIST);
+    unsigned windows = 0;
+    struct scan w = { .s = { .fs = x->fs, .window = 500, .parallel = 4, .orphans_max = 20 } };
+    w.s.done = scan_done;
+    for (; !w.s.finished; windows++) {
+        w.done = false;
+        fs_scan_start(&w.s);
+        test_env_run_until(m->x.t, &w.done);
+        assert_int_equal(w.s.err, C2_E_OK);
+    }
+    assert_int_equal(windows, 2);
+    assert_true(fsx_requests(x, PROV_LIST) - lists <= 1000 * FSX_SEATS + 20);
+    assert_int_equal(w.s.counts.objects, FILES);
+    assert_int_equal(sum(&w.s.counts).missing, 2);
+    assert_int_equal(sum(&w.s.counts).unknown, 0);
+}
+
+struct log_scan {
+    struct fs_scan_log s;
+    bool done;
+};
+
+static void
+log_scanned(struct fs_scan_log *s)
+{
+    C2_CONTAINER_OF(s, struct log_scan, s)->done = true;
+}
+
+static void
+scan_log__comes_to_an_end_whatever_one_seat_lists(void **state)
+{
+    struct mount *m = *state;
+    struct fsx *x = &m->x;
+    char key[PROV_KEY_MAX];
+    for (unsigned k = 0; k < 2500; k++) {
+        ds_object_key(x->ds, DS_KIND_JOURNAL, (struct ds_oid){ .sid = 1, .seq = k }, key);
+        prov_mem_store(x->mem[0], key, c2_slice_str("?"));
+    }
+    uint64_t lists = fsx_requests(x, PROV_LIST);
+    struct log_scan w = { .s = { .fs = x->fs, .kind = DS_KIND_JOURNAL, .done = log_scanned } };
+    fs_scan_log_start(&w.s);
+    test_env_run_until(m->x.t, &w.done);
+    assert_int_equal(w.s.err, C2_E_OK);
+    assert_true(fsx_requests(x, PROV_LIST) - lists <= 1000 * FSX_SEATS + 20);
+}
+
 static void
 scan__never_takes_unreachable_for_absent(void **state)
 {
@@ -304,6 +364,8 @@ main(int argc, char **argv)
         T(scan__finds_objects_that_no_record_names),
         T(scan__counts_shares_beyond_the_goal_as_extra),
         T(scan__does_not_believe_lists),
+        T(scan__comes_to_an_end_whatever_one_seat_lists),
+        T(scan_log__comes_to_an_end_whatever_one_seat_lists),
         T(scan__never_takes_unreachable_for_absent),
         T(scan__does_not_count_what_is_collected_meanwhile),
         T(scan__that_is_canceled_counts_nothing),
