@@ -28,7 +28,7 @@ struct coord_service;
 
 /*
  * Connects in the background: a service that is down shows itself when it is needed, so give
- * requests a deadline. CONFIG, ACCESS, NOT_FOUND, BUSY (local: another process has it):
+ * requests a deadline. CONFIG, ACCESS, NOT_FOUND, PARSE, BUSY (local: another process has it), ...:
  * *ret_error, if ret_error is not NULL, gets a sentence for people, to be freed with c2_free.
  */
 C2_RESULT coord_service_open(const struct coord_service_config *config,

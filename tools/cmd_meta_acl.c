@@ -509,7 +509,7 @@ run_acl(struct cmd_ctx *x, int argc, char **argv)
     struct acl a = { 0 };
     int flag;
     optind = 0;
-    while ((flag = getopt_long(argc, argv, "+s:a:", longs, NULL)) != -1) {
+    while ((flag = getopt_long(argc, argv, "s:a:", longs, NULL)) != -1) {
         if (flag == 'a')
             a.admin_path = optarg;
         else if (flag == 's')

@@ -136,7 +136,7 @@ check "and no folder is made" [ ! -e "$WORK/stranger" ]
 check "a try makes none" says 0 "nothing was written" meta --dry-run meta client "$WORK/c"
 check "a client" meta meta client "$WORK/c" --prefix c
 check "a folder that is there is not tried" ends_with 10 meta --dry-run meta client "$WORK/c"
-check "it gets its part" meta meta acl grant c "$WORK/c/client.key" read
+check "it gets its part" meta meta acl grant c "$WORK/c/client.key" read --admin "$COORD/admin.key"
 check "who has no rights there loses none" says 4 "this key has no rights there" meta meta acl revoke c "$COORD/client.key"
 check "nor in a part that is none" says 4 "no such entry" meta meta acl revoke d "$COORD/client.key"
 
