@@ -88,6 +88,10 @@ C2_RESULT cluster_plan_change(const struct coord *c, const struct cluster_change
                               struct c2_slice admin, struct cluster_plan *ret_plan,
                               char **ret_error);
 void cluster_plan_done(struct cluster_plan *p); /* wipes and frees */
+/* Whether a client that begins with this root.pub finds a member after the change: nobody else
+ * tells it who they are. */
+bool cluster_trust_lasts(const struct coord *c, const struct cluster_change *change,
+                         struct c2_slice trust);
 
 /* Asks the service for the change. */
 struct cluster_request {

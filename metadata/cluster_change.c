@@ -180,6 +180,23 @@ cluster_plan_done(struct cluster_plan *p)
     c2_buf_done(&p->first_start);
 }
 
+bool
+cluster_trust_lasts(const struct coord *c, const struct cluster_change *change,
+                    struct c2_slice trust)
+{
+    const struct bft_config *now = bft_client_config(c);
+    struct bft_config known;
+    if (identity_read_cluster(trust, &known) != C2_E_OK)
+        return false;
+    for (unsigned i = 0; i < now->n; i++) {
+        for (unsigned k = 0; i + 1 != change->leaves && k < known.n; k++) {
+            if (memcmp(now->member[i].identity_key, known.member[k].identity_key, MSG_KEY_LEN) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
 /* ---- asking ---------------------------------------------------------------------------------- */
 
 struct submitted {

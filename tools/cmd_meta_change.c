@@ -118,6 +118,23 @@ plan(struct change *a)
     return code;
 }
 
+/* Whoever replaces one member after the other comes to the last one that clients know. */
+static int
+check_trust(const struct change *a)
+{
+    C2_AUTO(c2_buf_done) struct c2_buf trust = { 0 };
+    enum c2_err err = c2_os_read_file(a->trust_path, KEY_FILE_MAX, &trust, NULL);
+    if (err != C2_E_OK)
+        return cmd_fail(a->x, err, what, a->trust_path, NULL, NULL);
+    if (a->x->yes || cluster_trust_lasts(a->s.coord, &a->c, c2_buf_slice(&trust)))
+        return CTL_EXIT_OK;
+    return cmd_fail(a->x, C2_E_PRECONDITION, what, a->trust_path,
+                    "none of its replicas would be a member after this, and whoever has this file "
+                    "would not find the service any more",
+                    "c2fsctl meta root FILE writes a newer one, to be put in its place here and at "
+                    "all clients before; with --yes it is done all the same");
+}
+
 /* Who of the members of now runs, as they say themselves. */
 struct standing {
     struct service *s;
@@ -333,6 +350,8 @@ run_change(struct change *a)
     a->trust_path = c2_conf_str(a->x->conf, "metadata", service_name(&a->s), "trust");
     if (code == CTL_EXIT_OK)
         code = plan(a);
+    if (code == CTL_EXIT_OK)
+        code = check_trust(a);
     if (code == CTL_EXIT_OK)
         code = check_standing(a, &info);
     if (code != CTL_EXIT_OK)

@@ -422,6 +422,36 @@ change__that_makes_no_sense_is_refused(void **state)
     c2_free(error);
 }
 
+/* A root.pub of which one replica, by its place, is still a member. */
+static struct c2_buf
+old_trust(struct coord_fixture *f, unsigned member)
+{
+    struct bft_config c = f->rig->config;
+    struct c2_buf text = { 0 };
+    for (unsigned i = 0; i < c.n; i++) {
+        if (i + 1 != member)
+            c.member[i].identity_key[0] ^= 1;
+    }
+    identity_write_cluster(&text, "x", &c);
+    return text;
+}
+
+static void
+change__that_takes_the_last_replica_that_is_known_is_noticed(void **state)
+{
+    struct coord_fixture *f = *state;
+    C2_AUTO(c2_buf_done) struct c2_buf trust = old_trust(f, 3);
+    C2_AUTO(c2_buf_done) struct c2_buf nobody = old_trust(f, 0);
+    struct cluster_change ch = { .address = "a:1", .leaves = 3 };
+    assert_false(cluster_trust_lasts(f->c, &ch, c2_buf_slice(&trust)));
+    assert_false(cluster_trust_lasts(f->c, &ch, c2_slice_str("x")));
+    ch.leaves = 2;
+    assert_true(cluster_trust_lasts(f->c, &ch, c2_buf_slice(&trust)));
+    assert_false(cluster_trust_lasts(f->c, &ch, c2_buf_slice(&nobody)));
+    ch.leaves = 0;
+    assert_true(cluster_trust_lasts(f->c, &ch, c2_buf_slice(&trust)));
+}
+
 static void
 client__believes_a_quorum_and_nothing_less(void **state)
 {
@@ -519,6 +549,7 @@ main(void)
         R(watch__goes_on_with_other_members),
         R(change__adds_and_removes),
         R(change__that_makes_no_sense_is_refused),
+        R(change__that_takes_the_last_replica_that_is_known_is_noticed),
         R(change__that_is_not_answered_ends_and_happens_all_the_same),
         R(client__believes_a_quorum_and_nothing_less),
         R(client__reads_with_another_number_when_one_is_not_answered),
