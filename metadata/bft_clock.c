@@ -14,8 +14,8 @@
  * after its wall clock or its steady; and steady is pushed up by nobody else's word but to
  * clock_skew_ns before a time that some correct replica has voted for. So none of them gets ahead
  * of what a correct wall clock would show if it had only gone on, but for half of clock_skew_ns
- * when a process starts with a clock that was set back. Sessions may last longer when clocks are
- * wrong; they end too early by 2 * clock_skew_ns at most, as ever.
+ * each time when processes start with clocks that were set back. Sessions may last longer when
+ * clocks are wrong; they end too early by 2 * clock_skew_ns at most, as ever.
  *
  * None of that sets a clock right, so people have to know: how far the wall clock is from the times
  * of proposals, as they come, also of those that get no vote for it. A few alone may come from a
@@ -43,10 +43,11 @@ bft_clock_agreed(struct bft_replica *r)
 {
     uint64_t skew_ns = r->config.clock_skew_ns;
     uint64_t now_ns = steady(r);
+    bool set_back = r->time_ns > r->wall_ns + skew_ns;
     r->last_time_ns = C2_MAX(r->last_time_ns, r->time_ns);
     if (r->time_ns == 0)
         return;
-    if (now_ns == 0)
+    if (now_ns == 0 && set_back)
         now_ns = before(r->time_ns, skew_ns / 2);
     now_ns = C2_MAX(now_ns, C2_MIN(r->time_ns, r->wall_ns));
     now_ns = C2_MIN(C2_MAX(now_ns, before(r->time_ns, skew_ns)), r->time_ns + skew_ns);

@@ -94,6 +94,29 @@ time__does_not_run_when_a_primary_wants_it_to(void **state)
     }
 }
 
+/* A process that starts knows what time was agreed on, and not when. */
+static void
+start_again(struct bft_replica *r)
+{
+    r->steady_ns = r->steady_at_ns = 0;
+    bft_clock_agreed(r);
+}
+
+static void
+time__does_not_run_when_replicas_start_again_and_again(void **state)
+{
+    (void)state;
+    struct bft_replica *r = make_set_back(0);
+    for (unsigned i = 0; i < MANY; i++) {
+        agree(r, latest(r));
+        pass(r, STEP_NS);
+        start_again(r);
+    }
+    uint64_t true_ns = BEGIN_NS + 2 * MANY * STEP_NS;
+    assert_in_range(r->time_ns, true_ns, true_ns + r->config.clock_skew_ns);
+    bft_free(r);
+}
+
 static void
 time__does_not_leap_when_a_primary_has_held_it_back(void **state)
 {
@@ -275,6 +298,7 @@ main(void)
         cmocka_unit_test(wrong_clock__is_logged_now_and_then),
         cmocka_unit_test(wrong_clock__is_not_found_by_few_proposals),
         cmocka_unit_test(time__does_not_run_when_a_primary_wants_it_to),
+        cmocka_unit_test(time__does_not_run_when_replicas_start_again_and_again),
         cmocka_unit_test(time__does_not_leap_when_a_primary_has_held_it_back),
         cmocka_unit_test(time__of_an_honest_primary_goes_on_and_is_accepted),
         cmocka_unit_test(time__that_was_proposed_with_a_wrong_clock_is_forgotten),
