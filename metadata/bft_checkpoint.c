@@ -64,13 +64,16 @@ set_buf(struct c2_buf *b, struct c2_slice s)
     c2_buf_append(b, s.data, s.len);
 }
 
-/* Our own view of epochs comes from the log; the state may be one step ahead of it. */
+/* Our own view of epochs comes from the log; the state may be one step ahead of it, or more when
+ * the log is lost. */
 static C2_RESULT
 load_config(struct bft_replica *r, uint64_t n, struct c2_slice bytes)
 {
     struct bft_config c;
     C2_TRY(bft_config_decode(bytes, &c));
-    if (c.epoch == r->config.epoch + 1) {
+    r->state_epoch = c.epoch;
+    c2_sha256(bytes, r->state_config);
+    if (c.epoch == r->config.epoch + 1 && c.base == n) {
         set_buf(&r->next_config, bytes);
         r->next_boundary = n;
     }
@@ -365,7 +368,10 @@ bft_remember_checkpoint(struct bft_replica *r, uint64_t n, const uint8_t *digest
     struct msg_checkpoint *c = &r->own[n / r->config.checkpoint_interval % BFT_CKPT_OWN];
     *c = (struct msg_checkpoint){ .n = n };
     memcpy(c->digest, digest, MSG_DIGEST_LEN);
-    c2_sha256(config_after(r, n), c->config);
+    if (bft_epoch_is_old(r))
+        memcpy(c->config, r->state_config, MSG_DIGEST_LEN);
+    else
+        c2_sha256(config_after(r, n), c->config);
 }
 
 void

@@ -217,6 +217,12 @@ bft_admin(struct bft_replica *r, const struct msg_request *m, uint64_t n, struct
 }
 
 bool
+bft_epoch_is_old(const struct bft_replica *r)
+{
+    return r->state_epoch > r->config.epoch;
+}
+
+bool
 bft_may_issue(const struct bft_replica *r, uint64_t n)
 {
     return r->next_boundary == 0 || n <= r->next_boundary;
@@ -272,6 +278,8 @@ forget_agreement(struct bft_replica *r)
     r->backoff = 0;
     r->epoch_ask_ns = 0;
     r->proposed = r->config.base;
+    if (r->next_boundary > r->config.base)
+        return; /* the state is ahead: that is the end of this epoch, or of a later one */
     r->next_boundary = 0;
     c2_buf_clear(&r->next_config);
 }

@@ -316,7 +316,7 @@ save_checkpoint(struct bft_replica *r)
 void
 bft_execute(struct bft_replica *r)
 {
-    while ((r->mode == BFT_RUNNING || r->mode == BFT_QUARANTINED) &&
+    while ((r->mode == BFT_RUNNING || r->mode == BFT_QUARANTINED) && !bft_epoch_is_old(r) &&
            r->jobs < r->setup.limits.jobs) {
         if (r->at_checkpoint && r->executed < r->issued)
             return;
@@ -507,7 +507,8 @@ refuse_read(struct bft_replica *r, uint64_t conn, uint64_t rseq)
 static bool
 may_read(const struct bft_replica *r)
 {
-    return r->mode == BFT_RUNNING && (r->next_boundary == 0 || r->issued < r->next_boundary);
+    return r->mode == BFT_RUNNING && !bft_epoch_is_old(r) &&
+           (r->next_boundary == 0 || r->issued < r->next_boundary);
 }
 
 void

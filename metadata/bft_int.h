@@ -273,6 +273,8 @@ struct bft_replica {
     struct bft_gone gone;
     struct c2_buf next_config; /* owned: decided configuration that waits for its boundary */
     uint64_t next_boundary;    /* 0 = none */
+    uint32_t state_epoch;      /* in which the state is that was loaded */
+    uint8_t state_config[MSG_DIGEST_LEN];
 
     /* checkpoints */
     struct msg_checkpoint own[BFT_CKPT_OWN];
@@ -592,6 +594,8 @@ void bft_epoch_ask(struct bft_replica *r);
 void bft_epoch_pass_on(struct bft_replica *r, uint64_t conn, uint32_t epoch);
 /* It is no member, and has the whole state of its last checkpoint or not. */
 void bft_epoch_none(struct bft_replica *r, bool complete);
+/* The state that was loaded is of a later epoch: the log, or its end, is lost. */
+bool bft_epoch_is_old(const struct bft_replica *r);
 /* Nothing beyond the end of an epoch is executed in it. */
 bool bft_may_issue(const struct bft_replica *r, uint64_t n);
 void bft_epochs_free(struct bft_replica *r);

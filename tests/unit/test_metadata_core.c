@@ -523,6 +523,72 @@ member__whose_state_is_of_an_earlier_epoch_fetches_that_of_its_own(void **state)
     }
 }
 
+/* The epoch that begins after this number. */
+static struct bft_config
+epoch_after(const struct bft_config *c, uint64_t base)
+{
+    struct bft_config next = *c;
+    next.epoch++;
+    next.base = base;
+    return next;
+}
+
+/* The state at 384, in the second of these epochs; the third one is agreed on. */
+static void
+save_later_state(const struct bft_config *second, const struct bft_config *third,
+                 struct c2_buf *records)
+{
+    struct bft_replica *r = make_running();
+    bft_use_config(r, second);
+    r->issued = 384;
+    r->next_boundary = third->base;
+    bft_config_encode(third, &r->next_config);
+    bft_save_records(r, records);
+    bft_free(r);
+}
+
+static void
+hear_of(struct bft_replica *r, const struct bft_config *next)
+{
+    struct c2_blob *epoch = make_epoch(r, next);
+    bft_on_epoch(r, epoch);
+    c2_blob_unref(epoch);
+    assert_int_equal(r->config.epoch, next->epoch);
+}
+
+/* Its log is lost, or its end, and with it how the epoch of the state has begun. */
+static void
+member__whose_state_is_of_a_later_epoch_knows_what_is_agreed_on_in_it(void **state)
+{
+    (void)state;
+    struct bft_replica *r = make_running();
+    const struct bft_config second = epoch_after(&r->config, 256);
+    const struct bft_config third = epoch_after(&second, 768);
+    struct c2_buf records = { 0 };
+    save_later_state(&second, &third, &records);
+    r->stable = 256;
+    struct bft_slot *s = bft_slot_make(r, 385);
+    s->decided = s->have_final = true;
+    r->mode = BFT_BOOTING;
+    give_loaded(r, &records);
+    assert_int_equal(r->mode, BFT_RUNNING);
+    assert_int_equal(r->executed, 384);
+    assert_int_equal(r->issued, 384); /* nothing of the old epoch in this state */
+    jobs_done(r);
+    hear_of(r, &second);
+    assert_int_equal(r->mode, BFT_RUNNING); /* it has all of it */
+    assert_int_equal(r->next_boundary, third.base);
+    struct bft_config next;
+    assert_int_equal(bft_config_decode(c2_buf_slice(&r->next_config), &next), C2_E_OK);
+    assert_int_equal(next.epoch, third.epoch);
+    assert_memory_equal(bft_last_own_checkpoint(r)->config, r->config_hash, MSG_DIGEST_LEN);
+    hear_of(r, &third); /* others are there already */
+    assert_int_equal(r->next_boundary, 0);
+    jobs_done(r);
+    c2_buf_done(&records);
+    bft_free(r);
+}
+
 /* ---- memory and time for others -------------------------------------------------------------- */
 
 #define MANY 100u
@@ -748,6 +814,7 @@ main(void)
         cmocka_unit_test(former_member__stays_one_when_its_state_is_there),
         cmocka_unit_test(former_member__that_comes_back_fetches_what_it_lacks),
         cmocka_unit_test(member__whose_state_is_of_an_earlier_epoch_fetches_that_of_its_own),
+        cmocka_unit_test(member__whose_state_is_of_a_later_epoch_knows_what_is_agreed_on_in_it),
         cmocka_unit_test(bodies__are_not_sent_as_fast_as_they_can_be_asked_for),
         cmocka_unit_test(reads__that_wait_take_bounded_memory),
         cmocka_unit_test(number__that_one_replica_alone_has_seen_keeps_nobody_busy),
