@@ -196,6 +196,8 @@ batch_is_good(struct bft_replica *r, struct bft_slot *s, bool *ret_wait)
         return true;
     bft_clock_compare(r, s, b.time_ns, false);
     *ret_wait = !bft_clock_accepts(r, b.time_ns);
+    if (*ret_wait)
+        return true; /* what is in it is looked at once, and that may take long */
     struct c2_slice rest = b.requests;
     unsigned commands = 0, reads = 0;
     for (uint32_t i = 0; i < b.count; i++) {

@@ -480,18 +480,23 @@ answers__to_what_others_pass_on_again_are_not_sent(void **state)
 
 /* As many requests of the kind, as the liar proposes them as the primary of its view. */
 static struct c2_blob *
-propose_many(struct trio *t, unsigned count, enum msg_request_kind kind)
+propose_many(struct trio *t, unsigned count, enum msg_request_kind kind, uint64_t time_ns)
 {
     struct msg_head h = { .type = MSG_PRE_PREPARE, .sender = TRIO_LIAR };
     struct msg_proposal p = { .view = TRIO_LIAR, .n = 1 };
     struct c2_buf ops = { 0 }, batch = { 0 }, out = { 0 };
+    bool open = kind == MSG_REQ_OPEN;
+    uint8_t hash[C2_SHA256_LEN];
     h.cluster = t->config.cluster;
-    for (unsigned i = 0; i < MSG_COMMANDS_MAX; i++)
+    msg_client_hash(h.cluster, t->client[0] + 32, hash);
+    if (open)
+        cheap_sign.sign(&cheap_sign, t->authority, hash, c2_buf_extend(&ops, MSG_SIG_LEN));
+    for (unsigned i = 0; i < MSG_COMMANDS_MAX && !open; i++)
         msg_put_bytes(&ops, c2_slice_str("x"));
-    c2_wr_u64(&batch, TRIO_START_NS);
+    c2_wr_u64(&batch, time_ns);
     c2_wr_u32(&batch, count);
     for (unsigned i = 0; i < count; i++) {
-        struct msg_request m = { .kind = (uint8_t)kind, .session = 1 };
+        struct msg_request m = { .kind = (uint8_t)kind, .session = !open };
         m.cseq = 1 + (uint64_t)i * MSG_COMMANDS_MAX;
         m.op = c2_buf_slice(&ops);
         struct c2_blob *request = client_request(t, &m);
@@ -515,7 +520,7 @@ votes_for(unsigned count, enum msg_request_kind kind)
 {
     struct trio *t = trio_new();
     struct bft_replica *r = t->replica[0].core;
-    struct c2_blob *msg = propose_many(t, count, kind);
+    struct c2_blob *msg = propose_many(t, count, kind, TRIO_START_NS);
     assert_true(msg->len <= MSG_PROPOSAL_LEN + MSG_BATCH_MAX);
     r->view = TRIO_LIAR;
     bft_out_begin(r);
@@ -540,6 +545,33 @@ batch__with_more_than_a_correct_primary_proposes_is_none(void **state)
     assert_true(votes_for(BFT_READS_MAX + 1, MSG_REQ_COMMAND));
 }
 
+/* It may wait for long, and is looked at again and again: what is in it is not, before its time. */
+static void
+batch__of_a_time_to_come_costs_little(void **state)
+{
+    struct trio *t = trio_new();
+    struct bft_replica *r = t->replica[0].core;
+    const uint64_t hour_ns = 3600 * C2_NS_PER_S;
+    struct c2_blob *msg = propose_many(t, TIMES, MSG_REQ_OPEN, TRIO_START_NS + hour_ns);
+    (void)state;
+    r->view = TRIO_LIAR;
+    bft_out_begin(r);
+    bft_on_pre_prepare(r, TRIO_LIAR, msg);
+    for (unsigned i = 0; i < 10; i++) {
+        r->status_ns = 0;
+        bft_catchup_tick(r);
+    }
+    assert_in_range(r->count.sig_checked, 1, 10);
+    assert_false(bft_slot(r, 1)->voted);
+    r->wall_ns += hour_ns;
+    r->status_ns = 0;
+    bft_catchup_tick(r);
+    assert_true(r->count.sig_checked >= TIMES);
+    assert_true(bft_slot(r, 1)->voted);
+    c2_blob_unref(msg);
+    trio_free(t);
+}
+
 int
 main(void)
 {
@@ -554,6 +586,7 @@ main(void)
         cmocka_unit_test(answers__to_what_a_primary_repeats_take_little),
         cmocka_unit_test(answers__to_what_others_pass_on_again_are_not_sent),
         cmocka_unit_test(batch__with_more_than_a_correct_primary_proposes_is_none),
+        cmocka_unit_test(batch__of_a_time_to_come_costs_little),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
