@@ -155,6 +155,12 @@ locker_next(struct bs_client *c)
     return BS_OP_CLOSE;
 }
 
+static bool
+wants_change(const struct bs *s, unsigned left)
+{
+    return s->admin_kind != 0 && (left == s->admin_at || (s->admin_more && left % 10 == 0));
+}
+
 static void
 start_op(struct bs_client *c)
 {
@@ -169,7 +175,7 @@ start_op(struct bs_client *c)
     op->key = (unsigned)sim_rng_below(&s->rng, BS_KEYS);
     c->outstanding++;
     c->left--;
-    if (c->session != 0 && s->admin_kind != 0 && c->i == 0 && c->left == s->admin_at)
+    if (c->session != 0 && c->i == 0 && wants_change(s, c->left))
         op->kind = BS_OP_ADMIN;
     else if (c->session != 0 && s->acl && c->i == 0 && !s->acl_asked)
         op->kind = BS_OP_ACL;

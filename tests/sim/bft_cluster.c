@@ -54,6 +54,18 @@ bs_add_proc(struct bs *s, uint16_t id)
     return p;
 }
 
+const uint8_t *
+bs_secret_of(const struct bs_proc *p)
+{
+    const struct bft_config *c = p->core != NULL ? bft_current_config(p->core) : &p->s->config;
+    const uint8_t *next = p->s->next_secret[p->id];
+    for (unsigned i = 0; i < c->n; i++) {
+        if (memcmp(c->member[i].sign_key, next + 32, MSG_KEY_LEN) == 0)
+            return next;
+    }
+    return p->s->secret[p->id];
+}
+
 static void
 make_config(struct bs *s, unsigned f)
 {

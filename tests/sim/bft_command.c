@@ -77,6 +77,15 @@ bs_sign_request(struct bs_client *c, struct msg_request *m, struct c2_slice op)
 
 /* ---- administrators -------------------------------------------------------------------------- */
 
+static bool
+is_member(const struct bft_config *c, uint16_t id)
+{
+    unsigned i = 0;
+    while (i < c->n && c->member[i].id != id)
+        i++;
+    return i < c->n;
+}
+
 /* The newest configuration, with new keys (kind 1, 3) and the spare instead of a member (2, 3). */
 void
 bs_encode_admin(struct bs *s, struct c2_buf *out)
@@ -87,13 +96,12 @@ bs_encode_admin(struct bs *s, struct c2_buf *out)
     for (unsigned e = 0; e < BS_EPOCHS; e++)
         last = s->have_epoch[e] ? e : last;
     struct bft_config c = s->epochs[last];
-    uint16_t spare = (uint16_t)(s->config.n); /* its id */
+    uint16_t spare = 0; /* the id that is no member */
     c.epoch++;
     c.base = 0;
-    bool member = false;
-    for (unsigned i = 0; i < c.n; i++)
-        member = member || c.member[i].id == spare;
-    if (s->admin_kind >= 2 && !member)
+    while (is_member(&c, spare))
+        spare++;
+    if (s->admin_kind >= 2)
         c.member[s->admin_seat >= 0 ? (uint64_t)s->admin_seat : sim_rng_below(&s->rng, c.n)].id =
             spare;
     for (unsigned i = 0; i < c.n; i++) {

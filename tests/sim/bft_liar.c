@@ -47,18 +47,15 @@ bs_resign(struct bs_proc *p, struct c2_buf *msg)
 {
     unsigned type = type_of(c2_buf_slice(msg));
     uint8_t hash[C2_SHA256_LEN];
-    const uint8_t *secret = p->s->secret[p->id];
     if (!msg_is_signed(type) || msg->len < MSG_HEAD_LEN + MSG_SIG_LEN)
         return;
-    if (p->core != NULL && bft_current_config(p->core)->epoch % 2 == 1)
-        secret = p->s->next_secret[p->id];
     size_t end = type == MSG_PRE_PREPARE ? MSG_PROPOSAL_LEN : msg->len;
     if (end > msg->len)
         return;
     const struct c2_slice in[] = { c2_slice_str("C2FS-BFT1"),
                                    c2_slice(msg->data, end - MSG_SIG_LEN) };
     c2_sha256_v(in, C2_ARRAY_LEN(in), hash);
-    bs_crypto.sign(&bs_crypto, secret, hash, msg->data + end - MSG_SIG_LEN);
+    bs_crypto.sign(&bs_crypto, bs_secret_of(p), hash, msg->data + end - MSG_SIG_LEN);
 }
 
 /* ---- changes of what a correct one would say ------------------------------------------------- */

@@ -208,6 +208,7 @@ struct bs {
     int victim;          /* process whose disk is damaged in this run; -1 = none */
     unsigned admin_kind; /* 0 = no reconfiguration; 1 = keys, 2 = a member, 3 = both */
     unsigned admin_at;
+    bool admin_more; /* and again and again */
     int admin_seat;  /* whose member goes; -1 = anybody's */
     unsigned admins; /* configurations that were really asked for */
     bool acl;        /* the last client has no right on the counters, once the first has said so */
@@ -227,6 +228,8 @@ void bs_make_key(struct bs *s, uint8_t secret[C2_ED25519_SECRET_LEN], uint8_t ke
 /* scene_bft.c: a cluster of 3f+1 and a spare, nobody started. */
 struct bs *bs_new(const char *name, uint64_t seed, const struct sim_options *o, unsigned f);
 struct bs_proc *bs_add_proc(struct bs *s, uint16_t id);
+/* With which it signs in its epoch. */
+const uint8_t *bs_secret_of(const struct bs_proc *p);
 void bs_free(struct bs *s, struct sim_tally *tally);
 bool bs_converged(struct bs *s);
 

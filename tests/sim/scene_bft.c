@@ -12,7 +12,8 @@
 #include "base/mark.h"
 #include "tests/sim/bft_scene.h"
 
-#define LIVE_NS (400 * C2_NS_PER_S)
+#define LIVE_NS      (400 * C2_NS_PER_S)
+#define MANY_CHANGES 60 /* requests of the client that asks for them */
 
 /* ---- what goes wrong ------------------------------------------------------------------------- */
 
@@ -218,6 +219,8 @@ set_up(struct bs *s, uint64_t seed)
     s->sudden = sim_rng_chance(rng, 30) ? (unsigned)sim_rng_between(rng, 1, 3) : 0;
     s->admin_kind = sim_rng_chance(rng, 30) ? (unsigned)sim_rng_between(rng, 1, 3) : 0;
     s->admin_at = (unsigned)sim_rng_below(rng, 12);
+    if (s->admin_more)
+        s->admin_kind = (unsigned)sim_rng_between(rng, 1, 3);
     make_liars(s);
     for (unsigned i = 0; i < s->nprocs; i++)
         bs_start(&s->proc[i]);
@@ -225,6 +228,8 @@ set_up(struct bs *s, uint64_t seed)
     for (unsigned i = 0; i < s->nclients; i++)
         bs_client_init(&s->client[i], s, i);
     s->client[1].locker = true;
+    if (s->admin_more)
+        s->client[0].left = MANY_CHANGES;
     s->client[BS_CLIENTS - 1].liar = sim_rng_chance(rng, 50);
     s->acl = (seed % 4 == 1 || seed % 32 == 8) && !s->client[BS_CLIENTS - 1].liar;
     for (unsigned i = 0; i < s->nclients; i++)
@@ -237,8 +242,9 @@ set_up(struct bs *s, uint64_t seed)
 void
 sim_scene_bft(uint64_t seed, const struct sim_options *o, struct sim_tally *tally)
 {
-    struct bs *s = bs_new("bft", seed, o, seed % 64 == 40 ? 2 : 1);
+    struct bs *s = bs_new("bft", seed, o, seed % 64 == 40 || seed % 128 == 91 ? 2 : 1);
     s->outages = seed % 8 == 6;
+    s->admin_more = seed % 16 == 11;
     set_up(s, seed);
     sim_run_until(s->w, &s->healed, 120 * C2_NS_PER_S, "the end of the faults");
     sim_run_until(s->w, &s->done, LIVE_NS, "all answers");
