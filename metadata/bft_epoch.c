@@ -360,9 +360,13 @@ void
 bft_epoch_step(struct bft_replica *r)
 {
     struct bft_config c;
+    uint8_t hash[MSG_DIGEST_LEN];
     if (r->next_boundary == 0 || r->stable != r->next_boundary || r->executed != r->stable ||
         r->last_ckpt != r->stable || r->stable_cert.len == 0)
         return;
+    c2_sha256(c2_buf_slice(&r->next_config), hash);
+    if (!bft_digest_equal(hash, r->stable_c.config))
+        return; /* our state is wrong, and is being repaired */
     enum c2_err err = bft_config_decode(c2_buf_slice(&r->next_config), &c);
     C2_ASSERT(err == C2_E_OK && c.base == r->stable);
     enter_epoch(r, &c, c2_buf_slice(&r->stable_cert));

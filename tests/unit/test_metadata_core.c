@@ -589,6 +589,37 @@ member__whose_state_is_of_a_later_epoch_knows_what_is_agreed_on_in_it(void **sta
     bft_free(r);
 }
 
+/* At the end of an epoch, with this configuration to come, says its state; and those who have
+ * signed the last checkpoint say so, too, or not. */
+static uint32_t
+epoch_of_end(bool agreed)
+{
+    struct bft_replica *r = make_running();
+    const struct bft_config next = epoch_after(&r->config, 256);
+    bft_config_encode(&next, &r->next_config);
+    r->next_boundary = r->stable = r->executed = r->issued = r->last_ckpt = next.base;
+    struct msg_stable cert = { .c.n = next.base, .count = 3 };
+    for (uint16_t i = 0; i < 3; i++)
+        cert.sig[i].seat = i;
+    if (agreed)
+        c2_sha256(c2_buf_slice(&r->next_config), cert.c.config);
+    msg_put_stable(&r->stable_cert, &cert);
+    r->stable_c = cert.c;
+    bft_epoch_step(r);
+    uint32_t epoch = r->config.epoch;
+    bft_free(r);
+    return epoch;
+}
+
+/* It is repaired; an epoch that nobody else is in could not be left any more. */
+static void
+epoch__of_a_state_that_is_wrong_does_not_begin(void **state)
+{
+    (void)state;
+    assert_int_equal(epoch_of_end(true), 1);
+    assert_int_equal(epoch_of_end(false), 0);
+}
+
 /* ---- memory and time for others -------------------------------------------------------------- */
 
 #define MANY 100u
@@ -815,6 +846,7 @@ main(void)
         cmocka_unit_test(former_member__that_comes_back_fetches_what_it_lacks),
         cmocka_unit_test(member__whose_state_is_of_an_earlier_epoch_fetches_that_of_its_own),
         cmocka_unit_test(member__whose_state_is_of_a_later_epoch_knows_what_is_agreed_on_in_it),
+        cmocka_unit_test(epoch__of_a_state_that_is_wrong_does_not_begin),
         cmocka_unit_test(bodies__are_not_sent_as_fast_as_they_can_be_asked_for),
         cmocka_unit_test(reads__that_wait_take_bounded_memory),
         cmocka_unit_test(number__that_one_replica_alone_has_seen_keeps_nobody_busy),
