@@ -57,6 +57,12 @@ void bft_client_info(const struct coord *base, struct bft_client_info *ret_info)
 void bft_client_ask_status(struct coord *base,
                            void (*told)(void *arg, unsigned seat, struct c2_slice json), void *arg);
 
+/* Asks each replica that was a member and is none any more, as far as the client has followed that,
+ * once. Returns from how many there may be something yet: ask again to know. */
+unsigned bft_client_ask_former(struct coord *base,
+                               void (*told)(void *arg, const char *address, struct c2_slice json),
+                               void *arg);
+
 /* What administrators have to sign so that this client has a command about the access control list
  * done, and the command with what they have signed: (u8 administrator, signature) each. */
 void bft_client_admin_hash(const struct coord *base, const struct coord_req *r,

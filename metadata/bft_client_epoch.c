@@ -113,7 +113,7 @@ old_seat(const struct bft_config *old, const struct bft_member *m)
 static void
 move_links(struct bft_client *c, const struct bft_config *next)
 {
-    struct client_replica was[MSG_REPLICAS_MAX];
+    struct client_replica was[MSG_REPLICAS_MAX] = { 0 };
     for (unsigned i = 0; i < c->config.n; i++) {
         client_stream_down(&c->replicas[i]);
         was[i] = c->replicas[i]; /* not its list, which is empty now */
@@ -177,6 +177,7 @@ move(struct c2_task *t)
         return;
     C2_MARK("client: moves to the next epoch");
     const struct bft_config next = c->next_config;
+    client_former_note(c, &next);
     move_links(c, &next);
     c2_log(INFO, "metadata", "epoch=%u replicas=%u the service has another configuration",
            next.epoch, next.n);

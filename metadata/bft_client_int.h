@@ -11,8 +11,9 @@
 #include "metadata/demand.h"
 #include "metadata/watch.h"
 
-#define CALLS_MAX BFT_SESSION_WINDOW
-#define READS_MAX 256
+#define CALLS_MAX  BFT_SESSION_WINDOW
+#define FORMER_MAX 16 /* replicas that were members, and are known */
+#define READS_MAX  256
 
 struct bft_client;
 
@@ -89,6 +90,15 @@ struct client_replica {
     struct client_stream stream;
 };
 
+/* A replica that was a member. */
+struct client_former {
+    struct bft_client *c;
+    char address[BFT_ADDRESS_MAX];
+    uint8_t key[MSG_KEY_LEN];
+    struct c2_net_link *net; /* owned; NULL = it was not asked */
+    bool over;               /* it has answered, or cannot be reached */
+};
+
 /* Ordered requests that wait for each other. */
 struct client_gather {
     struct c2_timer timer;
@@ -144,6 +154,10 @@ struct bft_client {
     uint64_t requests, repeated, fast_reads, ordered_reads, mismatches, reloads;
     void (*told)(void *arg, unsigned seat, struct c2_slice json);
     void *told_arg;
+    struct client_former former[FORMER_MAX];
+    unsigned nformer;
+    void (*former_told)(void *arg, const char *address, struct c2_slice json);
+    void *former_arg;
     bool closing;
     struct c2_task bye;
 };
@@ -217,6 +231,11 @@ void client_on_event(struct client_replica *r, struct c2_slice m);
 void client_stream_up(struct client_replica *r);
 void client_stream_down(struct client_replica *r);
 void client_watches_changed(struct bft_client *c);
+
+/* bft_client_former.c */
+/* The members of the epoch that ends, when this one comes. */
+void client_former_note(struct bft_client *c, const struct bft_config *next);
+void client_former_done(struct bft_client *c);
 
 /* bft_client_epoch.c */
 void client_epoch_init(struct bft_client *c);

@@ -155,4 +155,5 @@ client_disconnect(struct bft_client *c)
         c2_net_close(c->replicas[i].net);
         c->replicas[i].net = NULL;
     }
+    client_former_done(c);
 }

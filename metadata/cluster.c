@@ -255,3 +255,10 @@ cluster_ask(struct coord *c, void (*told)(void *arg, unsigned seat, struct c2_sl
 {
     bft_client_ask_status(c, told, arg);
 }
+
+unsigned
+cluster_ask_former(struct coord *c,
+                   void (*told)(void *arg, const char *address, struct c2_slice json), void *arg)
+{
+    return bft_client_ask_former(c, told, arg);
+}

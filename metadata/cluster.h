@@ -57,6 +57,12 @@ bool cluster_look(struct coord *c, struct cluster_info *ret_info);
 void cluster_ask(struct coord *c, void (*told)(void *arg, unsigned seat, struct c2_slice json),
                  void *arg);
 
+/* The same for those that were members, and are none now, as far as the client has followed that;
+ * each once. Returns from how many there may be something yet: ask again to know. */
+unsigned cluster_ask_former(struct coord *c,
+                            void (*told)(void *arg, const char *address, struct c2_slice json),
+                            void *arg);
+
 /* Appends the text of a root.pub with the members that the client knows now: it has verified them
  * from those of its own root.pub on. */
 void cluster_write_trust(const struct coord *c, const char *name, struct c2_buf *out);

@@ -19,6 +19,8 @@
 #include "tools/meta.h"
 #include "tools/service.h"
 
+#define FORMER_MAX     16
+#define FORMER_NS      C2_NS_PER_S /* for those that are not members any more */
 #define STATUS_NS      (3 * C2_NS_PER_S)
 #define REPLICAS_MAX   64 /* that may be typed */
 #define NAME_MAX_CHARS 63
@@ -262,16 +264,37 @@ struct look {
     struct cluster_info info;
     char *json[CLUSTER_REPLICAS_MAX]; /* owned; what each said */
     unsigned answers;
+    struct {
+        char *address, *json; /* owned */
+    } former[FORMER_MAX];
+    unsigned nformer, former_asked;
+    uint64_t all_ns; /* when all members had spoken; 0 = not yet */
     bool over;
     struct c2_timer timer, poll;
 };
 
-/* Every replica spoke, and together they gave this command a session. */
+/* Every replica spoke, and together they gave this command a session. Those that were members get a
+ * moment, and perhaps do not run. */
 static void
 look_enough(struct look *l)
 {
+    uint64_t now_ns = c2_now_ns(l->s.env);
     (void)cluster_look(l->s.coord, &l->info);
-    l->over = l->over || (l->info.session && l->answers == l->info.n);
+    if (!l->info.session || l->answers < l->info.n)
+        return;
+    if (l->all_ns == 0)
+        l->all_ns = now_ns;
+    l->over = l->over || l->former_asked == 0 || now_ns >= l->all_ns + FORMER_NS;
+}
+
+static void
+former_told(void *arg, const char *address, struct c2_slice json)
+{
+    struct look *l = arg;
+    if (l->nformer == FORMER_MAX)
+        return;
+    l->former[l->nformer].address = c2_strdup(address);
+    l->former[l->nformer++].json = c2_strndup((const char *)json.data, json.len);
 }
 
 static void
@@ -304,6 +327,7 @@ look_again(struct c2_timer *t)
         l->answers = 0;
     }
     cluster_ask(l->s.coord, told, l);
+    l->former_asked = cluster_ask_former(l->s.coord, former_told, l);
     look_enough(l);
     c2_timer_arm(l->s.env, t, c2_now_ns(l->s.env) + 100 * C2_NS_PER_MS);
 }
@@ -364,6 +388,11 @@ print_replicas(const struct look *l)
         cmd_table_add(&t, number, r->address, state, v[1], v[2], v[3], v[4], note);
         for (size_t k = 0; k < C2_ARRAY_LEN(keys); k++)
             c2_free(v[k]);
+    }
+    for (unsigned i = 0; i < l->nformer; i++) {
+        C2_AUTO(c2_free_auto) char *mode = meta_field(l->former[i].json, "mode");
+        cmd_table_add(&t, "-", l->former[i].address, mode, "-", "-", "-", "-",
+                      "is not a member any more: stop it for good");
     }
     cmd_table_print(&t, "  ");
 }
@@ -479,6 +508,15 @@ print_look(const struct look *l, const char *state, unsigned running)
         c2_json_object_end(&j);
     }
     c2_json_array_end(&j);
+    c2_json_array(&j, "former");
+    for (unsigned i = 0; i < l->nformer; i++) {
+        C2_AUTO(c2_free_auto) char *mode = meta_field(l->former[i].json, "mode");
+        c2_json_object(&j, NULL);
+        c2_json_str(&j, "address", l->former[i].address);
+        c2_json_str(&j, "mode", mode);
+        c2_json_object_end(&j);
+    }
+    c2_json_array_end(&j);
     cmd_json_print(&j, &out);
 }
 
@@ -514,6 +552,10 @@ run_status(struct cmd_ctx *x, int argc, char **argv)
     for (unsigned i = 0; i < CLUSTER_REPLICAS_MAX; i++)
         c2_free(l.json[i]);
     service_close(&l.s);
+    for (unsigned i = 0; i < l.nformer; i++) {
+        c2_free(l.former[i].address);
+        c2_free(l.former[i].json);
+    }
     return code;
 }
 
@@ -533,7 +575,8 @@ const struct cmd cmds_meta[] = {
       .summary = "show a coordination service and its replicas",
       .help =
           "Exit code 0 when all replicas run, 6 when some do not or have a wrong clock, 5 when\n"
-          "too few do.\n"
+          "too few do. Replicas that were members and were not stopped are listed, too, as far\n"
+          "as they were in root.pub or came after it.\n"
           "What a replica says about itself is not proven.\n",
       .options = "-s",
       .needs = CMD_NEEDS_CONF,

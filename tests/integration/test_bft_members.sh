@@ -74,6 +74,10 @@ check "it learns that it is not a member any more" wait_for 30 grep -q 'not a me
 replica_stop 1 # it did not end by itself, to be started again for ever
 replica_launch 1
 check "and knows it from then on" wait_for 30 grep -q 'not a member any more' "$COORD/replica-1/out"
+lists_former() {
+    [ "$(meta --json meta status | json '[f["mode"] for f in d["former"]] == ["removed"]')" = true ]
+}
+check "who has not stopped it sees that" wait_for 30 lists_former
 replica_stop 1
 replica_stop 17
 replica_start 17

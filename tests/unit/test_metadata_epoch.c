@@ -193,6 +193,50 @@ former_member__learns_that_it_was_replaced_while_it_was_down(void **state)
     assert_gone(f, 1);
 }
 
+struct former {
+    unsigned told;
+    bool removed;
+    char address[BFT_ADDRESS_MAX];
+};
+
+static void
+former_told(void *arg, const char *address, struct c2_slice json)
+{
+    struct former *x = arg;
+    C2_AUTO(c2_free_auto) char *text = c2_strndup((const char *)json.data, json.len);
+    x->told++;
+    x->removed = strstr(text, "\"mode\":\"removed\"") != NULL;
+    snprintf(x->address, sizeof x->address, "%s", address);
+}
+
+/* Nobody has stopped it, and it does not say so by itself. */
+static void
+former_member__is_asked_how_it_is(void **state)
+{
+    struct coord_fixture *f = *state;
+    struct former x = { 0 };
+    put(f, "before", "1");
+    assert_int_equal(bft_client_ask_former(f->c, former_told, &x), 0);
+    replace_the_fourth(f);
+    put(f, "after", "1");
+    test_env_run_for(f->t, 30 * C2_NS_PER_S);
+    assert_int_equal(bft_client_ask_former(f->c, former_told, &x), 1);
+    test_env_run_for(f->t, C2_NS_PER_S);
+    assert_int_equal(bft_client_ask_former(f->c, former_told, &x), 0);
+    assert_int_equal(x.told, 1);
+    assert_true(x.removed);
+    assert_string_equal(x.address, f->rig->config.member[GONE].address);
+    bft_rig_stop(f->rig, GONE);
+    struct coord *other = bft_rig_client(f->rig, 1); /* it begins with the old members */
+    test_env_run_for(f->t, 30 * C2_NS_PER_S);
+    assert_int_equal(epoch_of(other), 1);
+    (void)bft_client_ask_former(other, former_told, &x);
+    test_env_run_for(f->t, 5 * C2_NS_PER_S);
+    assert_int_equal(bft_client_ask_former(other, former_told, &x), 0);
+    assert_int_equal(x.told, 1);
+    coord_close(other);
+}
+
 static void
 former_member__follows_all_changes_that_it_has_missed(void **state)
 {
@@ -543,6 +587,7 @@ main(void)
         R(client__follows_when_a_replica_is_replaced),
         R(client__that_knows_the_first_members_finds_those_of_today),
         R(former_member__learns_that_it_was_replaced_while_it_was_down),
+        R(former_member__is_asked_how_it_is),
         R(former_member__follows_all_changes_that_it_has_missed),
         R(former_member__believes_a_quorum_and_nothing_less),
         R(former_member__tells_clients_of_those_of_today),
