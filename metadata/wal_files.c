@@ -217,7 +217,7 @@ start_prepare(struct wal *w)
     } else if (f->has_spare) {
         C2_MARK("wal: an old segment is used again");
         f->has_spare = false;
-        f->filled = w->o.segment_size;
+        f->filled = f->spare_filled;
         c2_free(f->path2);
         f->path2 = wal_segment_path(w, f->number);
         set_path(f, c2_asprintf("%s/" SPARE_NAME, w->o.path));
@@ -319,7 +319,10 @@ step(struct wal *w)
         struct wal_segment *s = C2_LIST_FIRST(&f->doomed, struct wal_segment, link);
         c2_list_remove(&f->doomed, &s->link);
         wal_segment_free(s);
-        f->has_spare = f->has_spare || f->req.verb == C2_DISK_RENAME;
+        if (f->req.verb == C2_DISK_RENAME) {
+            f->has_spare = true;
+            f->spare_filled = w->o.segment_size;
+        }
         f->state = WAL_FILES_IDLE;
         has_space(w, BIT(WAL_FILES_REMOVE));
         break;

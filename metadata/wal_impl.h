@@ -63,6 +63,7 @@ struct wal_files {
     bool full;     /* the disk, the last time that space was needed */
     unsigned held; /* states that had no space: as bits, until the next try */
     bool has_spare;
+    size_t spare_filled; /* bytes that are known to be there; one from before may be smaller */
 
     int close_file; /* -1 = none */
 

@@ -5,6 +5,7 @@
  */
 #include "metadata/wal.h"
 
+#include "base/alloc.h"
 #include "base/mark.h"
 #include "metadata/wal_impl.h"
 #include "tests/lib/wal_rig.h"
@@ -12,6 +13,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
@@ -223,6 +225,31 @@ wal__a_segment_that_could_not_be_synced_is_written_anew(void **state)
     test_env_set_disk_hook(f->t, NULL, NULL);
 }
 
+/* Whoever has made segments larger since has an old one that is too small for that. */
+static void
+wal__an_old_segment_of_another_size_is_filled_before_it_is_used(void **state)
+{
+    struct wal_rig *f = *state;
+    char text[4000];
+    struct stat st;
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    wal_rig_open(f);
+    for (unsigned i = 1; i <= 100; i++)
+        wal_rig_put(f, text);
+    wal_trim(f->w, 95);
+    test_env_run_for(f->t, C2_NS_PER_S);
+    assert_true(f->w->files.has_spare);
+    wal_rig_close(f);
+    f->segment_size = 4 * WAL_RIG_SEGMENT;
+    wal_rig_open(f);
+    while (f->w->files.has_spare || !f->w->files.ready)
+        wal_rig_put(f, text);
+    C2_AUTO(c2_free_auto) char *path = wal_segment_path(f->w, f->w->files.number);
+    assert_int_equal(stat(path, &st), 0);
+    assert_true((size_t)st.st_size >= f->segment_size);
+}
+
 /* Nothing waits for the segment that is being prepared: the log ends as always, with a seal. */
 static void
 wal__a_full_disk_is_no_reason_to_end_without_a_seal(void **state)
@@ -347,6 +374,7 @@ main(void)
         T(wal__a_full_disk_is_full_as_long_as_a_trim_waits),
         T(wal__a_full_disk_delays_every_step_of_a_new_segment),
         T(wal__a_segment_that_could_not_be_synced_is_written_anew),
+        T(wal__an_old_segment_of_another_size_is_filled_before_it_is_used),
         T(wal__a_full_disk_is_no_reason_to_end_without_a_seal),
         T(wal__a_full_disk_is_waited_for_with_bounded_memory),
         T(wal__a_full_disk_does_not_keep_it_from_closing),
