@@ -349,7 +349,11 @@ log_opened(void *arg, enum c2_err err, const struct wal_report *report)
     if (n->failed)
         return;
     if (err != C2_E_OK) {
-        node_fail(n, err, "the log cannot be opened");
+        node_fail(n, err,
+                  err == C2_E_IO
+                      ? "the log cannot be read; if it stays so, start this replica with "
+                        "an empty data folder: it gets the state from the others"
+                      : "the log cannot be opened");
         return;
     }
     n->log_damaged = report->damaged;
@@ -399,6 +403,11 @@ open_store(struct node *n, const char *path, struct replica_app **ret_app, char 
 {
     struct store_options so = { .map_size = n->o.map_size, .replicated = true };
     enum c2_err err = store_open(path, &so, ret_app, ret_error);
+    if (err == C2_E_IO) {
+        C2_AUTO(c2_free_auto) char *error = *ret_error;
+        *ret_error =
+            c2_asprintf("%s; if it stays so, remove %s: the others have the state", error, path);
+    }
     if (err != C2_E_NOT_FOUND)
         return err;
     c2_free(*ret_error);
