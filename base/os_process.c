@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -41,6 +44,63 @@ c2_os_harden(void)
         files.rlim_cur = files.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &files);
     }
+}
+
+/* ---- unreadable files ------------------------------------------------------------------------ */
+
+static struct {
+    void (*fn)(void *arg, const void *addr);
+    void *arg;
+} unreadable;
+
+static void
+on_bus_error(int signo, siginfo_t *info, void *context)
+{
+    (void)signo;
+    (void)context;
+    unreadable.fn(unreadable.arg, info->si_addr);
+    _exit(EXIT_FAILURE);
+}
+
+void
+c2_os_on_unreadable(void (*fn)(void *arg, const void *addr), void *arg)
+{
+    const struct sigaction a = { .sa_sigaction = on_bus_error,
+                                 .sa_flags = (int)(SA_SIGINFO | SA_RESETHAND) };
+    C2_ASSERT(unreadable.fn == NULL);
+    unreadable.fn = fn;
+    unreadable.arg = arg;
+    (void)sigaction(SIGBUS, &a, NULL);
+}
+
+/* A line of /proc/self/maps: "FROM-TO FLAGS OFFSET DEVICE INODE PATH". */
+static bool
+line_shows(char *line, uintptr_t addr, ino_t inode)
+{
+    char *at = line;
+    uintptr_t from = strtoul(at, &at, 16);
+    uintptr_t to = *at == '-' ? strtoul(at + 1, &at, 16) : 0;
+    if (addr < from || addr >= to)
+        return false;
+    for (unsigned skip = 0; skip < 3 && at != NULL; skip++) /* flags, offset, device */
+        at = strchr(at + 1, ' ');
+    return at != NULL && strtoul(at, NULL, 10) == inode;
+}
+
+bool
+c2_os_is_mapped(const char *path, const void *addr)
+{
+    char line[PATH_MAX + 128];
+    struct stat st;
+    FILE *maps = fopen("/proc/self/maps", "re");
+    bool found = false;
+    if (maps == NULL || stat(path, &st) != 0)
+        st.st_ino = 0;
+    while (maps != NULL && !found && fgets(line, sizeof line, maps) != NULL)
+        found = st.st_ino != 0 && line_shows(line, (uintptr_t)addr, st.st_ino);
+    if (maps != NULL)
+        (void)fclose(maps);
+    return found;
 }
 
 void

@@ -22,6 +22,14 @@ void c2_os_notify(const char *state);
 void c2_os_leave_terminal(void);
 
 /*
+ * What to do when a part of a mapped file cannot be read, because the disk fails there or the file
+ * was cut short (SIGBUS). fn runs on the thread that has touched addr, and ends the process. Once.
+ */
+void c2_os_on_unreadable(void (*fn)(void *arg, const void *addr), void *arg);
+/* Whether the file is what is mapped there. */
+bool c2_os_is_mapped(const char *path, const void *addr);
+
+/*
  * A daemon starts in a child, and the process that the user started lives until the child has
  * reported how that went.
  */

@@ -313,6 +313,23 @@ on_failed(void *arg, enum c2_err err, const char *why)
     _exit(code);
 }
 
+/* LMDB maps its file, so that what cannot be read of it shows as a signal. */
+static void
+on_unreadable(void *arg, const void *addr)
+{
+    struct daemon *d = arg;
+    C2_AUTO(c2_free_auto) char *path = c2_asprintf("%s/store/data.mdb", conf_str(d, "data"));
+    bool store = c2_os_is_mapped(path, addr);
+    const char *next = store && !d->verify ? set_store_aside(d) : "";
+    char *text = c2_asprintf("c2fs-metad: a part of %s cannot be read: its disk fails there, or it "
+                             "was cut short%s",
+                             store ? path : "a file that is mapped", next);
+    if (!d->foreground && !d->verify)
+        c2_log(ERROR, "main", "%s", text);
+    c2_os_report(&d->report_fd, EXIT_DAMAGED, text);
+    _exit(store ? EXIT_DAMAGED : EXIT_FAILED);
+}
+
 /* The network asks the replica who may connect: it must not outlive it by a turn of the loop. */
 static void
 on_closed(void *arg)
@@ -572,6 +589,7 @@ main(int argc, char **argv)
     if (err == C2_E_OK)
         err = load_config(&d, &error);
     if (err == C2_E_OK) {
+        c2_os_on_unreadable(on_unreadable, &d);
         code = d.verify ? verify(&d) : run(&d);
     } else {
         C2_AUTO(c2_free_auto) char *text = error_text(err, error);

@@ -80,6 +80,19 @@ copy_end "damaged disks"
 check "replica 2 has executed what the others have" wait_for 60 executed_like_others 2
 check "replica 3 has executed what the others have" wait_for 60 executed_like_others 3
 
+note "a store that was cut short"
+replica_stop 3
+store=$COORD/replica-3/data/store/data.mdb
+rm -f "$store.damaged"
+must "cut the store" truncate -s $(($(stat -c %s "$store") / 3 / 4096 * 4096)) "$store"
+check "--verify finds that" ends_with 8 verdict 3
+"$METAD" -C "$COORD/replica-3/c2fs-metad.conf" -f </dev/null >>"$LOG" 2>>"$COORD/replica-3/log" &
+REPLICA_PID[3]=$!
+check "replica 3 stops there" wait_for 60 fails alive "${REPLICA_PID[3]}"
+check "and sets the store aside, too" [ -e "$store.damaged" ]
+replica_start 3
+check "replica 3 recovers from the others once more" wait_for 90 replica_runs 3
+
 note "flipped bits where nobody looks"
 replica_stop 4
 flip_store 4 load

@@ -7,6 +7,8 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -69,6 +71,65 @@ start_daemon__tells_how_a_child_without_a_word_ended(void **state)
     assert_int_equal(WEXITSTATUS(s.status), 3);
 }
 
+static void
+is_mapped__knows_where_a_file_is(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/c2fs-mapped-XXXXXX", other[] = "/tmp/c2fs-mapped-XXXXXX";
+    size_t len = 1u << 16;
+    int fd = mkstemp(path), fd2 = mkstemp(other);
+    assert_true(fd >= 0 && fd2 >= 0);
+    assert_int_equal(ftruncate(fd, (off_t)len), 0);
+    char *map = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
+    assert_true(map != MAP_FAILED);
+    assert_true(c2_os_is_mapped(path, map));
+    assert_true(c2_os_is_mapped(path, map + len - 1));
+    assert_false(c2_os_is_mapped(path, &fd));
+    assert_false(c2_os_is_mapped(other, map));
+    assert_int_equal(munmap(map, len), 0);
+    assert_false(c2_os_is_mapped(path, map));
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(unlink(other), 0);
+    assert_false(c2_os_is_mapped(path, map));
+    close(fd);
+    close(fd2);
+}
+
+static void
+say(void *arg, const void *addr)
+{
+    int *out = arg;
+    (void)!write(*out, &addr, sizeof addr);
+    _exit(7);
+}
+
+static void
+unreadable__is_told_with_its_address(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/c2fs-mapped-XXXXXX";
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    int fd = mkstemp(path), out[2];
+    assert_true(fd >= 0);
+    assert_int_equal(pipe(out), 0);
+    assert_int_equal(ftruncate(fd, (off_t)(2 * page)), 0);
+    volatile char *map = mmap(NULL, 2 * page, PROT_READ, MAP_SHARED, fd, 0);
+    assert_true(map != MAP_FAILED);
+    assert_int_equal(ftruncate(fd, (off_t)page), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        c2_os_on_unreadable(say, &out[1]);
+        _exit(map[0] + map[page]);
+    }
+    int status = 0;
+    void *addr = NULL;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(WEXITSTATUS(status), 7);
+    assert_int_equal(read(out[0], &addr, sizeof addr), sizeof addr);
+    assert_ptr_equal(addr, map + page);
+    assert_int_equal(unlink(path), 0);
+}
+
 int
 main(void)
 {
@@ -76,6 +137,8 @@ main(void)
         cmocka_unit_test(start_daemon__waits_for_the_report_of_the_child),
         cmocka_unit_test(start_daemon__of_a_child_that_reports_failure_nothing_is_left),
         cmocka_unit_test(start_daemon__tells_how_a_child_without_a_word_ended),
+        cmocka_unit_test(is_mapped__knows_where_a_file_is),
+        cmocka_unit_test(unreadable__is_told_with_its_address),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
