@@ -132,6 +132,17 @@ c2_os_replace_file(const char *path, struct c2_slice text, unsigned mode)
 }
 
 enum c2_err
+c2_os_sync_dir(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return last_error();
+    enum c2_err err = fsync(fd) == 0 ? C2_E_OK : last_error();
+    close(fd);
+    return err;
+}
+
+enum c2_err
 c2_os_open_scratch(const char *path, int *ret_fd)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);

@@ -24,6 +24,8 @@ C2_RESULT c2_os_open_append(const char *path, int *ret_fd);
 C2_RESULT c2_os_write_all(int fd, const void *data, size_t len);
 /* All or nothing, also after a crash: writes PATH.new, durable, and renames it. */
 C2_RESULT c2_os_replace_file(const char *path, struct c2_slice text, unsigned mode);
+/* What was made or renamed in the folder is durable. */
+C2_RESULT c2_os_sync_dir(const char *path);
 /* An empty file for reading and writing that has lost its name: nothing is left of it after a crash
  * or c2_os_close. */
 C2_RESULT c2_os_open_scratch(const char *path, int *ret_fd);

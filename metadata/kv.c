@@ -5,7 +5,8 @@
  * commit, untouched. No NOSYNC or WRITEMAP mode is ever used. When the last write itself fails,
  * LMDB refuses every later transaction, so an error can never be taken for a state. A process that
  * was killed in that write may have left a meta page that is in the page cache only: it is made
- * durable before anybody acts on it, as when a log is trimmed for what the state has.
+ * durable before anybody acts on it, as when a log is trimmed for what the state has. So are the
+ * names of a new file and its folder, which LMDB does not sync.
  *
  * `active` counts open transactions, so that the map is never moved below one: kv_grow replaces 0
  * by GROWING, kv_begin waits the few microseconds that takes.
@@ -255,6 +256,16 @@ open_env(struct kv *kv, const char *path, bool create)
     return rc == 0 ? open_tables(kv, create) : map_error(rc);
 }
 
+/* Whoever may not read the folder above has made it for us. */
+static C2_RESULT
+sync_names(const char *path)
+{
+    C2_AUTO(c2_free_auto) char *above = c2_asprintf("%s/..", path);
+    C2_TRY(c2_os_sync_dir(path));
+    enum c2_err err = c2_os_sync_dir(above);
+    return err == C2_E_ACCESS ? C2_E_OK : err;
+}
+
 /* A folder without data.mdb holds no store; nothing may be made in it by an open. */
 static C2_RESULT
 prepare_folder(const char *path, bool create)
@@ -282,6 +293,8 @@ kv_open(const char *path, uint64_t map_size, bool create, struct kv **ret_kv, ch
         err = lock_folder(kv, path, &text);
     if (err == C2_E_OK)
         err = open_env(kv, path, create);
+    if (err == C2_E_OK && create)
+        err = sync_names(path);
     if (err == C2_E_OK) {
         *ret_kv = kv;
         return C2_E_OK;

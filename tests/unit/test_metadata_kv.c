@@ -30,10 +30,11 @@
 struct rig {
     struct test_env *t;
     char *path, *data, *disk;
+    bool named; /* the name of the file is on the disk */
 };
 
 /* The one of the running test; the calls below are the program's. */
-static const struct rig *watched;
+static struct rig *watched;
 
 static void
 copy_file(const char *from, const char *to)
@@ -56,15 +57,25 @@ is_watched(int fd)
 }
 
 /* Called by LMDB. */
-int fdatasync(int fd);
+int fdatasync_called(int fd) __asm__("fdatasync");
+int fsync_called(int fd) __asm__("fsync");
 ssize_t pwrite_called(int fd, const void *bytes, size_t len, off_t at) __asm__("pwrite");
 
 int
-fdatasync(int fd)
+fdatasync_called(int fd)
 {
     if (is_watched(fd))
         copy_file(watched->data, watched->disk);
     return (int)syscall(SYS_fdatasync, fd);
+}
+
+int
+fsync_called(int fd)
+{
+    struct stat a, b, c;
+    if (watched != NULL && fstat(fd, &a) == 0 && stat(watched->path, &b) == 0)
+        watched->named = watched->named || (a.st_ino == b.st_ino && stat(watched->data, &c) == 0);
+    return (int)syscall(SYS_fsync, fd);
 }
 
 ssize_t
@@ -142,7 +153,7 @@ fail_power(const struct rig *g)
 static void
 commit__is_on_the_disk_when_it_returns(void **state)
 {
-    const struct rig *g = *state;
+    struct rig *g = *state;
     struct kv *kv = open_kv(g, true);
     watched = g;
     put(kv, "first");
@@ -155,9 +166,19 @@ commit__is_on_the_disk_when_it_returns(void **state)
 }
 
 static void
+open__makes_the_name_of_a_new_file_durable(void **state)
+{
+    struct rig *g = *state;
+    watched = g;
+    struct kv *kv = open_kv(g, true);
+    assert_true(g->named);
+    kv_close(kv);
+}
+
+static void
 open__shows_what_is_on_the_disk(void **state)
 {
-    const struct rig *g = *state;
+    struct rig *g = *state;
     struct kv *kv = open_kv(g, true);
     watched = g;
     put(kv, "first");
@@ -181,6 +202,7 @@ main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         T(commit__is_on_the_disk_when_it_returns),
+        T(open__makes_the_name_of_a_new_file_durable),
         T(open__shows_what_is_on_the_disk),
     };
     return cmocka_run_group_tests_name("metadata_kv", tests, NULL, NULL);
