@@ -186,8 +186,13 @@ put_ephemeral(struct store_batch *b, const struct coord_op *o)
     if (b->verdict != C2_E_OK)
         return C2_E_OK;
     if (s.nkeys >= COORD_EPHEMERALS_MAX) {
-        b->verdict = C2_E_QUOTA;
-        return C2_E_OK;
+        struct store_entry e = { 0 };
+        enum c2_err err = store_get(b->txn, o->key, &e);
+        if (err == C2_E_NOT_FOUND || (err == C2_E_OK && e.session != id)) {
+            b->verdict = C2_E_QUOTA;
+            return C2_E_OK;
+        }
+        C2_TRY(err);
     }
     return set_key(b, o->key, id, o->value);
 }

@@ -250,6 +250,9 @@ session__has_no_more_keys_than_one_step_may_change(void **state)
         enum c2_err err = i < COORD_TXN_CHANGES_MAX ? C2_E_OK : C2_E_QUOTA;
         assert_int_equal(apply(&s, 1, &r, NULL), err);
     }
+    const struct coord_op again = op(COORD_PUT_EPHEMERAL, "7", "other", (int64_t)session);
+    const struct coord_req r = { .verb = COORD_TXN, .ops = &again, .nops = 1 };
+    assert_int_equal(apply(&s, 1, &r, NULL), C2_E_OK); /* it is one of them */
     close_side(&s);
 }
 
