@@ -137,10 +137,10 @@ job_ended(struct node *n, struct bft_job *job)
         node_fail(n, err, "the store has failed");
         return;
     }
-    if (job->kind == BFT_JOB_EXECUTE && job->err == C2_E_OK) {
+    if ((job->kind == BFT_JOB_EXECUTE || job->kind == BFT_JOB_QUERY) && job->err == C2_E_OK)
         node_charge_work(n, job);
+    if (job->kind == BFT_JOB_EXECUTE && job->err == C2_E_OK)
         node_tell(n, job);
-    }
     if (job->kind == BFT_JOB_SYNC)
         note_fetch(n, job);
     bool loaded = job->kind == BFT_JOB_LOAD;

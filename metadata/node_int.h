@@ -181,7 +181,7 @@ void node_charge(struct node_conn *c, struct c2_slice m);
 void node_charge_answer(struct node_conn *c, size_t len);
 /* ... which a key that has had its share gets all the same. */
 void node_charge_owed(struct node_conn *c, size_t len);
-/* What the executed commands have cost beyond that. */
+/* What the executed commands, or a question, have cost beyond that. */
 void node_charge_work(struct node *n, const struct bft_job *job);
 bool node_has_had_its_share(const struct node_conn *c); /* it owes more than it may */
 /* Until the next turn of the loop, and as long as its key has had its share. */

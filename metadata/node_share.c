@@ -11,7 +11,8 @@
  * key may have everything, and owes nothing for it when another one comes.
  *
  * How many keys a command changes shows when it is executed: a few bytes can name very many, also
- * if all of it fails in the end. The rest of its price is owed from then on.
+ * if all of it fails in the end. So does how much is found for a question, of which most replicas
+ * send the hash alone. The rest of the price is owed from then on.
  *
  * The primary hears of every request that a backup takes, so there a request costs three times as
  * much: over all replicas a key cannot ask for more than twice what it may have at the primary.
@@ -47,6 +48,8 @@
 #define STATUS_NS     100000
 #define ANSWER_NS     10000
 #define ANSWER_BYTE   25 /* read, hashed, encrypted */
+#define RESULT_BYTE   3  /* found and hashed, also where only the hash is sent */
+#define WORK_MIN_NS   1000
 #define BACKUP_FACTOR 3
 #define WORK_MAX_NS   (10 * C2_NS_PER_S) /* owed: who catches up executes much at once */
 #define PENALTY_NS    C2_NS_PER_S
@@ -148,18 +151,29 @@ node_join_key(struct node *n, const uint8_t *key)
     return k;
 }
 
+static void
+owe(struct node *n, const uint8_t *key, uint64_t cost_ns)
+{
+    uint64_t now_ns = c2_now_ns(n->env);
+    if (cost_ns < WORK_MIN_NS || !bft_is_contended(n->core, key))
+        return;
+    struct node_peer_key *k = node_join_key(n, key);
+    uint64_t owed_ns = C2_MAX(k->paid_ns, now_ns) + cost_ns * parts(n);
+    k->paid_ns = C2_MAX(k->paid_ns, C2_MIN(owed_ns, now_ns + WORK_MAX_NS));
+    node_leave_key(n, k);
+}
+
 void
 node_charge_work(struct node *n, const struct bft_job *job)
 {
-    uint64_t now_ns = c2_now_ns(n->env);
+    size_t from = 0;
+    if (job->kind == BFT_JOB_QUERY)
+        owe(n, job->key, job->out.len * RESULT_BYTE);
     for (uint32_t i = 0; i < job->ncommands; i++) {
         const struct bft_command *c = &job->commands[i];
-        if (c->work <= 1 || !bft_is_contended(n->core, c->key))
-            continue;
-        struct node_peer_key *k = node_join_key(n, c->key);
-        uint64_t owed_ns = C2_MAX(k->paid_ns, now_ns) + (c->work - 1) * CHANGE_NS * parts(n);
-        k->paid_ns = C2_MAX(k->paid_ns, C2_MIN(owed_ns, now_ns + WORK_MAX_NS));
-        node_leave_key(n, k);
+        uint64_t changes_ns = c->work > 1 ? (c->work - 1) * CHANGE_NS : 0;
+        owe(n, c->key, changes_ns + (job->out_end[i] - from) * RESULT_BYTE);
+        from = job->out_end[i];
     }
 }
 

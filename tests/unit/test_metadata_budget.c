@@ -226,6 +226,48 @@ key__pays_for_what_its_commands_have_done(void **state)
     assert_true(rested[1]);
 }
 
+/* Each replica finds the answer, and is asked for the hash of it alone. */
+static void
+key__pays_for_what_is_found_for_it(void **state)
+{
+    struct coord_fixture *x = *state;
+    struct coord_fixture greedy = *x;
+    static char value[COORD_VALUE_MAX];
+    const struct c2_slice prefix = c2_slice_str("large/");
+    const struct coord_req range = { .verb = COORD_RANGE, .keys = &prefix, .nkeys = 1 };
+    struct msg_head h = { .type = MSG_READ, .sender = MSG_SENDER_CLIENT };
+    struct c2_buf op = { 0 }, ask = { 0 };
+    bool rested[2];
+    memset(value, 'v', sizeof value - 1);
+    h.cluster = x->rig->config.cluster;
+    coord_txn_encode(&range, &op);
+    greedy.c = bft_rig_client(x->rig, GREEDY);
+    put(&greedy, "greedy", "here");
+    for (unsigned round = 0; round < 2; round++) {
+        test_env_run_for(x->t, 20 * C2_NS_PER_S);
+        uint64_t before = rests(x);
+        put(x, "modest", "here");
+        for (unsigned i = 0; i < 20; i++) {
+            const struct msg_read m = { .rseq = 1000 + 20 * round + i, .op = c2_buf_slice(&op) };
+            c2_buf_clear(&ask);
+            msg_write_read(&ask, &h, &m);
+            test_hub_inject(x->rig->hub, BFT_RIG_CLIENT + GREEDY, 1, c2_buf_slice(&ask));
+            test_env_run_ready(x->t);
+        }
+        rested[round] = rests(x) > before;
+        for (unsigned i = 0; round == 0 && i < 15; i++) {
+            char name[16];
+            snprintf(name, sizeof name, "large/%u", i);
+            put(x, name, value);
+        }
+    }
+    c2_buf_done(&op);
+    c2_buf_done(&ask);
+    coord_close(greedy.c);
+    assert_false(rested[0]); /* there was nothing to be found */
+    assert_true(rested[1]);
+}
+
 /* What the greedy one gets in two seconds while others put something now and then. */
 static uint64_t
 taken_beside(struct coord_fixture *x, unsigned others)
@@ -458,6 +500,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(key__pays_for_what_is_found_for_it),
         TEST(key__pays_for_what_its_commands_have_done),
         TEST(key__with_many_sessions_has_its_share_of_the_pipeline),
         TEST(key__that_asks_backups_has_its_share_as_well),
