@@ -207,6 +207,7 @@ static const struct field status_fields[] = {
     F_TEXT(ctl_status, lost),
     F_TEXT(ctl_status, deferred),
     F_TEXT(ctl_status, last_error),
+    F_TEXT(ctl_status, journal_error),
     F_U32(ctl_status, replica_f),
     F_U64(ctl_status, view),
 };

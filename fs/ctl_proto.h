@@ -173,6 +173,7 @@ struct ctl_status {
     char deferred[80];       /* the name of one */
     char damage[200];        /* of the journal at the last start, "" = none */
     char last_error[CTL_NAME_MAX + 1]; /* of the latest upload or commit, "" = it succeeded */
+    char journal_error[80];            /* why the journal cannot be written, "" = it can */
     uint32_t nproviders;
     struct ctl_provider providers[CTL_PROVIDERS_MAX];
     uint32_t replica_f; /* so many may fail */

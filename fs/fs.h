@@ -278,7 +278,8 @@ struct fs_status {
     uint64_t chunk_bytes;
     uint64_t inodes_cached, dentries_cached;
     uint64_t used_bytes, used_files;
-    enum c2_err last_error; /* of the latest failed upload or commit, OK after a success */
+    enum c2_err last_error;    /* of the latest failed upload or commit, OK after a success */
+    enum c2_err journal_error; /* why what was written last is not on the local disk */
     bool fenced;
     struct fs_ship_status ship;
     struct fs_gc_status gc;

@@ -81,9 +81,10 @@ health(struct c2_buf *out, const struct ctl_status *s)
     metrics_family(out, "c2fs_info", "gauge", "The volume and the version of the program.");
     metrics_count(out, "c2fs_info", info, 1);
     one_duration(out, "c2fs_uptime_seconds", "Age of the mount.", s->uptime_ns);
-    one_count(out, "c2fs_degraded", "gauge", "1: a provider fails, or something was lost.",
+    one_count(out, "c2fs_degraded", "gauge",
+              "1: a provider fails, something was lost, or the journal cannot be written.",
               bad > 0 || s->fenced || s->damaged_groups > 0 || s->lost_files > 0 ||
-                  s->repair_objects > 0);
+                  s->repair_objects > 0 || s->journal_error[0] != '\0');
     one_count(out, "c2fs_fenced", "gauge", "1: the session is lost, the mount is read-only.",
               s->fenced);
     one_count(out, "c2fs_providers_tolerated", "gauge", "How many providers may fail.", s->f);

@@ -35,6 +35,7 @@ struct fs_publisher {
     bool failing;   /* the last append did */
     bool disk_full; /* the last append found no room although the journal is not full */
     enum c2_err err;
+    enum c2_err append_error, sync_error; /* of the disk: why the latest attempt failed */
 };
 
 static void round_start(struct fs_publisher *p);
@@ -63,6 +64,7 @@ synced(struct journal_sync *s)
 {
     struct fs_publisher *p = s->priv;
     p->err = s->err;
+    p->sync_error = s->err;
     if (s->err != C2_E_OK)
         c2_log(ERROR, "publish", "journal sync failed: err=%s", c2_err_name(s->err));
     round_end(p);
@@ -126,6 +128,7 @@ append_failed(struct fs_publisher *p)
     journal_stats(p->fs->journal, &s);
     /* What its size does not allow, the clouds will make room for; a full disk, nobody. */
     p->disk_full = p->err == C2_E_NO_SPACE && s.used_bytes + bytes < s.size_max;
+    p->append_error = p->err == C2_E_NO_SPACE && !p->disk_full ? C2_E_OK : p->err;
     if (!p->failing) /* it is tried again and again */
         c2_log(ERROR, "publish", "journal append failed: err=%s, the data stays in memory",
                c2_err_name(p->err));
@@ -143,6 +146,7 @@ part_written(struct journal_append *a)
         return;
     }
     p->failing = p->disk_full = false;
+    p->append_error = C2_E_OK;
     fs_part_written(&p->moment, &p->moment.parts[p->part], a->locs);
     c2_free(a->locs);
     if (++p->part < p->moment.nparts)
@@ -259,6 +263,16 @@ fs_publisher_error(const struct fs *fs)
 {
     const struct fs_publisher *p = fs->publisher;
     return p->err == C2_E_NO_SPACE && !p->disk_full ? C2_E_OK : p->err;
+}
+
+enum c2_err
+fs_publisher_trouble(const struct fs *fs)
+{
+    const struct fs_publisher *p = fs->publisher;
+    bool waits = !c2_list_empty(&fs->journal_inodes) || !c2_list_empty(&fs->journal_dentries);
+    if (p->sync_error != C2_E_OK)
+        return p->sync_error;
+    return waits ? p->append_error : C2_E_OK;
 }
 
 bool

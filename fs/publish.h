@@ -42,6 +42,8 @@ void fs_publisher_spill(struct fs *fs);
 /* The state of a journal that cannot be written (NO_SPACE: a full disk, not a full journal); OK
  * otherwise. */
 enum c2_err fs_publisher_error(const struct fs *fs);
+/* For people: why what was written last is not on the local disk, OK = it is, or will be. */
+enum c2_err fs_publisher_trouble(const struct fs *fs);
 bool fs_publisher_idle(const struct fs *fs);
 
 #endif

@@ -4,6 +4,7 @@
  */
 #include "fs/fs.h"
 #include "fs/pack.h"
+#include "fs/publish.h"
 #include "fs/txg.h"
 
 /* Of the content: what exists only here and is not on its way. */
@@ -48,6 +49,7 @@ fs_status(struct fs *fs, struct fs_status *ret_status)
                              .used_files = fs->used_files,
                              .last_error =
                                  groups.last_error != C2_E_OK ? groups.last_error : ps.last_error,
+                             .journal_error = fs_publisher_trouble(fs),
                              .fenced = fs->fenced };
     fs_ship_status(fs, &s->ship);
     fs_gc_status(fs, &s->gc);

@@ -144,6 +144,8 @@ fill_fs(struct wire *w, struct ctl_status *s)
     enum c2_err last = f.last_error != C2_E_OK ? f.last_error : f.ship.last_error;
     if (last != C2_E_OK)
         ctl_set(s->last_error, sizeof(s->last_error), c2_err_name(last));
+    if (f.journal_error != C2_E_OK)
+        ctl_set(s->journal_error, sizeof(s->journal_error), c2_err_text(f.journal_error));
     struct cache_stats c;
     cache_stats(w->cache, &c);
     s->cache_memory = c.memory_bytes;

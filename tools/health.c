@@ -176,6 +176,19 @@ lost_files(const struct ctl_status *s, struct health *h)
                    "then), and check the disk of the cache folder.");
 }
 
+/* close and fsync fail, and programs wonder. */
+static void
+journal_fails(const struct ctl_status *s, struct health *h)
+{
+    (void)snprintf(h->sentence, sizeof(h->sentence),
+                   "The local journal cannot be written (%s): close and fsync of files fail. What "
+                   "is in memory is still uploaded, and a crash would lose it until then.",
+                   s->journal_error);
+    (void)snprintf(h->action, sizeof(h->action),
+                   "make room on the disk of the cache folder (cache_dir), or see what is wrong "
+                   "with it; the mount goes on by itself then.");
+}
+
 /* Known to have lost shares; what is at risk is still readable. */
 static void
 lost_shares(const struct ctl_status *s, struct health *h)
@@ -303,6 +316,9 @@ health_of(const struct ctl_status *s, struct health *ret_health)
     } else if (s->lost_files > 0) {
         h.state = HEALTH_FAULTED;
         lost_files(s, &h);
+    } else if (s->journal_error[0] != '\0') {
+        h.state = HEALTH_FAULTED;
+        journal_fails(s, &h);
     } else if (ctl_replicas_down(s) > s->replica_f) {
         h.state = HEALTH_FAULTED;
         too_few_replicas(s, &h);

@@ -428,6 +428,7 @@ json_body(struct c2_json *j, const struct ctl_status *s)
     c2_json_u64(j, "lost_files", s->lost_files);
     c2_json_str(j, "lost", s->lost[0] != '\0' ? s->lost : NULL);
     c2_json_str(j, "damage", s->damage[0] != '\0' ? s->damage : NULL);
+    c2_json_str(j, "error", s->journal_error[0] != '\0' ? s->journal_error : NULL);
     c2_json_object_end(j);
     c2_json_object(j, "cache");
     c2_json_u64(j, "memory_bytes", s->cache_memory);

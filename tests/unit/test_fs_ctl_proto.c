@@ -91,6 +91,7 @@ status__round_trip_keeps_every_field(void **state)
     in->backlog_oldest_ns = 5;
     in->damaged_groups = 6;
     in->lost_files = 9;
+    ctl_set(in->journal_error, sizeof(in->journal_error), "no space left");
     in->deferred_files = 10;
     ctl_set(in->deferred, sizeof(in->deferred), "eeg.dat");
     ctl_set(in->lost, sizeof(in->lost), "ecg.dat");

@@ -184,6 +184,11 @@ health__lost_session_comes_first_and_lost_journal_is_told(void **state)
     assert_non_null(strstr(h.sentence, "1 files that were changed"));
     assert_non_null(strstr(h.sentence, "(eeg.dat (inode 8))"));
     s->deferred_files = 0;
+    ctl_set(s->journal_error, sizeof(s->journal_error), "no space left");
+    health_of(s, &h);
+    assert_int_equal(h.state, HEALTH_FAULTED);
+    assert_non_null(strstr(h.sentence, "cannot be written (no space left)"));
+    assert_non_null(strstr(h.action, "cache_dir"));
     s->lost_files = 2;
     ctl_set(s->lost, sizeof(s->lost), "ecg.dat (inode 9)");
     health_of(s, &h);
