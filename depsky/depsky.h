@@ -154,7 +154,9 @@ struct ds_get {
     struct ds_ref ref;    /* the anchor. root all zero and self_certified set: see below */
     bool self_certified;  /* take the root on which k seats agree; the CALLER must then authenticate
                            * the content (journal objects are signed inside) */
-    uint32_t placed;      /* seats that should hold a share; 0 = unknown, all are asked in turn */
+    uint32_t placed;      /* seats that should hold a share; 0 = unknown, all are asked in turn.
+                           * Self-certified and no more than 2f: when these do not agree it was
+                           * never written to the end, and that is NOT_FOUND */
     uint64_t offset, len; /* plaintext range; len 0 = to the end */
     void (*done)(struct ds_get *g);
 

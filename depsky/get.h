@@ -19,7 +19,7 @@ enum get_plan {
 struct get_seat {
     struct get *op;
     unsigned index;
-    bool failed, absent, late;
+    bool failed, absent, corrupt, late;
     bool want_head;       /* the header is on its way */
     bool whole;           /* so is everything else */
     struct ds_span want;  /* row bytes on their way, in verification or verified */

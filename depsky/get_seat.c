@@ -80,6 +80,7 @@ get_seat_fail(struct get_seat *s, enum c2_err err, const char *detail)
         op->g->seats_bad |= bit;
         ds_health_absent(op->c, s->index);
     } else if (err == C2_E_CORRUPT) {
+        s->corrupt = true;
         op->g->seats_bad |= bit;
         ds_health_corrupt(op->c, s->index);
     } else {

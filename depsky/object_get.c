@@ -454,6 +454,19 @@ count_absent(const struct get *op)
     return absent;
 }
 
+/* Self-certified: k seats will not agree, no more than f are silent, and no more than 2f should
+ * have it, fewer than k of them correct: what is left of a write, and what faulty seats claim. */
+static bool
+was_never_written(const struct get *op)
+{
+    unsigned silent = 0, expected = ds_bits(op->g->placed);
+    for (unsigned i = 0; i < op->c->n; i++) {
+        const struct get_seat *s = &op->seat[i];
+        silent += op->c->seat[i].use != DS_USE_GONE && s->held == NULL && !s->absent && !s->corrupt;
+    }
+    return !op->trusted && silent <= op->c->f && expected > 0 && expected <= 2 * op->c->f;
+}
+
 static bool
 anything_active(const struct get *op)
 {
@@ -499,7 +512,7 @@ get_step(struct get *op)
     }
     extend(op);
     if (!anything_active(op))
-        finish(op, C2_E_QUORUM);
+        finish(op, was_never_written(op) ? C2_E_NOT_FOUND : C2_E_QUORUM);
 }
 
 static void

@@ -544,6 +544,55 @@ recovery__waits_for_a_slow_cloud_while_another_one_hides(void **state)
     fsx_done(&y);
 }
 
+/* The last object of the journal got to one cloud only. Another one says that it has it, too. */
+static unsigned
+half_write_the_end(struct fsx *x, const char *lie)
+{
+    unsigned seats[FSX_SEATS];
+    assert_int_equal(seats_at_end(x, seats), 3);
+    char *last = c2_strdup(key_of(x, seats[0], "/j/", -1));
+    char *before = c2_strdup(key_of(x, seats[0], "/j/", -2));
+    const struct c2_blob *forged = prov_mem_peek(x->mem[seats[1]], before);
+    struct c2_blob *copy = c2_blob_copy(forged->data, forged->len);
+    prov_mem_store(x->mem[seats[1]], last,
+                   strcmp(lie, "another") == 0 ? c2_blob_slice(copy) : c2_slice_str(lie));
+    prov_mem_delete(x->mem[seats[2]], last);
+    c2_blob_unref(copy);
+    c2_free(last);
+    c2_free(before);
+    return seats[1];
+}
+
+static void
+end__that_one_cloud_has_and_another_one_claims_stops_nobody(void **state)
+{
+    struct fsx *x = *state, y;
+    static const char *const lies[] = { "", "nonsense", "silence", "another" };
+    unsigned liar = 0;
+    fsx_mount(x);
+    put_files(x, 0, 5);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    for (unsigned k = 0; k < C2_ARRAY_LEN(lies); k++) {
+        put_files(x, 5 + k, 6 + k);
+        assert_int_equal(fsx_sync(x), C2_E_OK);
+        fsx_crash(x);
+        liar = half_write_the_end(x, lies[k]);
+        if (k + 1 == C2_ARRAY_LEN(lies))
+            break;
+        fsx_fault(x, liar, strcmp(lies[k], "silence") == 0 ? "get.hang" : "");
+        fsx_mount(x); /* what it had not saved yet is shipped again */
+        assert_int_equal(fsx_sync(x), C2_E_OK);
+        fsx_fault(x, liar, "");
+    }
+    fsx_init_second(&y, x);
+    recover(&y);
+    fsx_mount(&y);
+    expect_files(&y, 0, 8);
+    expect_absent(&y, 8);
+    fsx_unmount(&y);
+    fsx_done(&y);
+}
+
 static void
 takeover__is_seen_in_a_slow_cloud_while_another_one_hides(void **state)
 {
@@ -626,6 +675,7 @@ main(void)
         TEST(rollback__of_the_clouds_under_a_mount_is_mended),
         TEST(one_cloud__can_change_nothing),
         TEST(recovery__waits_for_a_slow_cloud_while_another_one_hides),
+        TEST(end__that_one_cloud_has_and_another_one_claims_stops_nobody),
         TEST(takeover__is_seen_in_a_slow_cloud_while_another_one_hides),
         TEST(recovery__of_a_volume_in_use_takes_what_is_written_meanwhile),
     };
