@@ -3,10 +3,14 @@
  * Taking over:
  *
  *   SEAL at the next slot of the last generation ─► acknowledged: its writer is fenced
- *     ▲ └─ EXISTS: somebody wrote there meanwhile ─► read it, apply it ─┐
- *     └─────────────────────────────────────────────────────────────────┘
+ *     ▲ └─ EXISTS: somebody wrote there ─► read it, apply it ─┐
+ *     └───────────────────────────────────────────────────────┘
  *   ─► a session of the new store ─► record H: the next mount goes on after the seal ─► trim ─►
  * done
+ *
+ * What somebody wrote there may be the rest of a write that a crash ended. Such a slot has too few
+ * clouds left when one is away; what k of them hold, our own seal, is read like another's object,
+ * and the next slot is tried.
  *
  * After a loss the seal goes behind everything that the last generation has, and no checkpoint is
  * remembered, so that the next mount makes one at once.
@@ -23,6 +27,14 @@
 #define SESSION_TTL_NS (60 * C2_NS_PER_S)
 
 static void put_seal(struct recovery *v);
+
+static void
+cannot_seal(struct recovery *v, enum c2_err err)
+{
+    recover_fail(v, err,
+                 "the journal cannot be sealed, so the machine that had the volume could go on: %s",
+                 c2_err_text(err));
+}
 
 /* ---- the new store -------------------------------------------------------------------------- */
 
@@ -129,6 +141,10 @@ got_other(struct ds_get *g)
             return;
         err = C2_E_CONFLICT;
     }
+    if (v->put.err == C2_E_QUORUM) {
+        cannot_seal(v, C2_E_QUORUM);
+        return;
+    }
     recover_fail(v, C2_E_CONFLICT,
                  "another machine writes journal object %llx.%llx at this moment (%s); end it, "
                  "then recover again",
@@ -145,16 +161,15 @@ seal_put(struct ds_put *p)
         sealed(v);
         return;
     }
-    if (p->err != C2_E_EXISTS) {
-        recover_fail(v, p->err,
-                     "the journal cannot be sealed, so the machine that had the volume could go "
-                     "on: %s",
-                     c2_err_text(p->err));
-        return;
-    }
-    C2_MARK("recover: somebody wrote meanwhile");
     for (unsigned seat = 0; seat < ds_client_n(v->r->ds); seat++)
         others |= p->seat_err[seat] == C2_E_EXISTS ? 1u << seat : 0;
+    if (p->err != C2_E_EXISTS && (p->err != C2_E_QUORUM || others == 0)) {
+        cannot_seal(v, p->err);
+        return;
+    }
+    if (p->err == C2_E_QUORUM)
+        others = p->placed;
+    C2_MARK("recover: somebody wrote meanwhile");
     struct ds_ref ref = { .oid = p->oid };
     recover_get(v, DS_KIND_JOURNAL, &ref, others, got_other);
 }

@@ -594,6 +594,35 @@ end__that_one_cloud_has_and_another_one_claims_stops_nobody(void **state)
 }
 
 static void
+seal__finds_a_place_behind_a_half_written_object_and_without_a_cloud(void **state)
+{
+    struct fsx *x = *state, y;
+    fsx_mount(x);
+    put_files(x, 0, 5);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    put_files(x, 5, 6);
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    fsx_crash(x);
+    unsigned gone = half_write_the_end(x, "");
+    prov_mem_delete(x->mem[gone], key_of(x, gone, "/j/", -1));
+    fsx_init_second(&y, x);
+    fsx_fault(&y, gone, "down");
+    recover(&y);
+    fsx_mount(&y);
+    expect_files(&y, 0, 5);
+    expect_absent(&y, 5);
+    put_files(&y, 5, 7);
+    assert_int_equal(fsx_sync(&y), C2_E_OK);
+    fsx_stop(&y);
+    fsx_fault(&y, gone, "");
+    fsx_mount(x); /* the old machine */
+    put_files(x, 7, 8);
+    assert_int_equal(fsx_sync(x), C2_E_FENCED);
+    fsx_stop(x);
+    fsx_done(&y);
+}
+
+static void
 takeover__is_seen_in_a_slow_cloud_while_another_one_hides(void **state)
 {
     struct fsx *x = *state, y;
@@ -676,6 +705,7 @@ main(void)
         TEST(one_cloud__can_change_nothing),
         TEST(recovery__waits_for_a_slow_cloud_while_another_one_hides),
         TEST(end__that_one_cloud_has_and_another_one_claims_stops_nobody),
+        TEST(seal__finds_a_place_behind_a_half_written_object_and_without_a_cloud),
         TEST(takeover__is_seen_in_a_slow_cloud_while_another_one_hides),
         TEST(recovery__of_a_volume_in_use_takes_what_is_written_meanwhile),
     };
