@@ -173,6 +173,15 @@ cmd_usage_words(const struct cmd_ctx *x, const struct cmd *c, const char *proble
     return cmd_usage(x, c, problem);
 }
 
+void
+cmd_end_options(int *argc, char ***argv)
+{
+    if (*argc < 2 || strcmp((*argv)[1], "--") != 0)
+        return;
+    --*argc;
+    ++*argv;
+}
+
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
 void

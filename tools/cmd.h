@@ -63,6 +63,9 @@ int cmd_fail(const struct cmd_ctx *x, enum c2_err err, const char *what, const c
 /* A usage error, of the command, told like other errors: exit code 2. */
 int cmd_wrong_call(const struct cmd_ctx *x, const char *problem, const char *help);
 int cmd_usage(const struct cmd_ctx *x, const struct cmd *c, const char *problem);
+/* A command without options that takes paths: "--" in front of them says, as elsewhere, that what
+ * begins with a dash is one. */
+void cmd_end_options(int *argc, char ***argv);
 
 /* Starts an object with its schema; cmd_json_print ends it, prints it and frees the text. */
 void cmd_json_begin(struct c2_json *j, struct c2_buf *out, const char *schema);

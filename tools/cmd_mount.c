@@ -276,6 +276,7 @@ run_mounts(struct cmd_ctx *x, int argc, char **argv)
 static int
 run_info(struct cmd_ctx *x, int argc, char **argv)
 {
+    cmd_end_options(&argc, &argv);
     if (argc != 2)
         return cmd_usage(x, cmd_find("info"), "give one file");
     const char *path = argv[1];

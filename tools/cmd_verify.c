@@ -225,6 +225,7 @@ verify_summary(struct verify *v)
 static int
 run_verify(struct cmd_ctx *x, int argc, char **argv)
 {
+    cmd_end_options(&argc, &argv);
     if (argc < 2)
         return cmd_usage(x, cmd_find("verify"), "a path is missing");
     char *volume = volume_of(argv[1]);

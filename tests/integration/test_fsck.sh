@@ -49,6 +49,11 @@ check "a file without a name is no problem" same "1 0" "$(fsck_field 'str(d["ope
 exec 7>&-
 check "verify" c2 verify "$MNT/data" "$MNT/link"
 check "verify looks at every file" same "$files" "$(verify_field 'd["good"]' "$MNT/data")"
+dashed() { # COMMAND : a name that begins with a dash, as scripts give names
+    (mkdir "$MNT/dash" && cd "$MNT/dash" && echo x >-rf && c2 "$1" -- -rf && rm -r "$MNT/dash")
+}
+check "verify of a name with a dash" dashed verify
+check "info of a name with a dash" dashed info
 check "verify of nothing of ours" fails c2 verify "$WORK/src"
 check "verify without a path" ends_with 2 c2 verify
 
