@@ -23,8 +23,9 @@
 #include "base/str.h"
 
 void
-c2_os_open_standard(void)
+c2_os_begin(void)
 {
+    (void)signal(SIGCHLD, SIG_DFL);
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
         if (fcntl(fd, F_GETFD) >= 0)
             continue;

@@ -11,9 +11,10 @@
 
 #define C2_OS_REPORT_MAX 8192u
 
-/* First of all: closed standard descriptors are opened, so that no file or connection becomes one
- * of them. Who reads or writes there gets an error, as before. */
-void c2_os_open_standard(void);
+/* First of all, what may be inherited and is not wanted: closed standard descriptors are opened, so
+ * that no file or connection becomes one of them (who reads or writes there gets an error, as
+ * before), and the end of children is told, also where who started us does not care for his. */
+void c2_os_begin(void);
 /* No core dump, no debugger of another user, as many descriptors as the limit allows. */
 void c2_os_harden(void);
 /* Tells systemd ("READY=1"), if it started us. */

@@ -410,7 +410,7 @@ int
 main(int argc, char **argv)
 {
     struct args a = { 0 };
-    c2_os_open_standard();
+    c2_os_begin();
     int code = parse_args(argc, argv, &a);
     make_absolute(&a.config);
     make_absolute(&a.opts.config);

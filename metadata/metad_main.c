@@ -581,7 +581,7 @@ main(int argc, char **argv)
 {
     struct daemon d = { .config_file = DEFAULT_CONFIG, .lock_fd = -1, .report_fd = -1 };
     C2_AUTO(c2_free_auto) char *error = NULL;
-    c2_os_open_standard();
+    c2_os_begin();
     int code = parse_args(argc, argv, &d);
     if (code >= 0)
         return code;

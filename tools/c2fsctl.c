@@ -269,7 +269,7 @@ int
 main(int argc, char **argv)
 {
     struct cmd_ctx x = { .progress = CMD_PROGRESS_AUTO };
-    c2_os_open_standard();
+    c2_os_begin();
     c2_log_set_level(C2_LOG_WARN);
     const char *slash = strrchr(argv[0], '/');
     if (strncmp(slash == NULL ? argv[0] : slash + 1, "umount.", 7) == 0)

@@ -160,6 +160,12 @@ check "interrupted before its end it tells" [ $? -eq 130 ]
 note "locks"
 check "a key with a value is no lock" ends_with 10 kv lock a -- true
 check "the command's exit code" ends_with 3 kv lock l -- sh -c 'exit 3'
+without_children() { # COMMAND... : started by who does not wait for any
+    python3 -c 'import os, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.execv(sys.argv[1], sys.argv[1:])' "$@"
+}
+check "whoever started it" ends_with 3 without_children "$C2FSCTL" -C "$COORD/client.conf" kv lock l -- sh -c 'exit 3'
 "$LIB/on_terminal" "$C2FSCTL" -C "$COORD/client.conf" kv lock l -- "$LIB/count_int" "$WORK/interrupts" >>"$LOG" 2>&1 &
 terminal=$!
 started $terminal
