@@ -70,11 +70,20 @@ on_reload(struct coord_watch *w)
         print_event(v, "reload", c2_slice(NULL, 0), 0);
 }
 
+/* As nohup has it. */
+static bool
+is_ignored(int signo)
+{
+    struct sigaction now;
+    return signo == SIGHUP && sigaction(signo, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
+}
+
 static void
 on_signal(void *arg, int signo)
 {
     struct watching *v = arg;
-    (void)signo;
+    if (is_ignored(signo))
+        return;
     v->interrupted = v->over = true;
 }
 
@@ -190,6 +199,8 @@ static void
 lock_signal(void *arg, int signo)
 {
     struct kv_lock *l = arg;
+    if (is_ignored(signo))
+        return;
     l->interrupted = true;
     l->wake = true;
     bool has_it = c2_os_signal_from_terminal(l->s->os) && getpgid(l->child) == getpgrp();

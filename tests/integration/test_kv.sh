@@ -156,6 +156,14 @@ check "one begins" wait_for 60 grep -q reload "$WORK/heard"
 kill -INT $watcher
 wait $watcher
 check "interrupted before its end it tells" [ $? -eq 130 ]
+(trap '' HUP; exec "$C2FSCTL" -C "$COORD/client.conf" kv watch --count 1 w/) >"$WORK/heard2" 2>&1 &
+watcher=$!
+started $watcher
+check "one with nohup begins" wait_for 60 grep -q reload "$WORK/heard2"
+kill -HUP $watcher
+check "and goes on" kv put w/b 1
+wait $watcher
+check "to its end" [ $? -eq 0 ]
 
 note "locks"
 check "a key with a value is no lock" ends_with 10 kv lock a -- true
