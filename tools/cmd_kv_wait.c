@@ -411,11 +411,26 @@ run_locked(struct kv_lock *l)
     return WIFEXITED(l->status) ? WEXITSTATUS(l->status) : 128 + WTERMSIG(l->status);
 }
 
+static void
+print_token(const struct kv_lock *l)
+{
+    struct c2_buf out = { 0 };
+    struct c2_json j;
+    if (!l->s->x->json) {
+        (void)printf("%llu\n", (unsigned long long)l->token);
+        return;
+    }
+    cmd_json_begin(&j, &out, "c2fs.kv-lock/1");
+    kv_json_bytes(&j, "key", "key_hex", l->w.prefix);
+    c2_json_u64(&j, "token", l->token);
+    cmd_json_print(&j, &out);
+}
+
 /* Holds it until somebody interrupts. */
 static int
 hold(struct kv_lock *l)
 {
-    (void)printf("%llu\n", (unsigned long long)l->token);
+    print_token(l);
     bool told = fflush(stdout) == 0; /* else nobody can use it */
     while (told && !l->interrupted && !l->lost) {
         l->wake = false;

@@ -397,6 +397,19 @@ set(struct acl *a, char **ret_error)
     return err;
 }
 
+static int
+print_change(const struct acl *a)
+{
+    struct c2_buf out = { 0 };
+    struct c2_json j;
+    if (!a->s.x->json)
+        return CTL_EXIT_OK;
+    cmd_json_begin(&j, &out, "c2fs.meta-acl-set/1");
+    c2_json_bool(&j, "done", !a->s.x->dry_run);
+    cmd_json_print(&j, &out);
+    return CTL_EXIT_OK;
+}
+
 /* Reads the list, changes it, and does it again when somebody else was faster. */
 static int
 change(struct acl *a, bool remove)
@@ -423,7 +436,7 @@ change(struct acl *a, bool remove)
                             "grant it to another key first; or c2fsctl meta acl remove");
         err = a->s.x->dry_run ? C2_E_OK : set(a, &error);
     }
-    return err == C2_E_OK ? CTL_EXIT_OK : acl_fail(a, err, error);
+    return err == C2_E_OK ? print_change(a) : acl_fail(a, err, error);
 }
 
 static bool

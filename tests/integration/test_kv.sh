@@ -137,6 +137,8 @@ check "a try makes none" says 0 "nothing was written" meta --dry-run meta client
 check "a client" meta meta client "$WORK/c" --prefix c
 check "a folder that is there is not tried" ends_with 10 meta --dry-run meta client "$WORK/c"
 check "it gets its part" meta meta acl grant c "$WORK/c/client.key" read --admin "$COORD/admin.key"
+check "a grant is told to programs" [ "$(meta --json meta acl grant c "$COORD/client.key" read | json 'd["done"]')" = true ]
+check "and its end" [ "$(meta --json meta acl revoke c "$COORD/client.key" | json 'd["done"]')" = true ]
 check "who has no rights there loses none" says 4 "this key has no rights there" meta meta acl revoke c "$COORD/client.key"
 check "nor in a part that is none" says 4 "no such entry" meta meta acl revoke d "$COORD/client.key"
 
@@ -166,6 +168,13 @@ wait $watcher
 check "to its end" [ $? -eq 0 ]
 
 note "locks"
+meta --json kv lock json >"$WORK/token" 2>>"$LOG" &
+holder=$!
+started $holder
+check "the token for programs" wait_for 60 [ -s "$WORK/token" ]
+check "is the version of the key" [ "$(json 'd["token"]' <"$WORK/token")" = "$(meta --json kv get json | json 'd["version"]')" ]
+pkill -TERM -P $holder
+wait $holder
 check "a key with a value is no lock" ends_with 10 kv lock a -- true
 check "the command's exit code" ends_with 3 kv lock l -- sh -c 'exit 3'
 without_children() { # COMMAND... : started by who does not wait for any
