@@ -222,7 +222,15 @@ check "another one gets it" wait_for 60 kv lock l -- true
 note "a change of the members that is interrupted"
 check "all replicas run" wait_for 60 replicas_run
 port=$(free_ports 1)
-add_one() { meta meta replica add "127.0.0.1:$port"; }
+add_one() { # once more, while those that it needs do not say in time that they run
+    local rc
+    for _ in $(seq 10); do
+        meta meta replica add "127.0.0.1:$port"
+        rc=$?
+        [ "$rc" -eq 11 ] || break
+    done
+    return "$rc"
+}
 add_one >>"$LOG" 2>&1 &
 adding=$!
 started $adding
