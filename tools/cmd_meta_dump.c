@@ -145,11 +145,24 @@ dump_one_moment(struct dump *d)
     return err == C2_E_OK ? C2_E_BUSY : err;
 }
 
+/* What the keys are is for nobody to find. */
+static void
+interrupted(void *arg, int signo)
+{
+    const struct dump *d = arg;
+    (void)signo;
+    if (d->made)
+        (void)unlink(d->temporary);
+    _exit(CTL_EXIT_INTERRUPTED);
+}
+
 static int
 dump(struct dump *d)
 {
     d->temporary = c2_asprintf("%s.tmp.%ld", d->path, (long)getpid());
-    enum c2_err err = access(d->path, F_OK) == 0 ? C2_E_EXISTS : dump_one_moment(d);
+    enum c2_err err = c2_os_signals(d->s.os, interrupted, d);
+    if (err == C2_E_OK)
+        err = access(d->path, F_OK) == 0 ? C2_E_EXISTS : dump_one_moment(d);
     if (d->made)
         (void)unlink(d->temporary);
     c2_free(d->temporary);

@@ -216,6 +216,14 @@ wait "$holder"
 rc=$?
 check "a holder that the service does not answer is told (exit code $rc)" [ "$rc" -eq 10 ]
 check "by a sentence" grep -q 'was lost while the command ran' "$WORK/holder"
+meta meta dump "$WORK/late" >>"$LOG" 2>&1 &
+dumping=$!
+started $dumping
+check "a dump waits for the service" wait_for 60 compgen -G "$WORK/late.*"
+pkill -INT -P $dumping
+wait $dumping
+check "interrupted it ends" [ $? -eq 130 ]
+check "and leaves nothing" fails compgen -G "$WORK/late*"
 replicas_start 3 4
 check "another one gets it" wait_for 60 kv lock l -- true
 
