@@ -232,8 +232,9 @@ static int
 fail_after_others(struct change *a, struct cluster_info *info, const char *object,
                   const char *cause, const char *hint)
 {
-    if (!a->x->dry_run)
-        (void)push_to_epoch(a, info, SETTLE_MAX);
+    enum c2_err err = a->x->dry_run ? C2_E_OK : push_to_epoch(a, info, SETTLE_MAX);
+    if (err != C2_E_OK)
+        return service_fail(&a->s, err, object);
     if (info->epoch < a->plan.epoch)
         return cmd_fail(a->x, object != NULL ? C2_E_EXISTS : C2_E_CONFLICT, what, object, cause,
                         hint);
@@ -248,7 +249,9 @@ check_folder(struct change *a, struct cluster_info *info)
 {
     if (a->out_dir != NULL || access(a->dir, F_OK) != 0)
         return CTL_EXIT_OK;
-    return fail_after_others(a, info, a->dir, "exists already, and its replica is no member",
+    return fail_after_others(a, info, a->dir,
+                             a->x->dry_run ? "exists already"
+                                           : "exists already, and its replica is no member",
                              "what an interrupted command has left there can be removed; or "
                              "choose a new folder with --out");
 }
