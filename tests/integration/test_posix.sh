@@ -40,6 +40,12 @@ for seed in $(seq "$SEED" $((SEED + rounds - 1))); do
     mkdir "$WORK/native/$seed" "$MNT/$seed"
     check "random operations, seed $seed" "$BUILD/helpers/fsrandom" "$WORK/native/$seed" "$MNT/$seed" "$seed" "$operations"
 done
+ranges_are_kept() { # SEED : reads of everything, cold
+    cmp "$WORK/ranges-$1" "$MNT/ranges-$1" && cmp "$WORK/ranges-$1.other" "$MNT/ranges-$1.other"
+}
+for seed in $(seq "$SEED" $((SEED + rounds - 1))); do
+    check "random ranges, seed $seed" "$LIB/ranges" "$MNT/ranges-$seed" "$seed" 400 "$WORK/ranges-$seed"
+done
 mkdir "$MNT/signals" && (cd "$MNT/signals" && touch $(seq 300))
 remount_cold -o allow_other=yes
 # A program with a timer, while the store is asked for each name: as on a local disk, no call ends because of a signal.
@@ -63,11 +69,13 @@ for name in range(1, 301):
 signal.setitimer(signal.ITIMER_REAL, 0)' "$MNT/signals"
 for seed in $(seq "$SEED" $((SEED + rounds - 1))); do
     check "random operations, seed $seed: the tree, cold" same_contents "$WORK/native/$seed" "$MNT/$seed"
+    check "random ranges, seed $seed: cold" ranges_are_kept "$seed"
 done
 mount_stop
 mount_start -o allow_other=yes,writeback_cache=yes
 mkdir "$MNT/again"
 check "the table with the kernel's write-back cache" "$BUILD/helpers/posix" "$MNT/again"
+check "random ranges with it" "$LIB/ranges" "$MNT/ranges-again" "$SEED" 400 "$WORK/ranges-again"
 written_and_removed() { # the kernel has times of it that it could not write back
     python3 -c 'import ctypes, os, sys
 mount = os.open(sys.argv[1], os.O_RDONLY)
