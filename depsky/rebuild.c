@@ -122,6 +122,7 @@ accuse_done(struct c2_work *w)
             continue;
         }
         ds_health_corrupt(op->c, f->seat);
+        ds_evidence_add(op->c, f->seat, op->key, op->r->ref.root, c2_blob_slice(f->blob));
         ds_fetch_free(f);
     }
     op->ngood = left;

@@ -263,6 +263,17 @@ rebuild__finds_out_whose_body_was_wrong(void **state)
     prov_mem_corrupt(f.rig.mem[2], f.key, last - 40000);
     assert_int_equal(rebuild(&f, 3, NULL).err, C2_E_OK);
     assert_true(c2_mark_count("rebuild: a share was wrong") >= 1);
+    size_t n;
+    uint64_t version;
+    const struct ds_evidence *e = ds_client_evidence(f.rig.c, &n, &version);
+    assert_true(n >= 1);
+    for (size_t i = 0; i < n; i++) {
+        uint8_t hash[C2_SHA256_LEN];
+        struct c2_slice got = c2_blob_slice(prov_mem_peek(f.rig.mem[e[i].seat], f.key));
+        got.len = C2_MIN(got.len, (size_t)DS_EVIDENCE_BYTES);
+        c2_sha256(got, hash);
+        assert_memory_equal(e[i].found, hash, sizeof(hash));
+    }
     assert_int_equal(check(&f, 0, false).good, 0x78);
     struct ds_seat_status s;
     unsigned suspects = 0;
