@@ -317,6 +317,12 @@ rmdir__of_a_working_directory_keeps_it_until_it_is_forgotten(void **state)
         assert_int_equal(fsx_run(x, &r), C2_E_OK);
         assert_null(fs_inode_peek(x->fs, gone[k]));
     }
+    for (unsigned k = 0; k < 20; k++) {
+        (void)snprintf(name, sizeof(name), "n%u", k);
+        assert_int_equal(fsx_unlink(x, ROOT, name), C2_E_OK);
+    }
+    assert_int_equal(fsx_sync(x), C2_E_OK);
+    assert_true(x->fs->inodes.count <= 2 * x->config.inodes_max);
 }
 
 /* Their number is what a parent's link count tells; a file's names are fewer than that. */
