@@ -85,7 +85,7 @@ struct ds_call {
     uint64_t started_ns;
     bool straggler;
     bool canceled;
-    bool background;                    /* of a check, a rebuild or a patient list */
+    bool background;                    /* of a check, a rebuild or a list for one */
     void (*done)(struct ds_call *call); /* NULL = abandoned; may take req.reply, frees nothing */
     void *owner;
     char key[PROV_KEY_MAX];

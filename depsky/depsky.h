@@ -197,8 +197,8 @@ struct ds_list {
     uint64_t sid;
     uint64_t after_seq; /* with one sid: strictly after; UINT64_MAX = from the start */
     bool resume;        /* with all_sids: strictly after (sid, after_seq) */
-    bool patient;       /* waits for every seat, at least as long as a request may take; background
-                         * work */
+    bool patient;       /* waits for every seat, at least as long as a request may take */
+    bool background;    /* canceled when the client quiesces */
     uint32_t without;   /* seats that are not asked: they say too much */
     bool whole;         /* no correct seat has more than max: one that lists more has failed */
     size_t max;         /* stop after that many per seat: more = true */

@@ -262,7 +262,7 @@ ask(struct list_seat *s)
     }
     s->call->done = page_arrived;
     s->call->owner = s;
-    s->call->background = op->l->patient;
+    s->call->background = op->l->background;
     ds_call_start(s->call, op->c->config->get_timeout_ns);
 }
 

@@ -256,6 +256,7 @@ list_page(struct fs_gc *g)
                                 .after_seq = g->orphans_seq,
                                 .resume = g->orphans_sid != 0,
                                 .patient = true,
+                                .background = true,
                                 .max = GC_PAGE,
                                 .done = listed };
     ds_list_start(g->fs->part.ds, &g->list);

@@ -222,6 +222,7 @@ record_looked_for(struct coord_req *r)
                                 .max = 1,
                                 .without = w->without,
                                 .patient = true,
+                                .background = true,
                                 .done = stray_looked_at };
     ds_list_start(w->s->fs->part.ds, &w->look);
 }
@@ -484,6 +485,7 @@ page_read(struct fs_record_page *p)
                                 .after_seq = w->s->after.seq,
                                 .max = LIST_MAX,
                                 .patient = true,
+                                .background = true,
                                 .done = listed };
     ds_list_start(w->s->fs->part.ds, &w->list);
 }

@@ -74,6 +74,7 @@ look(struct fs_scan_log_run *r, void (*done)(struct ds_list *l))
                                 .after_seq = i->seq == 0 ? UINT64_MAX : i->seq - 1,
                                 .max = 1,
                                 .patient = true,
+                                .background = true,
                                 .done = done };
     ds_list_start(r->s->fs->part.ds, &r->look);
 }
@@ -243,6 +244,7 @@ list_window(struct fs_scan_log_run *r)
                          .max = WINDOW,
                          .without = who_invents(r),
                          .patient = true,
+                         .background = true,
                          .done = listed };
     r->list = l;
     ds_list_start(r->s->fs->part.ds, &r->list);

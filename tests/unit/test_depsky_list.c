@@ -226,6 +226,29 @@ list__that_is_patient_is_so_within_limits(void **state)
     ds_rig_done(&rig);
 }
 
+/* A mount that is told to end looks at its journal all the same, and waits for that. */
+static void
+list__ends_with_the_client_only_in_the_background(void **state)
+{
+    (void)state;
+    struct ds_rig rig;
+    open_with_objects(&rig, 2);
+    for (unsigned i = 0; i < 4; i++)
+        ds_rig_fault(&rig, i, "list.delay:1s");
+    ds_client_quiesce(rig.c);
+    struct ds_list request = whole_session;
+    request.patient = true;
+    struct ds_list l = list(&rig, request);
+    assert_int_equal(l.err, C2_E_OK);
+    assert_int_equal(l.nitems, 2);
+    c2_free(l.items);
+    request.background = true;
+    l = list(&rig, request);
+    assert_int_equal(l.err, C2_E_QUORUM);
+    c2_free(l.items);
+    ds_rig_done(&rig);
+}
+
 /* Whoever needs all of them cannot be kept from it by one that invents more than there may be. */
 static void
 list__of_everything_goes_on_without_a_seat_that_invents(void **state)
@@ -438,6 +461,7 @@ main(void)
         cmocka_unit_test(list__of_all_sessions_goes_on_where_it_ended),
         cmocka_unit_test(list__that_is_patient_waits_for_a_slow_seat),
         cmocka_unit_test(list__that_is_patient_is_so_within_limits),
+        cmocka_unit_test(list__ends_with_the_client_only_in_the_background),
         cmocka_unit_test(list__of_everything_goes_on_without_a_seat_that_invents),
         cmocka_unit_test(list__needs_complete_answers_from_all_but_f),
         cmocka_unit_test(list__does_not_wait_long_for_the_last_seat),
