@@ -2,9 +2,9 @@
 /*
  * The tokenizer: one pass, one position, a fixed stack of names.
  *
- *   prolog: byte order mark, blanks, <?xml ...?>, blanks (some servers send blanks first, to keep a
- * connection alive) then <name attributes> | <name attributes/> | </name> | text | <![CDATA[text]]>
- * | <!-- comment -->
+ *   byte order mark, blanks (some servers send them first, to keep a connection alive)
+ *   <?xml ...?>, blanks
+ *   <name attributes> | <name attributes/> | </name> | text | <![CDATA[text]]> | <!-- comment -->
  *
  * Every END must match the name on the stack; text outside the root must be blank. The text of an
  * element is collected from its last START on, so that an element with children has none.

@@ -79,6 +79,8 @@ void bft_admin_command_hash(uint64_t cluster, const uint8_t key[MSG_KEY_LEN], st
                             uint8_t out[C2_SHA256_LEN]);
 /* Votes that make a decision: ceil((n + f + 1) / 2). */
 unsigned bft_quorum(const struct bft_config *c);
+/* Of the member with that id; n = it is none. */
+unsigned bft_config_seat(const struct bft_config *c, uint16_t id);
 
 /* ---- configuration of one replica: local ---- */
 

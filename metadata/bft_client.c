@@ -528,20 +528,27 @@ bft_client_info(const struct coord *base, struct bft_client_info *ret_info)
     *ret_info = i;
 }
 
+struct c2_blob *
+client_make_ask_status(const struct bft_client *c)
+{
+    struct msg_head h = { .type = MSG_ASK_STATUS, .sender = MSG_SENDER_CLIENT };
+    struct c2_buf out = { 0 };
+    h.epoch = c->config.epoch;
+    h.cluster = c->config.cluster;
+    msg_write_ask_status(&out, &h);
+    struct c2_blob *b = c2_blob_copy(out.data, out.len);
+    c2_buf_done(&out);
+    return b;
+}
+
 void
 bft_client_ask_status(struct coord *base,
                       void (*told)(void *arg, unsigned seat, struct c2_slice json), void *arg)
 {
     struct bft_client *c = client_of(base);
-    struct msg_head h = { .type = MSG_ASK_STATUS, .sender = MSG_SENDER_CLIENT };
-    struct c2_buf out = { 0 };
-    h.epoch = c->config.epoch;
-    h.cluster = c->config.cluster;
+    struct c2_blob *b = client_make_ask_status(c);
     c->told = told;
     c->told_arg = arg;
-    msg_write_ask_status(&out, &h);
-    struct c2_blob *b = c2_blob_copy(out.data, out.len);
-    c2_buf_done(&out);
     for (unsigned i = 0; i < c->config.n; i++)
         client_send(c, i, b);
     c2_blob_unref(b);

@@ -10,21 +10,12 @@
 #include "base/alloc.h"
 #include "metadata/bft_client_int.h"
 
-static bool
-is_member(const struct bft_config *config, uint16_t id)
-{
-    unsigned i = 0;
-    while (i < config->n && config->member[i].id != id)
-        i++;
-    return i < config->n;
-}
-
 void
 client_former_note(struct bft_client *c, const struct bft_config *next)
 {
     for (unsigned i = 0; i < c->config.n && c->nformer < FORMER_MAX; i++) {
         const struct bft_member *m = &c->config.member[i];
-        if (is_member(next, m->id))
+        if (bft_config_seat(next, m->id) < next->n)
             continue;
         struct client_former *f = &c->former[c->nformer++];
         f->c = c;
@@ -38,13 +29,7 @@ former_up(struct c2_net_link *l)
 {
     struct client_former *f = l->user;
     struct bft_client *c = f->c;
-    struct msg_head h = { .type = MSG_ASK_STATUS, .sender = MSG_SENDER_CLIENT };
-    struct c2_buf out = { 0 };
-    h.epoch = c->config.epoch;
-    h.cluster = c->config.cluster;
-    msg_write_ask_status(&out, &h);
-    struct c2_blob *ask = c2_blob_copy(out.data, out.len);
-    c2_buf_done(&out);
+    struct c2_blob *ask = client_make_ask_status(c);
     enum c2_err err =
         c->opening.msg != NULL ? c2_net_send(l, C2_NET_NORMAL, c->opening.msg) : C2_E_UNAVAILABLE;
     if (err == C2_E_OK)

@@ -169,6 +169,8 @@ client_weak(const struct bft_client *c)
 }
 
 /* bft_client.c */
+/* The question how a replica is; one reference, the caller's. */
+struct c2_blob *client_make_ask_status(const struct bft_client *c);
 /* Puts the call at the end of a list of those that wait. */
 void client_enlist(struct bft_call *call, struct c2_list *list);
 void client_unlist(struct bft_call *call);

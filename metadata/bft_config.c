@@ -224,3 +224,12 @@ bft_config_decode(struct c2_slice in, struct bft_config *ret_config)
     *ret_config = c;
     return C2_E_OK;
 }
+
+unsigned
+bft_config_seat(const struct bft_config *c, uint16_t id)
+{
+    unsigned i = 0;
+    while (i < c->n && c->member[i].id != id)
+        i++;
+    return i;
+}

@@ -155,22 +155,13 @@ bft_admin_command(const struct msg_request *m)
     return read_admin(m->op, &cmd, &sigs) == C2_E_OK ? cmd : c2_slice(NULL, 0);
 }
 
-static bool
-has_member(const struct bft_config *c, uint16_t id)
-{
-    unsigned i = 0;
-    while (i < c->n && c->member[i].id != id)
-        i++;
-    return i < c->n;
-}
-
 /* Members of one configuration that are not in another one. */
 static unsigned
 count_missing(const struct bft_config *of, const struct bft_config *in)
 {
     unsigned count = 0;
     for (unsigned i = 0; i < of->n; i++)
-        count += !has_member(in, of->member[i].id);
+        count += bft_config_seat(in, of->member[i].id) == in->n;
     return count;
 }
 
@@ -383,7 +374,7 @@ bft_epoch_load(struct bft_replica *r, struct c2_slice config, struct c2_slice st
     C2_TRY(msg_get_stable(stable, &s));
     if (s.c.n != c.base)
         return C2_E_PARSE;
-    r->was_member = r->was_member || has_member(&c, r->setup.id);
+    r->was_member = r->was_member || bft_config_seat(&c, r->setup.id) < c.n;
     if (c.epoch > r->log_epoch) {
         r->log_epoch = c.epoch;
         begin_epoch(r, &c, stable);

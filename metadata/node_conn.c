@@ -48,15 +48,6 @@ seat_of_key(const struct bft_config *c, const uint8_t *key)
     return c->n;
 }
 
-static unsigned
-seat_of_member(const struct bft_config *c, uint16_t id)
-{
-    unsigned i = 0;
-    while (i < c->n && c->member[i].id != id)
-        i++;
-    return i;
-}
-
 struct node_conn *
 node_find_conn(const struct node *n, uint64_t id)
 {
@@ -226,7 +217,7 @@ static void
 member_message(struct node *n, uint16_t id, struct c2_slice m)
 {
     const struct bft_config *config = bft_current_config(n->core);
-    unsigned seat = seat_of_member(config, id);
+    unsigned seat = bft_config_seat(config, id);
     if (seat == config->n)
         return;
     struct c2_blob *b = c2_blob_copy(m.data, m.len);

@@ -3,9 +3,8 @@
  * Applies commands. One command at time t:
  *
  *   1. t = max(t, the state's clock)
- *   2. sessions with deadline <= t end: one step, version + 1, logged as an EXPIRE command. There
- * is one such step at one time, so that nobody waits long: of very many sessions the rest ends at
- *      the next time, and is dead until then, but has its keys.
+ *   2. sessions with deadline <= t end: one step, version + 1, logged as an EXPIRE command; of very
+ *      many the rest at the next time (it is dead until then, but has its keys): nobody waits long
  *   3. the command itself: on success version + 1, clock = t, logged; on failure nothing changes
  *
  * Invariants: version and clock never go down, and change only together with the log; a failed
